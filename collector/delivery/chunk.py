@@ -1,0 +1,64 @@
+"""What travels from an input to the outputs: entries of one tag and where they came from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class FileKey:
+    """A file's identity, stable across renames; the fingerprint tells a reused inode.
+
+    `fingerprint` is the BLAKE2b-128 of the first `fingerprint_bytes` bytes.
+    """
+
+    device: int
+    inode: int
+    fingerprint: bytes = b""
+    fingerprint_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a file is read. `offset` is that of the first byte not covered.
+
+    `partials` are the offsets of the first line of a record still open on stdout
+    and stderr (-1: none): reading resumes at the least of them, and up to
+    `offset` only lines that belong to an open record count.
+    """
+
+    file: FileKey
+    path: str
+    offset: int
+    partials: tuple[int, int] = (-1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Entries of one tag, ready for the wire.
+
+    `entries` is msgpack: `[EventTime, record]` one after the other, `records` of
+    them (forward protocol, PackedForward). `position` is where the source stands
+    once this chunk is safe; None where the source keeps no position. `id` is
+    derived from the source and the position, so that the same bytes sent again
+    have the same id.
+    """
+
+    id: bytes  # 16 bytes
+    tag: str
+    entries: bytes
+    records: int
+    source: str  # the input's name, e.g. tail.0
+    created_ns: int  # CLOCK_MONOTONIC
+    position: Position | None = None
+    raw_bytes: int = field(default=0)  # what was read for it
+
+
+def chunk_id(*parts: bytes | str | int) -> bytes:
+    """16 bytes that are the same for the same parts: source, from, to."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        encoded = part if isinstance(part, bytes) else str(part).encode()
+        digest.update(len(encoded).to_bytes(4, "little") + encoded)
+    return digest.digest()

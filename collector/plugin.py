@@ -1,0 +1,73 @@
+"""What an input, a filter and an output are, as the rest of the collector sees them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from collector.delivery.chunk import Chunk
+from collector.identity.identity import Identity
+from collector.plan import EventPlan, LogPlan
+
+Pairs = list[tuple[Any, Any]]
+"""A record on the general path: pairs in order, because Fluent Bit's records may repeat a key."""
+
+
+class Intake(Protocol):
+    """Where inputs hand chunks over."""
+
+    async def submit(self, chunk: Chunk) -> None:
+        """Accepts the chunk; waits while the bytes in flight are at their bound."""
+
+    def offer(self, chunk: Chunk) -> bool:
+        """Accepts the chunk if there is room now; False: the caller keeps or sheds it, counted."""
+
+
+class Input(Protocol):
+    """Something that produces chunks."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works until `stop` is set, then submits all it holds and returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """One followed file, as filters see it when they are asked for a plan."""
+
+    tag: str
+    path: str
+    identity: Identity | None  # None: the path names no container
+
+
+class Filter(Protocol):
+    """Changes records. Constant for a stream: it is folded into the plan; else `apply`."""
+
+    def matches(self, tag: str) -> bool: ...
+
+    def fold_log(self, plan: LogPlan, source: LogSource) -> LogPlan | None:
+        """The plan with this filter's steps; None: it has to see this stream's records."""
+
+    def fold_event(self, plan: EventPlan, tag: str, identity: Identity) -> EventPlan | None:
+        """The same for the kernel events of one container (or of the host)."""
+
+    def apply(self, tag: str, record: Pairs, identity: Identity | None) -> Pairs | None:
+        """The record after the filter, or None to drop it."""
+
+
+class DeliveryError(Exception):
+    """The output could not take the chunk now; it will be tried again."""
+
+
+class Rejected(Exception):
+    """The receiver will never take this chunk; trying again is useless."""
+
+
+class Output(Protocol):
+    """Something that chunks are delivered to."""
+
+    async def deliver(self, chunk: Chunk) -> None:
+        """Returns when the receiver has the chunk. Raises DeliveryError or Rejected."""
+
+    async def close(self) -> None:
+        """Ends connections and writes what is buffered."""

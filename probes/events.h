@@ -1,0 +1,163 @@
+/* The records that cross from the kernel to the collector. The one contract:
+ * BCC's clang compiles this file into the probes, the C compiler compiles it
+ * into the extension, and both refuse it when a size is not the one asserted.
+ *
+ * Rules: only fixed-width kernel types; every byte has a name (padding too);
+ * a variable part is always the last member, its lengths stand before it; a
+ * field whose meaning needs user space carries the raw kernel value.
+ * Times are CLOCK_BOOTTIME nanoseconds. Addresses are in network byte order,
+ * IPv4 in the first four bytes. Ports are in host byte order. */
+#ifndef PODWITNESS_EVENTS_H
+#define PODWITNESS_EVENTS_H
+
+#define PW_COMM_BYTES 16
+#define PW_ARGS_BYTES 4096     /* argv kept of one exec, NULs included */
+#define PW_PATH_BYTES 4096     /* exe path, cwd: components leaf first, NUL ended */
+#define PW_FILENAME_BYTES 256  /* what was passed to execve */
+#define PW_EXEC_DATA_BYTES 16384
+#define PW_CGROUP_PATH_BYTES 512
+
+enum pw_kind {
+  PW_EXEC = 1,
+  PW_FORK = 2,
+  PW_EXIT = 3,
+  PW_TCP_CONNECT = 4,      /* an outgoing connection is established */
+  PW_TCP_CONNECT_FAILED = 5,
+  PW_TCP_LISTEN = 6,
+  PW_TCP_ACCEPT = 7,       /* an incoming connection is established */
+  PW_TCP_CLOSE = 8,
+  PW_TCP_UNLISTEN = 9,
+  PW_CGROUP_MKDIR = 10,
+  PW_CGROUP_RMDIR = 11,
+  PW_KINDS = 12,           /* size of tables by kind; 0 is unused */
+};
+
+enum pw_flag {             /* pw_head.flags */
+  PW_ARGS_CUT = 1 << 0,    /* argv was longer than PW_ARGS_BYTES; args_total_bytes tells */
+  PW_EXE_CUT = 1 << 1,     /* path deeper or longer than the walk goes */
+  PW_CWD_CUT = 1 << 2,
+  PW_FILENAME_CUT = 1 << 3,
+  PW_MEMFD = 1 << 4,       /* the binary is an unlinked file on tmpfs */
+  PW_UPPER_LAYER = 1 << 5, /* the binary is in an overlay's upper layer: not from the image */
+  PW_DELETED = 1 << 6,     /* the binary has no name any more */
+  PW_ARGS_UNREADABLE = 1 << 7,
+  PW_RESET = 1 << 8,       /* TCP: closed by a reset */
+  PW_OWNER_UNKNOWN = 1 << 9, /* TCP: opened before the probes; pid is 0 */
+};
+
+enum pw_role { PW_CLIENT = 1, PW_SERVER = 2, PW_LISTENER = 3 };
+
+enum pw_owner_source {     /* how the process behind a socket was learnt, best last */
+  PW_OWNER_NONE = 0,
+  PW_OWNER_BY_LISTENER = 1, /* who called listen(): the master, maybe not the worker */
+  PW_OWNER_BY_CLOSE = 2,
+  PW_OWNER_BY_IO = 3,       /* first read or write */
+  PW_OWNER_BY_CALL = 4,     /* connect() or listen() itself */
+};
+
+struct pw_head {
+  __u16 kind;
+  __u16 flags;
+  __u32 record_bytes;      /* the whole record, this head included */
+  __u64 time_ns;
+  __u64 cgroup_id;         /* cgroup v2 inode of the process, or of the socket's owner */
+};
+
+struct pw_task {
+  __u64 start_ns;          /* thread group leader's start_boottime */
+  __u64 parent_start_ns;
+  __u64 cap_effective;
+  __u32 pid;               /* kernel: tgid */
+  __u32 tid;
+  __u32 parent_pid;
+  __u32 namespace_pid;     /* pid in its innermost pid namespace */
+  __u32 uid;
+  __u32 gid;
+  __u32 euid;
+  __u32 loginuid;          /* 4294967295: not set */
+  __u32 mnt_ns;
+  __u32 pid_ns;
+  __u32 net_ns;
+  __u32 user_ns;
+  char comm[PW_COMM_BYTES];
+  char parent_comm[PW_COMM_BYTES];
+};
+
+struct pw_exec {
+  struct pw_head head;
+  struct pw_task task;
+  __u64 inode;
+  __u32 device;            /* kernel's dev_t: major << 20 | minor */
+  __u32 mode;
+  __u32 argc;
+  __u32 args_total_bytes;  /* before the cut */
+  __u16 args_bytes;        /* lengths of the parts of data, in this order */
+  __u16 exe_bytes;
+  __u16 cwd_bytes;
+  __u16 filename_bytes;    /* NUL not counted */
+  char data[];
+};
+
+struct pw_fork {           /* task is the child */
+  struct pw_head head;
+  struct pw_task task;
+};
+
+struct pw_exit {
+  struct pw_head head;
+  struct pw_task task;
+  __u64 duration_ns;       /* since start_ns */
+  __u64 user_ns_total;     /* CPU time of the whole group */
+  __u64 system_ns_total;
+  __u32 status;            /* as wait(2) has it: exit code << 8 | signal */
+  __u32 pad;
+};
+
+struct pw_tcp {            /* all PW_TCP_* kinds */
+  struct pw_head head;
+  __u64 socket_id;         /* same for all records of one socket */
+  __u64 duration_ns;       /* since connect() or accept; 0 where it has no meaning */
+  __u64 owner_start_ns;
+  __u64 bytes_sent;
+  __u64 bytes_acked;
+  __u64 bytes_received;
+  __u64 bytes_retransmitted;
+  __u32 owner_pid;
+  __u32 owner_uid;
+  __u32 net_ns;
+  __u32 retransmits;
+  __u32 rtt_us;            /* smoothed */
+  __u32 segments_in;
+  __u32 segments_out;
+  __u32 backlog;           /* PW_TCP_LISTEN */
+  __u16 family;            /* AF_INET 2, AF_INET6 10 */
+  __u16 local_port;
+  __u16 remote_port;
+  __u16 error;             /* errno of a failed connect, 0 if none */
+  __u8 role;
+  __u8 owner_source;
+  __u8 pad[6];
+  __u8 local_address[16];
+  __u8 remote_address[16];
+  char comm[PW_COMM_BYTES];
+};
+
+struct pw_cgroup {         /* head.cgroup_id is the cgroup that was made or removed */
+  struct pw_head head;
+  __u32 level;
+  __u16 path_bytes;        /* NUL not counted; data is path_bytes + 1 long */
+  __u16 pad;
+  char path[];
+};
+
+#define PW_SIZE(type, bytes) \
+  _Static_assert(sizeof(struct type) == (bytes), "struct " #type " is not " #bytes " bytes")
+PW_SIZE(pw_head, 24);
+PW_SIZE(pw_task, 104);
+PW_SIZE(pw_exec, 160);
+PW_SIZE(pw_fork, 128);
+PW_SIZE(pw_exit, 160);
+PW_SIZE(pw_tcp, 176);
+PW_SIZE(pw_cgroup, 32);
+
+#endif

@@ -1,0 +1,40 @@
+"""Build and packaging. The extension is compiled by cffi from ext/."""
+
+from setuptools import setup
+
+setup(
+    name="podwitness",
+    version="0.1.0",
+    description="The witness on every Kubernetes node: container logs, execs and network flows, one identity",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[
+        "collector",
+        "collector.config",
+        "collector.delivery",
+        "collector.filters",
+        "collector.identity",
+        "collector.inputs",
+        "collector.outputs",
+        "collector.service",
+        "probes",
+    ],
+    package_data={"probes": ["*.h", "*.c"], "collector": ["*.conf", "py.typed"]},
+    cffi_modules=["ext/build_native.py:ffi"],
+    setup_requires=["cffi>=1.15"],
+    install_requires=[
+        "cffi>=1.15",
+        "pyroute2>=0.7",
+        "msgpack>=1.0.4",
+        "psutil>=5.9",
+        "msgspec>=0.18",
+        "aiohttp>=3.9",
+        "prometheus-client>=0.16",
+        "rich>=13.0",
+        "PyYAML>=6.0",
+    ],
+    extras_require={
+        "test": ["pytest>=8.0", "pytest-timeout>=2.2", "hypothesis>=6.90", "mypy>=1.8", "ruff>=0.4"],
+    },
+    entry_points={"console_scripts": ["podwitness=collector.cli:main"]},
+)

@@ -2,27 +2,71 @@
 
 A plugin declares a frozen dataclass whose fields are made by `key`; `load` turns
 a section into it. The reference page is printed from the same declarations.
+
+    @dataclass(frozen=True, slots=True)
+    class Settings:
+        path: tuple[str, ...] = key("Path", commas, help="Files to follow.")
+        refresh_s: float = key("Refresh_Interval", seconds, default="60", help="...")
+
+A default that is a text is read by the key's kind, so that it can be written as
+in a configuration; any other default is the value itself. A relation between
+keys is checked in `__post_init__`, which raises ValueError with a sentence; the
+operator sees it with the section's place.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
-Value = TypeVar("Value")
+from collector.config.kinds import (
+    Kind,
+    boolean,
+    choice,
+    commas,
+    glob,
+    integer,
+    pattern,
+    repeated,
+    seconds,
+    size_bytes,
+    text,
+    words,
+)
+from collector.errors import ConfigError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Kind(Generic[Value]):
-    """A type of value: how a text is read and how the type is called in the reference.
+    from collector.config.sections import Entry, Section
 
-    `read` raises ValueError with a sentence that says what is expected.
-    """
+    Settings = TypeVar("Settings", bound=DataclassInstance)
 
-    name: str
-    read: Callable[[str], Value]
-    repeated: bool = False  # the key may be written several times; the value is a tuple
+__all__ = [
+    "InvalidConfiguration",
+    "Key",
+    "Kind",
+    "Ordered",
+    "boolean",
+    "choice",
+    "commas",
+    "glob",
+    "integer",
+    "key",
+    "keys_of",
+    "load",
+    "nearest",
+    "ordered",
+    "pattern",
+    "read",
+    "repeated",
+    "seconds",
+    "size_bytes",
+    "text",
+    "words",
+]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,8 +80,150 @@ class Key:
     default_text: str = ""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ordered:
+    """Several keys whose entries make one tuple of (key, value), in the order they were written."""
+
+    keys: tuple[Key, ...]
+
+
+class InvalidConfiguration(ConfigError):
+    """Everything that is wrong with a configuration; `str()` has a line for each problem."""
+
+    def __init__(self, problems: Sequence[ConfigError]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
 def key(name: str, kind: Kind[Any], *, help: str, default: Any = dataclasses.MISSING) -> Any:
-    """A dataclass field for a configuration key; without `default` the key is required."""
+    """A dataclass field for a configuration key; without `default` the key is required.
+
+    Of a repeated kind the value is a tuple, and so is the default (a text is one item).
+    """
     required = default is dataclasses.MISSING
-    declared = Key(name, kind, help, required, "" if required else str(default))
-    return dataclasses.field(default=default, metadata={"key": declared})
+    if required:
+        return dataclasses.field(metadata={"key": Key(name, kind, help, required=True)})
+    value = kind.read(default) if isinstance(default, str) else default
+    if kind.repeated and isinstance(default, str):
+        value = (value,)
+    shown = default if isinstance(default, str) else kind.show(default)
+    return dataclasses.field(default=value, metadata={"key": Key(name, kind, help, default_text=shown)})
+
+
+def ordered(*keys: Key) -> Any:
+    """A dataclass field for keys whose order among each other matters (the rules of `modify`)."""
+    return dataclasses.field(default=(), metadata={"key": Ordered(keys)})
+
+
+def keys_of(settings: type[DataclassInstance]) -> tuple[Key, ...]:
+    """The keys that a settings class declares, in its order."""
+    found: list[Key] = []
+    for field in dataclasses.fields(settings):
+        declared = field.metadata["key"]
+        found.extend(declared.keys if isinstance(declared, Ordered) else (declared,))
+    return tuple(found)
+
+
+def load(settings: type[Settings], section: Section, common: Iterable[Key] = ()) -> Settings:
+    """The section as an instance of `settings`. Raises InvalidConfiguration with all that is wrong.
+
+    `common` are keys that may stand in the section but belong to somebody else.
+    """
+    problems: list[ConfigError] = []
+    loaded = read(settings, section, problems, common=common)
+    if loaded is None or problems:
+        raise InvalidConfiguration(problems)
+    return loaded
+
+
+def read(
+    settings: type[Settings],
+    section: Section,
+    problems: list[ConfigError],
+    *,
+    common: Iterable[Key] = (),
+    unsupported: Mapping[str, str] | None = None,
+) -> Settings | None:
+    """The same, appending to `problems` instead of raising; None when there were any.
+
+    `unsupported` names keys (lower case) that Fluent Bit has and podwitness has
+    not, with what to do about it.
+    """
+    own = keys_of(settings)
+    names = [one.name for one in (*own, *common)]
+    before = len(problems)
+    _check_names(section, names, unsupported or {}, problems)
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        declared = field.metadata["key"]
+        if isinstance(declared, Ordered):
+            values[field.name] = tuple(_read_ordered(declared, section, problems))
+        else:
+            values.update(_read_field(field.name, declared, section, problems))
+    if len(problems) > before:
+        return None
+    try:
+        return settings(**values)
+    except ValueError as reason:
+        problems.append(ConfigError(f"{section.place}: [{section.name}] {reason}"))
+        return None
+
+
+def _check_names(
+    section: Section, names: Sequence[str], unsupported: Mapping[str, str], problems: list[ConfigError]
+) -> None:
+    known = {name.lower() for name in names}
+    for entry in section.entries:
+        lowered = entry.key.lower()
+        if lowered in known:
+            continue
+        if lowered in unsupported:
+            problem = (
+                f"{entry.place}: {entry.key} is a key of Fluent Bit that podwitness does not support yet."
+            )
+            problems.append(ConfigError(problem, remedy=unsupported[lowered]))
+        else:
+            problem = f"{entry.place}: {entry.key} is not a key of this section."
+            problems.append(ConfigError(problem, remedy=nearest(entry.key, names)))
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A sentence with the name that was probably meant, or with all there are."""
+    by_lower = {one.lower(): one for one in names}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    if found:
+        return f"Did you mean {by_lower[found[0]]}?"
+    return f"There are: {', '.join(sorted(by_lower.values(), key=str.lower))}."
+
+
+def _read_field(field: str, declared: Key, section: Section, problems: list[ConfigError]) -> dict[str, Any]:
+    if declared.kind.repeated:
+        entries = list(section.all(declared.name))
+    else:
+        last = section.get(declared.name)
+        entries = [last] if last else []
+    if not entries:
+        if declared.required:
+            problem = f"{section.place}: [{section.name}] needs the key {declared.name}: {declared.help}"
+            problems.append(ConfigError(problem))
+        return {}
+    values = [_read_value(declared, entry, problems) for entry in entries]
+    return {field: tuple(values) if declared.kind.repeated else values[0]}
+
+
+def _read_ordered(
+    declared: Ordered, section: Section, problems: list[ConfigError]
+) -> Iterable[tuple[str, Any]]:
+    by_name = {one.name.lower(): one for one in declared.keys}
+    for entry in section.entries:
+        one = by_name.get(entry.key.lower())
+        if one is not None:
+            yield one.name, _read_value(one, entry, problems)
+
+
+def _read_value(declared: Key, entry: Entry, problems: list[ConfigError]) -> Any:
+    try:
+        return declared.kind.read(entry.value)
+    except ValueError as reason:
+        problems.append(ConfigError(f"{entry.place}: {entry.key} is {entry.value!r}: {reason}"))
+        return None

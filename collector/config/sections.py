@@ -40,7 +40,5 @@ class Section:
 
     def get(self, key: str) -> Entry | None:
         """The last entry of a key (a later one overrides), or None."""
-        found = None
-        for found in self.all(key):
-            pass
-        return found
+        entries = list(self.all(key))
+        return entries[-1] if entries else None

@@ -1,0 +1,120 @@
+"""The types of configuration values: how a text is read, and how a value is shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from collector.config import ruby
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[Value]):
+    """A type of value: how a text is read and how the type is called in the reference.
+
+    `read` raises ValueError with a sentence that says what is expected.
+    """
+
+    name: str
+    read: Callable[[str], Value]
+    repeated: bool = False  # the key may be written several times; the value is a tuple
+    show: Callable[[Any], str] = str
+
+
+def integer(minimum: int | None = None, maximum: int | None = None) -> Kind[int]:
+    """A whole number between bounds."""
+    if minimum is not None and maximum is not None:
+        expected = f"a whole number from {minimum} to {maximum}"
+    elif minimum is not None:
+        expected = f"a whole number, {minimum} or more"
+    else:
+        expected = "a whole number"
+
+    def read(written: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,19}", written):
+            raise ValueError(f"expected {expected}.")
+        number = int(written)
+        if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
+            raise ValueError(f"expected {expected}.")
+        return number
+
+    return Kind(expected.removeprefix("a "), read)
+
+
+# As Fluent Bit's flb_utils_size_to_bytes: k, M and G are powers of 1000, Ki, Mi and Gi of 1024.
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmg])(i?)b?|b)?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
+
+
+def _read_size_bytes(written: str) -> int:
+    found = _SIZE.fullmatch(written)
+    if found is None:
+        raise ValueError("expected a size such as 32k, 50MB or 1G.")
+    number, unit, binary = found.groups(default="")
+    return int(float(number) * (1024 if binary else 1000) ** _POWERS[unit.lower()])
+
+
+_TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)?", re.IGNORECASE)
+_SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _read_seconds(written: str) -> float:
+    found = _TIME.fullmatch(written)
+    if found is None:
+        raise ValueError(
+            "expected a time such as 5, 0.5, 20ms, 5s, 1m, 1h or 1d (a plain number is seconds)."
+        )
+    number, unit = found.groups(default="")
+    return float(number) * _SECONDS[unit.lower()]
+
+
+_TRUE = frozenset(("on", "true", "yes"))
+_FALSE = frozenset(("off", "false", "no"))
+
+
+def _read_boolean(written: str) -> bool:
+    lowered = written.lower()
+    if lowered not in _TRUE and lowered not in _FALSE:
+        raise ValueError("expected On or Off (or true, false, yes, no).")
+    return lowered in _TRUE
+
+
+def choice(*values: str) -> Kind[str]:
+    """One of these words, compared without case."""
+    by_lower = {value.lower(): value for value in values}
+
+    def read(written: str) -> str:
+        if written.lower() not in by_lower:
+            raise ValueError(f"expected one of {', '.join(values)}.")
+        return by_lower[written.lower()]
+
+    return Kind(f"one of {', '.join(values)}", read)
+
+
+def _split_commas(written: str) -> tuple[str, ...]:
+    return tuple(stripped for item in written.split(",") if (stripped := item.strip()))
+
+
+def _show_items(values: Any) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+def repeated(kind: Kind[Any]) -> Kind[Any]:
+    """A key that may be written several times; the field is a tuple."""
+    return Kind(kind.name, kind.read, repeated=True, show=lambda values: ", ".join(map(kind.show, values)))
+
+
+text: Kind[str] = Kind("text", str, show=lambda value: "" if value is None else str(value))
+size_bytes: Kind[int] = Kind("size", _read_size_bytes)
+seconds: Kind[float] = Kind("time", _read_seconds, show=lambda value: "" if value is None else f"{value:g}")
+boolean: Kind[bool] = Kind("On or Off", _read_boolean, show=lambda value: "On" if value else "Off")
+words: Kind[tuple[str, ...]] = Kind(
+    "words", lambda written: tuple(written.split()), show=lambda values: " ".join(values)
+)
+commas: Kind[tuple[str, ...]] = Kind("list, by commas", _split_commas, show=_show_items)
+glob: Kind[re.Pattern[str]] = Kind("pattern with *", ruby.compile_glob, show=lambda value: "")
+pattern: Kind[re.Pattern[str]] = Kind("regular expression", ruby.compile_regex, show=lambda value: "")

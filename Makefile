@@ -1,0 +1,112 @@
+# podwitness: `make run` and `make test` do everything on a fresh Debian 12/13 or Ubuntu 24.04, as root.
+# Each step says what it does in one line; what it printed is in build/*.log and is shown when it fails.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export DEBIAN_FRONTEND := noninteractive
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# The system's own Python: bcc and systemd come as Debian packages for it, whatever else is first in PATH.
+SYSTEM_PYTHON := /usr/bin/python3
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+
+# What the collector needs: BCC compiles the probes, gcc compiles the extension.
+RUN_PACKAGES := python3 python3-venv python3-dev python3-bpfcc python3-systemd gcc libc6-dev
+# What the tests drive: a container runtime with a locally made image, TLS peers, journal files, manifests.
+TEST_PACKAGES := containerd runc containernetworking-plugins busybox-static iproute2 openssl \
+  systemd-journal-remote ruby libcap2-bin
+SOAK_PACKAGES := clang valgrind
+
+NATIVE_SOURCES := $(wildcard ext/*.c ext/*.h ext/*.py probes/*.h)
+STRICT_C := -std=c11 -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -Iext -Iprobes
+
+ARGS ?= -c deploy/local.conf
+TESTS ?= tests
+
+# $(call step,NAME,WHAT,COMMAND): one line on the screen, the rest in build/NAME.log.
+define step
+	@mkdir -p build; printf '  %-9s %s\n' '$(1)' '$(2)'; \
+	if ! ( $(3) ) > build/$(1).log 2>&1; then cat build/$(1).log; \
+	echo "  $(1) failed: $(2). The output above is build/$(1).log" >&2; exit 1; fi
+endef
+
+# $(call packages,NAME,LIST): installs what is missing of LIST; asks the package lists only then.
+define packages
+	@missing=$$(comm -23 <(printf '%s\n' $(2) | sort) \
+	  <(dpkg-query -W -f='$${db:Status-Abbrev}$${Package}\n' $(2) 2>/dev/null | sed -n 's/^ii *//p' | sort)); \
+	[ -n "$$missing" ] || exit 0; mkdir -p build; printf '  %-9s %s\n' packages "apt installs $$(echo $$missing)"; \
+	if ! { apt-get update && apt-get install -y --no-install-recommends $$missing; } > build/$(1).log 2>&1; then \
+	tail -n 30 build/$(1).log; echo "  packages failed: the output above is build/$(1).log" >&2; exit 1; fi
+endef
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target meaning; do \
+	printf '  make %-8s %s\n' "$$target" "$$meaning"; done
+
+run: root run-packages tracefs $(VENV)/run.done $(VENV)/native.done ## Run the collector; ARGS="..." are its arguments
+	@exec $(VENV)/bin/podwitness $(ARGS)
+
+test: root test-packages tracefs $(VENV)/test.done $(VENV)/native.done lint ## Build, lint, types and all tests
+	@exec $(PYTHON) -m pytest -q $(TESTS)
+
+lint: test-packages $(VENV)/test.done $(VENV)/native.done ## C with -Werror, ruff, mypy --strict
+	$(call step,strict-c,C sources with -Wall -Wextra -Werror,\
+	  for source in ext/*.c; do gcc $(STRICT_C) -c "$$source" -o /dev/null; done)
+	$(call step,ruff,Python style,$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .)
+	$(call step,mypy,Python types,$(PYTHON) -m mypy)
+
+bench: root test-packages tracefs $(VENV)/test.done $(VENV)/native.done ## Measure, each figure beside its limit
+	@exec $(PYTHON) -m tests.bench
+
+soak: root test-packages soak-packages tracefs $(VENV)/test.done $(VENV)/native.done ## Long search for new examples
+	@exec $(PYTHON) -m pytest -q --hypothesis-profile=soak --timeout=3600 $(TESTS)
+
+docs: $(VENV)/test.done $(VENV)/native.done ## Print the reference pages into docs/
+	$(call step,docs,docs/*.md out of the tables in the code,$(PYTHON) -m docs.pages)
+
+clean: ## Remove what was built, not what apt installed
+	@rm -rf $(VENV) build *.egg-info collector/_native.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "podwitness loads probes into the kernel and installs packages: run make as root" >&2; exit 1; }
+
+run-packages:
+	$(call packages,run-packages,$(RUN_PACKAGES))
+
+# kubectl under its own name: it often is there from a package of another name than Debian's.
+test-packages: run-packages
+	$(call packages,test-packages,$(TEST_PACKAGES) $(if $(shell command -v kubectl),,kubernetes-client))
+
+soak-packages: test-packages
+	$(call packages,soak-packages,$(SOAK_PACKAGES))
+
+# Tracepoint ids are read from tracefs; a container or a minimal machine often has it unmounted.
+tracefs:
+	@[ -d /sys/kernel/tracing/events ] || { printf '  %-9s %s\n' tracefs 'mounting /sys/kernel/tracing'; \
+	mount -t tracefs tracefs /sys/kernel/tracing; }
+
+$(PYTHON): | run-packages
+	$(call step,venv,$(VENV) from $(SYSTEM_PYTHON),\
+	  $(SYSTEM_PYTHON) -m venv --system-site-packages $(VENV) && $(PYTHON) -m pip install setuptools wheel cffi)
+
+# Without build isolation: the extension is built by the cffi that it runs with.
+$(VENV)/run.done: setup.py pyproject.toml | $(PYTHON)
+	$(call step,install,Python packages and the extension,$(PYTHON) -m pip install --no-build-isolation -e .)
+	@touch $@ $(VENV)/native.done
+
+$(VENV)/test.done: setup.py pyproject.toml | $(PYTHON)
+	$(call step,install,Python packages for tests and the extension,\
+	  $(PYTHON) -m pip install --no-build-isolation -e '.[test]')
+	@touch $@ $(VENV)/run.done $(VENV)/native.done
+
+$(VENV)/native.done: $(NATIVE_SOURCES) | $(PYTHON)
+	$(call step,native,compiling the extension,$(PYTHON) setup.py build_ext --inplace --force)
+	@touch $@
+
+# The steps share one .venv.
+.NOTPARALLEL:
+.PHONY: help run test lint bench soak docs clean root run-packages test-packages soak-packages tracefs

@@ -1,6 +1,6 @@
 """Build and packaging. The extension is compiled by cffi from ext/."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
     name="podwitness",
@@ -8,20 +8,10 @@ setup(
     description="The witness on every Kubernetes node: container logs, execs and network flows, one identity",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=[
-        "collector",
-        "collector.config",
-        "collector.delivery",
-        "collector.filters",
-        "collector.identity",
-        "collector.inputs",
-        "collector.outputs",
-        "collector.service",
-        "probes",
-    ],
+    packages=find_packages(include=["collector", "collector.*", "probes", "probes.*"]),
     package_data={"probes": ["*.h", "*.c"], "collector": ["*.conf", "py.typed"]},
     cffi_modules=["ext/build_native.py:ffi"],
-    setup_requires=["cffi>=1.15"],
+    # bcc and systemd are not here: they come as Debian packages, with the libraries they are built for.
     install_requires=[
         "cffi>=1.15",
         "pyroute2>=0.7",
@@ -34,7 +24,14 @@ setup(
         "PyYAML>=6.0",
     ],
     extras_require={
-        "test": ["pytest>=8.0", "pytest-timeout>=2.2", "hypothesis>=6.90", "mypy>=1.8", "ruff>=0.4"],
+        "test": [
+            "pytest>=8.0",
+            "pytest-timeout>=2.2",
+            "hypothesis>=6.90",
+            "mypy>=1.11",
+            "ruff>=0.5",
+            "types-PyYAML",
+        ],
     },
     entry_points={"console_scripts": ["podwitness=collector.cli:main"]},
 )

@@ -1,4 +1,4 @@
-"""Rules for all tests: what can't run fails, and no property test is judged by the clock of a busy machine."""
+"""Rules for all tests: what can't run fails, and a busy machine's clock judges no property test."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,24 +26,32 @@ class Kind(Generic[Value]):
     show: Callable[[Any], str] = str
 
 
-def integer(minimum: int | None = None, maximum: int | None = None) -> Kind[int]:
-    """A whole number between bounds."""
+def _whole(minimum: int | None, maximum: int | None) -> tuple[str, Callable[[str], int]]:
     if minimum is not None and maximum is not None:
         expected = f"a whole number from {minimum} to {maximum}"
     elif minimum is not None:
         expected = f"a whole number, {minimum} or more"
     else:
         expected = "a whole number"
+    low = -math.inf if minimum is None else minimum
+    high = math.inf if maximum is None else maximum
 
     def read(written: str) -> int:
-        if not re.fullmatch(r"[+-]?[0-9]{1,19}", written):
-            raise ValueError(f"expected {expected}.")
-        number = int(written)
-        if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
+        number = int(written) if re.fullmatch(r"[+-]?[0-9]{1,19}", written) else None
+        if number is None or not low <= number <= high:
             raise ValueError(f"expected {expected}.")
         return number
 
-    return Kind(expected.removeprefix("a "), read)
+    return expected.removeprefix("a "), read
+
+
+class Integer(Kind[int]):
+    """A whole number; called, one between bounds: `integer(1, 65535)`."""
+
+    __slots__ = ()
+
+    def __call__(self, minimum: int | None = None, maximum: int | None = None) -> Kind[int]:
+        return Kind(*_whole(minimum, maximum))
 
 
 # As Fluent Bit's flb_utils_size_to_bytes: k, M and G are powers of 1000, Ki, Mi and Gi of 1024.
@@ -108,6 +117,7 @@ def repeated(kind: Kind[Any]) -> Kind[Any]:
     return Kind(kind.name, kind.read, repeated=True, show=lambda values: ", ".join(map(kind.show, values)))
 
 
+integer = Integer(*_whole(None, None))
 text: Kind[str] = Kind("text", str, show=lambda value: "" if value is None else str(value))
 size_bytes: Kind[int] = Kind("size", _read_size_bytes)
 seconds: Kind[float] = Kind("time", _read_seconds, show=lambda value: "" if value is None else f"{value:g}")

@@ -1,0 +1,136 @@
+"""Entries of a chunk as Python objects, and back: the general path's only codec.
+
+An entry is msgpack `[time, record]`; time is an EventTime (ext type 0, seconds
+and nanoseconds as big-endian 32-bit numbers) or a number of seconds, or, as
+Fluent Bit 5 writes it, `[time, metadata]`. Text that is not UTF-8 is decoded with
+surrogateescape and so comes out as it went in. Nested maps are dicts.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import msgpack
+
+from collector.plugin import Pairs
+
+EVENT_TIME = 0  # the ext type
+_EVENT_TIME_BYTES = struct.Struct(">II")
+_NS_PER_S = 1_000_000_000
+
+
+def unpack_entries(entries: bytes) -> Iterator[tuple[int, Pairs]]:
+    """Time in nanoseconds and pairs of each entry. Raises ValueError when `entries` is cut or no entries."""
+    for found in _walk(entries):
+        yield time_ns(found.time), found.pairs
+
+
+def pack_entry(time_ns: int, pairs: Pairs) -> bytes:
+    """One entry. Raises ValueError, OverflowError or TypeError for what msgpack can't hold."""
+    head = b"\x92" + pack_time(time_ns)
+    return head + _map_header(len(pairs)) + b"".join(pack(key) + pack(value) for key, value in pairs)
+
+
+def rewrite(entries: bytes, change: Callable[[Pairs], Pairs | None]) -> tuple[bytes, int]:
+    """Entries with each record changed (None: dropped), and how many are left.
+
+    What `change` passes on is not encoded anew: a pair that it hands back as the
+    very object it was given keeps its bytes, duplicates and number formats included.
+    """
+    pieces: list[bytes] = []
+    records = 0
+    for found in _walk(entries):
+        given = tuple(found.pairs)  # keeps the pairs alive, so that an id in `raw` stays theirs
+        raw = {id(pair): span for pair, span in zip(given, found.spans, strict=True)}
+        changed = change(found.pairs)
+        if changed is None:
+            continue
+        records += 1
+        header = found.header if len(changed) == len(given) else _map_header(len(changed))
+        pieces += (found.prefix, header)
+        pieces += [raw.get(id(pair)) or pack(pair[0]) + pack(pair[1]) for pair in changed]
+    return b"".join(pieces), records
+
+
+class _Entry(NamedTuple):
+    time: Any
+    pairs: Pairs
+    prefix: bytes  # up to the record
+    header: bytes  # of the record's map
+    spans: list[bytes]  # of each pair
+
+
+def _walk(entries: bytes) -> Iterator[_Entry]:
+    unpacker = msgpack.Unpacker(
+        raw=False,
+        unicode_errors="surrogateescape",
+        strict_map_key=False,
+        object_pairs_hook=_mapping,
+        max_buffer_size=max(len(entries), 1),
+    )
+    unpacker.feed(entries)
+    end = 0
+    while end < len(entries):
+        try:
+            start = end
+            if unpacker.read_array_header() != 2:
+                raise ValueError("an entry is an array of time and record")
+            time = unpacker.unpack()
+            map_start = unpacker.tell()
+            pairs: Pairs = []
+            spans: list[bytes] = []
+            size = unpacker.read_map_header()
+            body = end = unpacker.tell()
+            for _ in range(size):
+                pairs.append((unpacker.unpack(), unpacker.unpack()))
+                pair_end = unpacker.tell()
+                spans.append(entries[end:pair_end])
+                end = pair_end
+        except msgpack.OutOfData:
+            raise ValueError(f"entries are cut after {end} bytes") from None
+        yield _Entry(time, pairs, entries[start:map_start], entries[map_start:body], spans)
+
+
+def _mapping(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    try:
+        return dict(pairs)
+    except TypeError:  # a key that is itself a map or an array
+        return {repr(key): value for key, value in pairs}
+
+
+def time_ns(time: Any) -> int:
+    """Nanoseconds since the epoch of an entry's time. Raises ValueError for what is no time."""
+    if isinstance(time, list) and time:
+        time = time[0]
+    if isinstance(time, msgpack.ExtType) and time.code == EVENT_TIME and len(time.data) == 8:
+        seconds, fraction_ns = _EVENT_TIME_BYTES.unpack(time.data)
+        return int(seconds * _NS_PER_S + fraction_ns)
+    if isinstance(time, int) and not isinstance(time, bool):
+        return time * _NS_PER_S
+    if isinstance(time, float) and time == time and abs(time) < 2**63:
+        return round(time * _NS_PER_S)
+    raise ValueError(f"{time!r} is not the time of an entry")
+
+
+def pack_time(time_ns: int) -> bytes:
+    """An EventTime; times outside 1970 to 2106 are put at the nearer end of what it can say."""
+    seconds, fraction_ns = divmod(time_ns, _NS_PER_S)
+    if seconds < 0:
+        seconds, fraction_ns = 0, 0
+    elif seconds > 0xFFFFFFFF:
+        seconds, fraction_ns = 0xFFFFFFFF, _NS_PER_S - 1
+    return b"\xd7\x00" + _EVENT_TIME_BYTES.pack(seconds, fraction_ns)
+
+
+def pack(value: Any) -> bytes:
+    """msgpack of one value."""
+    packed: bytes = msgpack.packb(value, unicode_errors="surrogateescape")
+    return packed
+
+
+def _map_header(size: int) -> bytes:
+    if size < 16:
+        return bytes((0x80 | size,))
+    return b"\xde" + struct.pack(">H", size) if size < 1 << 16 else b"\xdf" + struct.pack(">I", size)

@@ -1,0 +1,136 @@
+/* Internal until the sources are here. */
+/* Log bytes to msgpack entries: [EventTime, record] one after the other.
+ *
+ * Sans-I/O: bytes of a file go in, entries come out in the caller's buffer. What
+ * is done to a record is the plan (collector/plan.py tells what each part means,
+ * tests/reference/plan.py says it in plain Python).
+ *
+ * Memory of a stream is bounded by 3 * (max_record_bytes + PW_LOG_SLACK_BYTES)
+ * (an open record for stdout, one for stderr, one overlong line), and is only
+ * taken when partial lines arrive; nothing else allocates. */
+#ifndef PODWITNESS_LOG_H
+#define PODWITNESS_LOG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+
+#define PW_LOG_SLACK_BYTES 256   /* of a line besides its content, and of a buffer besides its text */
+#define PW_LOG_REST_BYTES 65536  /* an unterminated rest this long is taken into the stream */
+#define PW_LOG_END 1             /* flag: nothing follows, what is open is a record now */
+
+enum pw_framing { PW_LINE = 0, PW_CRI = 1, PW_CRI_JOINED = 2, PW_JSON = 3 };
+enum pw_op { PW_APPEND = 0, PW_ADD = 1, PW_SET = 2, PW_REMOVE = 3, PW_MERGE = 4 };
+
+struct pw_text {
+  const uint8_t *at;
+  size_t bytes;
+};
+
+/* A key as a msgpack str, minimal header; bytes == 0: the pair is left out.
+ * `watch` is its index in pw_plan.watches, -1 when no step looks at that key. */
+struct pw_key {
+  struct pw_text packed;
+  int32_t watch;
+};
+
+struct pw_step {
+  int32_t op;             /* enum pw_op */
+  int32_t watch;          /* of the key, for PW_MERGE of the source key; -1: nobody looks */
+  struct pw_text packed;  /* pairs as msgpack, key and value; empty for PW_REMOVE and PW_MERGE */
+  size_t key_bytes;       /* how much of packed is the first key */
+  size_t pairs;           /* how many pairs packed holds; over 1 only for PW_APPEND with watch -1 */
+};
+
+struct pw_merge {
+  struct pw_key under;    /* packed.bytes == 0: the pairs are lifted */
+  int32_t keep;
+  int32_t trim;
+};
+
+/* One run of pairs of the record under construction. Private to the encoder. */
+struct pw_piece {
+  const uint8_t *key;
+  const uint8_t *value;
+  size_t key_bytes;
+  size_t value_bytes;
+  size_t pairs;
+  int32_t kind;
+  int32_t watch;
+};
+
+/* Not shared between threads: seen and pieces are written during a call. */
+struct pw_plan {
+  int32_t framing;        /* enum pw_framing */
+  struct pw_key time;     /* keys of what the framing found, in this order */
+  struct pw_key stream;
+  struct pw_key logtag;
+  struct pw_key content;
+  struct pw_key raw;      /* of a line that does not fit the framing */
+  struct pw_key truncated;
+  const struct pw_step *steps;
+  size_t step_count;
+  struct pw_merge merge;
+  const struct pw_text *watches; /* packed keys that steps look at */
+  size_t watch_count;
+  uint8_t *seen;          /* watch_count bytes */
+  struct pw_piece *pieces; /* step_count + PW_LOG_PIECES */
+};
+
+#define PW_LOG_PIECES 8
+
+struct pw_log_batch {
+  uint8_t *out;           /* in: entries are written here */
+  size_t out_capacity;    /* in: at least pw_log_out_bytes() */
+  uint8_t *work;          /* in: scratch */
+  size_t work_capacity;   /* in: at least pw_log_work_bytes() */
+  size_t out_bytes;
+  size_t consumed;        /* of the input: whole lines, and an overlong rest */
+  size_t records;
+  size_t unparsed;        /* lines that did not fit the framing, kept raw */
+  size_t cut;             /* records cut at max_record_bytes */
+  size_t cut_bytes;       /* what they lost */
+  int64_t partials[2];    /* file offset of the first line of an open record; -1: none */
+  int32_t full;           /* stopped as the output is full: call again with what was not consumed */
+};
+
+struct pw_log_stream;
+
+/* A stream with nothing open; NULL: out of memory. `max_record_bytes` bounds a
+ * record's content; what exceeds it is cut, counted and marked. */
+struct pw_log_stream *pw_log_open(size_t max_record_bytes);
+void pw_log_close(struct pw_log_stream *stream);
+
+/* The stream starts anew at a saved position (collector/delivery/chunk.py,
+ * Position). Returns the file offset where reading restarts. */
+uint64_t pw_log_resume(struct pw_log_stream *stream, uint64_t offset, int64_t partial_stdout,
+                       int64_t partial_stderr);
+
+/* Encodes the whole lines of `in`, which starts at file offset `offset`: where the
+ * last call's consumed bytes ended, or where pw_log_resume() said. An unterminated
+ * rest is left to the next call unless it is PW_LOG_REST_BYTES (or a whole longest
+ * line) long, so an input buffer larger than that always makes progress. NULs at
+ * the start of a line (the hole of a copytruncate) are passed over. `now_ns` is the
+ * time of records that have none of their own. With PW_LOG_END and nothing `full`,
+ * everything is consumed and nothing stays open.
+ *
+ * Fills the batch also on error; returns PW_OK, PW_E_MEMORY (a partial line found
+ * no room: nothing of it is consumed), or PW_E_OUTPUT_FULL when not one record fits. */
+int pw_log_encode(struct pw_log_stream *stream, const struct pw_plan *plan, const uint8_t *in,
+                  size_t in_bytes, uint64_t offset, int flags, int64_t now_ns,
+                  struct pw_log_batch *batch);
+
+/* What any record needs: the plan's constants, the content as text, and two times
+ * 9/4 of it as msgpack (the longest that JSON grows: `0e0,` to a float64), once for
+ * the record and once for what is merged into it. */
+size_t pw_log_out_bytes(const struct pw_plan *plan, size_t max_record_bytes);
+size_t pw_log_work_bytes(size_t max_record_bytes);
+
+/* One JSON object as the pairs of a msgpack map, without the map's header. `out`
+ * holds at least pw_json_bytes(bytes). Returns the number of pairs, or -1 when the
+ * text is not exactly one object that msgpack can hold. */
+int64_t pw_json_pairs(const uint8_t *text, size_t bytes, int trim, uint8_t *out, size_t *out_bytes);
+size_t pw_json_bytes(size_t bytes);
+
+#endif

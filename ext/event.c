@@ -1,0 +1,107 @@
+#include "event_encode.h"
+
+struct kind_row {
+  uint16_t least_bytes;
+  uint8_t types;
+  struct pw_word category, type[2], action;
+};
+
+static const struct kind_row KINDS[PW_KINDS] = {
+    [PW_EXEC] = {sizeof(struct pw_exec), 1, PW_WORD("process"), {PW_WORD("start")}, PW_WORD("exec")},
+    [PW_FORK] = {sizeof(struct pw_fork), 1, PW_WORD("process"), {PW_WORD("start")}, PW_WORD("fork")},
+    [PW_EXIT] = {sizeof(struct pw_exit), 1, PW_WORD("process"), {PW_WORD("end")}, PW_WORD("exit")},
+    [PW_TCP_CONNECT] = {sizeof(struct pw_tcp), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("start")},
+                        PW_WORD("connect")},
+    [PW_TCP_CONNECT_FAILED] = {sizeof(struct pw_tcp), 1, PW_WORD("network"), {PW_WORD("connection")},
+                               PW_WORD("connect-failed")},
+    [PW_TCP_LISTEN] = {sizeof(struct pw_tcp), 2, PW_WORD("network"), {PW_WORD("info"), PW_WORD("start")},
+                       PW_WORD("listen")},
+    [PW_TCP_ACCEPT] = {sizeof(struct pw_tcp), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("start")},
+                       PW_WORD("accept")},
+    [PW_TCP_CLOSE] = {sizeof(struct pw_tcp), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("end")},
+                      PW_WORD("close")},
+    [PW_TCP_UNLISTEN] = {sizeof(struct pw_tcp), 2, PW_WORD("network"), {PW_WORD("info"), PW_WORD("end")},
+                         PW_WORD("unlisten")},
+    [PW_CGROUP_MKDIR] = {.least_bytes = sizeof(struct pw_cgroup)},
+    [PW_CGROUP_RMDIR] = {.least_bytes = sizeof(struct pw_cgroup)},
+};
+
+static int check_exec(const struct pw_exec *exec)
+{
+  const uint32_t parts = (uint32_t)exec->args_bytes + exec->exe_bytes + exec->cwd_bytes + exec->filename_bytes;
+  if (exec->args_bytes > PW_ARGS_BYTES || exec->exe_bytes > PW_PATH_BYTES || exec->cwd_bytes > PW_PATH_BYTES ||
+      exec->filename_bytes > PW_FILENAME_BYTES)
+    return PW_E_RECORD_SIZE;
+  return parts <= exec->head.record_bytes - sizeof *exec ? PW_OK : PW_E_RECORD_SIZE;
+}
+
+static int check_cgroup(const struct pw_cgroup *cgroup)
+{
+  if (cgroup->path_bytes > PW_CGROUP_PATH_BYTES) return PW_E_RECORD_SIZE;
+  return cgroup->path_bytes <= cgroup->head.record_bytes - sizeof *cgroup ? PW_OK : PW_E_RECORD_SIZE;
+}
+
+int pw_event_check(const struct pw_head *head, uint32_t bytes)
+{
+  if (bytes < sizeof *head || head->record_bytes > bytes) return PW_E_RECORD_SIZE;
+  if (head->kind == 0 || head->kind >= PW_KINDS) return PW_E_RECORD_KIND;
+  if (head->record_bytes < KINDS[head->kind].least_bytes) return PW_E_RECORD_SIZE;
+  if (head->kind == PW_EXEC) return check_exec((const struct pw_exec *)head);
+  return pw_is_control(head->kind) ? check_cgroup((const struct pw_cgroup *)head) : PW_OK;
+}
+
+/* All that is not variable takes less than 1600 bytes; a variable byte at most
+ * four as an escape in `args` and four in `command_line`, where a NUL pays for
+ * the headers of its string. The rest is slack for put_word. */
+enum { FIXED_BYTES = 2048, BYTES_PER_BYTE = 8 };
+
+uint32_t pw_event_room(const struct pw_head *head)
+{
+  if (head->kind != PW_EXEC) return FIXED_BYTES;
+  const struct pw_exec *exec = (const struct pw_exec *)head;
+  const uint32_t parts = (uint32_t)exec->args_bytes + exec->exe_bytes + exec->cwd_bytes + exec->filename_bytes;
+  return FIXED_BYTES + BYTES_PER_BYTE * parts;
+}
+
+_Static_assert(PW_EVENT_OUTPUT_BYTES >= FIXED_BYTES + PW_FRAGMENT_BYTES + BYTES_PER_BYTE * (PW_ARGS_BYTES + 2 * PW_PATH_BYTES + PW_FILENAME_BYTES),
+               "the longest record fits an empty output");
+
+uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int is_success, uint64_t duration_ns)
+{
+  const struct kind_row *row = &KINDS[kind];
+  p = put_map_header(PUT(p, "event"), duration_ns != 0 ? 7 : 6);
+  p = PUT(PUT(p, "kind"), "event");
+  p = put_word(put_array_header(PUT(p, "category"), 1), &row->category);
+  p = put_word(put_array_header(PUT(p, "type"), row->types), &row->type[0]);
+  if (row->types > 1) p = put_word(p, &row->type[1]);
+  p = put_word(PUT(p, "action"), &row->action);
+  p = PUT(PUT(p, "provider"), "ebpf");
+  p = PUT(p, "outcome");
+  p = is_success ? PUT(p, "success") : PUT(p, "failure");
+  return duration_ns != 0 ? put_uint(PUT(p, "duration"), duration_ns) : p;
+}
+
+uint8_t *pw_put_scope(uint8_t *p, uint32_t scope, uint64_t cgroup_id)
+{
+  static const struct pw_word scopes[] = {PW_WORD("unresolved"), PW_WORD("host"), PW_WORD("pod"), PW_WORD("container")};
+  p = put_word(PUT(p, "scope"), &scopes[scope <= PW_SCOPE_CONTAINER ? scope : 0]);
+  return put_uint(PUT(p, "cgroup_id"), cgroup_id);
+}
+
+uint8_t *pw_put_user(uint8_t *p, uint32_t uid)
+{
+  return pw_put_decimal(PUT(put_map_header(PUT(p, "user"), 1), "id"), uid);
+}
+
+uint8_t *pw_put_event(uint8_t *p, const struct pw_head *head, const struct pw_fragment *fragment,
+                      const struct pw_event_clock *clock)
+{
+  const int is_process = pw_is_process_event(head->kind);
+  const struct pw_tcp *tcp = (const struct pw_tcp *)head;
+  const uint32_t own = is_process ? PW_PROCESS_EVENT_PAIRS : pw_network_event_pairs(tcp);
+  p = pw_put_event_time(put_array_header(p, 2), head->time_ns + (uint64_t)clock->wall_offset_ns);
+  p = put_map_header(p, own + fragment->pair_count);
+  p = is_process ? pw_put_process_event(p, head, fragment->scope, clock)
+                 : pw_put_network_event(p, tcp, fragment->scope, clock);
+  return put_raw(p, fragment->pairs, fragment->pairs_bytes);
+}

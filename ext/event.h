@@ -1,0 +1,133 @@
+/* Kernel events: ring buffer -> msgpack entries `[EventTime, record]` in ECS fields.
+ * What the fields are is written in collector/records.py. */
+#ifndef PODWITNESS_EVENT_H
+#define PODWITNESS_EVENT_H
+
+#include <linux/types.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+#include "probes/events.h"
+
+/* ---- the ring ------------------------------------------------------------ */
+
+/* A BPF_MAP_TYPE_RINGBUF as the kernel lays it out. The members may also point
+ * at memory of the caller's that is laid out the same way. */
+struct pw_ring {
+  uint64_t *consumer;        /* position we have read up to; ours to write */
+  const uint64_t *producer;  /* position the kernel has written up to */
+  const uint8_t *data;       /* the ring twice, one behind the other: no record wraps */
+  uint64_t bytes;            /* a power of two */
+};
+
+/* Maps the ring behind a descriptor. `bytes` is the map's max_entries.
+ * PW_E_SYSCALL (errno) when it can't be mapped or `bytes` is no power of two. */
+int pw_ring_map(struct pw_ring *ring, int fd, uint64_t bytes);
+
+/* Ends what pw_ring_map made. Not for memory of the caller's. */
+void pw_ring_unmap(struct pw_ring *ring);
+
+/* Bytes not yet drained, record headers included. */
+uint64_t pw_ring_fill_bytes(const struct pw_ring *ring);
+
+/* Reads elements 0 .. count-1 of a BPF array map of u64. PW_E_SYSCALL (errno). */
+int pw_map_read_u64s(int fd, uint64_t *values, uint32_t count);
+
+/* ---- containers: cgroup id -> constant pairs ------------------------------- */
+
+enum pw_scope { /* podwitness.scope: who the process belongs to */
+  PW_SCOPE_UNRESOLVED = 0,
+  PW_SCOPE_HOST = 1,
+  PW_SCOPE_POD = 2,
+  PW_SCOPE_CONTAINER = 3,
+};
+
+#define PW_FRAGMENT_BYTES 65536 /* most bytes of constant pairs of one container */
+
+struct pw_fragment { /* ready-made msgpack key value key value ..., behind the record's own pairs */
+  const uint8_t *pairs;
+  uint32_t pairs_bytes; /* <= PW_FRAGMENT_BYTES */
+  uint32_t pair_count;
+  uint32_t scope;
+};
+
+struct pw_containers;
+
+/* A table for up to `max_entries` cgroups whose pairs take `max_bytes` together. NULL: out of memory. */
+struct pw_containers *pw_containers_new(uint32_t max_entries, uint64_t max_bytes);
+void pw_containers_free(struct pw_containers *table);
+
+/* Copies the fragment; replaces the cgroup's former one.
+ * PW_E_TABLE_FULL (entries or bytes; the table is as before), PW_E_MEMORY. */
+int pw_containers_set(struct pw_containers *table, uint64_t cgroup_id, const struct pw_fragment *fragment);
+
+/* 1 if the cgroup was there. */
+int pw_containers_remove(struct pw_containers *table, uint64_t cgroup_id);
+
+/* NULL if the cgroup is not there; valid until the table is changed. */
+const struct pw_fragment *pw_containers_find(const struct pw_containers *table, uint64_t cgroup_id);
+
+uint32_t pw_containers_count(const struct pw_containers *table);
+uint64_t pw_containers_bytes(const struct pw_containers *table);
+
+/* ---- encoding -------------------------------------------------------------- */
+
+/* An output must have at least this many bytes of room when a call starts, so
+ * that the longest record with the longest fragment fits. */
+#define PW_EVENT_OUTPUT_BYTES 262144
+
+struct pw_event_output { /* the caller's buffer; entries are appended */
+  uint8_t *bytes;
+  uint64_t room;
+  uint64_t used;
+  uint32_t records;
+};
+
+struct pw_event_clock {
+  int64_t wall_offset_ns; /* CLOCK_REALTIME minus CLOCK_BOOTTIME */
+  uint64_t node_id;       /* of process.entity_id */
+};
+
+enum pw_drain_end { /* why a drain returned */
+  PW_DRAIN_EMPTY = 0,   /* nothing committed is left */
+  PW_DRAIN_BOUND = 1,   /* max_records */
+  PW_DRAIN_FULL = 2,    /* an output, or `unknown`, has no room for the next record */
+  PW_DRAIN_CONTROL = 3, /* a PW_CGROUP_* record is in `control` */
+};
+
+#define PW_CONTROL_BYTES 1024
+
+struct pw_drain {
+  /* set by the caller */
+  uint32_t max_records;
+  struct pw_event_clock clock;
+  struct pw_event_output process; /* PW_EXEC, PW_FORK, PW_EXIT */
+  struct pw_event_output network; /* PW_TCP_* */
+  struct pw_event_output unknown; /* records as the kernel made them, each padded to 8 bytes, whose cgroup
+                                     is not in the table; the same minimum of room */
+  /* set by the drain */
+  uint32_t end; /* enum pw_drain_end */
+  uint32_t control_bytes;
+  uint64_t drained_bytes;
+  uint64_t events[PW_KINDS]; /* records taken, by kind */
+  uint64_t malformed;        /* records that are not what their kind says: dropped */
+  uint64_t corrupt_bytes;    /* skipped because a length in the ring made no sense */
+  uint8_t control[PW_CONTROL_BYTES];
+};
+
+/* Takes records out of the ring until one of the reasons in enum pw_drain_end.
+ * Outputs are appended to, results are set anew. Returns PW_OK, or
+ * PW_E_OUTPUT_FULL when an output is smaller than PW_EVENT_OUTPUT_BYTES. */
+int pw_ring_drain(struct pw_ring *ring, const struct pw_containers *table, struct pw_drain *drain);
+
+/* Encodes `records` (one after the other, each record_bytes long and padded to
+ * 8 bytes; the start 8-byte aligned) with one fragment. Ends at the first that
+ * does not fit; `*consumed` tells how many bytes were encoded or, malformed,
+ * left out. Returns PW_OK, PW_E_OUTPUT_FULL (as above), or PW_E_RECORD_SIZE
+ * when a length reaches past the end (the rest can't be read). */
+int pw_events_encode(const uint8_t *records, uint64_t records_bytes, const struct pw_fragment *fragment,
+                     const struct pw_event_clock *clock, struct pw_event_output *process,
+                     struct pw_event_output *network, uint64_t *consumed, uint64_t *malformed);
+
+#endif

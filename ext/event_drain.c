@@ -1,0 +1,159 @@
+/* Out of the ring, into the outputs. */
+#include "event_encode.h"
+#include "ringbuf.h"
+
+/* Space is given back to the kernel so often: seldom enough to leave the shared
+ * cache line alone, often enough that a burst finds room while we work. */
+enum { RELEASE_EVERY = 64 };
+
+static int has_room(const struct pw_event_output *output, uint64_t bytes)
+{
+  return output->room - output->used >= bytes;
+}
+
+static int is_too_small(const struct pw_event_output *output)
+{
+  return output->used > output->room || !has_room(output, PW_EVENT_OUTPUT_BYTES);
+}
+
+/* 0 if the entry has no room. */
+static int append_entry(struct pw_event_output *output, const struct pw_head *head, const struct pw_fragment *fragment,
+                        const struct pw_event_clock *clock)
+{
+  if (!has_room(output, (uint64_t)pw_event_room(head) + fragment->pairs_bytes)) return 0;
+  uint8_t *const start = output->bytes + output->used;
+  output->used += (uint64_t)(pw_put_event(start, head, fragment, clock) - start);
+  output->records++;
+  return 1;
+}
+
+static uint64_t padded(uint64_t bytes)
+{
+  return (bytes + 7) & ~UINT64_C(7);
+}
+
+static int append_raw(struct pw_event_output *output, const struct pw_head *head)
+{
+  const uint64_t bytes = padded(head->record_bytes);
+  if (!has_room(output, bytes)) return 0;
+  uint8_t *const start = output->bytes + output->used;
+  memcpy(start, head, head->record_bytes);
+  memset(start + head->record_bytes, 0, bytes - head->record_bytes);
+  output->used += bytes;
+  output->records++;
+  return 1;
+}
+
+enum taken { TAKEN, TAKEN_CONTROL, NO_ROOM };
+
+static enum taken take_control(struct pw_drain *drain, const struct pw_head *head)
+{
+  const uint32_t bytes = head->record_bytes < PW_CONTROL_BYTES ? head->record_bytes : PW_CONTROL_BYTES;
+  memcpy(drain->control, head, bytes);
+  drain->control_bytes = bytes;
+  return TAKEN_CONTROL;
+}
+
+static enum taken take(struct pw_drain *drain, const struct pw_containers *table, const struct pw_slot *slot)
+{
+  const struct pw_head *head = (const struct pw_head *)(const void *)slot->record;
+  if (pw_event_check(head, slot->bytes) != PW_OK) {
+    drain->malformed++;
+    return TAKEN;
+  }
+  enum taken taken;
+  if (pw_is_control(head->kind)) {
+    taken = take_control(drain, head);
+  } else {
+    const struct pw_fragment *fragment = pw_containers_find(table, head->cgroup_id);
+    struct pw_event_output *output = pw_is_process_event(head->kind) ? &drain->process : &drain->network;
+    const int fits =
+        fragment ? append_entry(output, head, fragment, &drain->clock) : append_raw(&drain->unknown, head);
+    if (!fits) return NO_ROOM;
+    taken = TAKEN;
+  }
+  drain->events[head->kind]++;
+  return taken;
+}
+
+/* Takes what stands at *position, moves it, and says in drain->end when to stop: then 0 is returned. */
+static int step(struct pw_drain *drain, const struct pw_containers *table, const struct pw_ring *ring,
+                uint64_t *position, uint64_t producer)
+{
+  struct pw_slot slot;
+  enum taken taken = TAKEN;
+  switch (pw_ring_look(ring, *position, producer, &slot)) {
+    case PW_SLOT_EMPTY:
+      drain->end = PW_DRAIN_EMPTY;
+      return 0;
+    case PW_SLOT_CORRUPT:
+      drain->corrupt_bytes += slot.next - *position;
+      break;
+    case PW_SLOT_DISCARDED:
+      break;
+    case PW_SLOT_RECORD:
+      taken = take(drain, table, &slot);
+  }
+  if (taken == NO_ROOM) {
+    drain->end = PW_DRAIN_FULL;
+    return 0;
+  }
+  *position = slot.next;
+  if (taken == TAKEN_CONTROL) drain->end = PW_DRAIN_CONTROL;
+  return taken != TAKEN_CONTROL;
+}
+
+static void begin(struct pw_drain *drain)
+{
+  drain->end = PW_DRAIN_BOUND;
+  drain->control_bytes = 0;
+  drain->drained_bytes = 0;
+  drain->malformed = 0;
+  drain->corrupt_bytes = 0;
+  memset(drain->events, 0, sizeof drain->events);
+}
+
+int pw_ring_drain(struct pw_ring *ring, const struct pw_containers *table, struct pw_drain *drain)
+{
+  if (is_too_small(&drain->process) || is_too_small(&drain->network) || is_too_small(&drain->unknown))
+    return PW_E_OUTPUT_FULL;
+  begin(drain);
+  const uint64_t start = pw_ring_consumer(ring);
+  uint64_t position = start, producer = pw_ring_producer(ring);
+  for (uint32_t taken = 0; taken < drain->max_records; taken++) {
+    if (taken % RELEASE_EVERY == RELEASE_EVERY - 1) pw_ring_release(ring, position);
+    if (position == producer) {
+      /* The kernel wakes us for a record only if it finds our position at that
+       * record; so ours must be seen before the producer's is read again. */
+      pw_ring_release(ring, position);
+      __atomic_thread_fence(__ATOMIC_SEQ_CST);
+      producer = pw_ring_producer(ring);
+    }
+    if (!step(drain, table, ring, &position, producer)) break;
+  }
+  pw_ring_release(ring, position);
+  drain->drained_bytes = position - start;
+  return PW_OK;
+}
+
+int pw_events_encode(const uint8_t *records, uint64_t records_bytes, const struct pw_fragment *fragment,
+                     const struct pw_event_clock *clock, struct pw_event_output *process,
+                     struct pw_event_output *network, uint64_t *consumed, uint64_t *malformed)
+{
+  *consumed = 0;
+  *malformed = 0;
+  if (is_too_small(process) || is_too_small(network) || fragment->pairs_bytes > PW_FRAGMENT_BYTES)
+    return PW_E_OUTPUT_FULL;
+  while (*consumed < records_bytes) {
+    const uint64_t left = records_bytes - *consumed;
+    const struct pw_head *head = (const struct pw_head *)(const void *)(records + *consumed);
+    if (left < sizeof *head || head->record_bytes < sizeof *head || padded(head->record_bytes) > left)
+      return PW_E_RECORD_SIZE;
+    if (pw_event_check(head, head->record_bytes) != PW_OK || pw_is_control(head->kind))
+      ++*malformed;
+    else if (!append_entry(pw_is_process_event(head->kind) ? process : network, head, fragment, clock))
+      break;
+    *consumed += padded(head->record_bytes);
+  }
+  return PW_OK;
+}

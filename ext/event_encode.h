@@ -1,0 +1,38 @@
+/* Internal. From one checked record to the pairs of its entry. */
+#ifndef PODWITNESS_EVENT_ENCODE_H
+#define PODWITNESS_EVENT_ENCODE_H
+
+#include "event_put.h"
+
+/* PW_OK if the record is of a known kind and all its lengths lie within
+ * `bytes`; else PW_E_RECORD_KIND or PW_E_RECORD_SIZE. */
+int pw_event_check(const struct pw_head *head, uint32_t bytes);
+
+/* The most bytes that the record's entry can take without the fragment. */
+uint32_t pw_event_room(const struct pw_head *head);
+
+static inline int pw_is_process_event(uint16_t kind) { return kind <= PW_EXIT; }
+static inline int pw_is_control(uint16_t kind) { return kind >= PW_CGROUP_MKDIR; }
+
+/* Writes the entry. The record has passed pw_event_check and is no control record. */
+uint8_t *pw_put_event(uint8_t *p, const struct pw_head *head, const struct pw_fragment *fragment,
+                      const struct pw_event_clock *clock);
+
+/* The record's own pairs; how many is told by pw_event_pairs. */
+uint8_t *pw_put_process_event(uint8_t *p, const struct pw_head *head, uint32_t scope,
+                              const struct pw_event_clock *clock);
+uint8_t *pw_put_network_event(uint8_t *p, const struct pw_tcp *tcp, uint32_t scope,
+                              const struct pw_event_clock *clock);
+uint32_t pw_network_event_pairs(const struct pw_tcp *tcp);
+enum { PW_PROCESS_EVENT_PAIRS = 4 };
+
+/* Key `event` and its map. */
+uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int is_success, uint64_t duration_ns);
+
+/* Pairs `scope` and `cgroup_id` of the map `podwitness`: two pairs. */
+uint8_t *pw_put_scope(uint8_t *p, uint32_t scope, uint64_t cgroup_id);
+
+/* Key `user` and the map {id}. */
+uint8_t *pw_put_user(uint8_t *p, uint32_t uid);
+
+#endif

@@ -1,0 +1,152 @@
+/* TCP connections and listeners. ECS: source is the client, destination the server. */
+#include "event_encode.h"
+
+enum { FAMILY_IPV6 = 10 };
+
+static int is_listener(const struct pw_tcp *tcp)
+{
+  return tcp->head.kind == PW_TCP_LISTEN || tcp->head.kind == PW_TCP_UNLISTEN;
+}
+
+static int is_ipv6(const struct pw_tcp *tcp)
+{
+  return tcp->family == FAMILY_IPV6;
+}
+
+/* Of the local end. What was sent again is not counted twice. */
+static uint64_t payload_sent(const struct pw_tcp *tcp)
+{
+  return tcp->bytes_sent > tcp->bytes_retransmitted ? tcp->bytes_sent - tcp->bytes_retransmitted : 0;
+}
+
+/* One end of the connection: address, port and, once it is over, what it sent. */
+static uint8_t *put_end(uint8_t *p, const struct pw_tcp *tcp, int local)
+{
+  const int is_over = tcp->head.kind == PW_TCP_CLOSE;
+  p = put_map_header(p, is_over ? 4 : 2);
+  p = pw_put_address(PUT(p, "ip"), local ? tcp->local_address : tcp->remote_address, is_ipv6(tcp));
+  p = put_uint(PUT(p, "port"), local ? tcp->local_port : tcp->remote_port);
+  if (!is_over) return p;
+  p = put_uint(PUT(p, "bytes"), local ? payload_sent(tcp) : tcp->bytes_received);
+  return put_uint(PUT(p, "packets"), local ? tcp->segments_out : tcp->segments_in);
+}
+
+static uint8_t *put_ends(uint8_t *p, const struct pw_tcp *tcp)
+{
+  const int is_server = tcp->role == PW_SERVER;
+  if (is_listener(tcp)) return put_end(PUT(p, "destination"), tcp, 1);
+  p = put_end(PUT(p, "source"), tcp, !is_server);
+  return put_end(PUT(p, "destination"), tcp, is_server);
+}
+
+static uint8_t *put_network(uint8_t *p, const struct pw_tcp *tcp)
+{
+  unsigned pairs = 2;
+  p = PUT(p, "network");
+  uint8_t *const map = p = begin_map(p);
+  p = PUT(PUT(p, "transport"), "tcp");
+  p = PUT(p, "type");
+  p = is_ipv6(tcp) && !pw_is_mapped_ipv4(tcp->local_address) ? PUT(p, "ipv6") : PUT(p, "ipv4");
+  if (tcp->role == PW_CLIENT) p = PUT(PUT(p, "direction"), "egress"), pairs++;
+  if (tcp->role == PW_SERVER) p = PUT(PUT(p, "direction"), "ingress"), pairs++;
+  if (tcp->head.kind == PW_TCP_CLOSE) {
+    p = put_uint(PUT(p, "bytes"), payload_sent(tcp) + tcp->bytes_received);
+    p = put_uint(PUT(p, "packets"), (uint64_t)tcp->segments_out + tcp->segments_in);
+    pairs += 2;
+  }
+  end_map(map, pairs);
+  return p;
+}
+
+static uint8_t *put_process(uint8_t *p, const struct pw_tcp *tcp, const struct pw_event_clock *clock)
+{
+  unsigned pairs = 3;
+  p = PUT(p, "process");
+  uint8_t *const map = p = begin_map(p);
+  p = put_uint(PUT(p, "pid"), tcp->owner_pid);
+  p = pw_put_comm(PUT(p, "name"), tcp->comm);
+  if (tcp->owner_start_ns != 0) {
+    p = pw_put_entity_id(PUT(p, "entity_id"), clock->node_id, tcp->owner_start_ns, tcp->owner_pid);
+    pairs++;
+  }
+  p = pw_put_user(p, tcp->owner_uid);
+  end_map(map, pairs);
+  return p;
+}
+
+/* Why a connect(2) fails; any other number is written as such. */
+static uint8_t *put_errno(uint8_t *p, uint16_t number)
+{
+  static const struct {
+    uint16_t number;
+    struct pw_word name;
+  } names[] = {{1, PW_WORD("EPERM")},          {11, PW_WORD("EAGAIN")},       {13, PW_WORD("EACCES")},
+               {32, PW_WORD("EPIPE")},         {71, PW_WORD("EPROTO")},       {92, PW_WORD("ENOPROTOOPT")},
+               {98, PW_WORD("EADDRINUSE")},    {99, PW_WORD("EADDRNOTAVAIL")}, {100, PW_WORD("ENETDOWN")},
+               {101, PW_WORD("ENETUNREACH")},  {102, PW_WORD("ENETRESET")},   {103, PW_WORD("ECONNABORTED")},
+               {104, PW_WORD("ECONNRESET")},   {105, PW_WORD("ENOBUFS")},     {110, PW_WORD("ETIMEDOUT")},
+               {111, PW_WORD("ECONNREFUSED")}, {112, PW_WORD("EHOSTDOWN")},   {113, PW_WORD("EHOSTUNREACH")}};
+  for (unsigned at = 0; at < sizeof names / sizeof names[0]; at++)
+    if (names[at].number == number) return put_word(p, &names[at].name);
+  return pw_put_decimal(p, number);
+}
+
+static uint8_t *put_role(uint8_t *p, const struct pw_tcp *tcp)
+{
+  static const struct pw_word roles[] = {PW_WORD("unknown"), PW_WORD("client"), PW_WORD("server"), PW_WORD("listener")};
+  return put_word(p, &roles[tcp->role <= PW_LISTENER ? tcp->role : 0]);
+}
+
+static uint8_t *put_owner_source(uint8_t *p, const struct pw_tcp *tcp)
+{
+  static const struct pw_word sources[] = {PW_WORD("none"), PW_WORD("listener"), PW_WORD("close"), PW_WORD("io"),
+                                           PW_WORD("call")};
+  return put_word(p, &sources[tcp->owner_source <= PW_OWNER_BY_CALL ? tcp->owner_source : 0]);
+}
+
+static uint8_t *put_socket(uint8_t *p, const struct pw_tcp *tcp)
+{
+  unsigned pairs = 3;
+  p = PUT(p, "socket");
+  uint8_t *const map = p = begin_map(p);
+  p = pw_put_hex64(PUT(p, "id"), tcp->socket_id);
+  p = put_role(PUT(p, "role"), tcp);
+  p = put_owner_source(PUT(p, "owner_source"), tcp);
+  if (tcp->head.flags & PW_OWNER_UNKNOWN) p = put_true(PUT(p, "preexisting")), pairs++;
+  if (tcp->head.flags & PW_RESET) p = put_true(PUT(p, "reset")), pairs++;
+  if (tcp->head.kind == PW_TCP_LISTEN) p = put_uint(PUT(p, "backlog"), tcp->backlog), pairs++;
+  if (tcp->rtt_us != 0) p = put_uint(PUT(p, "rtt_us"), tcp->rtt_us), pairs++;
+  if (tcp->retransmits != 0) p = put_uint(PUT(p, "retransmits"), tcp->retransmits), pairs++;
+  if (tcp->bytes_retransmitted != 0)
+    p = put_uint(PUT(p, "retransmitted_bytes"), tcp->bytes_retransmitted), pairs++;
+  if (tcp->bytes_acked != 0) p = put_uint(PUT(p, "acked_bytes"), tcp->bytes_acked), pairs++;
+  end_map(map, pairs);
+  return p;
+}
+
+static uint8_t *put_podwitness(uint8_t *p, const struct pw_tcp *tcp, uint32_t scope)
+{
+  p = put_map_header(PUT(p, "podwitness"), 4);
+  p = pw_put_scope(p, scope, tcp->head.cgroup_id);
+  p = put_map_header(PUT(p, "namespaces"), 1);
+  p = put_uint(PUT(p, "net"), tcp->net_ns);
+  return put_socket(p, tcp);
+}
+
+uint32_t pw_network_event_pairs(const struct pw_tcp *tcp)
+{
+  return 3 + (tcp->owner_pid != 0 ? 2 : 0) + (is_listener(tcp) ? 1 : 2) + (tcp->error != 0);
+}
+
+uint8_t *pw_put_network_event(uint8_t *p, const struct pw_tcp *tcp, uint32_t scope, const struct pw_event_clock *clock)
+{
+  p = pw_put_event_map(p, tcp->head.kind, tcp->head.kind != PW_TCP_CONNECT_FAILED, tcp->duration_ns);
+  if (tcp->owner_pid != 0) {
+    p = put_process(p, tcp, clock);
+    p = pw_put_user(p, tcp->owner_uid);
+  }
+  p = put_ends(p, tcp);
+  p = put_network(p, tcp);
+  if (tcp->error != 0) p = put_errno(PUT(put_map_header(PUT(p, "error"), 1), "code"), tcp->error);
+  return put_podwitness(p, tcp, scope);
+}

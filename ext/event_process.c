@@ -1,0 +1,216 @@
+/* exec, fork, exit. */
+#include "event_encode.h"
+
+static const struct pw_task *task_of(const struct pw_head *head)
+{
+  return &((const struct pw_fork *)head)->task; /* stands in the same place in all three */
+}
+
+static uint8_t *put_parent(uint8_t *p, const struct pw_task *task, const struct pw_event_clock *clock)
+{
+  unsigned pairs = 2;
+  p = PUT(p, "parent");
+  uint8_t *const map = p = begin_map(p);
+  p = put_uint(PUT(p, "pid"), task->parent_pid);
+  if (task->parent_start_ns != 0) {
+    p = pw_put_entity_id(PUT(p, "entity_id"), clock->node_id, task->parent_start_ns, task->parent_pid);
+    pairs++;
+  }
+  p = pw_put_comm(PUT(p, "name"), task->parent_comm);
+  end_map(map, pairs);
+  return p;
+}
+
+static uint8_t *put_id_map(uint8_t *p, uint64_t id)
+{
+  return pw_put_decimal(PUT(put_map_header(p, 1), "id"), id);
+}
+
+/* The pairs of `process` that all kinds have. */
+static uint8_t *put_task(uint8_t *p, const struct pw_task *task, const struct pw_event_clock *clock, unsigned *pairs)
+{
+  p = put_uint(PUT(p, "pid"), task->pid);
+  p = pw_put_comm(PUT(p, "name"), task->comm);
+  p = put_uint(PUT(p, "vpid"), task->namespace_pid);
+  p = put_id_map(PUT(p, "user"), task->euid);
+  p = put_id_map(PUT(p, "real_user"), task->uid);
+  p = put_id_map(PUT(p, "real_group"), task->gid);
+  *pairs += 6;
+  if (task->start_ns != 0) {
+    p = pw_put_entity_id(PUT(p, "entity_id"), clock->node_id, task->start_ns, task->pid);
+    p = pw_put_date(PUT(p, "start"), task->start_ns + (uint64_t)clock->wall_offset_ns);
+    *pairs += 2;
+  }
+  if (task->tid != task->pid) {
+    p = put_uint(PUT(put_map_header(PUT(p, "thread"), 1), "id"), task->tid);
+    *pairs += 1;
+  }
+  if (task->parent_pid != 0) {
+    p = put_parent(p, task, clock);
+    *pairs += 1;
+  }
+  return p;
+}
+
+static uint8_t *put_exec_process(uint8_t *p, const struct pw_exec *exec, unsigned *pairs)
+{
+  const char *exe = exec->data + exec->args_bytes, *cwd = exe + exec->exe_bytes;
+  const unsigned flags = exec->head.flags;
+  if (exec->exe_bytes > 0 || (flags & PW_EXE_CUT)) {
+    p = pw_put_path(PUT(p, "executable"), exe, exec->exe_bytes, flags & PW_EXE_CUT);
+    *pairs += 1;
+  }
+  if (!(flags & PW_ARGS_UNREADABLE)) {
+    p = pw_put_args(PUT(p, "args"), exec->data, exec->args_bytes);
+    p = pw_put_command_line(PUT(p, "command_line"), exec->data, exec->args_bytes);
+    *pairs += 2;
+  }
+  p = put_uint(PUT(p, "args_count"), exec->argc);
+  p = pw_put_path(PUT(p, "working_directory"), cwd, exec->cwd_bytes, flags & PW_CWD_CUT);
+  *pairs += 2;
+  return p;
+}
+
+static uint8_t *put_process(uint8_t *p, const struct pw_head *head, const struct pw_event_clock *clock)
+{
+  unsigned pairs = 0;
+  p = PUT(p, "process");
+  uint8_t *const map = p = begin_map(p);
+  p = put_task(p, task_of(head), clock, &pairs);
+  if (head->kind == PW_EXEC) p = put_exec_process(p, (const struct pw_exec *)head, &pairs);
+  if (head->kind == PW_EXIT && (((const struct pw_exit *)head)->status & 0x7f) == 0) {
+    p = put_uint(PUT(p, "exit_code"), ((const struct pw_exit *)head)->status >> 8 & 0xff);
+    pairs++;
+  }
+  end_map(map, pairs);
+  return p;
+}
+
+/* Names of the fields that the flags say are cut. */
+static uint8_t *put_cut(uint8_t *p, unsigned flags, unsigned *pairs)
+{
+  static const struct {
+    unsigned flag;
+    char name[26];
+  } cuts[] = {{PW_ARGS_CUT, "process.args"},
+              {PW_EXE_CUT, "process.executable"},
+              {PW_CWD_CUT, "process.working_directory"},
+              {PW_FILENAME_CUT, "podwitness.exec.filename"}};
+  const unsigned cut = flags & (PW_ARGS_CUT | PW_EXE_CUT | PW_CWD_CUT | PW_FILENAME_CUT);
+  if (cut == 0) return p;
+  p = put_array_header(PUT(p, "cut"), (uint32_t)__builtin_popcount(cut));
+  for (unsigned at = 0; at < sizeof cuts / sizeof cuts[0]; at++)
+    if (cut & cuts[at].flag) p = put_literal(p, cuts[at].name, strlen(cuts[at].name));
+  *pairs += 1;
+  return p;
+}
+
+static uint8_t *put_namespaces(uint8_t *p, const struct pw_task *task)
+{
+  p = put_map_header(PUT(p, "namespaces"), 4);
+  p = put_uint(PUT(p, "mnt"), task->mnt_ns);
+  p = put_uint(PUT(p, "pid"), task->pid_ns);
+  p = put_uint(PUT(p, "net"), task->net_ns);
+  return put_uint(PUT(p, "user"), task->user_ns);
+}
+
+/* stat(1) writes both like this: major:minor, and four octal digits. */
+static uint8_t *put_device(uint8_t *p, uint32_t device)
+{
+  uint8_t *text = p + 1, *middle = pw_put_decimal(p, device >> 20), *end = pw_put_decimal(middle, device & 0xfffff);
+  *middle = ':'; /* in place of the second number's header */
+  put_str_header(p, (uint32_t)(end - text));
+  return end;
+}
+
+static uint8_t *put_mode(uint8_t *p, uint32_t mode)
+{
+  p = put_str_header(p, 4);
+  for (int shift = 9; shift >= 0; shift -= 3) *p++ = (uint8_t)('0' + (mode >> shift & 7));
+  return p;
+}
+
+static uint8_t *put_exec(uint8_t *p, const struct pw_exec *exec)
+{
+  const unsigned flags = exec->head.flags;
+  const char *filename = exec->data + exec->args_bytes + exec->exe_bytes + exec->cwd_bytes;
+  unsigned pairs = 4;
+  p = PUT(p, "exec");
+  uint8_t *const map = p = begin_map(p);
+  p = pw_put_text(PUT(p, "filename"), (const uint8_t *)filename, exec->filename_bytes);
+  p = put_uint(PUT(p, "inode"), exec->inode);
+  p = put_device(PUT(p, "device"), exec->device);
+  p = put_mode(PUT(p, "mode"), exec->mode);
+  if (flags & PW_ARGS_CUT) p = put_uint(PUT(p, "args_bytes"), exec->args_total_bytes), pairs++;
+  if (flags & PW_ARGS_UNREADABLE) p = put_true(PUT(p, "args_unreadable")), pairs++;
+  if (flags & PW_MEMFD) p = put_true(PUT(p, "memfd")), pairs++;
+  if (flags & PW_UPPER_LAYER) p = put_true(PUT(p, "drift")), pairs++;
+  if (flags & PW_DELETED) p = put_true(PUT(p, "deleted")), pairs++;
+  end_map(map, pairs);
+  return p;
+}
+
+static uint8_t *put_signal(uint8_t *p, unsigned number)
+{
+  static const struct pw_word names[] = {
+      PW_WORD("SIG0"),    PW_WORD("SIGHUP"),  PW_WORD("SIGINT"),    PW_WORD("SIGQUIT"), PW_WORD("SIGILL"),
+      PW_WORD("SIGTRAP"), PW_WORD("SIGABRT"), PW_WORD("SIGBUS"),    PW_WORD("SIGFPE"),  PW_WORD("SIGKILL"),
+      PW_WORD("SIGUSR1"), PW_WORD("SIGSEGV"), PW_WORD("SIGUSR2"),   PW_WORD("SIGPIPE"), PW_WORD("SIGALRM"),
+      PW_WORD("SIGTERM"), PW_WORD("SIGSTKFLT"), PW_WORD("SIGCHLD"), PW_WORD("SIGCONT"), PW_WORD("SIGSTOP"),
+      PW_WORD("SIGTSTP"), PW_WORD("SIGTTIN"), PW_WORD("SIGTTOU"),   PW_WORD("SIGURG"),  PW_WORD("SIGXCPU"),
+      PW_WORD("SIGXFSZ"), PW_WORD("SIGVTALRM"), PW_WORD("SIGPROF"), PW_WORD("SIGWINCH"), PW_WORD("SIGIO"),
+      PW_WORD("SIGPWR"),  PW_WORD("SIGSYS")};
+  if (number < sizeof names / sizeof names[0]) return put_word(p, &names[number]);
+  uint8_t *const end = pw_put_decimal(p + 3, number); /* a real-time signal: SIG34 */
+  memcpy(p + 1, "SIG", 3);
+  put_str_header(p, (uint32_t)(end - p - 1));
+  return end;
+}
+
+static uint8_t *put_exit(uint8_t *p, const struct pw_exit *exit)
+{
+  const unsigned signal = exit->status & 0x7f;
+  unsigned pairs = 2;
+  p = PUT(p, "exit");
+  uint8_t *const map = p = begin_map(p);
+  p = put_uint(PUT(p, "user_cpu_ns"), exit->user_ns_total);
+  p = put_uint(PUT(p, "system_cpu_ns"), exit->system_ns_total);
+  if (signal != 0) {
+    p = put_signal(PUT(p, "signal"), signal);
+    p = put_uint(PUT(p, "signal_number"), signal);
+    pairs += 2;
+  }
+  if (exit->status & 0x80) p = put_true(PUT(p, "core_dumped")), pairs++;
+  end_map(map, pairs);
+  return p;
+}
+
+static uint8_t *put_podwitness(uint8_t *p, const struct pw_head *head, uint32_t scope)
+{
+  const struct pw_task *task = task_of(head);
+  unsigned pairs = 4;
+  p = PUT(p, "podwitness");
+  uint8_t *const map = p = begin_map(p);
+  p = pw_put_scope(p, scope, head->cgroup_id);
+  p = put_namespaces(p, task);
+  p = pw_put_hex64(PUT(p, "capabilities_effective"), task->cap_effective);
+  if (task->loginuid != UINT32_MAX) p = pw_put_decimal(PUT(p, "login_user_id"), task->loginuid), pairs++;
+  if (head->kind == PW_EXEC) {
+    p = put_cut(p, head->flags, &pairs);
+    p = put_exec(p, (const struct pw_exec *)head);
+    pairs++;
+  }
+  if (head->kind == PW_EXIT) p = put_exit(p, (const struct pw_exit *)head), pairs++;
+  end_map(map, pairs);
+  return p;
+}
+
+uint8_t *pw_put_process_event(uint8_t *p, const struct pw_head *head, uint32_t scope,
+                              const struct pw_event_clock *clock)
+{
+  const struct pw_exit *exit = head->kind == PW_EXIT ? (const struct pw_exit *)head : NULL;
+  p = pw_put_event_map(p, head->kind, exit == NULL || exit->status == 0, exit != NULL ? exit->duration_ns : 0);
+  p = put_process(p, head, clock);
+  p = pw_put_user(p, task_of(head)->euid);
+  return put_podwitness(p, head, scope);
+}

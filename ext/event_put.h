@@ -1,0 +1,156 @@
+/* Internal. Writers for the encoder of kernel events.
+ *
+ * All take a cursor, write at it and return it moved. None checks for room: the
+ * encoder makes sure beforehand that a whole record fits (pw_event_room), with
+ * slack for writers that store a fixed number of bytes and then move by less. */
+#ifndef PODWITNESS_EVENT_PUT_H
+#define PODWITNESS_EVENT_PUT_H
+
+#include <string.h>
+
+#include "event.h"
+
+struct pw_word { /* a word of our own, at most 15 letters */
+  char text[15];
+  uint8_t bytes;
+};
+#define PW_WORD(literal) {literal, sizeof(literal) - 1}
+
+static inline uint8_t *put_raw(uint8_t *p, const void *bytes, size_t length)
+{
+  memcpy(p, bytes, length);
+  return p + length;
+}
+
+/* A key or value that is a string literal of up to 31 bytes. */
+#define PUT(p, literal) put_literal(p, literal, sizeof(literal) - 1)
+static inline uint8_t *put_literal(uint8_t *p, const char *text, size_t length)
+{
+  *p = (uint8_t)(0xa0 | length);
+  memcpy(p + 1, text, length);
+  return p + 1 + length;
+}
+
+static inline uint8_t *put_word(uint8_t *p, const struct pw_word *word)
+{
+  *p = (uint8_t)(0xa0 | word->bytes);
+  memcpy(p + 1, word->text, sizeof word->text); /* a fixed size is one store; only word->bytes of it count */
+  return p + 1 + word->bytes;
+}
+
+static inline uint8_t *put_true(uint8_t *p)
+{
+  *p = 0xc3;
+  return p + 1;
+}
+
+/* A map of up to 15 pairs; the count is put in by end_map. */
+static inline uint8_t *begin_map(uint8_t *p) { return p + 1; }
+static inline void end_map(uint8_t *began, unsigned pairs) { began[-1] = (uint8_t)(0x80 | pairs); }
+
+static inline uint8_t *put_map_header(uint8_t *p, uint32_t pairs)
+{
+  if (pairs < 16) {
+    *p = (uint8_t)(0x80 | pairs);
+    return p + 1;
+  }
+  p[0] = 0xde;
+  p[1] = (uint8_t)(pairs >> 8);
+  p[2] = (uint8_t)pairs;
+  return p + 3;
+}
+
+static inline uint8_t *put_array_header(uint8_t *p, uint32_t items)
+{
+  if (items < 16) {
+    *p = (uint8_t)(0x90 | items);
+    return p + 1;
+  }
+  p[0] = 0xdc;
+  p[1] = (uint8_t)(items >> 8);
+  p[2] = (uint8_t)items;
+  return p + 3;
+}
+
+/* Up to 65535 bytes follow. */
+static inline uint8_t *put_str_header(uint8_t *p, uint32_t length)
+{
+  if (length < 32) {
+    *p = (uint8_t)(0xa0 | length);
+    return p + 1;
+  }
+  if (length < 256) {
+    p[0] = 0xd9;
+    p[1] = (uint8_t)length;
+    return p + 2;
+  }
+  p[0] = 0xda;
+  p[1] = (uint8_t)(length >> 8);
+  p[2] = (uint8_t)length;
+  return p + 3;
+}
+
+static inline uint8_t *put_uint(uint8_t *p, uint64_t value)
+{
+  if (value < 0x80) {
+    *p = (uint8_t)value;
+    return p + 1;
+  }
+  if (value < 0x100) {
+    p[0] = 0xcc;
+    p[1] = (uint8_t)value;
+    return p + 2;
+  }
+  if (value < 0x10000) {
+    const uint16_t big = __builtin_bswap16((uint16_t)value);
+    *p = 0xcd;
+    return put_raw(p + 1, &big, 2);
+  }
+  if (value <= UINT32_MAX) {
+    const uint32_t big = __builtin_bswap32((uint32_t)value);
+    *p = 0xce;
+    return put_raw(p + 1, &big, 4);
+  }
+  const uint64_t big = __builtin_bswap64(value);
+  *p = 0xcf;
+  return put_raw(p + 1, &big, 8);
+}
+
+/* Fluentd's EventTime: ext type 0, big-endian seconds and nanoseconds. Times past 2106 stay there. */
+uint8_t *pw_put_event_time(uint8_t *p, uint64_t wall_ns);
+
+/* Bytes from the kernel or from a process, as UTF-8: a byte that is not part of
+ * a character is written \xNN; so that this can be undone, a backslash that is
+ * followed by an x is written \x5c. At most 16383 bytes. */
+uint8_t *pw_put_text(uint8_t *p, const uint8_t *text, uint32_t length);
+
+/* A fixed-size name that ends at its first NUL. */
+uint8_t *pw_put_comm(uint8_t *p, const char comm[PW_COMM_BYTES]);
+
+/* 2025-11-24T01:58:00.123456789Z, up to the year 2554. */
+uint8_t *pw_put_date(uint8_t *p, uint64_t wall_ns);
+
+/* A number as decimal text: ECS has ids as keywords. */
+uint8_t *pw_put_decimal(uint8_t *p, uint64_t value);
+
+/* 16 hex digits. */
+uint8_t *pw_put_hex64(uint8_t *p, uint64_t value);
+
+/* process.entity_id: node, start and pid, which no other process ever has. */
+uint8_t *pw_put_entity_id(uint8_t *p, uint64_t node_id, uint64_t start_ns, uint32_t pid);
+
+/* 1 for ::ffff:a.b.c.d, which is IPv4 on the wire. */
+int pw_is_mapped_ipv4(const uint8_t address[16]);
+
+/* As text; IPv6 as RFC 5952 says, a mapped address as the IPv4 address that it is. */
+uint8_t *pw_put_address(uint8_t *p, const uint8_t address[16], int is_ipv6);
+
+/* A path from its components, leaf first, each NUL ended. No components: "/".
+ * `is_cut`: "..." stands for the part towards the root that is missing. */
+uint8_t *pw_put_path(uint8_t *p, const char *components, uint32_t length, int is_cut);
+
+/* process.args from NUL-ended strings, and the same as process.command_line, joined by a space each. */
+uint8_t *pw_put_args(uint8_t *p, const char *args, uint32_t length);
+uint8_t *pw_put_command_line(uint8_t *p, const char *args, uint32_t length);
+
+#endif

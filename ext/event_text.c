@@ -1,0 +1,266 @@
+#include "event_put.h"
+
+static const char HEX[] = "0123456789abcdef";
+
+/* Length of the character that starts at `text`, 0 if none does (Unicode 15, table 3-7). */
+static uint32_t utf8_length(const uint8_t *text, uint32_t left)
+{
+  const uint8_t first = text[0];
+  if (first < 0x80) return 1;
+  if (first < 0xc2 || first > 0xf4) return 0;
+  const uint32_t length = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+  if (left < length) return 0;
+  const uint8_t lowest = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+  const uint8_t highest = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+  if (text[1] < lowest || text[1] > highest) return 0;
+  for (uint32_t at = 2; at < length; at++)
+    if ((text[at] & 0xc0) != 0x80) return 0;
+  return length;
+}
+
+static int is_escape_sign(const uint8_t *text, uint32_t left)
+{
+  return text[0] == '\\' && left > 1 && text[1] == 'x';
+}
+
+/* 1 if there is nothing but ASCII without a backslash. */
+static int is_plain(const uint8_t *text, uint32_t length)
+{
+  const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+  uint32_t at = 0;
+  for (; at + 8 <= length; at += 8) {
+    uint64_t word;
+    memcpy(&word, text + at, 8);
+    const uint64_t differs = word ^ (ones * '\\');
+    if ((word | ((differs - ones) & ~differs)) & tops) return 0;
+  }
+  for (; at < length; at++)
+    if (text[at] >= 0x80 || text[at] == '\\') return 0;
+  return 1;
+}
+
+static uint32_t escaped_length(const uint8_t *text, uint32_t length)
+{
+  uint32_t total = 0;
+  for (uint32_t at = 0; at < length;) {
+    const uint32_t character = is_escape_sign(text + at, length - at) ? 0 : utf8_length(text + at, length - at);
+    total += character ? character : 4;
+    at += character ? character : 1;
+  }
+  return total;
+}
+
+static uint8_t *put_escaped(uint8_t *p, const uint8_t *text, uint32_t length)
+{
+  for (uint32_t at = 0; at < length;) {
+    const uint32_t character = is_escape_sign(text + at, length - at) ? 0 : utf8_length(text + at, length - at);
+    for (uint32_t i = 0; i < character; i++) *p++ = text[at++];
+    if (character) continue;
+    *p++ = '\\';
+    *p++ = 'x';
+    *p++ = (uint8_t)HEX[text[at] >> 4];
+    *p++ = (uint8_t)HEX[text[at++] & 15];
+  }
+  return p;
+}
+
+uint8_t *pw_put_text(uint8_t *p, const uint8_t *text, uint32_t length)
+{
+  if (is_plain(text, length)) return put_raw(put_str_header(p, length), text, length);
+  return put_escaped(put_str_header(p, escaped_length(text, length)), text, length);
+}
+
+uint8_t *pw_put_comm(uint8_t *p, const char comm[PW_COMM_BYTES])
+{
+  return pw_put_text(p, (const uint8_t *)comm, (uint32_t)strnlen(comm, PW_COMM_BYTES));
+}
+
+uint8_t *pw_put_event_time(uint8_t *p, uint64_t wall_ns)
+{
+  uint64_t seconds = wall_ns / 1000000000;
+  if (seconds > UINT32_MAX) seconds = UINT32_MAX;
+  const uint32_t big[2] = {__builtin_bswap32((uint32_t)seconds), __builtin_bswap32((uint32_t)(wall_ns % 1000000000))};
+  p[0] = 0xd7;
+  p[1] = 0;
+  return put_raw(p + 2, big, sizeof big);
+}
+
+/* `digits` decimal digits of value, with zeros in front. */
+static uint8_t *put_digits(uint8_t *p, uint32_t value, int digits)
+{
+  for (int at = digits - 1; at >= 0; at--) {
+    p[at] = (uint8_t)('0' + value % 10);
+    value /= 10;
+  }
+  return p + digits;
+}
+
+/* Days since 1970-01-01 as a date: H. Hinnant, chrono-compatible low-level date
+ * algorithms, civil_from_days, for days that are not negative. */
+static uint8_t *put_civil(uint8_t *p, uint32_t days)
+{
+  const uint32_t shifted = days + 719468, era = shifted / 146097, of_era = shifted % 146097;
+  const uint32_t year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+  const uint32_t of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  const uint32_t from_march = (5 * of_year + 2) / 153;
+  const uint32_t month = from_march < 10 ? from_march + 3 : from_march - 9;
+  p = put_digits(p, year_of_era + era * 400 + (month <= 2), 4);
+  *p++ = '-';
+  p = put_digits(p, month, 2);
+  *p++ = '-';
+  return put_digits(p, of_year - (153 * from_march + 2) / 5 + 1, 2);
+}
+
+uint8_t *pw_put_date(uint8_t *p, uint64_t wall_ns)
+{
+  const uint64_t seconds = wall_ns / 1000000000;
+  const uint32_t of_day = (uint32_t)(seconds % 86400);
+  p = put_str_header(p, 30);
+  p = put_civil(p, (uint32_t)(seconds / 86400));
+  *p++ = 'T';
+  p = put_digits(p, of_day / 3600, 2);
+  *p++ = ':';
+  p = put_digits(p, of_day / 60 % 60, 2);
+  *p++ = ':';
+  p = put_digits(p, of_day % 60, 2);
+  *p++ = '.';
+  p = put_digits(p, (uint32_t)(wall_ns % 1000000000), 9);
+  *p++ = 'Z';
+  return p;
+}
+
+static uint8_t *put_number(uint8_t *p, uint64_t value, unsigned base)
+{
+  uint8_t digits[20];
+  uint32_t at = sizeof digits;
+  do {
+    digits[--at] = (uint8_t)HEX[value % base];
+    value /= base;
+  } while (value != 0);
+  return put_raw(p, digits + at, sizeof digits - at);
+}
+
+uint8_t *pw_put_decimal(uint8_t *p, uint64_t value)
+{
+  uint8_t *end = put_number(p + 1, value, 10);
+  put_str_header(p, (uint32_t)(end - p - 1));
+  return end;
+}
+
+static uint8_t *put_hex16(uint8_t *p, uint64_t value)
+{
+  for (int at = 15; at >= 0; at--, value >>= 4) p[at] = (uint8_t)HEX[value & 15];
+  return p + 16;
+}
+
+uint8_t *pw_put_hex64(uint8_t *p, uint64_t value)
+{
+  return put_hex16(put_str_header(p, 16), value);
+}
+
+uint8_t *pw_put_entity_id(uint8_t *p, uint64_t node_id, uint64_t start_ns, uint32_t pid)
+{
+  /* 19 to 42 bytes: the header's length is known at the end. */
+  uint8_t text[48], *end = put_hex16(text, node_id);
+  *end++ = '-';
+  end = put_number(end, start_ns, 16);
+  *end++ = '-';
+  end = put_number(end, pid, 16);
+  return put_raw(put_str_header(p, (uint32_t)(end - text)), text, (size_t)(end - text));
+}
+
+int pw_is_mapped_ipv4(const uint8_t address[16])
+{
+  static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
+  return memcmp(address, prefix, sizeof prefix) == 0;
+}
+
+static uint8_t *put_ipv4(uint8_t *p, const uint8_t address[4])
+{
+  uint8_t *end = p + 1;
+  for (int at = 0; at < 4; at++) {
+    if (at > 0) *end++ = '.';
+    end = put_number(end, address[at], 10);
+  }
+  put_str_header(p, (uint32_t)(end - p - 1));
+  return end;
+}
+
+/* The longest run of two or more zero groups, the first of equals: [*from, *to). */
+static void longest_zeros(const uint16_t groups[8], int *from, int *to)
+{
+  *from = *to = 8;
+  for (int at = 0, length = 1; at < 8; at++) {
+    int end = at;
+    while (end < 8 && groups[end] == 0) end++;
+    if (end - at <= length) continue;
+    length = end - at;
+    *from = at;
+    *to = end;
+  }
+}
+
+static uint8_t *put_ipv6(uint8_t *p, const uint8_t address[16])
+{
+  uint16_t groups[8];
+  uint8_t text[40], *end = text;
+  int from, to;
+  for (int at = 0; at < 8; at++) groups[at] = (uint16_t)(address[2 * at] << 8 | address[2 * at + 1]);
+  longest_zeros(groups, &from, &to);
+  for (int at = 0; at < 8; at++) {
+    if (at == from) {
+      *end++ = ':';
+      *end++ = ':';
+      at = to - 1;
+      continue;
+    }
+    if (at > 0 && at != to) *end++ = ':';
+    end = put_number(end, groups[at], 16);
+  }
+  return put_raw(put_str_header(p, (uint32_t)(end - text)), text, (size_t)(end - text));
+}
+
+uint8_t *pw_put_address(uint8_t *p, const uint8_t address[16], int is_ipv6)
+{
+  if (!is_ipv6) return put_ipv4(p, address);
+  return pw_is_mapped_ipv4(address) ? put_ipv4(p, address + 12) : put_ipv6(p, address);
+}
+
+uint8_t *pw_put_path(uint8_t *p, const char *components, uint32_t length, int is_cut)
+{
+  uint8_t path[PW_PATH_BYTES + 8], *end = path;
+  if (is_cut) end = put_raw(end, "...", 3);
+  uint32_t stop = length > 0 && components[length - 1] == '\0' ? length - 1 : length;
+  while (length > 0) {
+    const char *before = memrchr(components, '\0', stop);
+    const uint32_t start = before != NULL ? (uint32_t)(before - components) + 1 : 0;
+    *end++ = '/';
+    end = put_raw(end, components + start, stop - start);
+    if (before == NULL) break;
+    stop = start - 1;
+  }
+  if (end == path) *end++ = '/';
+  return pw_put_text(p, path, (uint32_t)(end - path));
+}
+
+uint8_t *pw_put_args(uint8_t *p, const char *args, uint32_t length)
+{
+  uint32_t count = 0;
+  for (uint32_t at = 0; at < length; at++) count += args[at] == '\0';
+  if (length > 0 && args[length - 1] != '\0') count++; /* the cut fell into a string */
+  p = put_array_header(p, count);
+  for (uint32_t at = 0; at < length;) {
+    const uint32_t text = (uint32_t)strnlen(args + at, length - at);
+    p = pw_put_text(p, (const uint8_t *)args + at, text);
+    at += text + 1;
+  }
+  return p;
+}
+
+uint8_t *pw_put_command_line(uint8_t *p, const char *args, uint32_t length)
+{
+  uint8_t line[PW_ARGS_BYTES];
+  if (length > 0 && args[length - 1] == '\0') length--;
+  for (uint32_t at = 0; at < length; at++) line[at] = args[at] != '\0' ? (uint8_t)args[at] : ' ';
+  return pw_put_text(p, line, length);
+}

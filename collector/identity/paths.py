@@ -20,7 +20,9 @@ _POD = (
 )
 _UID = r"[0-9A-Za-z][0-9A-Za-z-]{0,62}"
 _POD_DIRECTORY = re.compile(rf"({_LABEL})_({_POD})_({_UID})")
-_CONTAINER = re.compile(_LABEL)
+_CONTAINER_NAME = _NAMESPACE_NAME = re.compile(_LABEL)
+_POD_NAME = re.compile(_POD)
+_UID_TEXT = re.compile(_UID)
 # CRI-O's conmon numbers its backups; `.tmp` is a file that the kubelet is compressing or moving.
 _LOG_FILE = re.compile(r"([0-9]{1,9})\.log((?:\.[0-9]{8}-[0-9]{6})?(?:\.tmp|\.gz)*|\.[0-9]{1,4})")
 _LINK = re.compile(rf"({_POD})_({_LABEL})_({_LABEL})-([0-9a-f]{{64}})\.log")
@@ -50,7 +52,15 @@ def read_pod_directory(name: str) -> tuple[str, str, str] | None:
 
 
 def is_container_name(name: str) -> bool:
-    return _CONTAINER.fullmatch(name) is not None
+    return _CONTAINER_NAME.fullmatch(name) is not None
+
+
+def is_pod_name(namespace: str, name: str) -> bool:
+    return _NAMESPACE_NAME.fullmatch(namespace) is not None and _POD_NAME.fullmatch(name) is not None
+
+
+def is_uid(uid: str) -> bool:
+    return _UID_TEXT.fullmatch(uid) is not None
 
 
 def read_pod_log(path: str, pods: str = PODS) -> LogName | None:

@@ -1,0 +1,291 @@
+"""Kernel events over ext/event.h: ring -> msgpack entries, by a table of constant pairs per cgroup."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from collector._native import ffi, lib
+
+OUTPUT_BYTES_LEAST: int = lib.PW_EVENT_OUTPUT_BYTES
+FRAGMENT_BYTES_MOST: int = lib.PW_FRAGMENT_BYTES
+_HEAD = struct.Struct("=HHIQQ")  # struct pw_head
+_CGROUP = struct.Struct("=IHH")  # what struct pw_cgroup adds before the path
+assert _HEAD.size == ffi.sizeof("struct pw_head")
+assert _HEAD.size + _CGROUP.size == ffi.sizeof("struct pw_cgroup")
+
+
+class Kind(IntEnum):
+    """enum pw_kind of probes/events.h."""
+
+    EXEC = lib.PW_EXEC
+    FORK = lib.PW_FORK
+    EXIT = lib.PW_EXIT
+    CONNECT = lib.PW_TCP_CONNECT
+    CONNECT_FAILED = lib.PW_TCP_CONNECT_FAILED
+    LISTEN = lib.PW_TCP_LISTEN
+    ACCEPT = lib.PW_TCP_ACCEPT
+    CLOSE = lib.PW_TCP_CLOSE
+    UNLISTEN = lib.PW_TCP_UNLISTEN
+    CGROUP_MKDIR = lib.PW_CGROUP_MKDIR
+    CGROUP_RMDIR = lib.PW_CGROUP_RMDIR
+
+    @property
+    def label(self) -> str:
+        """As in `event.action` and in metrics: exec, connect-failed."""
+        return self.name.lower().replace("_", "-")
+
+    @property
+    def subject(self) -> str:
+        """process, network, or cgroup for control records, which are not shipped."""
+        if self <= Kind.EXIT:
+            return "process"
+        return "network" if self < Kind.CGROUP_MKDIR else "cgroup"
+
+
+class Scope(IntEnum):
+    """Whose process it is: `podwitness.scope`."""
+
+    UNRESOLVED = lib.PW_SCOPE_UNRESOLVED
+    HOST = lib.PW_SCOPE_HOST
+    POD = lib.PW_SCOPE_POD
+    CONTAINER = lib.PW_SCOPE_CONTAINER
+
+
+class DrainEnd(IntEnum):
+    """Why a drain returned."""
+
+    EMPTY = lib.PW_DRAIN_EMPTY
+    BOUND = lib.PW_DRAIN_BOUND
+    FULL = lib.PW_DRAIN_FULL
+    CONTROL = lib.PW_DRAIN_CONTROL
+
+
+class Fragment(NamedTuple):
+    """Constant pairs of one container: msgpack `key value key value ...` and how many pairs."""
+
+    pairs: bytes
+    pair_count: int
+    scope: Scope
+
+
+class Entries(NamedTuple):
+    """`[EventTime, record]` one after the other."""
+
+    entries: bytes
+    records: int
+
+
+class CgroupChange(NamedTuple):
+    """A control record. `path` starts at the root of the cgroup tree."""
+
+    made: bool
+    cgroup_id: int
+    time_ns: int  # CLOCK_BOOTTIME
+    level: int
+    path: str
+
+
+class Encoded(NamedTuple):
+    process: Entries
+    network: Entries
+    malformed: int
+
+
+class Drained(NamedTuple):
+    """`unknown` are records as the kernel made them whose cgroup is not in the table (see `split`)."""
+
+    end: DrainEnd
+    process: Entries
+    network: Entries
+    unknown: bytes
+    change: CgroupChange | None
+    events: dict[Kind, int]
+    malformed: int
+    corrupt_bytes: int
+    drained_bytes: int
+
+
+class RawRecord(NamedTuple):
+    """`bytes_padded` can be handed to EventEncoder.encode, alone or joined with others."""
+
+    kind: int
+    cgroup_id: int
+    bytes_padded: bytes
+
+
+def split(unknown: bytes) -> Iterator[RawRecord]:
+    """The records of Drained.unknown."""
+    at = 0
+    while at < len(unknown):
+        kind, _flags, record_bytes, _time_ns, cgroup_id = _HEAD.unpack_from(unknown, at)
+        end = at + (record_bytes + 7 & ~7)
+        yield RawRecord(kind, cgroup_id, unknown[at:end])
+        at = end
+
+
+def _check(status: int, what: str) -> None:
+    if status == lib.PW_OK:
+        return
+    if status == lib.PW_E_SYSCALL:
+        raise OSError(ffi.errno, os.strerror(ffi.errno), what)
+    if status == lib.PW_E_MEMORY:
+        raise MemoryError(what)
+    raise ValueError(f"{what}: {ffi.string(lib.pw_error_text(status)).decode()}")
+
+
+class Ring:
+    """The mapped ring buffer of the probes. The descriptor stays the caller's."""
+
+    def __init__(self, fd: int, ring_bytes: int) -> None:
+        """Raises OSError when `fd` is no ring buffer of `ring_bytes`."""
+        self._ring = ffi.new("struct pw_ring *")
+        self.size_bytes = ring_bytes
+        _check(lib.pw_ring_map(self._ring, fd, ring_bytes), "mmap of the ring buffer")
+
+    @property
+    def fill_bytes(self) -> int:
+        return int(lib.pw_ring_fill_bytes(self._ring))
+
+    def close(self) -> None:
+        lib.pw_ring_unmap(self._ring)
+
+
+class ContainerTable:
+    """cgroup id -> constant pairs. Bounded in entries and bytes."""
+
+    def __init__(self, max_entries: int = 16384, max_bytes: int = 32 << 20) -> None:
+        table = lib.pw_containers_new(max_entries, max_bytes)
+        if table == ffi.NULL:
+            raise MemoryError("table of containers")
+        self._table = ffi.gc(table, lib.pw_containers_free)
+
+    def set(self, cgroup_id: int, fragment: Fragment) -> bool:
+        """False: the table is full, and as it was."""
+        status = lib.pw_containers_set(self._table, cgroup_id, _fragment(fragment))
+        if status == lib.PW_E_TABLE_FULL:
+            return False
+        _check(status, "table of containers")
+        return True
+
+    def remove(self, cgroup_id: int) -> bool:
+        """Whether it was there."""
+        return bool(lib.pw_containers_remove(self._table, cgroup_id))
+
+    def find(self, cgroup_id: int) -> Fragment | None:
+        found = lib.pw_containers_find(self._table, cgroup_id)
+        if found == ffi.NULL:
+            return None
+        pairs = bytes(ffi.buffer(found.pairs, found.pairs_bytes))
+        return Fragment(pairs, found.pair_count, Scope(found.scope))
+
+    @property
+    def size_bytes(self) -> int:
+        return int(lib.pw_containers_bytes(self._table))
+
+    def __len__(self) -> int:
+        return int(lib.pw_containers_count(self._table))
+
+
+def _fragment(fragment: Fragment) -> Any:
+    """Points into `fragment.pairs`: the caller keeps the fragment while it is used."""
+    made = ffi.new("struct pw_fragment *")
+    made.pairs = ffi.from_buffer("uint8_t[]", fragment.pairs)
+    made.pairs_bytes = len(fragment.pairs)
+    made.pair_count = fragment.pair_count
+    made.scope = fragment.scope
+    return made
+
+
+class EventEncoder:
+    """Encodes records of the ring, or raw ones, into buffers of its own. Not for several threads at once."""
+
+    def __init__(self, node_id: int, *, output_bytes: int = 1 << 20) -> None:
+        """`node_id` (64 bits) is the first part of process.entity_id.
+
+        `output_bytes` bounds what one call gives per subject, and the raw records
+        that it hands back.
+        """
+        if output_bytes < OUTPUT_BYTES_LEAST:
+            raise ValueError(f"at least {OUTPUT_BYTES_LEAST} bytes of output")
+        self._drain = ffi.new("struct pw_drain *")
+        self._drain.clock.node_id = node_id
+        outputs = (self._drain.process, self._drain.network, self._drain.unknown)
+        self._buffers = [ffi.new("uint8_t[]", output_bytes) for _ in outputs]
+        for output, buffer in zip(outputs, self._buffers, strict=True):
+            output.bytes = buffer
+            output.room = output_bytes
+        self._consumed = ffi.new("uint64_t *")
+        self._malformed = ffi.new("uint64_t *")
+
+    def set_clock(self, wall_offset_ns: int) -> None:
+        """CLOCK_REALTIME minus CLOCK_BOOTTIME, of times from now on."""
+        self._drain.clock.wall_offset_ns = wall_offset_ns
+
+    def drain(self, ring: Ring, table: ContainerTable, max_records: int) -> Drained:
+        """Takes up to `max_records` records out of the ring."""
+        drain = self._drain
+        drain.max_records = max_records
+        self._empty()
+        _check(lib.pw_ring_drain(ring._ring, table._table, drain), "drain")
+        control = bytes(ffi.buffer(drain.control, drain.control_bytes))
+        return Drained(
+            DrainEnd(drain.end),
+            _entries(drain.process),
+            _entries(drain.network),
+            bytes(ffi.buffer(drain.unknown.bytes, drain.unknown.used)),
+            _change(control) if control else None,
+            {kind: int(count) for kind in Kind if (count := drain.events[kind])},
+            int(drain.malformed),
+            int(drain.corrupt_bytes),
+            int(drain.drained_bytes),
+        )
+
+    def encode(self, records: bytes, fragment: Fragment) -> Iterator[Encoded]:
+        """Raw records, all with the same pairs; several parts if they don't fit one output."""
+        drain = self._drain
+        pointer = _fragment(fragment)
+        data = ffi.from_buffer("uint8_t[]", records)
+        at = 0
+        while at < len(records):
+            self._empty()
+            status = lib.pw_events_encode(
+                data + at,
+                len(records) - at,
+                pointer,
+                ffi.addressof(drain.clock),
+                ffi.addressof(drain.process),
+                ffi.addressof(drain.network),
+                self._consumed,
+                self._malformed,
+            )
+            _check(status, "raw records")
+            at += self._consumed[0]
+            yield Encoded(_entries(drain.process), _entries(drain.network), int(self._malformed[0]))
+
+    def _empty(self) -> None:
+        for output in (self._drain.process, self._drain.network, self._drain.unknown):
+            output.used = 0
+            output.records = 0
+
+
+def _entries(output: Any) -> Entries:
+    return Entries(bytes(ffi.buffer(output.bytes, output.used)), int(output.records))
+
+
+def _change(control: bytes) -> CgroupChange:
+    kind, _flags, _bytes, time_ns, cgroup_id = _HEAD.unpack_from(control)
+    level, path_bytes, _pad = _CGROUP.unpack_from(control, _HEAD.size)
+    start = _HEAD.size + _CGROUP.size
+    path = control[start : start + path_bytes].decode("utf-8", "surrogateescape")
+    return CgroupChange(kind == Kind.CGROUP_MKDIR, cgroup_id, time_ns, level, path)
+
+
+def read_counters(map_fd: int, count: int = lib.PW_KINDS) -> tuple[int, ...]:
+    """The first elements of an array map of u64, e.g. losses by kind. Raises OSError."""
+    values = ffi.new("uint64_t[]", count)
+    _check(lib.pw_map_read_u64s(map_fd, values, count), "bpf(BPF_MAP_LOOKUP_ELEM)")
+    return tuple(values)

@@ -1,0 +1,338 @@
+"""What a kernel event's record has: one row for every field.
+
+The reference page is printed from these rows: `python -m collector.records`
+writes docs/records.md. Tests compare them with what the encoder writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PROCESS = ("exec", "fork", "exit")
+CONNECTION = ("connect", "connect-failed", "accept", "close")
+LISTENER = ("listen", "unlisten")
+NETWORK = ("connect", "connect-failed", "listen", "accept", "close", "unlisten")
+EVERY = (*PROCESS, *NETWORK)
+
+ECS = "ECS"  # Elastic Common Schema 8.17, https://www.elastic.co/docs/reference/ecs
+FLUENT_BIT = "Fluent Bit"  # the map of its filter `kubernetes`
+OWN = "podwitness"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordField:
+    """`kinds` are values of `event.action`; `always`: records of these kinds never lack it."""
+
+    name: str
+    type: str
+    kinds: tuple[str, ...]
+    meaning: str
+    origin: str = ECS
+    always: bool = False
+
+
+def _always(name: str, type: str, kinds: tuple[str, ...], meaning: str, origin: str = ECS) -> RecordField:
+    return RecordField(name, type, kinds, meaning, origin, always=True)
+
+
+EVENT_FIELDS = (
+    _always("event.kind", "keyword", EVERY, "`event`."),
+    _always("event.category", "keyword[]", EVERY, "`process` or `network`."),
+    _always(
+        "event.type",
+        "keyword[]",
+        EVERY,
+        "`start`, `end`; for connections `connection`, for listeners `info` too.",
+    ),
+    _always("event.action", "keyword", EVERY, "What happened: the kind of the record."),
+    _always("event.provider", "keyword", EVERY, "`ebpf`."),
+    _always(
+        "event.outcome",
+        "keyword",
+        EVERY,
+        "`failure` for connect-failed and for an exit by a signal or with a code other than 0, else `success`.",
+    ),
+    RecordField(
+        "event.duration",
+        "long",
+        ("exit", *NETWORK),
+        "Nanoseconds that the process lived, or that the connection took or lasted; absent when not known.",
+    ),
+    _always("process.pid", "long", PROCESS, "Process id as the node sees it (the kernel's thread group id)."),
+    RecordField(
+        "process.pid", "long", NETWORK, "The same of the process behind the socket; absent when not known."
+    ),
+    RecordField(
+        "process.entity_id",
+        "keyword",
+        EVERY,
+        "Node, start and pid in hex: no other process of any node, before or after, has the same. "
+        "It joins the records of one process.",
+    ),
+    _always("process.name", "keyword", PROCESS, "The kernel's name of the process: at most 15 bytes."),
+    RecordField("process.name", "keyword", NETWORK, "The same of the process behind the socket."),
+    _always("process.vpid", "long", PROCESS, "Process id as the container sees it."),
+    _always("process.user.id", "keyword", PROCESS, "Effective user."),
+    RecordField("process.user.id", "keyword", NETWORK, "User of the process behind the socket."),
+    _always("process.real_user.id", "keyword", PROCESS, "Real user."),
+    _always("process.real_group.id", "keyword", PROCESS, "Real group."),
+    RecordField("process.start", "date", PROCESS, "When the process was made (an exec doesn't change it)."),
+    RecordField("process.thread.id", "long", PROCESS, "Where another thread than the first did it."),
+    RecordField("process.parent.pid", "long", PROCESS, "The parent; absent for a process without one."),
+    RecordField("process.parent.entity_id", "keyword", PROCESS, "The parent's `process.entity_id`."),
+    RecordField("process.parent.name", "keyword", PROCESS, "The parent's name."),
+    RecordField(
+        "process.executable",
+        "keyword",
+        ("exec",),
+        "Path of the binary as its mount namespace has it, links resolved. Starts with `...` when cut. "
+        "A binary without file is `/memfd:NAME`.",
+    ),
+    RecordField(
+        "process.args",
+        "keyword[]",
+        ("exec",),
+        "The arguments, one by one, empty ones too. 4096 bytes are kept of all together.",
+    ),
+    RecordField(
+        "process.command_line",
+        "wildcard",
+        ("exec",),
+        "The arguments joined by spaces; `process.args` is exact.",
+    ),
+    _always("process.args_count", "long", ("exec",), "How many arguments there are, cut or not."),
+    _always(
+        "process.working_directory",
+        "keyword",
+        ("exec",),
+        "As its mount namespace has it. Starts with `...` when cut.",
+    ),
+    RecordField("process.exit_code", "long", ("exit",), "0 to 255; absent when a signal ended the process."),
+    _always("user.id", "keyword", PROCESS, "The same as `process.user.id`."),
+    RecordField("user.id", "keyword", NETWORK, "The same as `process.user.id`."),
+    _always("source.ip", "ip", CONNECTION, "The client's address. IPv4 on an IPv6 socket is shown as IPv4."),
+    _always("source.port", "long", CONNECTION, "The client's port."),
+    _always("source.bytes", "long", ("close",), "What the client sent, as `destination.bytes`."),
+    _always("source.packets", "long", ("close",), "Segments that the client sent."),
+    _always("destination.ip", "ip", NETWORK, "The server's address; for a listener the one it listens at."),
+    _always("destination.port", "long", NETWORK, "The server's port."),
+    _always(
+        "destination.bytes",
+        "long",
+        ("close",),
+        "What the server sent. Payload without retransmissions where this node sent it; what the kernel "
+        "calls bytes_received (a FIN counts 1) where the other end did.",
+    ),
+    _always("destination.packets", "long", ("close",), "Segments that the server sent."),
+    _always("network.transport", "keyword", NETWORK, "`tcp`."),
+    _always("network.type", "keyword", NETWORK, "`ipv4` or `ipv6`, as on the wire."),
+    RecordField(
+        "network.direction", "keyword", CONNECTION, "`egress` where our end is the client, else `ingress`."
+    ),
+    _always("network.bytes", "long", ("close",), "Sum of both ends."),
+    _always("network.packets", "long", ("close",), "Sum of both ends."),
+    RecordField(
+        "error.code", "keyword", NETWORK, "Name of the errno, e.g. `ECONNREFUSED`; a rare one as number."
+    ),
+    _always(
+        "podwitness.scope",
+        "keyword",
+        EVERY,
+        "Whose process it is: `host`, `container`, `pod` (in the pod's cgroup, but in none that is known of "
+        "its containers), or `unresolved` (its cgroup was not known in time).",
+        OWN,
+    ),
+    _always(
+        "podwitness.cgroup_id", "long", EVERY, "The cgroup (v2), by the inode number of its directory.", OWN
+    ),
+    _always("podwitness.namespaces.mnt", "long", PROCESS, "Inode number of the mount namespace.", OWN),
+    _always("podwitness.namespaces.pid", "long", PROCESS, "Of the pid namespace.", OWN),
+    _always("podwitness.namespaces.net", "long", EVERY, "Of the network namespace.", OWN),
+    _always("podwitness.namespaces.user", "long", PROCESS, "Of the user namespace.", OWN),
+    _always(
+        "podwitness.capabilities_effective",
+        "keyword",
+        PROCESS,
+        "16 hex digits, as CapEff in /proc/PID/status; `capsh --decode=` names them.",
+        OWN,
+    ),
+    RecordField(
+        "podwitness.login_user_id", "keyword", PROCESS, "Who logged in, whatever su or sudo came after.", OWN
+    ),
+    RecordField(
+        "podwitness.cut",
+        "keyword[]",
+        ("exec",),
+        "Names of the fields that were longer than what is kept.",
+        OWN,
+    ),
+    _always("podwitness.exec.filename", "keyword", ("exec",), "What was passed to execve(2).", OWN),
+    _always("podwitness.exec.inode", "long", ("exec",), "Inode number of the binary.", OWN),
+    _always("podwitness.exec.device", "keyword", ("exec",), "Its device, `major:minor`.", OWN),
+    _always("podwitness.exec.mode", "keyword", ("exec",), "Its mode, 4 octal digits; 4755 is setuid.", OWN),
+    RecordField(
+        "podwitness.exec.args_bytes", "long", ("exec",), "Length of all arguments, when they are cut.", OWN
+    ),
+    RecordField(
+        "podwitness.exec.args_unreadable",
+        "boolean",
+        ("exec",),
+        "True when the arguments could not be read.",
+        OWN,
+    ),
+    RecordField(
+        "podwitness.exec.memfd", "boolean", ("exec",), "True when the binary is no file but memory.", OWN
+    ),
+    RecordField(
+        "podwitness.exec.drift",
+        "boolean",
+        ("exec",),
+        "True when the binary was made or changed in the container: it is not the image's.",
+        OWN,
+    ),
+    RecordField(
+        "podwitness.exec.deleted", "boolean", ("exec",), "True when the binary has no name any more.", OWN
+    ),
+    _always("podwitness.exit.user_cpu_ns", "long", ("exit",), "CPU time of all threads.", OWN),
+    _always("podwitness.exit.system_cpu_ns", "long", ("exit",), "CPU time in the kernel.", OWN),
+    RecordField(
+        "podwitness.exit.signal", "keyword", ("exit",), "The signal that ended it, e.g. `SIGKILL`.", OWN
+    ),
+    RecordField("podwitness.exit.signal_number", "long", ("exit",), "The same as number.", OWN),
+    RecordField("podwitness.exit.core_dumped", "boolean", ("exit",), "True when a core was written.", OWN),
+    _always("podwitness.socket.id", "keyword", NETWORK, "Joins the records of one socket.", OWN),
+    _always(
+        "podwitness.socket.role",
+        "keyword",
+        NETWORK,
+        "Of our end: `client`, `server`, `listener`, `unknown`.",
+        OWN,
+    ),
+    _always(
+        "podwitness.socket.owner_source",
+        "keyword",
+        NETWORK,
+        "How the process was learnt: `call` (it called connect or listen), `io` (first read or write), "
+        "`close`, `listener` (the process that listens, maybe not the worker), `none`.",
+        OWN,
+    ),
+    RecordField(
+        "podwitness.socket.preexisting",
+        "boolean",
+        NETWORK,
+        "True when the socket is older than the probes.",
+        OWN,
+    ),
+    RecordField(
+        "podwitness.socket.reset", "boolean", NETWORK, "True when a reset ended the connection.", OWN
+    ),
+    _always("podwitness.socket.backlog", "long", ("listen",), "Connections that may wait.", OWN),
+    RecordField("podwitness.socket.rtt_us", "long", NETWORK, "Smoothed round trip time; absent when 0.", OWN),
+    RecordField("podwitness.socket.retransmits", "long", NETWORK, "Segments sent again; absent when 0.", OWN),
+    RecordField(
+        "podwitness.socket.retransmitted_bytes", "long", NETWORK, "Payload of these; absent when 0.", OWN
+    ),
+    RecordField(
+        "podwitness.socket.acked_bytes", "long", NETWORK, "What the other end confirmed; absent when 0.", OWN
+    ),
+)
+
+IDENTITY_FIELDS = (
+    _always("ecs.version", "keyword", EVERY, "`8.17.0`."),
+    _always("host.name", "keyword", EVERY, "The node."),
+    RecordField("container.id", "keyword", EVERY, "64 hex digits."),
+    RecordField("container.name", "keyword", EVERY, "As in the pod's specification."),
+    RecordField("container.runtime", "keyword", EVERY, "`containerd`, `cri-o`, `docker`."),
+    RecordField("container.image.name", "keyword", EVERY, "The image as the pod's specification names it."),
+    RecordField("kubernetes.pod_name", "keyword", EVERY, "The pod.", FLUENT_BIT),
+    RecordField("kubernetes.namespace_name", "keyword", EVERY, "Its namespace.", FLUENT_BIT),
+    RecordField("kubernetes.pod_id", "keyword", EVERY, "Its uid.", FLUENT_BIT),
+    RecordField("kubernetes.host", "keyword", EVERY, "The node.", FLUENT_BIT),
+    RecordField("kubernetes.container_name", "keyword", EVERY, "The container.", FLUENT_BIT),
+    RecordField("kubernetes.docker_id", "keyword", EVERY, "The container's id.", FLUENT_BIT),
+    RecordField("kubernetes.container_hash", "keyword", EVERY, "The image's digest.", FLUENT_BIT),
+    RecordField("kubernetes.container_image", "keyword", EVERY, "The image.", FLUENT_BIT),
+    RecordField("orchestrator.type", "keyword", EVERY, "`kubernetes`."),
+    RecordField("orchestrator.namespace", "keyword", EVERY, "The pod's namespace."),
+    RecordField("orchestrator.resource.type", "keyword", EVERY, "`pod`."),
+    RecordField("orchestrator.resource.name", "keyword", EVERY, "The pod."),
+    RecordField("orchestrator.resource.id", "keyword", EVERY, "Its uid."),
+)
+
+LOSS = ("loss",)
+LOSS_FIELDS = (
+    _always("event.kind", "keyword", LOSS, "`pipeline_error`."),
+    _always("event.action", "keyword", LOSS, "`loss`."),
+    _always("event.start", "date", LOSS, "When the oldest of the lost records was made or read."),
+    _always("event.end", "date", LOSS, "The same of the newest."),
+    _always("host.name", "keyword", LOSS, "The node."),
+    _always(
+        "podwitness.loss.cause",
+        "keyword",
+        LOSS,
+        "Why: `ring_full_KIND` is a kernel event that found the ring full, others name what happened on the "
+        "way out.",
+        OWN,
+    ),
+    _always("podwitness.loss.records", "long", LOSS, "How many.", OWN),
+    _always(
+        "podwitness.loss.bytes", "long", LOSS, "Their size, encoded; 0 where they were not encoded yet.", OWN
+    ),
+    _always("podwitness.loss.stream", "keyword", LOSS, "The tag that they would have had.", OWN),
+    _always("podwitness.loss.output", "keyword", LOSS, "The output that lost them; empty when all did.", OWN),
+    _always("podwitness.loss.source", "keyword", LOSS, "The input that they came from.", OWN),
+    RecordField("podwitness.loss.path", "keyword", LOSS, "The file that they were read from.", OWN),
+    RecordField("podwitness.loss.from", "long", LOSS, "Offset in the file of the first lost byte.", OWN),
+    RecordField("podwitness.loss.to", "long", LOSS, "Offset behind the last.", OWN),
+)
+
+TOP_LEVEL_KEYS = frozenset(field.name.partition(".")[0] for field in EVENT_FIELDS)
+"""Keys that the encoder writes itself. A filter that touches one of them can't be folded into a plan."""
+
+ECS_VERSION = "8.17.0"
+
+_INTRODUCTION = """\
+# Records of kernel events
+
+Written by `python -m collector.records` from the table in collector/records.py.
+
+The time of a record is its EventTime (forward protocol), with nanoseconds. Fields are nested maps:
+`process.pid` is `{"process": {"pid": 1}}`. Names and types are those of the Elastic Common Schema where it has
+any; what it lacks is below `podwitness`.
+
+**Text.** All text is valid UTF-8. A byte that is not part of a UTF-8 character is written as `\\xNN`. So that
+this can be undone without doubt, a backslash that is followed by an `x` is itself written as `\\x5c`: whatever
+looks like `\\xNN` in a record is one byte.
+
+**Tags.** Process events go to the input's tag with `process` in place of `*`, network events with `network`.
+"""
+
+
+def _rows(fields: tuple[RecordField, ...], every: tuple[str, ...]) -> Iterator[str]:
+    yield "| field | type | in | meaning | from |"
+    yield "|---|---|---|---|---|"
+    for field in fields:
+        kinds = "all" if field.kinds == every else ", ".join(field.kinds)
+        presence = kinds if field.always else f"{kinds} (may lack)"
+        yield f"| `{field.name}` | {field.type} | {presence} | {field.meaning} | {field.origin} |"
+
+
+def page() -> str:
+    """docs/records.md."""
+    lines = [_INTRODUCTION, "## The event", "", *_rows(EVENT_FIELDS, EVERY), ""]
+    lines += ["## Whose it is", "", *_rows(IDENTITY_FIELDS, EVERY), ""]
+    lines += [
+        "A host process has none of `container`, `kubernetes` and `orchestrator`, and scope `host`.",
+        "",
+    ]
+    lines += ["## What was lost", "", *_rows(LOSS_FIELDS, LOSS)]
+    return "\n".join(lines) + "\n"
+
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "records.md"
+
+if __name__ == "__main__":
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page())

@@ -31,6 +31,7 @@ setup(
             "mypy>=1.11",
             "ruff>=0.5",
             "types-PyYAML",
+            "kubernetes-validate",
         ],
     },
     entry_points={"console_scripts": ["podwitness=collector.cli:main"]},

@@ -1,0 +1,43 @@
+"""podwitness's own log: Fluent Bit's form, one line whatever is quoted."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+import pytest
+
+from collector import own_log
+from collector.errors import OperatorError
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+def test_lines_have_time_level_part_and_message(tmp_path: Path) -> None:
+    own_log.configure("info", str(tmp_path / "log"))
+    own_log.part("tail.0").warning("%d lines", 3)
+    (line,) = lines(tmp_path / "log")
+    assert re.fullmatch(r"\[\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\] \[ warn\] \[tail\.0\] 3 lines", line)
+
+
+def test_a_quoted_name_cant_forge_a_line(tmp_path: Path) -> None:
+    own_log.configure("info", str(tmp_path / "log"))
+    logging.getLogger(own_log.ROOT).error("bad name %s", "x\n[2026/01/01 00:00:00] [ info] all is well\x1b[2J")
+    (line,) = lines(tmp_path / "log")
+    assert "x\\x0a[2026" in line
+    assert "\x1b" not in line
+
+
+def test_a_part_has_its_own_level(tmp_path: Path) -> None:
+    own_log.configure("error", str(tmp_path / "log"))
+    own_log.part("quiet").info("not shown")
+    own_log.part("loud", "debug").debug("shown")
+    assert [line.rsplit("] ", 1)[1] for line in lines(tmp_path / "log")] == ["shown"]
+
+
+def test_a_log_file_that_cant_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="Log_File .*/missing/log can't be written"):
+        own_log.configure("info", str(tmp_path / "missing" / "log"))

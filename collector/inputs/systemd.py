@@ -162,8 +162,6 @@ class Systemd:
         entries = b"".join(packed)
         _, rest = context.chain.record_plan(tag)
         entries, records = context.chain.apply(rest, tag, entries, None)
-        context.metrics.add("fluentbit_input_records_total", context.name, by=records)
-        context.metrics.add("fluentbit_input_bytes_total", context.name, by=len(entries))
         if records:
             ident = chunk_id(context.name, tag, cursor)
             await context.intake.submit(

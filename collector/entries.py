@@ -134,3 +134,17 @@ def _map_header(size: int) -> bytes:
     if size < 16:
         return bytes((0x80 | size,))
     return b"\xde" + struct.pack(">H", size) if size < 1 << 16 else b"\xdf" + struct.pack(">I", size)
+
+
+def count(entries: bytes) -> int:
+    """How many entries there are. Raises ValueError as `unpack_entries` does."""
+    unpacker = msgpack.Unpacker(max_buffer_size=max(len(entries), 1))
+    unpacker.feed(entries)
+    records = 0
+    try:
+        while unpacker.tell() < len(entries):
+            unpacker.skip()
+            records += 1
+    except msgpack.OutOfData:
+        raise ValueError(f"entries are cut after {records} records") from None
+    return records

@@ -108,6 +108,35 @@ def _split_commas(written: str) -> tuple[str, ...]:
     return tuple(stripped for item in written.split(",") if (stripped := item.strip()))
 
 
+def split_quoted(written: str) -> tuple[str, ...]:
+    """Words by spaces; one in single or double quotes may hold spaces, `\\` before that quote or itself.
+
+    Raises ValueError for a quote that is not closed, or closed within a word.
+    """
+    found: list[str] = []
+    end = 0
+    for word in _WORD.finditer(written):
+        if word.start() != end:
+            break
+        end = word.end()
+        if word["bare"] is not None:
+            found.append(word["bare"])
+        else:
+            quote, quoted = ('"', word["double"]) if word["single"] is None else ("'", word["single"])
+            found.append(re.sub(rf"\\([{quote}\\])", r"\1", quoted))
+    if written[end:].strip():
+        raise ValueError("expected every quote to be closed, with a space after it.")
+    return tuple(found)
+
+
+_WORD = re.compile(
+    r"""\s* (?: "(?P<double>(?:[^"\\]|\\.)*)"
+             | '(?P<single>(?:[^'\\]|\\.)*)'
+             | (?P<bare>[^\s"']\S*) ) (?=\s|$)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
 def _show_items(values: Any) -> str:
     return ", ".join(str(value) for value in values)
 

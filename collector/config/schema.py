@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from collector.config.kinds import (
@@ -142,17 +142,17 @@ def read(
     problems: list[ConfigError],
     *,
     common: Iterable[Key] = (),
-    unsupported: Mapping[str, str] | None = None,
+    unsupported: Collection[str] = (),
 ) -> Settings | None:
     """The same, appending to `problems` instead of raising; None when there were any.
 
-    `unsupported` names keys (lower case) that Fluent Bit has and podwitness has
-    not, with what to do about it.
+    `unsupported` are the names, in lower case, of keys that Fluent Bit has here and
+    podwitness has not.
     """
     own = keys_of(settings)
     names = [one.name for one in (*own, *common)]
     before = len(problems)
-    _check_names(section, names, unsupported or {}, problems)
+    _check_names(section, names, unsupported, problems)
     values: dict[str, Any] = {}
     for field in dataclasses.fields(settings):
         declared = field.metadata["key"]
@@ -170,7 +170,7 @@ def read(
 
 
 def _check_names(
-    section: Section, names: Sequence[str], unsupported: Mapping[str, str], problems: list[ConfigError]
+    section: Section, names: Sequence[str], unsupported: Collection[str], problems: list[ConfigError]
 ) -> None:
     known = {name.lower() for name in names}
     for entry in section.entries:
@@ -181,7 +181,8 @@ def _check_names(
             problem = (
                 f"{entry.place}: {entry.key} is a key of Fluent Bit that podwitness does not support yet."
             )
-            problems.append(ConfigError(problem, remedy=unsupported[lowered]))
+            remedy = "Remove the line; docs/configuration.md lists what is supported."
+            problems.append(ConfigError(problem, remedy=remedy))
         else:
             problem = f"{entry.place}: {entry.key} is not a key of this section."
             problems.append(ConfigError(problem, remedy=nearest(entry.key, names)))

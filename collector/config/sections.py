@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from collector.errors import ConfigError
+
+MAX_FILE_BYTES = 16 << 20  # a configuration is some KiB; a mistaken path must not fill the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,7 @@ class Entry:
 class Section:
     """`[NAME]` and its entries in the order they were written; keys may repeat."""
 
-    name: str  # upper case: SERVICE, INPUT, FILTER, OUTPUT, PARSER
+    name: str  # upper case: SERVICE, INPUT, FILTER, OUTPUT, PARSER, MULTILINE_PARSER
     file: str
     line: int
     entries: tuple[Entry, ...] = field(default=())
@@ -42,3 +47,64 @@ class Section:
         """The last entry of a key (a later one overrides), or None."""
         entries = list(self.all(key))
         return entries[-1] if entries else None
+
+
+SECTIONS = ("SERVICE", "INPUT", "FILTER", "OUTPUT", "PARSER", "MULTILINE_PARSER")
+# Of Fluent Bit, and what to do instead.
+UNSUPPORTED_SECTIONS = {
+    "CUSTOM": "Remove it.",
+    "NODE": "Give the output its Host and Port.",
+    "PLUGINS": "Remove it; podwitness loads no plugins from files.",
+    "STREAM_TASK": "Remove it; podwitness has no stream processor.",
+    "UPSTREAM": "Give the output its Host and Port.",
+}
+
+
+@dataclass(slots=True)
+class Draft:
+    """What has been read from files, before variables are replaced."""
+
+    sections: list[Section] = field(default_factory=list)
+    variables: list[Entry] = field(default_factory=list)  # @SET, or `env` of YAML
+    problems: list[ConfigError] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)  # real path -> where it was asked for
+
+    def problem(self, place: str, problem: str, remedy: str = "") -> None:
+        self.problems.append(ConfigError(f"{place}: {problem}", remedy=remedy))
+
+    def open(self, path: str, asked_by: str) -> str | None:
+        """The text of a file that was not read before; None with a problem noted."""
+        real = os.path.realpath(path)
+        if real in self.files:
+            self.problem(
+                asked_by, f"{path} was read already, by {self.files[real]}.", "Include a file only once."
+            )
+            return None
+        self.files[real] = asked_by
+        try:
+            return _read_text(path)
+        except ConfigError as error:
+            prefix = "" if error.problem.startswith(f"{path}:") else f"{asked_by}: "
+            self.problems.append(ConfigError(prefix + error.problem, remedy=error.remedy))
+            return None
+
+
+def _read_text(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}.") from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB, which is no configuration.")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}:{line}: the line is not UTF-8.", remedy="Save the file as UTF-8."
+        ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ConfigError(f"{path}:{line}: the line has a NUL byte, so this is no text file.")
+    return text

@@ -1,0 +1,162 @@
+"""Fluent Bit's classic format: `[SECTION]` at the margin, indented `Key value` lines.
+
+Source: src/config_format/flb_cf_fluentbit.c. The margin also holds comments,
+`@INCLUDE` and `@SET`. The first indentation of a file is that of all its lines.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+
+from collector.config.schema import nearest
+from collector.config.sections import SECTIONS, UNSUPPORTED_SECTIONS, Draft, Entry, Section
+
+_HEADER = re.compile(r"\[(?P<name>[^\]]*)\]")
+_COMMAND = re.compile(r"@(?P<name>[A-Za-z_]+)(?:\s+(?P<rest>.*))?")
+INDENT_REMEDY = (
+    "Indent every key of a section, by four spaces for example. "
+    "(In a ConfigMap the whole file is indented once more; copying may lose both.)"
+)
+
+
+def read(path: str, draft: Draft, asked_by: str) -> None:
+    """Reads a file and what it includes into the draft."""
+    text = draft.open(path, asked_by)
+    if text is not None:
+        _File(path, draft).read(text)
+
+
+class _File:
+    """The reading of one file: the section that is open, and the indentation."""
+
+    def __init__(self, path: str, draft: Draft) -> None:
+        self._path = path
+        self._draft = draft
+        self._header: tuple[str, int] | None = None
+        self._refused = False  # the open section was refused: its keys are read without a word
+        self._entries: list[Entry] = []
+        self._indent = ""
+        self._unindented: list[tuple[int, str]] = []
+
+    def read(self, text: str) -> None:
+        for number, line in enumerate(text.split("\n"), 1):
+            self._line(number, line.removesuffix("\r"))
+        self._close()
+        if self._unindented:
+            self._report_unindented()
+
+    def _line(self, number: int, line: str) -> None:
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            return
+        if line[0] == "[":
+            self._open(number, stripped)
+        elif line[0] == "@":
+            self._command(number, stripped)
+        elif line[0] in " \t":
+            self._entry(number, line)
+        else:
+            self._unindented.append((number, stripped))
+
+    def _problem(self, number: int, problem: str, remedy: str = "") -> None:
+        self._draft.problem(f"{self._path}:{number}", problem, remedy)
+
+    def _open(self, number: int, line: str) -> None:
+        self._close()
+        self._refused = True
+        header = _HEADER.fullmatch(line)
+        if header is None:
+            self._problem(
+                number, f"{line!r} is no section.", "Write the name in brackets and nothing else: [INPUT]."
+            )
+            return
+        name = header["name"].strip().upper()
+        if name in SECTIONS:
+            self._refused = False
+            self._header = (name, number)
+        elif name in UNSUPPORTED_SECTIONS:
+            problem = f"[{name}] is a section of Fluent Bit that podwitness does not support yet."
+            self._problem(number, problem, UNSUPPORTED_SECTIONS[name])
+        else:
+            self._problem(number, f"there is no section [{header['name']}].", nearest(name, SECTIONS))
+
+    def _close(self) -> None:
+        if self._header is not None:
+            name, number = self._header
+            self._draft.sections.append(Section(name, self._path, number, tuple(self._entries)))
+        self._header = None
+        self._entries = []
+
+    def _command(self, number: int, line: str) -> None:
+        command = _COMMAND.fullmatch(line)
+        name = command["name"].upper() if command else ""
+        rest = (command["rest"] or "").strip() if command else ""
+        if name == "INCLUDE" and rest:
+            self._include(number, rest)
+        elif name == "SET" and "=" in rest and rest.partition("=")[0].strip():
+            key, _, value = (part.strip() for part in rest.partition("="))
+            self._draft.variables.append(Entry(key, value, self._path, number))
+        else:
+            self._problem(number, f"{line!r} is no command.", "Write @INCLUDE FILE or @SET NAME=VALUE.")
+
+    def _include(self, number: int, path: str) -> None:
+        place = f"{self._path}:{number}"
+        # The keys of an included file are not those of the section that is open here.
+        self._close()
+        found = included_files(path, self._path)
+        if not found:
+            self._problem(
+                number, f"@INCLUDE {path} names no file.", "Relative paths start at the including file."
+            )
+        for one in found:
+            read(one, self._draft, place)
+
+    def _entry(self, number: int, line: str) -> None:
+        stripped = line.strip()
+        indent = line[: line.index(stripped[0])]
+        self._indent = self._indent or indent
+        if self._refused:
+            return
+        key, *value = stripped.split(maxsplit=1)
+        if key.startswith("["):
+            problem = f"{stripped!r} is a group inside a section, which podwitness does not support yet."
+            self._problem(number, problem, "A section stands at the beginning of its line.")
+        elif self._header is None:
+            self._problem(
+                number, f"{stripped!r} belongs to no section.", "Put it below [INPUT], for example."
+            )
+        elif indent != self._indent:
+            problem = f"{stripped!r} is indented by {_spelled(indent)}, others by {_spelled(self._indent)}."
+            self._problem(number, problem, "Indent all keys of a file alike.")
+        elif not value:
+            self._problem(number, f"{key} has no value.", "Give it a value, or remove the line.")
+        else:
+            self._entries.append(Entry(key, value[0], self._path, number))
+
+    def _report_unindented(self) -> None:
+        number, line = self._unindented[0]
+        others = len(self._unindented) - 1
+        more = f" ({others} more lines of this file have none either)" if others else ""
+        self._problem(
+            number,
+            f"{line!r} has no indentation{more}; only [SECTION], @INCLUDE, @SET and # begin a line.",
+            INDENT_REMEDY,
+        )
+
+
+def _spelled(indent: str) -> str:
+    if not indent.strip(" "):
+        return f"{len(indent)} space{'s' if len(indent) != 1 else ''}"
+    if not indent.strip("\t"):
+        return f"{len(indent)} tab{'s' if len(indent) != 1 else ''}"
+    return "tabs and spaces"
+
+
+def included_files(path: str, by: str) -> list[str]:
+    """The files that a path or pattern names, sorted; relative to the file that names them."""
+    absolute = os.path.join(os.path.dirname(by), path)
+    if any(letter in path for letter in "*?["):
+        return sorted(found for found in glob.glob(absolute) if os.path.isfile(found))
+    return [absolute] if os.path.exists(absolute) else []

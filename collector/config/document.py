@@ -1,0 +1,296 @@
+"""A configuration as a whole: files read, checked, and made into typed settings.
+
+Everything that is wrong is collected, so that one attempt shows all of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from collector import plugins as catalogue
+from collector.config import classic, foreign, yaml
+from collector.config.common import Common, FilterCommon, InputCommon, OutputCommon
+from collector.config.parsers import BUILT_IN, Parser, framing
+from collector.config.schema import InvalidConfiguration, keys_of, nearest, read
+from collector.config.sections import Draft, Entry, Section
+from collector.config.service import ServiceSettings
+from collector.config.variables import replace_variables
+from collector.plugins import PluginKind
+
+# Stock names that a ConfigMap refers to though it is mounted over the folder that had them.
+STOCK_PARSERS_FILES = ("parsers.conf", "custom_parsers.conf")
+
+
+@dataclass(frozen=True, slots=True)
+class PluginConfig:
+    """One input, filter or output of a configuration."""
+
+    kind: PluginKind
+    plugin: str  # tail
+    name: str  # tail.0, or its Alias
+    settings: Any  # the Settings of the plugin's module
+    common: Common
+    section: Section
+
+    @property
+    def tag(self) -> str:
+        """An input's Tag; its name where none is set."""
+        assert isinstance(self.common, InputCommon)
+        return self.common.tag or self.name
+
+    @property
+    def mem_buf_limit_bytes(self) -> int:
+        """An input's Mem_Buf_Limit; 0: none."""
+        assert isinstance(self.common, InputCommon)
+        return self.common.mem_buf_limit_bytes
+
+    @property
+    def retry_limit(self) -> int | None:
+        """How often an output tries a chunk again; None: as long as it takes."""
+        assert isinstance(self.common, OutputCommon)
+        return self.common.retry_limit
+
+    @property
+    def log_level(self) -> str:
+        """Of this plugin alone; "" where it is the service's."""
+        return self.common.log_level or ""
+
+    def matches(self, tag: str) -> bool:
+        """Whether a filter or output wants records of a tag."""
+        assert isinstance(self.common, FilterCommon)
+        return self.common.matches(tag)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A configuration without fault. `notices` are for the operator, one sentence each."""
+
+    service: ServiceSettings
+    parsers: Mapping[str, Parser]
+    inputs: tuple[PluginConfig, ...]
+    filters: tuple[PluginConfig, ...]
+    outputs: tuple[PluginConfig, ...]
+    notices: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+def load_file(
+    path: str,
+    environ: Mapping[str, str],
+    *,
+    extra: Sequence[Section] = (),
+    parsers_files: Sequence[str] = (),
+) -> Document:
+    """Reads a configuration in either format, told by the suffix (.yaml, .yml).
+
+    `extra` sections follow those of the file, `parsers_files` those that it names
+    (both come from the command line). Raises InvalidConfiguration.
+    """
+    draft = Draft()
+    _reader(path)(path, draft, "command line")
+    return _load(draft, environ, extra, parsers_files)
+
+
+def load_sections(
+    sections: Sequence[Section], environ: Mapping[str, str], *, parsers_files: Sequence[str] = ()
+) -> Document:
+    """A configuration without a file. Raises InvalidConfiguration."""
+    return _load(Draft(), environ, sections, parsers_files)
+
+
+def _load(
+    draft: Draft, environ: Mapping[str, str], extra: Sequence[Section], parsers_files: Sequence[str]
+) -> Document:
+    draft.sections += extra
+    sections = replace_variables(draft, environ)
+    reading = _Reading(draft, environ, sections)
+    service = reading.service()
+    reading.parsers(parsers_files)
+    document = Document(
+        service=service,
+        parsers=reading.known_parsers,
+        inputs=reading.plugins("input"),
+        filters=reading.plugins("filter"),
+        outputs=reading.plugins("output"),
+        notices=tuple(reading.notices),
+        files=tuple(draft.files),
+    )
+    reading.check_whole(document)
+    if draft.problems:
+        raise InvalidConfiguration(draft.problems)
+    return document
+
+
+def _reader(path: str) -> Callable[[str, Draft, str], None]:
+    return yaml.read if path.endswith((".yaml", ".yml")) else classic.read
+
+
+class _Reading:
+    """The checks on the sections of one configuration."""
+
+    def __init__(self, draft: Draft, environ: Mapping[str, str], sections: list[Section]) -> None:
+        self._draft = draft
+        self._environ = environ
+        self._sections = sections
+        self.notices: list[str] = []
+        self.known_parsers: dict[str, Parser] = dict(BUILT_IN)
+        self._parser_places: dict[str, str] = {}
+
+    def service(self) -> ServiceSettings:
+        merged = Section("SERVICE", "", 0, ())
+        for section in self._of("SERVICE"):
+            first = merged if merged.file else section
+            merged = replace(first, entries=(*merged.entries, *section.entries))
+        merged = self._without_ignored("service", merged)
+        names = foreign.unsupported("service", "")
+        loaded = read(ServiceSettings, merged, self._draft.problems, unsupported=names)
+        return loaded or ServiceSettings()
+
+    def _of(self, name: str) -> list[Section]:
+        return [section for section in self._sections if section.name == name]
+
+    def _without_ignored(self, kind: str, section: Section) -> Section:
+        ignored = foreign.IGNORED[kind]
+        kept: list[Entry] = []
+        for entry in section.entries:
+            reason = ignored.get(entry.key.lower())
+            if reason is None:
+                kept.append(entry)
+            else:
+                self.notices.append(f"{entry.place}: {entry.key} has no effect: {reason}.")
+        return replace(section, entries=tuple(kept))
+
+    def parsers(self, more_files: Iterable[str]) -> None:
+        """Reads the parsers of the configuration itself and of the files that it names."""
+        for section in self._sections:
+            self._parser_section(section)
+        for section in self._of("SERVICE"):
+            for entry in section.all("Parsers_File"):
+                path = os.path.join(os.path.dirname(entry.file), entry.value)
+                self._parsers_file(path, entry.place)
+        for path in more_files:
+            self._parsers_file(path, "command line")
+
+    def _parsers_file(self, path: str, asked_by: str) -> None:
+        if not os.path.exists(path) and os.path.basename(path) in STOCK_PARSERS_FILES:
+            self.notices.append(f"{asked_by}: {path} is not there; the built-in parsers are used.")
+            return
+        draft = Draft(problems=self._draft.problems, files=self._draft.files)
+        _reader(path)(path, draft, asked_by)
+        for section in replace_variables(draft, self._environ):
+            if section.name not in ("PARSER", "MULTILINE_PARSER"):
+                problem = f"[{section.name}] can't stand in a parsers file."
+                self._draft.problem(section.place, problem, "Move it to the main file.")
+            self._parser_section(section)
+
+    def _parser_section(self, section: Section) -> None:
+        if section.name == "MULTILINE_PARSER":
+            name = section.get("name")
+            self.notices.append(
+                f"{section.place}: the multiline parser {name.value if name else ''} is not used; "
+                "podwitness joins lines by the built-in multiline parsers only."
+            )
+        if section.name != "PARSER":
+            return
+        parser = read(Parser, section, self._draft.problems)
+        if parser is None:
+            return
+        if parser.name in self._parser_places:
+            first = self._parser_places[parser.name]
+            self.notices.append(f"{section.place}: the parser {parser.name} of {first} is used instead.")
+            return
+        self._parser_places[parser.name] = section.place
+        self.known_parsers[parser.name] = parser
+
+    def plugins(self, kind: PluginKind) -> tuple[PluginConfig, ...]:
+        numbers: Counter[str] = Counter()
+        found: list[PluginConfig] = []
+        for section in self._of(kind.upper()):
+            row = self._row(kind, section)
+            if row is None:
+                continue
+            number = numbers[row.name]
+            numbers[row.name] += 1
+            loaded = self._plugin(row, f"{row.name}.{number}", section)
+            if loaded is not None:
+                found.append(loaded)
+        return tuple(found)
+
+    def _row(self, kind: PluginKind, section: Section) -> catalogue.Row | None:
+        name = section.get("Name")
+        if name is None:
+            problem = f"[{section.name}] has no Name, so it is not known which {kind} it is."
+            remedy = f"There are: {', '.join(sorted(catalogue.names(kind)))}."
+            self._draft.problem(section.place, problem, remedy)
+            return None
+        row = catalogue.find(kind, name.value)
+        if row is None:
+            problem = f"there is no {kind} called {name.value!r}."
+            self._draft.problem(name.place, problem, nearest(name.value, catalogue.names(kind)))
+        return row
+
+    def _plugin(self, row: catalogue.Row, name: str, section: Section) -> PluginConfig | None:
+        try:
+            module = row.load()
+        except ImportError as error:
+            problem = f"the {row.kind} {row.name} can't be used: {error}."
+            self._draft.problem(section.place, problem, "Install what is missing, or remove the section.")
+            return None
+        section = self._without_ignored(row.kind, section)
+        problems = self._draft.problems
+        common_class = _COMMON[row.kind]
+        theirs, ours = keys_of(module.Settings), keys_of(common_class)
+        settings = read(
+            module.Settings,
+            section,
+            problems,
+            common=ours,
+            unsupported=foreign.unsupported(row.kind, row.name),
+        )
+        common = read(common_class, _only(section, [key.name for key in ours]), problems)
+        self._check_parser(section, {key.name for key in theirs})
+        if settings is None or common is None:
+            return None
+        return PluginConfig(row.kind, row.name, common.alias or name, settings, common, section)
+
+    def _check_parser(self, section: Section, names: set[str]) -> None:
+        parser = section.get("Parser")
+        if parser is None or section.name != "INPUT" or "Parser" not in names:
+            return
+        try:
+            framing(parser.value, self.known_parsers)
+        except ValueError as reason:
+            self._draft.problem(parser.place, str(reason))
+
+    def check_whole(self, document: Document) -> None:
+        if not self._draft.problems:
+            for kind in ("INPUT", "OUTPUT"):
+                if not self._of(kind):
+                    self._draft.problem(*_missing(kind, self._draft))
+        self._check_names((*document.inputs, *document.filters, *document.outputs))
+
+    def _check_names(self, configs: Iterable[PluginConfig]) -> None:
+        places: dict[tuple[str, str], str] = {}
+        for config in configs:
+            first = places.setdefault((config.kind, config.name), config.section.place)
+            if first != config.section.place:
+                problem = f"the name {config.name} is taken by the {config.kind} at {first}."
+                self._draft.problem(config.section.place, problem, "Give it another Alias.")
+
+
+_COMMON: dict[str, type[Common]] = {"input": InputCommon, "filter": FilterCommon, "output": OutputCommon}
+
+
+def _only(section: Section, names: Iterable[str]) -> Section:
+    wanted = {name.lower() for name in names}
+    return replace(section, entries=tuple(one for one in section.entries if one.key.lower() in wanted))
+
+
+def _missing(kind: str, draft: Draft) -> tuple[str, str, str]:
+    what = {"INPUT": "nothing is collected", "OUTPUT": "what is collected goes nowhere"}[kind]
+    place = next(iter(draft.files), "command line")
+    return place, f"there is no [{kind}], so {what}.", f"Add one [{kind}] at least."

@@ -1,0 +1,96 @@
+"""Keys of Fluent Bit that podwitness does not use: accepted with a reason, or refused by name."""
+
+from __future__ import annotations
+
+_OWN_BUFFER = "a followed file is its own buffer, its position moves when the output has acknowledged"
+_NO_THREADS = "there are no worker threads to set up"
+
+# Kind of section -> key (lower case) -> why leaving it out changes nothing for the operator.
+IGNORED: dict[str, dict[str, str]] = {
+    "service": {
+        "coro_stack_size": "podwitness has no coroutine stacks",
+        "hot_reload": "SIGHUP reloads in any case",
+        "storage.backlog.mem_limit": _OWN_BUFFER,
+        "storage.checksum": _OWN_BUFFER,
+        "storage.max_chunks_up": _OWN_BUFFER,
+        "storage.metrics": _OWN_BUFFER,
+        "storage.path": _OWN_BUFFER,
+        "storage.sync": _OWN_BUFFER,
+    },
+    "input": {
+        "storage.pause_on_chunks_overlimit": _OWN_BUFFER,
+        "storage.type": _OWN_BUFFER,
+        "threaded": _NO_THREADS,
+    },
+    "filter": {},
+    "output": {
+        "storage.total_limit_size": _OWN_BUFFER,
+        "workers": _NO_THREADS,
+    },
+}
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_TLS_AND_NET = _names("""
+    net.connect_timeout net.connect_timeout_log_error net.dns.mode net.dns.prefer_ipv4
+    net.dns.prefer_ipv6 net.dns.resolver net.io_timeout net.keepalive net.keepalive_idle_timeout
+    net.keepalive_max_recycle net.max_worker_connections net.proxy_env_ignore net.source_address
+    net.tcp_keepalive net.tcp_keepalive_interval net.tcp_keepalive_probes net.tcp_keepalive_time tls
+    tls.ca_file tls.ca_path tls.ciphers tls.crt_file tls.debug tls.key_file tls.key_passwd
+    tls.max_version tls.min_version tls.verify tls.verify_hostname tls.vhost
+""")
+
+# Plugin -> keys that Fluent Bit 5 knows for it. Those that podwitness declares too are supported.
+FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
+    ("service", ""): _names("""
+        config_watch dns.mode dns.prefer_ipv4 dns.prefer_ipv6 dns.resolver enable_chunk_trace
+        http_proxy json.convert_nan_to_null json.escape_unicode plugins_file
+        sp.convert_from_str_to_num storage.delete_irrecoverable_chunks storage.inherit
+        storage.keep.rejected storage.rejected.path storage.trim_files streams_file
+    """),
+    ("input", "tail"): _names("""
+        buffer_chunk_size buffer_max_size db db.compare_filename db.journal_mode db.locking db.sync
+        docker_mode docker_mode_flush docker_mode_parser exclude_path exit_on_eof file_cache_advise
+        generic.encoding ignore_active_older_files ignore_older inotify_watcher key keep_file_handle
+        multiline multiline.parser multiline_flush offset_key parser parser_firstline path path_key
+        progress_check_interval progress_check_interval_nsec read_from_head
+        read_newly_discovered_files_from_head refresh_interval rotate_wait skip_empty_lines
+        skip_long_lines static_batch_size tag_regex truncate_long_lines unicode.encoding
+        watcher_interval
+    """),
+    ("input", "systemd"): _names("""
+        db db.sync lowercase max_entries max_fields path read_from_tail strip_underscores
+        systemd_filter systemd_filter_type
+    """),
+    ("filter", "kubernetes"): _names("""
+        annotations aws_pod_association_host aws_pod_association_port aws_use_pod_association
+        buffer_size cache_use_docker_id dns_retries dns_wait_time dummy_meta k8s-logging.exclude
+        k8s-logging.parser keep_log kube_ca_file kube_ca_path kube_meta_cache_ttl
+        kube_meta_namespace_cache_ttl kube_meta_preload_cache_dir kube_tag_prefix
+        kube_token_command kube_token_file kube_token_ttl kube_url kubelet_host kubelet_port labels
+        merge_log merge_log_key merge_log_trim merge_parser namespace_annotations namespace_labels
+        namespace_metadata_only owner_references regex_parser tls.debug tls.verify
+        tls.verify_hostname tls.vhost use_journal use_kubelet use_tag_for_meta
+    """),
+    ("output", "forward"): _TLS_AND_NET
+    | _names("""
+        add_option compress empty_shared_key fluentd_compat host password port require_ack_response
+        retain_metadata_in_forward_mode self_hostname send_options shared_key tag time_as_integer
+        unix_path upstream username
+    """),
+    ("output", "stdout"): _names("format json_date_format json_date_key"),
+    ("output", "file"): _names("csv_column_names delimiter file format label_delimiter mkdir path template"),
+}
+FLUENT_BIT_COMMON: dict[str, frozenset[str]] = {
+    "input": _names("host listen log_suppress_interval mem_buf_limit port routable"),
+    "filter": _names("log_suppress_interval"),
+    "output": _names("log_suppress_interval storage.inherit"),
+}
+
+
+def unsupported(kind: str, plugin: str) -> frozenset[str]:
+    """Names, in lower case, of what Fluent Bit knows in a section of this plugin."""
+    return FLUENT_BIT.get((kind, plugin), frozenset()) | FLUENT_BIT_COMMON.get(kind, frozenset())

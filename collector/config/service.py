@@ -1,0 +1,68 @@
+"""The `[SERVICE]` section: what is set for all of podwitness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from collector.config.kinds import Kind
+from collector.config.schema import boolean, choice, integer, key, repeated, seconds, text
+
+LOG_LEVELS = ("off", "error", "warn", "info", "debug", "trace")
+
+
+def _read_daemon(written: str) -> bool:
+    if boolean.read(written):
+        raise ValueError("expected Off: podwitness stays in the foreground, where its supervisor can see it.")
+    return False
+
+
+_foreground = Kind("Off", _read_daemon, show=boolean.show)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """Times in seconds."""
+
+    flush_s: float = key("Flush", seconds, default="1", help="Longest time that records wait to be sent.")
+    grace_s: float = key(
+        "Grace", seconds, default="5", help="Longest time to deliver what is left when stopping."
+    )
+    daemon: bool = key(
+        "Daemon", _foreground, default="Off", help="Only Off: podwitness stays in the foreground."
+    )
+    log_level: str = key("Log_Level", choice(*LOG_LEVELS), default="info", help="What is logged.")
+    log_file: str = key("Log_File", text, default="", help="Where it is logged; standard error when empty.")
+    parsers_files: tuple[str, ...] = key(
+        "Parsers_File",
+        repeated(text),
+        default=(),
+        help="Files with [PARSER] sections, relative to this file. Without `parsers.conf` and "
+        "`custom_parsers.conf` the built-in parsers cri, docker and json are used.",
+    )
+    http_server: bool = key("HTTP_Server", boolean, default="Off", help="Whether HTTP is answered.")
+    http_listen: str = key("HTTP_Listen", text, default="0.0.0.0", help="Address to answer on.")
+    http_port: int = key("HTTP_Port", integer(0, 65535), default="2020", help="Port to answer on.")
+    health_check: bool = key("Health_Check", boolean, default="Off", help="Whether /api/v1/health exists.")
+    hc_errors_count: int = key(
+        "HC_Errors_Count",
+        integer(0),
+        default="5",
+        help="Unhealthy above this many output errors in HC_Period.",
+    )
+    hc_retry_failure_count: int = key(
+        "HC_Retry_Failure_Count",
+        integer(0),
+        default="5",
+        help="Unhealthy above this many given up retries in HC_Period.",
+    )
+    hc_period_s: float = key("HC_Period", seconds, default="60", help="The time over which they are counted.")
+    retry_base_s: float = key(
+        "scheduler.base", seconds, default="5", help="The least time before a failed chunk is tried again."
+    )
+    retry_cap_s: float = key("scheduler.cap", seconds, default="2000", help="The longest such time.")
+
+    def __post_init__(self) -> None:
+        if self.retry_base_s > self.retry_cap_s:
+            raise ValueError("scheduler.base must not be larger than scheduler.cap.")
+        if self.flush_s <= 0:
+            raise ValueError("Flush must be more than 0.")

@@ -1,0 +1,153 @@
+"""Fluent Bit's YAML format, read into the same sections as the classic one.
+
+Source: src/config_format/flb_cf_yaml.c. Values are taken as they are written, so
+that `On` stays `On`; a list is the same key several times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import yaml as pyyaml
+
+from collector.config.classic import included_files
+from collector.config.schema import nearest
+from collector.config.sections import Draft, Entry, Section
+
+Node = pyyaml.nodes.Node
+_PLUGIN_SECTIONS = {"inputs": "INPUT", "filters": "FILTER", "outputs": "OUTPUT"}
+_UNSUPPORTED = {
+    "customs": "Remove it.",
+    "plugins": "Remove it; podwitness loads no plugins from files.",
+    "stream_processor": "Remove it; podwitness has no stream processor.",
+    "upstream_servers": "Give the output its host and port.",
+}
+
+
+def read(path: str, draft: Draft, asked_by: str) -> None:
+    """Reads a file and what it includes into the draft."""
+    text = draft.open(path, asked_by)
+    if text is None:
+        return
+    try:
+        root = pyyaml.compose(text, Loader=pyyaml.SafeLoader)
+    except pyyaml.YAMLError as error:
+        _report(path, error, draft)
+        return
+    except RecursionError:
+        draft.problem(path, "the YAML is nested too deeply.")
+        return
+    if root is not None:
+        _File(path, draft).read(root)
+
+
+def _report(path: str, error: pyyaml.YAMLError, draft: Draft) -> None:
+    mark = getattr(error, "problem_mark", None)
+    place = path if mark is None else f"{path}:{mark.line + 1}"
+    reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
+    draft.problem(place, f"this is no YAML: {reason}.", "Tabs can't indent in YAML; check quotes and colons.")
+
+
+class _File:
+    """The reading of one file."""
+
+    def __init__(self, path: str, draft: Draft) -> None:
+        self._path = path
+        self._draft = draft
+
+    def read(self, root: Node) -> None:
+        readers: dict[str, Callable[[str, Node], None]] = {
+            "env": self._env,
+            "includes": self._includes,
+            "multiline_parsers": lambda _, node: self._sections("MULTILINE_PARSER", node),
+            "parsers": lambda _, node: self._sections("PARSER", node),
+            "pipeline": self._pipeline,
+            "service": lambda _, node: self._section("SERVICE", node),
+        }
+        for key, name, value in self._pairs(root, "the file"):
+            if name in readers:
+                readers[name](name, value)
+            else:
+                self._unknown(key, name, readers)
+
+    def _problem(self, node: Node, problem: str, remedy: str = "") -> None:
+        self._draft.problem(f"{self._path}:{_line(node)}", problem, remedy)
+
+    def _unknown(self, node: Node, name: str, known: dict[str, Callable[[str, Node], None]]) -> None:
+        if name in _UNSUPPORTED:
+            problem = f"{name} is a part of Fluent Bit that podwitness does not support yet."
+            self._problem(node, problem, _UNSUPPORTED[name])
+        else:
+            self._problem(node, f"{name} is not a part of a configuration.", nearest(name, known))
+
+    def _pairs(self, node: Node, where: str) -> Iterator[tuple[Node, str, Node]]:
+        if isinstance(node, pyyaml.ScalarNode) and not node.value:
+            return
+        if not isinstance(node, pyyaml.MappingNode):
+            self._problem(node, f"{where} must hold keys and values.", "Write `key: value` lines.")
+            return
+        for key, value in node.value:
+            if isinstance(key, pyyaml.ScalarNode):
+                yield key, key.value, value
+            else:
+                self._problem(key, "a key must be a plain name.")
+
+    def _items(self, node: Node, where: str) -> list[Node]:
+        if isinstance(node, pyyaml.SequenceNode):
+            return list(node.value)
+        if not (isinstance(node, pyyaml.ScalarNode) and not node.value):
+            self._problem(node, f"{where} must be a list.", "Begin each item with `- `.")
+        return []
+
+    def _env(self, name: str, node: Node) -> None:
+        for key, variable, value in self._pairs(node, name):
+            if isinstance(value, pyyaml.ScalarNode):
+                self._draft.variables.append(Entry(variable, value.value, self._path, _line(key)))
+            else:
+                self._problem(value, f"the variable {variable} must be a plain value.")
+
+    def _includes(self, name: str, node: Node) -> None:
+        for item in self._items(node, name):
+            if not isinstance(item, pyyaml.ScalarNode):
+                self._problem(item, "an include must be a path.")
+                continue
+            found = included_files(item.value, self._path)
+            if not found:
+                problem = f"the include {item.value} names no file."
+                self._problem(item, problem, "Relative paths start at the including file.")
+            for one in found:
+                read(one, self._draft, f"{self._path}:{_line(item)}")
+
+    def _pipeline(self, name: str, node: Node) -> None:
+        for key, part, value in self._pairs(node, name):
+            if part in _PLUGIN_SECTIONS:
+                self._sections(_PLUGIN_SECTIONS[part], value)
+            else:
+                self._problem(key, f"{part} is not a part of a pipeline.", nearest(part, _PLUGIN_SECTIONS))
+
+    def _sections(self, section: str, node: Node) -> None:
+        for item in self._items(node, f"the list of [{section}]"):
+            self._section(section, item)
+
+    def _section(self, section: str, node: Node) -> None:
+        entries: list[Entry] = []
+        for key, name, value in self._pairs(node, f"[{section}]"):
+            entries += self._entries(key, name, value)
+        self._draft.sections.append(Section(section, self._path, _line(node), tuple(entries)))
+
+    def _entries(self, key: Node, name: str, node: Node) -> Iterator[Entry]:
+        if name.lower() == "processors":
+            problem = "processors are a part of Fluent Bit that podwitness does not support yet."
+            self._problem(key, problem, "Write them as filters of the pipeline.")
+            return
+        for item in node.value if isinstance(node, pyyaml.SequenceNode) else [node]:
+            if not isinstance(item, pyyaml.ScalarNode):
+                self._problem(item, f"{name} must be a plain value or a list of them.")
+            elif not item.value:
+                self._problem(item, f"{name} has no value.", "Give it a value, or remove the line.")
+            else:
+                yield Entry(name, item.value, self._path, _line(item))
+
+
+def _line(node: Node) -> int:
+    return int(node.start_mark.line) + 1

@@ -1,0 +1,111 @@
+"""The conditions of Fluent Bit's `modify`, as plugins/filter_modify/modify.c decides them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from collector.config.kinds import Kind, split_quoted
+from collector.config.ruby import compile_regex
+from collector.config.schema import nearest
+from collector.filters.accessor import ABSENT, Accessor, names, read
+from collector.plugin import Pairs
+
+Condition = Callable[[Pairs], bool]
+
+
+def matches(value: Any, regex: re.Pattern[str]) -> bool:
+    """Text, true and false are matched; numbers, binary, maps and arrays never are."""
+    if isinstance(value, bool):
+        value = "true" if value else "false"
+    return isinstance(value, str) and regex.search(value) is not None
+
+
+def _key_exists(key: Accessor) -> Condition:
+    return lambda record: key.value(record) is not ABSENT
+
+
+def _key_does_not_exist(key: Accessor) -> Condition:
+    return lambda record: key.value(record) is ABSENT
+
+
+def _a_key_matches(regex: re.Pattern[str]) -> Condition:
+    return lambda record: any(matches(key, regex) for key, _ in record)
+
+
+def _no_key_matches(regex: re.Pattern[str]) -> Condition:
+    return lambda record: not any(matches(key, regex) for key, _ in record)
+
+
+def _key_value_equals(key: Accessor, text: str) -> Condition:
+    return lambda record: names(key.value(record), text)
+
+
+def _key_value_does_not_equal(key: Accessor, text: str) -> Condition:
+    def holds(record: Pairs) -> bool:
+        value = key.value(record)
+        return value is not ABSENT and not names(value, text)
+
+    return holds
+
+
+def _key_value_matches(key: Accessor, regex: re.Pattern[str]) -> Condition:
+    return lambda record: matches(key.value(record), regex)
+
+
+def _key_value_does_not_match(key: Accessor, regex: re.Pattern[str]) -> Condition:
+    def holds(record: Pairs) -> bool:
+        value = key.value(record)
+        return value is not ABSENT and not matches(value, regex)
+
+    return holds
+
+
+def _matching_keys_have_matching_values(keys: re.Pattern[str], values: re.Pattern[str]) -> Condition:
+    return lambda record: all(matches(value, values) for key, value in record if matches(key, keys))
+
+
+def _matching_keys_do_not_have_matching_values(keys: re.Pattern[str], values: re.Pattern[str]) -> Condition:
+    have = _matching_keys_have_matching_values(keys, values)
+    return lambda record: not have(record)
+
+
+# Name -> how it is built, and how each of its words is read.
+CONDITIONS: dict[str, tuple[Callable[..., Condition], tuple[Callable[[str], Any], ...]]] = {
+    "Key_exists": (_key_exists, (read,)),
+    "Key_does_not_exist": (_key_does_not_exist, (read,)),
+    "A_key_matches": (_a_key_matches, (compile_regex,)),
+    "No_key_matches": (_no_key_matches, (compile_regex,)),
+    "Key_value_equals": (_key_value_equals, (read, str)),
+    "Key_value_does_not_equal": (_key_value_does_not_equal, (read, str)),
+    "Key_value_matches": (_key_value_matches, (read, compile_regex)),
+    "Key_value_does_not_match": (_key_value_does_not_match, (read, compile_regex)),
+    "Matching_keys_have_matching_values": (
+        _matching_keys_have_matching_values,
+        (compile_regex, compile_regex),
+    ),
+    "Matching_keys_do_not_have_matching_values": (
+        _matching_keys_do_not_have_matching_values,
+        (compile_regex, compile_regex),
+    ),
+}
+_BY_LOWER = {name.lower(): name for name in CONDITIONS}
+_WORDS = {1: "a key", 2: "a key and a value"}
+
+
+def read_condition(written: str) -> Condition:
+    """Raises ValueError with a sentence that says what is expected."""
+    kind, *arguments = split_quoted(written) or ("",)
+    name = _BY_LOWER.get(kind.lower())
+    if name is None:
+        raise ValueError(
+            f"expected a condition, but there is none called {kind!r}. {nearest(kind, CONDITIONS)}"
+        )
+    build, readers = CONDITIONS[name]
+    if len(arguments) != len(readers):
+        raise ValueError(f"expected {name} and {_WORDS[len(readers)]}, in quotes where there are spaces.")
+    return build(*(reader(word) for reader, word in zip(readers, arguments, strict=True)))
+
+
+condition = Kind("condition", read_condition)

@@ -1,4 +1,3 @@
-/* Internal until the sources are here. */
 /* Log bytes to msgpack entries: [EventTime, record] one after the other.
  *
  * Sans-I/O: bytes of a file go in, entries come out in the caller's buffer. What

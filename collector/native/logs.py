@@ -1,0 +1,281 @@
+"""Log bytes to entries, over ext/log.h: a plan in C's form, a stream, the shared buffers."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, NamedTuple
+
+import msgpack
+
+from collector._native import ffi, lib
+from collector.delivery.chunk import Position
+from collector.plan import Field, Framing, LogPlan, Merge, Op, Step
+
+DEFAULT_MAX_RECORD_BYTES = 2 << 20
+"""As much as Fluent Bit joins of one record (multiline buffer limit)."""
+
+INPUT_BYTES = 256 << 10
+"""Of one read: input, scratch and the entries made of it stay within the caches."""
+
+
+class LogBatch(NamedTuple):
+    """What came of one call. `partials`: file offset of the first line of the record open
+    on stdout and on stderr, -1: none. `unparsed`: lines kept raw as they did not fit the
+    framing. `cut`: records longer than the bound, `cut_bytes`: what they lost."""
+
+    entries: bytes
+    records: int
+    consumed: int
+    partials: tuple[int, int]
+    unparsed: int
+    cut: int
+    cut_bytes: int
+
+
+class Arena:
+    """Buffers that all streams of the process share; whoever uses them holds `lock`.
+
+    The largest record of any stream fits: each stream reserves at its start. Pages
+    are only taken when they are written.
+    """
+
+    def __init__(self, input_bytes: int = INPUT_BYTES) -> None:
+        self.lock = threading.Lock()
+        self.batch = ffi.new("struct pw_log_batch *")
+        self.input_bytes = input_bytes
+        self.input = _uncleared("uint8_t[]", input_bytes)
+        self._out: Any = None
+        self._work: Any = None
+
+    def reserve(self, out_bytes: int, work_bytes: int) -> None:
+        with self.lock:
+            if out_bytes > self.batch.out_capacity:
+                self._out = _uncleared("uint8_t[]", out_bytes)
+                self.batch.out, self.batch.out_capacity = self._out, out_bytes
+            if work_bytes > self.batch.work_capacity:
+                self._work = _uncleared("uint8_t[]", work_bytes)
+                self.batch.work, self.batch.work_capacity = self._work, work_bytes
+
+    def result(self) -> LogBatch:
+        """What the last call left in the batch, copied out."""
+        batch = self.batch
+        return LogBatch(
+            ffi.buffer(batch.out, batch.out_bytes)[:],
+            batch.records,
+            batch.consumed,
+            (batch.partials[0], batch.partials[1]),
+            batch.unparsed,
+            batch.cut,
+            batch.cut_bytes,
+        )
+
+
+_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
+
+ARENA = Arena()
+
+
+class LogStream:
+    """The state of one followed file: records whose last part has not come yet.
+
+    `native` and `native_plan` are for the C calls of this package.
+    """
+
+    def __init__(self, plan: LogPlan, *, max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES) -> None:
+        self._max_record_bytes = max_record_bytes
+        self.native = lib.pw_log_open(max_record_bytes)
+        if self.native == ffi.NULL:
+            raise MemoryError("no memory for the state of a log file")
+        self.partials: tuple[int, int] = (-1, -1)
+        self.set_plan(plan)
+
+    def set_plan(self, plan: LogPlan) -> None:
+        """The plan of the batches that follow."""
+        self._plan = _Plan(plan)
+        self.native_plan = self._plan.native
+        out_bytes = lib.pw_log_out_bytes(self.native_plan, self._max_record_bytes)
+        ARENA.reserve(out_bytes, lib.pw_log_work_bytes(self._max_record_bytes))
+
+    def encode(
+        self, data: bytes | bytearray | memoryview, offset: int, now_ns: int, *, end: bool = False
+    ) -> LogBatch:
+        """Encodes the whole lines of `data`, which starts at file offset `offset`.
+
+        `end`: an unterminated last line and what is open are records now. An
+        unterminated rest of 64 KiB is consumed too (see ext/log.h), so a larger
+        buffer always makes progress. Raises MemoryError.
+        """
+        view = memoryview(data)
+        batches = []
+        consumed = 0
+        full = True
+        while full:
+            batch, full = self._step(view[consumed:], offset + consumed, now_ns, end)
+            consumed += batch.consumed
+            batches.append(batch)
+        return batches[0] if len(batches) == 1 else _joined(batches)
+
+    def _step(self, data: memoryview, offset: int, now_ns: int, end: bool) -> tuple[LogBatch, bool]:
+        flags = lib.PW_LOG_END if end else 0
+        batch = ARENA.batch
+        with ARENA.lock, ffi.from_buffer(data) as pointer:
+            status = lib.pw_log_encode(
+                self.native, self.native_plan, pointer, len(data), offset, flags, now_ns, batch
+            )
+            return self.take(status), bool(batch.full)
+
+    def take(self, status: int) -> LogBatch:
+        """The result of a C call of this stream that filled ARENA.batch. Raises MemoryError."""
+        if status != lib.PW_OK:
+            raise MemoryError(ffi.string(lib.pw_error_text(status)).decode())
+        result = ARENA.result()
+        self.partials = result.partials
+        return result
+
+    def resume(self, position: Position) -> int:
+        """Starts anew at a saved position; returns the file offset where reading restarts.
+
+        Lines before `position.offset` that belong to no open record are passed over.
+        """
+        self.partials = position.partials
+        return int(lib.pw_log_resume(self.native, position.offset, *position.partials))
+
+    def close(self) -> None:
+        if self.native != ffi.NULL:
+            lib.pw_log_close(self.native)
+            self.native = ffi.NULL
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _joined(batches: list[LogBatch]) -> LogBatch:
+    return LogBatch(
+        b"".join(batch.entries for batch in batches),
+        sum(batch.records for batch in batches),
+        sum(batch.consumed for batch in batches),
+        batches[-1].partials,
+        sum(batch.unparsed for batch in batches),
+        sum(batch.cut for batch in batches),
+        sum(batch.cut_bytes for batch in batches),
+    )
+
+
+def json_pairs(text: bytes, *, trim: bool = False) -> tuple[int, bytes] | None:
+    """One JSON object as the pairs of a msgpack map: how many, and their bytes; None: not exactly one."""
+    out = ffi.new("uint8_t[]", lib.pw_json_bytes(len(text)))
+    out_bytes = ffi.new("size_t *")
+    pairs = lib.pw_json_pairs(text, len(text), trim, out, out_bytes)
+    return None if pairs < 0 else (pairs, ffi.buffer(out, out_bytes[0])[:])
+
+
+def packed(value: Any) -> bytes:
+    """As msgpack; bytes of names that are not UTF-8 come through surrogateescape."""
+    return bytes(msgpack.packb(value, use_bin_type=True, unicode_errors="surrogateescape"))
+
+
+class _Plan:
+    """A LogPlan as struct pw_plan, with everything it points to kept alive."""
+
+    def __init__(self, plan: LogPlan) -> None:
+        self._kept: list[Any] = []
+        self._watches = _watched(plan)
+        steps = _concatenated(plan.steps, self._watches)
+        native = self.native = ffi.new("struct pw_plan *")
+        native.framing = plan.framing
+        self._set_keys(plan)
+        native.steps = self._keep(ffi.new("struct pw_step[]", len(steps)))
+        native.step_count = len(steps)
+        for index, step in enumerate(steps):
+            self._set_step(native.steps[index], step)
+        native.watches = self._keep(ffi.new("struct pw_text[]", len(self._watches)))
+        native.watch_count = len(self._watches)
+        for key, index in self._watches.items():
+            self._set_text(native.watches[index], packed(key))
+        native.seen = self._keep(ffi.new("uint8_t[]", len(self._watches)))
+        native.pieces = self._keep(ffi.new("struct pw_piece[]", len(steps) + lib.PW_LOG_PIECES))
+
+    def _keep(self, value: Any) -> Any:
+        self._kept.append(value)
+        return value
+
+    def _set_text(self, text: Any, value: bytes) -> None:
+        text.at = self._keep(ffi.from_buffer("uint8_t[]", value))
+        text.bytes = len(value)
+
+    def _set_key(self, key: Any, name: str) -> None:
+        self._set_text(key.packed, packed(name) if name else b"")
+        key.watch = self._watches.get(name, -1)
+
+    def _set_keys(self, plan: LogPlan) -> None:
+        native, layout = self.native, plan.layout
+        self._set_key(native.time, layout.time)
+        self._set_key(native.stream, layout.stream)
+        self._set_key(native.logtag, layout.logtag)
+        self._set_key(native.content, layout.content)
+        self._set_key(native.raw, layout.content or "log")
+        self._set_key(native.truncated, "truncated")
+
+    def _set_step(self, native: Any, step: _Constant | Merge) -> None:
+        if isinstance(step, Merge):
+            native.op = lib.PW_MERGE
+            native.watch = self._watches[step.key]
+            self._set_key(self.native.merge.under, step.under)
+            self.native.merge.keep = step.keep
+            self.native.merge.trim = step.trim
+            return
+        native.op = step.op
+        native.watch = self._watches.get(step.key, -1)
+        self._set_text(native.packed, step.packed)
+        native.key_bytes = step.key_bytes
+        native.pairs = step.pairs
+
+
+class _Constant(NamedTuple):
+    """Pairs in msgpack; more than one only where nothing looks at their keys."""
+
+    op: Op
+    key: str
+    key_bytes: int
+    packed: bytes
+    pairs: int
+
+
+def _watched(plan: LogPlan) -> dict[str, int]:
+    """The keys that steps look at, with their index."""
+    keys = [step.key for step in plan.steps if isinstance(step, Merge) or step.op != Op.APPEND]
+    return {key: index for index, key in enumerate(dict.fromkeys(keys))}
+
+
+def _constant(field: Field) -> _Constant:
+    key = packed(field.key)
+    pair = b"" if field.op == Op.REMOVE else key + packed(field.value)
+    return _Constant(field.op, field.key, len(key), pair, 1)
+
+
+def _concatenated(steps: tuple[Step, ...], watches: dict[str, int]) -> list[_Constant | Merge]:
+    """The steps, neighbours that only append made one."""
+    result: list[_Constant | Merge] = []
+    for step in steps:
+        made = step if isinstance(step, Merge) else _constant(step)
+        last = result[-1] if result else None
+        if _only_appends(last, watches) and _only_appends(made, watches):
+            assert isinstance(last, _Constant)
+            assert isinstance(made, _Constant)
+            result[-1] = last._replace(packed=last.packed + made.packed, pairs=last.pairs + made.pairs)
+        else:
+            result.append(made)
+    return result
+
+
+def _only_appends(step: _Constant | Merge | None, watches: dict[str, int]) -> bool:
+    return isinstance(step, _Constant) and step.op == Op.APPEND and step.key not in watches
+
+
+assert (Framing.LINE, Framing.CRI, Framing.CRI_JOINED, Framing.JSON) == (
+    lib.PW_LINE,
+    lib.PW_CRI,
+    lib.PW_CRI_JOINED,
+    lib.PW_JSON,
+)
+assert (Op.APPEND, Op.ADD, Op.SET, Op.REMOVE) == (lib.PW_APPEND, lib.PW_ADD, lib.PW_SET, lib.PW_REMOVE)

@@ -1,0 +1,399 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "cri.h"
+#include "log.h"
+#include "plan.h"
+
+/* A buffer that grows, up to what its user asks for; readable PW_LOG_SLACK_BYTES beyond `bytes`. */
+struct store {
+  uint8_t *at;
+  size_t bytes;
+  size_t capacity;
+};
+
+/* A record whose last part has not come yet. */
+struct open_record {
+  struct store text;
+  int64_t first;          /* file offset of its first line; -1: no record is open */
+  size_t cut_bytes;
+  uint32_t seconds;
+  uint32_t nanoseconds;
+  size_t time_bytes;
+  size_t logtag_bytes;
+  uint8_t time[PW_CRI_TIME_BYTES];
+  uint8_t logtag[PW_CRI_LOGTAG_BYTES];
+};
+
+/* A line longer than what the caller's buffer showed of it. */
+struct open_line {
+  struct store text;
+  int64_t first;          /* -1: none */
+  size_t line_bytes;      /* of which text has the first */
+  uint8_t last;
+};
+
+struct pw_log_stream {
+  size_t max_record_bytes;
+  struct open_record records[2];  /* stdout, stderr */
+  struct open_line line;
+  struct pw_cri_clock clock;
+  uint64_t resume_offset;         /* lines up to here are in records delivered or open */
+  int64_t resume_partials[2];
+};
+
+/* One line as it is worked on. `shown` of its `bytes` are at `at`; no newline. */
+struct line {
+  const uint8_t *at;
+  size_t shown;
+  size_t bytes;
+  uint8_t last;
+  const uint8_t *readable_end;
+  uint64_t start;
+  uint64_t end;           /* where the next line starts */
+};
+
+/* One call. */
+struct call {
+  struct pw_log_stream *stream;
+  const struct pw_plan *plan;
+  struct pw_log_batch *batch;
+  int64_t now_ns;
+};
+
+enum outcome { DONE, FULL, NO_MEMORY };
+
+struct pw_log_stream *pw_log_open(size_t max_record_bytes)
+{
+  struct pw_log_stream *stream = calloc(1, sizeof *stream);
+  if (!stream)
+    return NULL;
+  stream->max_record_bytes = max_record_bytes;
+  pw_log_resume(stream, 0, -1, -1);
+  return stream;
+}
+
+void pw_log_close(struct pw_log_stream *stream)
+{
+  if (!stream)
+    return;
+  free(stream->records[0].text.at);
+  free(stream->records[1].text.at);
+  free(stream->line.text.at);
+  free(stream);
+}
+
+uint64_t pw_log_resume(struct pw_log_stream *stream, uint64_t offset, int64_t partial_stdout,
+                       int64_t partial_stderr)
+{
+  uint64_t start = offset;
+  stream->records[0].first = stream->records[1].first = stream->line.first = -1;
+  stream->resume_offset = offset;
+  stream->resume_partials[0] = partial_stdout;
+  stream->resume_partials[1] = partial_stderr;
+  for (int i = 0; i < 2; i++)
+    if (stream->resume_partials[i] >= 0 && (uint64_t)stream->resume_partials[i] < start)
+      start = (uint64_t)stream->resume_partials[i];
+  return start;
+}
+
+/* Appends what fits under `limit`. Returns 0 when there is no memory; nothing changed then. */
+static int store_append(struct store *store, const uint8_t *from, size_t bytes, size_t limit)
+{
+  size_t room = store->bytes < limit ? limit - store->bytes : 0;
+  size_t taken = bytes < room ? bytes : room;
+  size_t wanted = store->bytes + taken + PW_LOG_SLACK_BYTES;
+  if (wanted > store->capacity) {
+    size_t capacity = wanted + wanted / 2;
+    if (capacity > limit + PW_LOG_SLACK_BYTES)
+      capacity = limit + PW_LOG_SLACK_BYTES;
+    uint8_t *grown = realloc(store->at, capacity);
+    if (!grown)
+      return 0;
+    memset(grown + store->capacity, 0, capacity - store->capacity);
+    store->at = grown;
+    store->capacity = capacity;
+  }
+  if (taken)
+    memcpy(store->at + store->bytes, from, taken);
+  store->bytes += taken;
+  return 1;
+}
+
+/* The longest line that can hold a whole record. */
+static size_t line_limit(const struct pw_log_stream *stream)
+{
+  return stream->max_record_bytes + PW_LOG_SLACK_BYTES;
+}
+
+static enum outcome emit(struct call *call, const struct pw_record *record, size_t cut_bytes)
+{
+  if (!pw_plan_emit(call->plan, record, call->batch))
+    return FULL;
+  call->batch->cut_bytes += cut_bytes;
+  return DONE;
+}
+
+/* The part of a line from `start` to `bytes` as content, cut to its bound. */
+static size_t set_content(const struct call *call, const struct line *line, size_t start, size_t bytes,
+                          struct pw_record *record)
+{
+  size_t limit = call->stream->max_record_bytes;
+  size_t whole = bytes - start;
+  record->content = (struct pw_text){line->at + start, whole < limit ? whole : limit};
+  record->readable_bytes = (size_t)(line->readable_end - record->content.at);
+  record->is_cut = whole > limit;
+  return whole - record->content.bytes;
+}
+
+static enum outcome take_plain(struct call *call, const struct line *line, size_t bytes, int is_raw)
+{
+  struct pw_record record = {
+    .seconds = (uint32_t)(call->now_ns / 1000000000),
+    .nanoseconds = (uint32_t)(call->now_ns % 1000000000),
+    .is_raw = is_raw,
+  };
+  size_t cut_bytes = set_content(call, line, 0, bytes, &record);
+  return emit(call, &record, cut_bytes);
+}
+
+static enum outcome take_part(struct call *call, const struct line *line, size_t bytes,
+                              const struct pw_cri_head *head)
+{
+  struct pw_record record = {.time = head->time, .stream = head->stream, .logtag = head->logtag,
+                             .seconds = head->seconds, .nanoseconds = head->nanoseconds};
+  size_t cut_bytes = set_content(call, line, head->bytes, bytes, &record);
+  return emit(call, &record, cut_bytes);
+}
+
+static enum outcome emit_open(struct call *call, int stream)
+{
+  static const char *const STREAMS[2] = {"stdout", "stderr"};
+  struct open_record *open = &call->stream->records[stream];
+  struct pw_record record = {
+    .time = {open->time, open->time_bytes},
+    .stream = {(const uint8_t *)STREAMS[stream], 6},
+    .logtag = {open->logtag, open->logtag_bytes},
+    .content = {open->text.at, open->text.bytes},
+    .readable_bytes = open->text.capacity,
+    .seconds = open->seconds,
+    .nanoseconds = open->nanoseconds,
+    .is_cut = open->cut_bytes > 0,
+  };
+  enum outcome outcome = emit(call, &record, open->cut_bytes);
+  if (outcome == DONE)
+    open->first = -1;
+  return outcome;
+}
+
+static void start_open(struct open_record *open, const struct pw_cri_head *head, uint64_t offset)
+{
+  open->text.bytes = 0;
+  open->first = (int64_t)offset;
+  open->cut_bytes = 0;
+  open->seconds = head->seconds;
+  open->nanoseconds = head->nanoseconds;
+  open->time_bytes = head->time.bytes;
+  memcpy(open->time, head->time.at, head->time.bytes);
+  open->logtag_bytes = head->logtag.bytes;
+  memcpy(open->logtag, head->logtag.at, head->logtag.bytes);
+}
+
+/* A part that has others before or behind it. The record is left as it was unless DONE. */
+static enum outcome join_part(struct call *call, const struct line *line, size_t bytes,
+                              const struct pw_cri_head *head)
+{
+  struct open_record *open = &call->stream->records[head->is_stderr];
+  if (open->first < 0)
+    start_open(open, head, line->start);
+  int is_first = open->first == (int64_t)line->start;
+  size_t text_bytes = open->text.bytes, cut_bytes = open->cut_bytes;
+  size_t shown = bytes < line->shown ? bytes : line->shown;
+  enum outcome outcome = NO_MEMORY;
+  if (store_append(&open->text, line->at + head->bytes, shown - head->bytes,
+                   call->stream->max_record_bytes)) {
+    open->cut_bytes += bytes - head->bytes - (open->text.bytes - text_bytes);
+    outcome = head->is_partial ? DONE : emit_open(call, head->is_stderr);
+  }
+  if (outcome == DONE)
+    return DONE;
+  open->text.bytes = text_bytes;
+  open->cut_bytes = cut_bytes;
+  if (is_first)
+    open->first = -1;
+  return outcome;
+}
+
+/* Whether a line before the resumed offset is the part of a record that was still open there. */
+static int belongs(const struct call *call, const struct line *line, const struct pw_cri_head *head)
+{
+  int64_t partial = call->stream->resume_partials[head->is_stderr];
+  return call->plan->framing == PW_CRI_JOINED && partial >= 0 && line->start >= (uint64_t)partial;
+}
+
+static enum outcome take_line(struct call *call, const struct line *line)
+{
+  struct pw_log_stream *stream = call->stream;
+  int is_new = line->end > stream->resume_offset;
+  size_t bytes = line->bytes;
+  if (bytes >= 2 && line->last == '\r') /* as Fluent Bit's in_tail */
+    bytes--;
+  if (call->plan->framing == PW_LINE || call->plan->framing == PW_JSON)
+    return is_new ? take_plain(call, line, bytes, 0) : DONE;
+  struct pw_cri_head head;
+  if (!pw_cri_head(line->at, bytes < line->shown ? bytes : line->shown, &stream->clock, &head))
+    return is_new ? take_plain(call, line, line->bytes, 1) : DONE;
+  if (!is_new && !belongs(call, line, &head))
+    return DONE;
+  if (call->plan->framing == PW_CRI_JOINED && (head.is_partial || stream->records[head.is_stderr].first >= 0))
+    return join_part(call, line, bytes, &head);
+  return take_part(call, line, bytes, &head);
+}
+
+/* Adds to the overlong line. */
+static int line_append(struct pw_log_stream *stream, const uint8_t *at, size_t bytes, uint64_t offset)
+{
+  struct open_line *open = &stream->line;
+  size_t before = open->first < 0 ? 0 : open->text.bytes;
+  open->text.bytes = before;
+  if (!store_append(&open->text, at, bytes, line_limit(stream)))
+    return 0;
+  if (open->first < 0) {
+    open->first = (int64_t)offset;
+    open->line_bytes = 0;
+  }
+  open->line_bytes += bytes;
+  if (bytes)
+    open->last = at[bytes - 1];
+  return 1;
+}
+
+/* The overlong line is complete; the next one starts at `end`. */
+static enum outcome take_open_line(struct call *call, uint64_t end)
+{
+  struct open_line *open = &call->stream->line;
+  struct line line = {
+    .at = open->text.at,
+    .shown = open->text.bytes,
+    .bytes = open->line_bytes,
+    .last = open->last,
+    .readable_end = open->text.at + open->text.capacity,
+    .start = (uint64_t)open->first,
+    .end = end,
+  };
+  enum outcome outcome = take_line(call, &line);
+  if (outcome == DONE)
+    open->first = -1;
+  return outcome;
+}
+
+/* The overlong line goes on with `bytes`, behind which is its newline at `offset`. */
+static enum outcome end_open_line(struct call *call, const uint8_t *at, size_t bytes, uint64_t offset)
+{
+  struct open_line saved = call->stream->line;
+  if (!line_append(call->stream, at, bytes, 0))
+    return NO_MEMORY;
+  enum outcome outcome = take_open_line(call, offset + 1);
+  if (outcome != DONE) {
+    call->stream->line.text.bytes = saved.text.bytes;
+    call->stream->line.line_bytes = saved.line_bytes;
+    call->stream->line.last = saved.last;
+  }
+  return outcome;
+}
+
+/* The lines of the input from *at on; *at follows. */
+static enum outcome take_lines(struct call *call, const uint8_t **at, const uint8_t *end, uint64_t end_offset)
+{
+  enum outcome outcome = DONE;
+  while (outcome == DONE) {
+    int goes_on = call->stream->line.first >= 0;
+    while (!goes_on && *at < end && **at == 0)
+      ++*at;
+    const uint8_t *newline = *at < end ? memchr(*at, '\n', (size_t)(end - *at)) : NULL;
+    if (!newline)
+      return DONE;
+    size_t bytes = (size_t)(newline - *at);
+    if (goes_on) {
+      outcome = end_open_line(call, *at, bytes, end_offset - (uint64_t)(end - newline));
+    } else {
+      struct line line = {.at = *at, .shown = bytes, .bytes = bytes, .last = bytes ? newline[-1] : 0,
+                          .readable_end = end, .start = end_offset - (uint64_t)(end - *at),
+                          .end = end_offset - (uint64_t)(end - newline) + 1};
+      outcome = take_line(call, &line);
+    }
+    if (outcome == DONE)
+      *at = newline + 1;
+  }
+  return outcome;
+}
+
+/* What is left without a newline: into the stream when it is long or the last. */
+static enum outcome take_rest(struct call *call, const uint8_t **at, const uint8_t *end, uint64_t end_offset,
+                              int is_last)
+{
+  size_t bytes = (size_t)(end - *at);
+  int is_long = bytes >= PW_LOG_REST_BYTES || bytes >= line_limit(call->stream);
+  if (bytes && (is_long || is_last || call->stream->line.first >= 0)) {
+    if (!line_append(call->stream, *at, bytes, end_offset - bytes))
+      return NO_MEMORY;
+    *at = end;
+  }
+  return DONE;
+}
+
+static enum outcome flush(struct call *call, uint64_t end_offset)
+{
+  struct open_record *records = call->stream->records;
+  enum outcome outcome = DONE;
+  if (call->stream->line.first >= 0)
+    outcome = take_open_line(call, end_offset);
+  int first = records[1].first >= 0 && (records[0].first < 0 || records[1].first < records[0].first);
+  for (int i = 0; i < 2 && outcome == DONE; i++)
+    if (records[first ^ i].first >= 0)
+      outcome = emit_open(call, first ^ i);
+  return outcome;
+}
+
+static void tell_open(const struct pw_log_stream *stream, struct pw_log_batch *batch)
+{
+  batch->partials[0] = stream->records[0].first;
+  batch->partials[1] = stream->records[1].first;
+  if (batch->partials[0] < 0 && batch->partials[1] < 0)
+    batch->partials[0] = stream->line.first;
+}
+
+static void clear_results(struct pw_log_batch *batch)
+{
+  batch->out_bytes = 0;
+  batch->consumed = 0;
+  batch->records = 0;
+  batch->unparsed = 0;
+  batch->cut = 0;
+  batch->cut_bytes = 0;
+  batch->full = 0;
+}
+
+int pw_log_encode(struct pw_log_stream *stream, const struct pw_plan *plan, const uint8_t *in,
+                  size_t in_bytes, uint64_t offset, int flags, int64_t now_ns,
+                  struct pw_log_batch *batch)
+{
+  struct call call = {.stream = stream, .plan = plan, .batch = batch, .now_ns = now_ns};
+  const uint8_t *at = in;
+  const uint8_t *end = in + in_bytes;
+  uint64_t end_offset = offset + in_bytes;
+  enum outcome outcome = FULL;
+  clear_results(batch);
+  if (batch->work_capacity >= pw_log_work_bytes(stream->max_record_bytes))
+    outcome = take_lines(&call, &at, end, end_offset);
+  if (outcome == DONE)
+    outcome = take_rest(&call, &at, end, end_offset, flags & PW_LOG_END);
+  if (outcome == DONE && flags & PW_LOG_END)
+    outcome = flush(&call, end_offset);
+  batch->consumed = (size_t)(at - in);
+  batch->full = outcome == FULL;
+  tell_open(stream, batch);
+  if (outcome == NO_MEMORY)
+    return PW_E_MEMORY;
+  return outcome == FULL && batch->records == 0 ? PW_E_OUTPUT_FULL : PW_OK;
+}

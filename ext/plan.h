@@ -1,0 +1,24 @@
+/* Internal: a plan applied to one record, and the record written out. */
+#ifndef PODWITNESS_PLAN_H
+#define PODWITNESS_PLAN_H
+
+#include "log.h"
+
+/* What the framing found. */
+struct pw_record {
+  struct pw_text time;
+  struct pw_text stream;
+  struct pw_text logtag;
+  struct pw_text content;
+  size_t readable_bytes;  /* from content.at on, at least content.bytes */
+  uint32_t seconds;
+  uint32_t nanoseconds;
+  int is_raw;             /* the line did not fit the framing: content is all of it */
+  int is_cut;
+};
+
+/* Writes the entry at batch->out + batch->out_bytes and counts it. Returns 0 and
+ * writes nothing of account when there is no room for it. */
+int pw_plan_emit(const struct pw_plan *plan, const struct pw_record *record, struct pw_log_batch *batch);
+
+#endif

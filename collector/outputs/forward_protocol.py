@@ -1,0 +1,179 @@
+"""The forward protocol as a client speaks it, without a socket: bytes in, bytes out.
+
+Source: Forward Protocol Specification v1 (fluentd wiki), and what Fluentd and
+Fluent Bit do where it is silent. A request is `[tag, entries, option]` in the
+PackedForward mode: `entries` is a binary of `[EventTime, record]` in msgpack one
+after the other, exactly as a Chunk has them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from collector.entries import time_ns
+
+# What a receiver may send in one message. Fluent Bit's own buffer for an ack is 512 bytes; HELO and PONG
+# have a nonce, a salt, a reason and a host name.
+MAX_MESSAGE_BYTES = 4096
+
+
+class ProtocolError(Exception):
+    """The receiver refused, or said what the protocol does not allow; the connection is of no use."""
+
+
+def encode_message(
+    tag: str, entries: bytes, options: dict[str, str | int] | None
+) -> tuple[bytes, bytes, bytes]:
+    """A request in three parts to be written one after the other; the entries are not copied."""
+    packer = msgpack.Packer(autoreset=False, unicode_errors="surrogateescape")
+    packer.pack_array_header(2 if options is None else 3)
+    packer.pack(tag)
+    head = packer.bytes() + _binary_header(len(entries))
+    tail = b"" if options is None else msgpack.packb(options)
+    return head, entries, tail
+
+
+def _binary_header(size: int) -> bytes:
+    if size < 1 << 8:
+        return b"\xc4" + size.to_bytes(1, "big")
+    if size < 1 << 16:
+        return b"\xc5" + size.to_bytes(2, "big")
+    return b"\xc6" + size.to_bytes(4, "big")
+
+
+def message_options(
+    records: int, chunk_id: bytes | None, *, sized: bool, compressed: bool
+) -> dict[str, str | int] | None:
+    """The options of a request, `chunk` first as Fluent Bit has it; None when there is none to send.
+
+    A `chunk` asks the receiver for an ack.
+    """
+    options: dict[str, str | int] = {}
+    if chunk_id is not None:
+        options["chunk"] = base64.b64encode(chunk_id).decode()
+    if sized or options or compressed:
+        options |= {"size": records, "fluent_signal": 0}
+    if compressed:
+        options["compressed"] = "gzip"
+    return options or None
+
+
+def integer_times(entries: bytes) -> bytes:
+    """The entries with times in whole seconds, for Fluentd up to 0.12 (Time_as_Integer)."""
+    unpacker = msgpack.Unpacker(max_buffer_size=max(len(entries), 1))
+    unpacker.feed(entries)
+    parts: list[bytes] = []
+    while unpacker.tell() < len(entries):
+        unpacker.read_array_header()
+        seconds = time_ns(unpacker.unpack()) // 1_000_000_000
+        begin = unpacker.tell()
+        unpacker.skip()
+        parts += (b"\x92", msgpack.packb(seconds), entries[begin : unpacker.tell()])
+    return b"".join(parts)
+
+
+class Messages:
+    """Splits what a receiver sends into msgpack messages; strings stay bytes. Holds 4 KiB at most."""
+
+    def __init__(self) -> None:
+        self._unpacker = msgpack.Unpacker(raw=True, strict_map_key=False, max_buffer_size=MAX_MESSAGE_BYTES)
+
+    def feed(self, data: bytes) -> list[Any]:
+        """The messages completed by `data`. Raises ProtocolError."""
+        try:
+            self._unpacker.feed(data)
+            return list(self._unpacker)
+        except (ValueError, msgpack.UnpackException) as reason:
+            # BufferFull is an UnpackException; malformed bytes, too deep or too long ones a ValueError.
+            raise ProtocolError("sent what is not a message of the forward protocol") from reason
+
+
+def is_ack(message: object, chunk_id: bytes) -> bool:
+    """Whether the message acknowledges the chunk of this id: the same bytes that were sent."""
+    return isinstance(message, dict) and message.get(b"ack") == base64.b64encode(chunk_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client proves itself with. `username` is used when the receiver asks for one."""
+
+    shared_key: str
+    self_hostname: str
+    username: str = ""
+    password: str = ""
+
+
+class Handshake:
+    """HELO, PING, PONG, from the client's side. Feed it what arrives until `established`."""
+
+    def __init__(self, credentials: Credentials, salt: bytes | None = None) -> None:
+        self._credentials = credentials
+        self._salt = salt or secrets.token_bytes(16)
+        self._nonce = b""
+        self._messages = Messages()
+        self._greeted = False
+        self.established = False
+        self.keepalive = True
+
+    def receive(self, data: bytes) -> bytes:
+        """What to answer (b"": nothing). Raises ProtocolError."""
+        answer = b""
+        for message in self._messages.feed(data):
+            if self.established:
+                raise ProtocolError("sent more than the handshake has")
+            if self._greeted:
+                self._check_pong(message)
+                self.established = True
+            else:
+                answer = self._answer_helo(message)
+                self._greeted = True
+        return answer
+
+    def _answer_helo(self, message: object) -> bytes:
+        match message:
+            case [b"HELO", {b"nonce": bytes(nonce), **options}]:
+                self._nonce = nonce
+            case _:
+                raise ProtocolError("did not begin with HELO: does it expect a shared key?")
+        self.keepalive = options.get(b"keepalive", True) is not False
+        auth = options.get(b"auth") or b""
+        if not isinstance(auth, bytes):
+            raise ProtocolError("sent a HELO whose auth is not a string")
+        own = self._credentials
+        username = own.username if auth else ""
+        password = _hex_sha512(auth, own.username.encode(), own.password.encode()) if auth else ""
+        ping = [
+            "PING",
+            own.self_hostname,
+            self._salt,
+            self._digest(own.self_hostname.encode()),
+            username,
+            password,
+        ]
+        packed: bytes = msgpack.packb(ping, unicode_errors="surrogateescape")
+        return packed
+
+    def _check_pong(self, message: object) -> None:
+        match message:
+            case [b"PONG", True, _, bytes(hostname), bytes(digest)]:
+                pass
+            case [b"PONG", False, bytes(reason), *_]:
+                raise ProtocolError(f"refused the handshake: {reason[:200].decode(errors='replace')}")
+            case _:
+                raise ProtocolError("answered PING with what is not PONG")
+        if not hmac.compare_digest(digest, self._digest(hostname).encode()):
+            raise ProtocolError("does not know the shared key")
+
+    def _digest(self, hostname: bytes) -> str:
+        return _hex_sha512(self._salt, hostname, self._nonce, self._credentials.shared_key.encode())
+
+
+def _hex_sha512(*parts: bytes) -> str:
+    return hashlib.sha512(b"".join(parts)).hexdigest()

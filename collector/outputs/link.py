@@ -1,0 +1,206 @@
+"""One connection of an output: a non-blocking socket, plain or TLS, written without copies.
+
+asyncio's streams would copy: what a socket does not take at once is appended to a
+buffer, and TLS goes through two memory BIOs. Here the chunk's own bytes are given
+to the kernel (`sendmsg`) or to OpenSSL until all are taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+# A receiver that neither reads nor answers for so long is gone; Fluentd waits for an ack as long. Holds where
+# net.io_timeout is 0, which with Fluent Bit means for ever.
+SILENCE_S = 190.0
+
+# A close in good order waits this long for the receiver to have read everything.
+LINGER_S = 1.0
+
+RECEIVE_BYTES = 4096
+
+
+class ConnectionEnded(ConnectionResetError):
+    """The receiver has closed the connection."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ECONNRESET, "the receiver closed the connection")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to connect: a host and port, or the path of a UNIX socket."""
+
+    host: str
+    port: int
+    unix_path: str = ""
+
+    def __str__(self) -> str:
+        if self.unix_path:
+            return self.unix_path
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Link:
+    """A connection. A wait without progress for `silence_s` ends with TimeoutError."""
+
+    def __init__(self, sock: socket.socket, silence_s: float = SILENCE_S) -> None:
+        self._socket = sock
+        self._silence_s = silence_s
+        self._loop = asyncio.get_running_loop()
+        self._watched = False
+        self.uses = 0
+        self.reusable = True  # what the receiver said about it
+
+    async def start_tls(self, context: ssl.SSLContext, server_name: str) -> None:
+        """Puts TLS on the connection. Raises ssl.SSLError, OSError, TimeoutError."""
+        secured = context.wrap_socket(
+            self._socket, server_hostname=server_name, do_handshake_on_connect=False
+        )
+        self._socket = secured
+        await self._complete(secured.do_handshake, self._readable)
+
+    async def send(self, buffers: Sequence[bytes]) -> None:
+        """Writes the buffers one after the other; returns when the kernel has all of them."""
+        views = deque(memoryview(buffer) for buffer in buffers if buffer)
+        while views:
+            sent = await self._complete(lambda: self._write(views), self._writable)
+            while views and sent >= len(views[0]):
+                sent -= len(views.popleft())
+            if sent:
+                views[0] = views[0][sent:]
+
+    def _write(self, views: deque[memoryview]) -> int:
+        if isinstance(self._socket, ssl.SSLSocket):
+            return self._socket.send(views[0])
+        return self._socket.sendmsg(views)
+
+    async def receive(self) -> bytes:
+        """Some bytes, at least one. Raises ConnectionEnded."""
+        data = await self._complete(self._read, self._readable)
+        if not data:
+            raise ConnectionEnded
+        return data
+
+    def _read(self) -> bytes:
+        return self._socket.recv(RECEIVE_BYTES)
+
+    def watch(self, ended: Callable[[], None]) -> None:
+        """While nothing is asked of the receiver: calls `ended` when it closes, or says anything."""
+        self._watched = True
+        self._loop.add_reader(self._socket.fileno(), self._look, ended)
+
+    def _look(self, ended: Callable[[], None]) -> None:
+        try:
+            self._read()
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return  # TLS 1.3 session tickets come by themselves
+        except OSError:
+            pass
+        ended()
+
+    def unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._loop.remove_reader(self._socket.fileno())
+
+    def close(self) -> None:
+        """Drops the connection."""
+        self.unwatch()
+        self._socket.close()
+
+    async def finish(self) -> None:
+        """Ends the connection after the receiver has read everything, or after LINGER_S.
+
+        Closing while something from the receiver is unread would make the kernel
+        send a reset, and a reset takes away what the receiver has not read yet.
+        """
+        self.unwatch()
+        try:
+            with contextlib.suppress(ssl.SSLError):
+                if isinstance(self._socket, ssl.SSLSocket):
+                    self._socket.unwrap()
+            self._socket.shutdown(socket.SHUT_WR)
+            async with asyncio.timeout(LINGER_S):
+                while await self._complete(self._read, self._readable):
+                    pass
+        except OSError:
+            pass  # it is being ended: what it says no longer matters
+        finally:
+            self.close()
+
+    async def _complete(self, operation: Callable[[], Result], wait: Callable[[], Awaitable[None]]) -> Result:
+        """Tries until the socket does not say that it would block. TLS may want to read in order to write."""
+        while True:
+            try:
+                return operation()
+            except BlockingIOError:
+                await wait()
+            except ssl.SSLWantReadError:
+                await self._readable()
+            except ssl.SSLWantWriteError:
+                await self._writable()
+
+    async def _readable(self) -> None:
+        ready = self._loop.create_future()
+        self._loop.add_reader(self._socket.fileno(), _set, ready)
+        try:
+            async with asyncio.timeout(self._silence_s):
+                await ready
+        finally:
+            self._loop.remove_reader(self._socket.fileno())
+
+    async def _writable(self) -> None:
+        ready = self._loop.create_future()
+        self._loop.add_writer(self._socket.fileno(), _set, ready)
+        try:
+            async with asyncio.timeout(self._silence_s):
+                await ready
+        finally:
+            self._loop.remove_writer(self._socket.fileno())
+
+
+def _set(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+async def connect(endpoint: Endpoint, timeout_s: float, silence_s: float = SILENCE_S) -> Link:
+    """A plain connection to the first address that answers. Raises OSError, TimeoutError."""
+    loop = asyncio.get_running_loop()
+    if endpoint.unix_path:
+        return Link(await _connect_one(socket.AF_UNIX, endpoint.unix_path, timeout_s), silence_s)
+    async with asyncio.timeout(timeout_s):
+        found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    failure: OSError | None = None
+    for family, _, _, _, address in found:
+        try:
+            # Each address has its part of the time, so that one that never answers leaves some to the next.
+            sock = await _connect_one(family, address, timeout_s / len(found))
+        except OSError as reason:
+            failure = reason
+        else:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return Link(sock, silence_s)
+    raise failure or OSError(errno.EADDRNOTAVAIL, "the name has no address")
+
+
+async def _connect_one(family: int, address: str | tuple[object, ...], timeout_s: float) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        async with asyncio.timeout(timeout_s):
+            await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -25,13 +26,15 @@ class Position:
 
     `partials` are the offsets of the first line of a record still open on stdout
     and stderr (-1: none): reading resumes at the least of them, and up to
-    `offset` only lines that belong to an open record count.
+    `offset` only lines that belong to an open record count. A source whose place
+    is not an offset (a journal) writes its own mark into `cursor`.
     """
 
     file: FileKey
     path: str
     offset: int
     partials: tuple[int, int] = (-1, -1)
+    cursor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,25 @@ class Chunk:
     raw_bytes: int = field(default=0)  # what was read for it
 
 
+def join(chunks: Sequence[Chunk]) -> Chunk:
+    """Chunks of one tag as one, entries in their order; the id follows from theirs."""
+    if len(chunks) == 1:
+        return chunks[0]
+    return Chunk(
+        id=chunk_id(*(chunk.id for chunk in chunks)),
+        tag=chunks[0].tag,
+        entries=b"".join(chunk.entries for chunk in chunks),
+        records=sum(chunk.records for chunk in chunks),
+        source=chunks[0].source,
+        created_ns=min(chunk.created_ns for chunk in chunks),
+        raw_bytes=sum(chunk.raw_bytes for chunk in chunks),
+    )
+
+
 def chunk_id(*parts: bytes | str | int) -> bytes:
     """16 bytes that are the same for the same parts: source, from, to."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
-        encoded = part if isinstance(part, bytes) else str(part).encode()
+        encoded = part if isinstance(part, bytes) else str(part).encode(errors="surrogateescape")
         digest.update(len(encoded).to_bytes(4, "little") + encoded)
     return digest.digest()

@@ -1,0 +1,103 @@
+"""Losses told in-band: the receiver learns of every gap, by cause, in records of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from collector.entries import pack_entry
+
+LOSS_TAG = "podwitness.loss"
+
+# A row for each cause, output and stream; a node has far fewer streams that lose at the same time. What
+# comes beyond is added to one row for all other streams, so that memory stays bounded and sums stay right.
+MAX_ROWS = 256
+OTHER_STREAMS = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Records that will not reach an output. Offsets are of the file at `path`, -1 where there is none."""
+
+    cause: str
+    records: int
+    size_bytes: int
+    stream: str  # the tag
+    output: str = ""
+    source: str = ""
+    path: str = ""
+    from_offset: int = -1
+    to_offset: int = -1
+    since_ns: int = 0  # wall clock: when the oldest of them was read
+    until_ns: int = 0
+
+    def plus(self, other: Loss) -> Loss:
+        """Both as one; the range of offsets holds only when they are of the same file."""
+        same_file = self.path == other.path and min(self.from_offset, other.from_offset) >= 0
+        return replace(
+            self,
+            records=self.records + other.records,
+            size_bytes=self.size_bytes + other.size_bytes,
+            path=self.path if same_file else "",
+            from_offset=min(self.from_offset, other.from_offset) if same_file else -1,
+            to_offset=max(self.to_offset, other.to_offset) if same_file else -1,
+            since_ns=min(self.since_ns, other.since_ns),
+            until_ns=max(self.until_ns, other.until_ns),
+        )
+
+
+class Losses:
+    """Losses not yet told, one row for each cause, output and stream."""
+
+    def __init__(self, max_rows: int = MAX_ROWS) -> None:
+        self._max_rows = max_rows
+        self._rows: dict[tuple[str, str, str], Loss] = {}
+
+    def add(self, loss: Loss) -> None:
+        key = (loss.cause, loss.output, loss.stream)
+        if key not in self._rows and len(self._rows) >= self._max_rows:
+            loss = replace(loss, stream=OTHER_STREAMS, source="")
+            key = (loss.cause, loss.output, OTHER_STREAMS)
+        present = self._rows.get(key)
+        self._rows[key] = present.plus(loss) if present else loss
+
+    def take(self) -> tuple[Loss, ...]:
+        """All rows; the caller adds them again when they could not be told."""
+        rows, self._rows = tuple(self._rows.values()), {}
+        return rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def entry(loss: Loss, node: str, now_ns: int) -> bytes:
+    """The loss as `[EventTime, record]` in msgpack."""
+    return pack_entry(now_ns, list(_record(loss, node).items()))
+
+
+def _record(loss: Loss, node: str) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "cause": loss.cause,
+        "records": loss.records,
+        "bytes": loss.size_bytes,
+        "stream": loss.stream,
+        "output": loss.output,
+        "source": loss.source,
+    }
+    if loss.path:
+        row |= {"path": loss.path, "from": loss.from_offset, "to": loss.to_offset}
+    return {
+        "event": {
+            "kind": "pipeline_error",
+            "action": "loss",
+            "start": _timestamp(loss.since_ns),
+            "end": _timestamp(loss.until_ns),
+        },
+        "host": {"name": node},
+        "podwitness": {"loss": row},
+    }
+
+
+def _timestamp(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,321 @@
+"""How far each file is delivered, kept in SQLite so that it survives a restart.
+
+One database for each `DB` key, in WAL mode. With synchronous=NORMAL a commit is a
+write without fsync, and a power cut can take the last commits but never break the
+database: positions then are a little old, and records are sent again, not lost.
+
+A database of Fluent Bit at the same path is taken over once, when our table is
+made: its table `in_tail_files` knows no device, so its rows are found by inode
+and path (device -1 in ours). Its table is left as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from collector.delivery.chunk import FileKey, Position
+from collector.errors import OperatorError
+from collector.service.metrics import Metrics
+
+SCHEMA_VERSION = 1
+
+_CREATE = """
+CREATE TABLE podwitness_positions (
+  device INTEGER NOT NULL,
+  inode INTEGER NOT NULL,
+  fingerprint BLOB NOT NULL,
+  fingerprint_bytes INTEGER NOT NULL,
+  path BLOB NOT NULL,
+  offset INTEGER NOT NULL,
+  stdout_partial INTEGER NOT NULL,
+  stderr_partial INTEGER NOT NULL,
+  cursor TEXT NOT NULL,
+  PRIMARY KEY (device, inode)
+) WITHOUT ROWID
+"""
+_TAKE_OVER = """
+INSERT OR IGNORE INTO podwitness_positions
+SELECT -1, inode, x'', 0, CAST(name AS BLOB), offset, -1, -1, ''
+FROM in_tail_files WHERE rotated = 0 ORDER BY created DESC
+"""
+_WRITE = "INSERT OR REPLACE INTO podwitness_positions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_FORGET = "DELETE FROM podwitness_positions WHERE device = ? AND inode = ?"
+
+FOREIGN_DEVICE = -1
+
+# Another process with the database open holds its lock for single commits only; a Fluent Bit still running
+# on the same file would write at any time, and is better waited for than failed on.
+_BUSY_S = 5.0
+
+_Place = tuple[int, int]
+
+
+class PositionsUnusable(OperatorError):
+    """The position database can't be opened or written."""
+
+
+class Positions:
+    """The positions of one database; with `path` None they live in memory only.
+
+    `record` is cheap; what was recorded is written by `commit`.
+    """
+
+    def __init__(self, path: Path | None, *, log: logging.Logger, metrics: Metrics) -> None:
+        self.path = path
+        self._log = log
+        self._metrics = metrics
+        self._known: dict[_Place, Position] = {}
+        self._changed: dict[_Place, Position | None] = {}
+        self._writing = asyncio.Lock()
+        self._database = None if path is None else self._open(path)
+        if self._database is not None:
+            self._known = {_place(position.file): position for position in _read(self._database)}
+
+    def load(self, file: FileKey, path: str = "") -> Position | None:
+        """The position of the file with this device and inode.
+
+        The fingerprint of the answer is that of the file it was recorded for:
+        the caller compares it, because inodes are used again. A row that was
+        taken over from Fluent Bit is found by inode and `path` and has none.
+        """
+        found = self._known.get(_place(file))
+        if found is not None:
+            return found
+        foreign = self._known.get((FOREIGN_DEVICE, file.inode))
+        if foreign is not None and path and foreign.path == path:
+            return replace(foreign, file=FileKey(file.device, file.inode))
+        return None
+
+    def all(self) -> tuple[Position, ...]:
+        """Every known position, in no particular order."""
+        return tuple(self._known.values())
+
+    def record(self, position: Position) -> None:
+        """Moves a file's position; written at the next `commit`."""
+        self._set(_place(position.file), position)
+        self._set((FOREIGN_DEVICE, position.file.inode), None)
+
+    def forget(self, file: FileKey) -> None:
+        """Drops the position of a file that is gone."""
+        self._set(_place(file), None)
+
+    def _set(self, place: _Place, position: Position | None) -> None:
+        if position is not None:
+            self._known[place] = position
+        elif self._known.pop(place, None) is None:
+            return
+        if self._database is not None:
+            self._changed[place] = position
+
+    def keep_only(self, files: Iterable[FileKey]) -> int:
+        """Drops the positions of all other files; returns how many. For the first scan after start."""
+        present = {_place(file) for file in files}
+        inodes = {inode for _, inode in present}
+        gone = [
+            place
+            for place in self._known
+            if place not in present and not (place[0] == FOREIGN_DEVICE and place[1] in inodes)
+        ]
+        for place in gone:
+            self._set(place, None)
+        return len(gone)
+
+    async def commit(self) -> None:
+        """Writes what was recorded since the last commit, in one transaction.
+
+        In a thread: a commit is 0.1 ms, but every thousandth page makes SQLite
+        copy the log back into the database and wait for the disk. What could not
+        be written (disk full, locked) is said, counted and written next time.
+        """
+        async with self._writing:
+            changed = self._take_changed()
+            if changed:
+                await asyncio.to_thread(self._write, changed)
+
+    def close(self) -> None:
+        """Writes what is left and closes the database."""
+        changed = self._take_changed()
+        if changed:
+            self._write(changed)
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _take_changed(self) -> dict[_Place, Position | None]:
+        changed, self._changed = self._changed, {}
+        self._metrics.set("podwitness_positions", str(self.path or "memory"), to=len(self._known))
+        return changed
+
+    def _write(self, changed: dict[_Place, Position | None]) -> None:
+        assert self._database is not None
+        try:
+            with self._database:
+                self._database.executemany(
+                    _FORGET, [_signed(place) for place, to in changed.items() if to is None]
+                )
+                self._database.executemany(_WRITE, [_row(to) for to in changed.values() if to is not None])
+        except sqlite3.Error as reason:
+            self._changed = changed | self._changed
+            self._metrics.add("podwitness_position_commit_failures_total")
+            self._log.error(
+                "the position database %s can't be written (%s); until it can, a restart would send records "
+                "again: make room on its file system, or name another DB file",
+                self.path,
+                reason,
+            )
+        else:
+            self._metrics.add("podwitness_position_commits_total")
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        try:
+            return _connect(path)
+        except sqlite3.DatabaseError as reason:
+            if isinstance(
+                reason, sqlite3.OperationalError
+            ):  # locked, not permitted, disk full: not its content
+                raise PositionsUnusable(
+                    f"The position database {path} can't be opened: {reason}.",
+                    "podwitness does not start without it, because it would read files from the wrong place.",
+                    "Check that its directory exists and is writable, and that no other process locks it.",
+                ) from reason
+            aside = _set_aside(path)
+            self._log.error(
+                "the position database %s is damaged (%s); it was kept as %s and a new one is begun: "
+                "files are read from where Read_from_Head says",
+                path,
+                reason,
+                aside,
+            )
+            return _connect(path)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Used by one thread at a time: `_writing` sees to it.
+    database = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        _create(database, path)
+        if database.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("its pages contradict each other")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _create(database: sqlite3.Connection, path: Path) -> None:
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if "podwitness_positions" in tables:
+        if version != SCHEMA_VERSION:
+            raise PositionsUnusable(
+                f"The position database {path} has schema version {version}, this podwitness knows "
+                f"{SCHEMA_VERSION}.",
+                "It was written by a newer podwitness.",
+                "Run that version again, or move the file away to begin anew.",
+            )
+        return
+    with database:
+        database.execute(_CREATE)
+        if "in_tail_files" in tables:
+            database.execute(_TAKE_OVER)
+        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _set_aside(path: Path) -> Path:
+    aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
+    path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        # They belong to the damaged file; a new database would take them for its own.
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def _read(database: sqlite3.Connection) -> Iterable[Position]:
+    for row in database.execute("SELECT * FROM podwitness_positions"):
+        device, inode, fingerprint, fingerprint_bytes, path, offset, stdout, stderr, cursor = row
+        key = FileKey(device, inode % 2**64, fingerprint, fingerprint_bytes)
+        yield Position(key, os.fsdecode(path), offset, (stdout, stderr), cursor)
+
+
+def _row(position: Position) -> tuple[int, int, bytes, int, bytes, int, int, int, str]:
+    file = position.file
+    device, inode = _signed(_place(file))
+    # The path as bytes: names in containers need not be UTF-8.
+    path = os.fsencode(position.path)
+    stdout, stderr = position.partials
+    return (
+        device,
+        inode,
+        file.fingerprint,
+        file.fingerprint_bytes,
+        path,
+        position.offset,
+        stdout,
+        stderr,
+        position.cursor,
+    )
+
+
+def _signed(place: _Place) -> _Place:
+    # SQLite's integers are signed; overlayfs and others use all 64 bits of an inode number.
+    device, inode = place
+    return device, inode - 2**64 if inode >= 2**63 else inode
+
+
+def _place(file: FileKey) -> _Place:
+    return file.device, file.inode
+
+
+class PositionStores:
+    """All position databases of the daemon, opened by inputs and written in the background."""
+
+    def __init__(self, *, log: logging.Logger, metrics: Metrics, flush_s: float = 1.0) -> None:
+        self._log = log
+        self._metrics = metrics
+        self._flush_s = flush_s
+        self._by_path: dict[Path | None, Positions] = {}
+        self._by_source: dict[str, Positions] = {}
+
+    def open(self, source: str, path: str | None) -> Positions:
+        """The positions of an input; every caller of one path gets the same. Raises PositionsUnusable."""
+        place = None if path is None else Path(path).absolute()
+        if place is None:
+            store = self._by_source.get(source) or Positions(None, log=self._log, metrics=self._metrics)
+        elif place in self._by_path:
+            store = self._by_path[place]
+        else:
+            store = self._by_path[place] = Positions(place, log=self._log, metrics=self._metrics)
+        self._by_source[source] = store
+        return store
+
+    def record(self, source: str, position: Position) -> None:
+        """What the router calls when a file's position has moved."""
+        store = self._by_source.get(source)
+        if store is not None:
+            store.record(position)
+
+    async def run(self) -> None:
+        """Commits every `flush_s` until cancelled."""
+        while True:
+            await asyncio.sleep(self._flush_s)
+            await self.commit()
+
+    async def commit(self) -> None:
+        for store in self._by_path.values():
+            await store.commit()
+
+    def close(self) -> None:
+        """Writes what is left. To be called after the router has drained."""
+        for store in self._by_path.values():
+            store.close()

@@ -1,0 +1,116 @@
+"""The rows of the metrics table. A room that counts something adds its rows here, and counts nowhere else.
+
+The `fluentbit_` names are those of Fluent Bit, so that dashboards and alerts stay
+valid (its docs: administration/monitoring); `name` is the instance's name or Alias.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from collector.service.metrics import Metric
+
+FLUENT_BIT: Final = (
+    Metric("fluentbit_input_records_total", "counter", ("name",), "Records that an input handed over."),
+    Metric("fluentbit_input_bytes_total", "counter", ("name",), "Bytes of these records, encoded."),
+    Metric("fluentbit_input_files_opened_total", "counter", ("name",), "Files that a tail input opened."),
+    Metric("fluentbit_input_files_closed_total", "counter", ("name",), "Files that a tail input closed."),
+    Metric("fluentbit_input_files_rotated_total", "counter", ("name",), "Files whose rotation was seen."),
+    Metric("fluentbit_filter_add_records_total", "counter", ("name",), "Records that a filter added."),
+    Metric("fluentbit_filter_drop_records_total", "counter", ("name",), "Records that a filter dropped."),
+    Metric("fluentbit_output_proc_records_total", "counter", ("name",), "Records delivered."),
+    Metric("fluentbit_output_proc_bytes_total", "counter", ("name",), "Bytes delivered, encoded."),
+    Metric(
+        "fluentbit_output_errors_total",
+        "counter",
+        ("name",),
+        "Deliveries that the receiver refused for good.",
+        "See the log for the receiver's reason; the records are in a loss record.",
+    ),
+    Metric(
+        "fluentbit_output_retries_total",
+        "counter",
+        ("name",),
+        "Deliveries that failed and are tried again.",
+        "See the log for the reason; check that the receiver is up and reachable.",
+    ),
+    Metric(
+        "fluentbit_output_retries_failed_total",
+        "counter",
+        ("name",),
+        "Deliveries given up at the output's Retry_Limit.",
+        "Raise Retry_Limit (no_limits never gives up) or mend the receiver.",
+    ),
+    Metric(
+        "fluentbit_output_dropped_records_total",
+        "counter",
+        ("name",),
+        "Records that an output will not deliver.",
+        "Each is told in a loss record; see podwitness_lost_records_total for the cause.",
+    ),
+    Metric("fluentbit_output_retried_records_total", "counter", ("name",), "Records in these retries."),
+    Metric("fluentbit_uptime", "counter", (), "Seconds since start."),
+    Metric(
+        "process_start_time_seconds",
+        "gauge",
+        (),
+        "Start time of the process since the Unix epoch in seconds.",
+    ),
+    Metric("fluentbit_build_info", "gauge", ("version", "edition"), "Version of this build; always 1."),
+)
+
+DELIVERY: Final = (
+    Metric(
+        "podwitness_lost_records_total",
+        "counter",
+        ("cause",),
+        "Records that will not reach an output, by cause.",
+        "The loss records on the tag podwitness.loss name stream, output and range.",
+    ),
+    Metric("podwitness_lost_bytes_total", "counter", ("cause",), "Bytes of these records, encoded."),
+    Metric(
+        "podwitness_unrouted_records_total",
+        "counter",
+        (),
+        "Records whose tag no output matches; they are discarded, as by Fluent Bit.",
+        "Add an output whose Match covers the tag that the log names.",
+    ),
+    Metric(
+        "podwitness_delivery_bytes",
+        "gauge",
+        ("name",),
+        "Bytes that wait for an output or are being sent.",
+        "When it stays at podwitness_delivery_share_bytes, the receiver is slower than the node.",
+    ),
+    Metric("podwitness_delivery_share_bytes", "gauge", ("name",), "Bound of podwitness_delivery_bytes."),
+    Metric(
+        "podwitness_delivery_waiting",
+        "gauge",
+        (),
+        "Chunks that inputs hold back because their outputs' shares are full.",
+        "Files wait on disk meanwhile; look at the slow output.",
+    ),
+    Metric(
+        "podwitness_oldest_undelivered_seconds",
+        "gauge",
+        (),
+        "Age of the oldest chunk that not all of its outputs have.",
+        "A value that only grows means that an output makes no progress.",
+    ),
+    Metric(
+        "podwitness_position_commits_total",
+        "counter",
+        (),
+        "Times that the positions of files were written to a database.",
+    ),
+    Metric(
+        "podwitness_position_commit_failures_total",
+        "counter",
+        (),
+        "Times that a position database could not be written.",
+        "See the log for the reason; until it is mended, a restart sends records again.",
+    ),
+    Metric("podwitness_positions", "gauge", ("database",), "Files whose position is known."),
+)
+
+TABLE: Final = (*FLUENT_BIT, *DELIVERY)

@@ -52,7 +52,7 @@ EVENT_FIELDS = (
         "event.outcome",
         "keyword",
         EVERY,
-        "`failure` for connect-failed and for an exit by a signal or with a code other than 0, else `success`.",
+        "`failure` for connect-failed and for an exit by a signal or a code other than 0, else `success`.",
     ),
     RecordField(
         "event.duration",
@@ -299,12 +299,12 @@ _INTRODUCTION = """\
 Written by `python -m collector.records` from the table in collector/records.py.
 
 The time of a record is its EventTime (forward protocol), with nanoseconds. Fields are nested maps:
-`process.pid` is `{"process": {"pid": 1}}`. Names and types are those of the Elastic Common Schema where it has
-any; what it lacks is below `podwitness`.
+`process.pid` is `{"process": {"pid": 1}}`. Names and types are those of the Elastic Common Schema where it
+has any; what it lacks is below `podwitness`.
 
-**Text.** All text is valid UTF-8. A byte that is not part of a UTF-8 character is written as `\\xNN`. So that
-this can be undone without doubt, a backslash that is followed by an `x` is itself written as `\\x5c`: whatever
-looks like `\\xNN` in a record is one byte.
+**Text.** All text is valid UTF-8. A byte that is not part of a UTF-8 character is written as `\\xNN`. So
+that this can be undone without doubt, a backslash that is followed by an `x` is itself written as `\\x5c`:
+whatever looks like `\\xNN` in a record is one byte.
 
 **Tags.** Process events go to the input's tag with `process` in place of `*`, network events with `network`.
 """

@@ -1,0 +1,365 @@
+"""collector.native.events: ring walk, table and encoder, each beside its specification in plain Python."""
+
+from __future__ import annotations
+
+import itertools
+
+import msgpack
+import pytest
+from collector._native import lib
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from collector.native.events import (
+    FRAGMENT_BYTES_MOST,
+    ContainerTable,
+    Drained,
+    DrainEnd,
+    EventEncoder,
+    Fragment,
+    Kind,
+    Ring,
+    Scope,
+    read_counters,
+    split,
+)
+from tests.reference import event_records as records
+from tests.reference import events as reference
+from tests.reference.kernel_ring import KernelRing
+from tests.reference.ring_memory import BUSY, DISCARDED, MemoryRing
+
+NODE_ID = 0xFEEDFACE00000001
+OFFSET_NS = 1_700_000_000_123_456_789
+FRAGMENT = Fragment(msgpack.packb("host") + msgpack.packb({"name": "node1"}), 1, Scope.CONTAINER)
+CGROUP = 4242
+kinds = st.sampled_from(records.SHIPPED)
+
+
+def new_encoder() -> EventEncoder:
+    encoder = EventEncoder(NODE_ID)
+    encoder.set_clock(OFFSET_NS)
+    return encoder
+
+
+ENCODER = new_encoder()
+
+
+def encode(record: bytes, fragment: Fragment = FRAGMENT) -> bytes:
+    """The one entry of a well-formed record."""
+    padded = record + bytes(-len(record) % 8)
+    (encoded,) = ENCODER.encode(padded, fragment)
+    assert encoded.malformed == 0
+    assert encoded.process.records + encoded.network.records == 1
+    return encoded.process.entries + encoded.network.entries
+
+
+def expected(record: bytes, fragment: Fragment = FRAGMENT) -> bytes:
+    return reference.encode(record, fragment.pairs, fragment.pair_count, fragment.scope, NODE_ID, OFFSET_NS)
+
+
+def unpack(entry: bytes) -> dict[str, object]:
+    _, record = msgpack.unpackb(entry)
+    assert isinstance(record, dict)
+    return record
+
+
+# One record
+
+
+@given(kinds.flatmap(records.filled), st.sampled_from(Scope))
+def test_entry_is_that_of_the_specification(record: bytes, scope: Scope) -> None:
+    fragment = FRAGMENT._replace(scope=scope)
+    assert encode(record, fragment) == expected(record, fragment)
+
+
+@given(kinds.flatmap(records.filled), st.integers(0, 40))
+def test_any_number_of_constant_pairs_follows_the_records_own(record: bytes, count: int) -> None:
+    pairs = b"".join(msgpack.packb(f"k{n}") + msgpack.packb(n) for n in range(count))
+    fragment = Fragment(pairs, count, Scope.HOST)
+    entry = encode(record, fragment)
+    assert entry == expected(record, fragment)
+    assert list(unpack(entry))[-count or 99 :] == [f"k{n}" for n in range(count)]
+
+
+@given(st.binary(max_size=200) | records.hostile_text)
+def test_text_can_be_turned_back_into_its_bytes(raw: bytes) -> None:
+    raw = raw[:256].replace(b"\0", b"")
+    written = unpack(encode(records.exec_record(filename=raw)))["podwitness"]["exec"]["filename"]  # type: ignore[index]
+    assert reference.text(raw) == written
+    pieces = written.split("\\x")
+    back = pieces[0].encode() + b"".join(bytes([int(one[:2], 16)]) + one[2:].encode() for one in pieces[1:])
+    assert back == raw
+
+
+@pytest.mark.parametrize("kind", records.SHIPPED)
+def test_a_record_of_nothing_but_zeros_is_encoded(kind: int) -> None:
+    record = records.record(kind)
+    assert encode(record) == expected(record)
+
+
+def test_longest_record_with_longest_fragment_fits_one_output() -> None:
+    fill = FRAGMENT_BYTES_MOST - 4 - 1
+    pairs = b"\xa1k" + b"\xda" + (fill - 1 - 0).to_bytes(2, "big") + b"v" * (fill - 1)
+    fragment = Fragment(pairs, 1, Scope.POD)
+    assert FRAGMENT_BYTES_MOST - 2 <= len(pairs) <= FRAGMENT_BYTES_MOST
+    record = records.exec_record(
+        b"\xff" * 4096, b"\xff" * 4096, b"\xff" * 4096, b"\xff" * 256, task_start_ns=2**64 - 1
+    )
+    assert encode(record, fragment) == expected(record, fragment)
+
+
+@pytest.mark.parametrize("argument", [b"", b"\xff", b"a", b"\xff" * 32, b"\\x"])
+def test_as_many_arguments_as_there_can_be(argument: bytes) -> None:
+    args = ((argument + b"\0") * 4096)[:4096]
+    record = records.exec_record(args, argc=4096)
+    assert encode(record) == expected(record)
+
+
+@given(records.truncated())
+def test_records_that_lie_are_left_out_and_counted(record: bytes) -> None:
+    ring = MemoryRing(1 << 16)
+    table = ContainerTable(max_entries=4)
+    assert ring.submit(record)
+    drained = ENCODER.drain(ring, table, 10)
+    is_good = reference.is_well_formed(record)
+    assert drained.malformed == (not is_good)
+    assert ring.fill_bytes == 0
+    if is_good:
+        assert sum(drained.events.values()) == 1
+
+
+@given(st.lists(records.truncated() | kinds.flatmap(records.filled), max_size=5), st.binary(max_size=40))
+def test_raw_records_never_read_past_their_end(parts: list[bytes], garbage: bytes) -> None:
+    data = b"".join(part + bytes(-len(part) % 8) for part in parts) + garbage
+    try:
+        list(ENCODER.encode(data, FRAGMENT))
+    except ValueError as reason:
+        assert "record" in str(reason)
+
+
+# The ring
+
+
+def drain_all(ring: MemoryRing, table: ContainerTable, max_records: int = 1000) -> list[Drained]:
+    drains = []
+    while True:
+        drains.append(ENCODER.drain(ring, table, max_records))
+        if drains[-1].end is DrainEnd.EMPTY:
+            return drains
+
+
+def table_with(*cgroups: int) -> ContainerTable:
+    table = ContainerTable(max_entries=64)
+    for cgroup in cgroups:
+        assert table.set(cgroup, FRAGMENT)
+    return table
+
+
+def fork(number: int, cgroup: int = CGROUP) -> bytes:
+    return records.record(lib.PW_FORK, task_pid=number, cgroup_id=cgroup)
+
+
+def test_records_come_out_in_order_split_by_subject_around_the_ring_end() -> None:
+    ring, table = MemoryRing(4096), table_with(CGROUP)
+    seen_process, seen_network = b"", b""
+    sent = [
+        records.record(kind, cgroup_id=CGROUP, time_ns=time_ns)
+        for time_ns, kind in enumerate(itertools.islice(itertools.cycle(records.SHIPPED), 300))
+    ]
+    for number, record in enumerate(sent):
+        assert ring.submit(record)
+        if number % 7 == 0:
+            for drained in drain_all(ring, table):
+                seen_process += drained.process.entries
+                seen_network += drained.network.entries
+    for drained in drain_all(ring, table):
+        seen_process += drained.process.entries
+        seen_network += drained.network.entries
+    processes = [one for one in sent if one[0] <= lib.PW_EXIT]
+    networks = [one for one in sent if one[0] > lib.PW_EXIT]
+    assert seen_process == b"".join(map(expected, processes))
+    assert seen_network == b"".join(map(expected, networks))
+
+
+def test_drain_stops_at_its_bound_and_goes_on_there() -> None:
+    ring, table = MemoryRing(1 << 16), table_with(CGROUP)
+    for number in range(10):
+        ring.submit(fork(number + 1))
+    first = ENCODER.drain(ring, table, 4)
+    assert (first.end, first.process.records, first.events) == (DrainEnd.BOUND, 4, {Kind.FORK: 4})
+    second = ENCODER.drain(ring, table, 100)
+    assert (second.end, second.process.records) == (DrainEnd.EMPTY, 6)
+
+
+def test_a_record_being_written_holds_what_is_behind_it() -> None:
+    ring, table = MemoryRing(4096), table_with(CGROUP)
+    ring.submit(fork(1))
+    busy_at = ring.producer
+    ring.submit(fork(2), BUSY)
+    ring.submit(fork(3))
+    drained = ENCODER.drain(ring, table, 100)
+    assert (drained.end, drained.process.records, ring.consumer) == (DrainEnd.EMPTY, 1, busy_at)
+    ring.commit(busy_at, len(fork(2)))
+    assert ENCODER.drain(ring, table, 100).process.records == 2
+
+
+def test_discarded_records_are_passed_over() -> None:
+    ring, table = MemoryRing(4096), table_with(CGROUP)
+    ring.submit(fork(1), DISCARDED)
+    ring.submit(fork(2))
+    drained = ENCODER.drain(ring, table, 100)
+    assert (drained.process.records, drained.malformed, ring.fill_bytes) == (1, 0, 0)
+
+
+def test_records_of_unknown_cgroups_are_handed_back_as_they_are() -> None:
+    ring, table = MemoryRing(1 << 16), table_with(CGROUP)
+    sent = [fork(1, 7), records.exec_record(b"sh\0", cgroup_id=8), fork(2, 7)]
+    for one in sent:
+        ring.submit(one)
+    drained = ENCODER.drain(ring, table, 100)
+    back = list(split(drained.unknown))
+    assert [(one.kind, one.cgroup_id) for one in back] == [
+        (Kind.FORK, 7),
+        (Kind.EXEC, 8),
+        (Kind.FORK, 7),
+    ]
+    assert [one.bytes_padded[: len(raw)] for one, raw in zip(back, sent, strict=True)] == sent
+    encoded = b"".join(part.process.entries for part in ENCODER.encode(drained.unknown, FRAGMENT))
+    assert encoded == b"".join(map(expected, sent))
+
+
+def test_a_control_record_ends_the_drain_before_later_records_are_encoded() -> None:
+    ring, table = MemoryRing(1 << 16), ContainerTable()
+    path = "/kubepods/pod1/ä".encode()
+    ring.submit(records.cgroup_record(lib.PW_CGROUP_MKDIR, path, cgroup_id=99, level=3, time_ns=5))
+    ring.submit(fork(1, 99))
+    drained = ENCODER.drain(ring, table, 100)
+    assert drained.end is DrainEnd.CONTROL
+    assert drained.process.records == 0
+    assert drained.change == (True, 99, 5, 3, path.decode())
+    table.set(99, FRAGMENT)
+    assert ENCODER.drain(ring, table, 100).process.records == 1
+
+
+def test_drain_stops_when_an_output_is_full_and_loses_nothing() -> None:
+    ring, table = MemoryRing(1 << 20), table_with(CGROUP)
+    record = records.exec_record(b"\xff" * 4000, cgroup_id=CGROUP)
+    sent = 0
+    while ring.submit(record):
+        sent += 1
+    small = EventEncoder(NODE_ID, output_bytes=lib.PW_EVENT_OUTPUT_BYTES)
+    ends, seen = [], 0
+    while ring.fill_bytes:
+        drained = small.drain(ring, table, 10_000)
+        ends.append(drained.end)
+        seen += drained.process.records
+    assert seen == sent
+    assert DrainEnd.FULL in ends
+
+
+def test_a_full_table_leaves_records_raw_and_a_full_raw_buffer_stops_the_drain() -> None:
+    ring, table = MemoryRing(1 << 20), ContainerTable(max_entries=1)
+    record = records.exec_record(b"a" * 4000, cgroup_id=1)
+    while ring.submit(record):
+        pass
+    small = EventEncoder(NODE_ID, output_bytes=lib.PW_EVENT_OUTPUT_BYTES)
+    drained = small.drain(ring, table, 10_000)
+    assert drained.end is DrainEnd.FULL
+    assert len(drained.unknown) <= lib.PW_EVENT_OUTPUT_BYTES
+    assert ring.fill_bytes > 0
+
+
+@given(st.binary(min_size=64, max_size=256), st.integers(0, 2**40), st.integers(0, 2**13))
+def test_a_ring_full_of_garbage_is_walked_within_its_bounds(noise: bytes, consumer: int, filled: int) -> None:
+    ring = MemoryRing(4096)
+    ring.write(0, (noise * 64)[:4096])
+    ring.set_positions(consumer & ~7, (consumer & ~7) + (filled & ~7))
+    for _ in range(600):
+        drained = ENCODER.drain(ring, ContainerTable(max_entries=1), 1000)
+        if drained.end is DrainEnd.EMPTY:
+            break
+    assert ring.consumer <= ring.producer
+
+
+@pytest.mark.parametrize("length", [0x3FFFFFFF, 4096, 1000])
+def test_an_absurd_length_skips_to_the_producer_and_is_counted(length: int) -> None:
+    ring, table = MemoryRing(4096), table_with(CGROUP)
+    ring.submit(fork(1))
+    at = ring.producer
+    ring.submit(fork(2))
+    ring.commit(at, length)
+    drained = ENCODER.drain(ring, table, 100)
+    assert (drained.process.records, drained.corrupt_bytes) == (1, ring.producer - at)
+    ring.submit(fork(3))
+    assert ENCODER.drain(ring, table, 100).process.records == 1
+
+
+# The table
+
+
+class TableAgainstDict(RuleBasedStateMachine):
+    """Open addressing with removal against a dict; few ids that collide, so that chains form and break."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = ContainerTable(max_entries=12, max_bytes=400)
+        self.model: dict[int, Fragment] = {}
+
+    @rule(cgroup=st.integers(0, 20) | st.integers(2**63, 2**63 + 5), size=st.integers(0, 120))
+    def set(self, cgroup: int, size: int) -> None:
+        fragment = Fragment(bytes(size), size, Scope.HOST)
+        others = sum(len(one.pairs) for key, one in self.model.items() if key != cgroup)
+        fits = others + size <= 400 and (cgroup in self.model or len(self.model) < 12)
+        assert self.table.set(cgroup, fragment) == fits
+        if fits:
+            self.model[cgroup] = fragment
+
+    @precondition(lambda self: self.model)
+    @rule(choice=st.integers(0, 50))
+    def remove(self, choice: int) -> None:
+        cgroup = sorted(self.model)[choice % len(self.model)]
+        assert self.table.remove(cgroup)
+        del self.model[cgroup]
+        assert not self.table.remove(cgroup)
+
+    @invariant()
+    def agrees(self) -> None:
+        assert len(self.table) == len(self.model)
+        assert self.table.size_bytes == sum(len(one.pairs) for one in self.model.values())
+        for cgroup in (*range(21), *range(2**63, 2**63 + 6)):
+            assert self.table.find(cgroup) == self.model.get(cgroup)
+
+
+TestTableAgainstDict = TableAgainstDict.TestCase
+
+
+# The kernel's own ring and map
+
+
+def test_records_written_by_a_program_in_the_kernel() -> None:
+    with KernelRing(1 << 16) as kernel:
+        ring, table = Ring(kernel.ring_fd, 1 << 16), table_with(CGROUP)
+        sent = [fork(number + 1) for number in range(20)]
+        for _ in range(40):  # several times around
+            for record in sent:
+                assert kernel.submit(record)
+            assert ring.fill_bytes == sum(len(record) + 8 for record in sent)
+            drained = ENCODER.drain(ring, table, 1000)
+            assert drained.process.entries == b"".join(map(expected, sent))
+        ring.close()
+
+
+def test_counters_are_read_from_an_array_map() -> None:
+    with KernelRing(1 << 12) as kernel:
+        kernel.set_lost(Kind.EXIT, 2**40 + 7)
+        counters = read_counters(kernel.lost_fd)
+        assert counters[Kind.EXIT] == 2**40 + 7
+        assert sum(counters) == 2**40 + 7
+
+
+def test_what_is_no_map_is_told_by_the_systems_own_error() -> None:
+    with pytest.raises(OSError, match="mmap of the ring buffer"):
+        Ring(-1, 4096)
+    with pytest.raises(OSError, match="BPF_MAP_LOOKUP_ELEM"):
+        read_counters(-1)

@@ -1,0 +1,140 @@
+"""Records of probes/events.h, made by value or drawn by hypothesis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from collector._native import ffi, lib
+from hypothesis import strategies as st
+
+from tests.reference.events import STRUCT_OF_KIND
+
+CONTROL = (lib.PW_CGROUP_MKDIR, lib.PW_CGROUP_RMDIR)
+SHIPPED = tuple(kind for kind in STRUCT_OF_KIND if kind not in CONTROL)
+
+
+def record(kind: int, *, content: bytes = b"", **fields: Any) -> bytes:
+    """A record of a kind. `fields` are members, those of `task` with `task_` in front; `content` the tail."""
+    name = STRUCT_OF_KIND[kind]
+    size = ffi.sizeof(f"struct {name}")
+    made = bytearray(size + len(content))
+    made[size:] = content
+    struct = ffi.from_buffer(f"struct {name} *", made)
+    struct.head.kind = kind
+    struct.head.record_bytes = len(made)
+    for field, value in fields.items():
+        if field in ("flags", "time_ns", "cgroup_id", "record_bytes"):
+            setattr(struct.head, field, value)
+        elif field.startswith("task_"):
+            setattr(struct.task, field.removeprefix("task_"), value)
+        else:
+            setattr(struct, field, value)
+    return bytes(made)
+
+
+def exec_record(
+    args: bytes = b"", exe: bytes = b"", cwd: bytes = b"", filename: bytes = b"", **fields: Any
+) -> bytes:
+    """An exec with its four parts; paths are components, leaf first, NUL ended."""
+    lengths = {
+        "args_bytes": len(args),
+        "exe_bytes": len(exe),
+        "cwd_bytes": len(cwd),
+        "filename_bytes": len(filename),
+    }
+    return record(lib.PW_EXEC, content=args + exe + cwd + filename, **{**lengths, **fields})
+
+
+def cgroup_record(kind: int, path: bytes, **fields: Any) -> bytes:
+    return record(kind, content=path + b"\0", path_bytes=len(path), **fields)
+
+
+# Bytes that matter: text, NUL, backslashes, every length class of UTF-8, what is almost UTF-8.
+_PIECES = (b"a", b"/usr/bin", b"\0", b"\0\0", b"\\", b"\\x41", b"\xc3\xa4", b"\xe2\x82\xac", b"\xf0\x9f\x90\x8b",
+           b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xe2\x82", b"\xf4\x90\x80\x80", b"\x1b[31m", b"x" * 40)  # fmt: skip
+hostile_text = st.lists(st.sampled_from(_PIECES) | st.binary(max_size=12), max_size=12).map(b"".join)
+long_text = st.builds(lambda one, times: (one * times)[:4096], hostile_text, st.integers(1, 400))
+any_text = hostile_text | long_text
+
+_EDGES = {bits: (0, 1, 127, 128, 255, 256, 2 ** (bits - 1), 2**bits - 1) for bits in (16, 32, 64)}
+
+
+def numbers(bits: int) -> st.SearchStrategy[int]:
+    edges = [value for value in _EDGES[bits] if value < 2**bits]
+    return st.sampled_from(edges) | st.integers(0, 2**bits - 1)
+
+
+@st.composite
+def filled(draw: st.DrawFn, kind: int) -> bytes:
+    """A record of a kind with every fixed member drawn; well-formed."""
+    name = STRUCT_OF_KIND[kind]
+    size = ffi.sizeof(f"struct {name}")
+    made = bytearray(draw(st.binary(min_size=size, max_size=size)))
+    struct = ffi.from_buffer(f"struct {name} *", made)
+    if name == "pw_tcp":
+        _draw_tcp(draw, struct)
+    else:
+        _draw_task(draw, struct)
+    content = _draw_parts(draw, struct) if name == "pw_exec" else draw(st.binary(max_size=16))
+    struct.head.kind = kind
+    struct.head.flags = draw(numbers(16))
+    struct.head.record_bytes = size + len(content)
+    struct.head.time_ns = draw(numbers(64))
+    return bytes(made) + content
+
+
+def _draw_task(draw: st.DrawFn, struct: Any) -> None:
+    task = struct.task
+    for member in ("start_ns", "parent_start_ns"):
+        setattr(task, member, draw(numbers(64)))
+    for member in ("pid", "parent_pid", "uid", "euid", "loginuid"):
+        setattr(task, member, draw(numbers(32)))
+    if draw(st.booleans()):
+        task.tid = task.pid
+    ffi.memmove(task.comm, draw(hostile_text)[:16].ljust(16, b"\0"), 16)
+    if struct.head.kind == lib.PW_EXIT:
+        struct.status = draw(st.sampled_from((0, 256, 9, 139, 34, 127)) | numbers(32))
+
+
+def _draw_parts(draw: st.DrawFn, struct: Any) -> bytes:
+    args, exe, cwd = draw(any_text), draw(any_text), draw(any_text)
+    filename = draw(hostile_text)[:256]
+    struct.args_bytes, struct.exe_bytes = len(args), len(exe)
+    struct.cwd_bytes, struct.filename_bytes = len(cwd), len(filename)
+    return args + exe + cwd + filename + draw(st.binary(max_size=8))
+
+
+def _draw_tcp(draw: st.DrawFn, tcp: Any) -> None:
+    groups = st.lists(st.sampled_from((b"\0\0", b"\0\1", b"\xff\xff", b"\x20\x01")), min_size=8, max_size=8)
+    addresses = groups.map(b"".join) | st.binary(min_size=4, max_size=4).map(
+        lambda last: bytes(10) + b"\xff\xff" + last
+    )
+    for member in ("local_address", "remote_address"):
+        ffi.memmove(getattr(tcp, member), draw(addresses), 16)
+    for member in ("owner_start_ns", "duration_ns", "bytes_sent", "bytes_retransmitted", "bytes_acked"):
+        setattr(tcp, member, draw(numbers(64)))
+    for member in ("owner_pid", "owner_uid", "rtt_us", "retransmits", "backlog"):
+        setattr(tcp, member, draw(numbers(32)))
+    tcp.family = draw(st.sampled_from((2, 10)) | numbers(16))
+    tcp.error = draw(st.sampled_from((0, 111, 104, 110, 512)) | numbers(16))
+    tcp.role = draw(st.integers(0, 5))
+    tcp.owner_source = draw(st.integers(0, 6))
+    ffi.memmove(tcp.comm, draw(hostile_text)[:16].ljust(16, b"\0"), 16)
+
+
+@st.composite
+def truncated(draw: st.DrawFn) -> bytes:
+    """Records that lie about their lengths or kind, or are cut."""
+    made = bytearray(draw(st.sampled_from(SHIPPED).flatmap(filled)))
+    head = ffi.from_buffer("struct pw_head *", made)
+    change = draw(st.sampled_from(("cut", "kind", "length", "part")))
+    if change == "kind":
+        head.kind = draw(st.integers(0, 16))
+    elif change == "length":
+        head.record_bytes = draw(numbers(32))
+    elif change == "part" and head.kind == lib.PW_EXEC:
+        member = draw(st.sampled_from(("args_bytes", "exe_bytes", "cwd_bytes", "filename_bytes")))
+        setattr(ffi.from_buffer("struct pw_exec *", made), member, draw(numbers(16)))
+    else:
+        return bytes(made[: draw(st.integers(0, len(made)))])
+    return bytes(made)

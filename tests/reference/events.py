@@ -1,0 +1,339 @@
+"""What ext/event*.c does, in plain Python: the specification that both are tested against.
+
+Layouts come from probes/events.h by cffi, the encoding from msgpack, addresses
+from ipaddress, dates from datetime.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import signal
+from datetime import UTC, datetime
+from typing import Any
+
+import msgpack
+from collector._native import ffi, lib
+
+HEAD_BYTES = ffi.sizeof("struct pw_head")
+MAPPED = bytes(10) + b"\xff\xff"
+Map = dict[str, Any]
+
+STRUCT_OF_KIND = {
+    lib.PW_EXEC: "pw_exec",
+    lib.PW_FORK: "pw_fork",
+    lib.PW_EXIT: "pw_exit",
+    **dict.fromkeys(range(lib.PW_TCP_CONNECT, lib.PW_TCP_UNLISTEN + 1), "pw_tcp"),
+    lib.PW_CGROUP_MKDIR: "pw_cgroup",
+    lib.PW_CGROUP_RMDIR: "pw_cgroup",
+}
+ACTIONS = {
+    lib.PW_EXEC: ("process", ["start"], "exec"),
+    lib.PW_FORK: ("process", ["start"], "fork"),
+    lib.PW_EXIT: ("process", ["end"], "exit"),
+    lib.PW_TCP_CONNECT: ("network", ["connection", "start"], "connect"),
+    lib.PW_TCP_CONNECT_FAILED: ("network", ["connection"], "connect-failed"),
+    lib.PW_TCP_LISTEN: ("network", ["info", "start"], "listen"),
+    lib.PW_TCP_ACCEPT: ("network", ["connection", "start"], "accept"),
+    lib.PW_TCP_CLOSE: ("network", ["connection", "end"], "close"),
+    lib.PW_TCP_UNLISTEN: ("network", ["info", "end"], "unlisten"),
+}
+SCOPES = ("unresolved", "host", "pod", "container")
+NAMED_ERRNOS = (
+    *("EPERM", "EAGAIN", "EACCES", "EPIPE", "EPROTO", "ENOPROTOOPT", "EADDRINUSE", "EADDRNOTAVAIL"),
+    *("ENETDOWN", "ENETUNREACH", "ENETRESET", "ECONNABORTED", "ECONNRESET", "ENOBUFS", "ETIMEDOUT"),
+    *("ECONNREFUSED", "EHOSTDOWN", "EHOSTUNREACH"),
+)
+ERRNOS = {getattr(errno, name): name for name in NAMED_ERRNOS}
+
+
+def is_well_formed(record: bytes) -> bool:
+    """Whether the record is of a known kind and all its lengths lie within it."""
+    if len(record) < HEAD_BYTES:
+        return False
+    head = ffi.from_buffer("struct pw_head *", record)
+    name = STRUCT_OF_KIND.get(head.kind)
+    if name is None or not ffi.sizeof(f"struct {name}") <= head.record_bytes <= len(record):
+        return False
+    room = head.record_bytes - ffi.sizeof(f"struct {name}")
+    if name == "pw_exec":
+        bounds = (lib.PW_ARGS_BYTES, lib.PW_PATH_BYTES, lib.PW_PATH_BYTES, lib.PW_FILENAME_BYTES)
+        parts = _part_lengths(ffi.from_buffer("struct pw_exec *", record))
+        return sum(parts) <= room and all(part <= bound for part, bound in zip(parts, bounds, strict=True))
+    if name == "pw_cgroup":
+        length = ffi.from_buffer("struct pw_cgroup *", record).path_bytes
+        return bool(length <= room and length <= lib.PW_CGROUP_PATH_BYTES)
+    return True
+
+
+def _part_lengths(record: Any) -> tuple[int, int, int, int]:
+    return record.args_bytes, record.exe_bytes, record.cwd_bytes, record.filename_bytes
+
+
+def encode(record: bytes, pairs: bytes, pair_count: int, scope: int, node_id: int, offset_ns: int) -> bytes:
+    """The entry of a well-formed record that is no control record."""
+    head = ffi.from_buffer("struct pw_head *", record)
+    clock = (node_id, offset_ns)
+    if head.kind <= lib.PW_EXIT:
+        own = process_event(record, scope, clock)
+    else:
+        own = network_event(record, scope, clock)
+    packed = b"".join(msgpack.packb(key) + msgpack.packb(value) for key, value in own.items())
+    header = msgpack.Packer().pack_map_header(len(own) + pair_count)
+    entry: bytes = b"\x92" + event_time(wall(head.time_ns, offset_ns)) + header + packed + pairs
+    return entry
+
+
+def wall(boot_ns: int, offset_ns: int) -> int:
+    return (boot_ns + offset_ns) % 2**64
+
+
+def event_time(time_ns: int) -> bytes:
+    seconds, rest = divmod(time_ns, 10**9)
+    data = min(seconds, 2**32 - 1).to_bytes(4, "big") + rest.to_bytes(4, "big")
+    packed: bytes = msgpack.packb(msgpack.ExtType(0, data))
+    return packed
+
+
+def text(raw: bytes) -> str:
+    return raw.replace(b"\\x", b"\\x5cx").decode("utf-8", "backslashreplace")
+
+
+def comm(raw: Any) -> str:
+    return text(ffi.buffer(raw)[:].partition(b"\0")[0])
+
+
+def date(time_ns: int) -> str:
+    seconds, rest = divmod(time_ns, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
+
+
+def entity_id(node_id: int, start_ns: int, pid: int) -> str:
+    return f"{node_id:016x}-{start_ns:x}-{pid:x}"
+
+
+def path(components: bytes, is_cut: bool) -> str:
+    parts = components.split(b"\0")
+    if parts[-1] == b"":
+        parts.pop()
+    joined = b"".join(b"/" + part for part in reversed(parts))
+    return text((b"..." if is_cut else b"") + joined or b"/")
+
+
+def address(raw: Any, family: int) -> str:
+    packed = ffi.buffer(raw)[:]
+    if family != 10:
+        return str(ipaddress.IPv4Address(packed[:4]))
+    if packed.startswith(MAPPED):
+        return str(ipaddress.IPv4Address(packed[12:]))
+    return str(ipaddress.IPv6Address(packed))
+
+
+def event_map(kind: int, success: bool, duration_ns: int) -> Map:
+    category, types, action = ACTIONS[kind]
+    made: Map = {"kind": "event", "category": [category], "type": types, "action": action}
+    made |= {"provider": "ebpf", "outcome": "success" if success else "failure"}
+    return made | ({"duration": duration_ns} if duration_ns else {})
+
+
+def process_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
+    fork = ffi.from_buffer("struct pw_fork *", record)
+    kind, task = fork.head.kind, fork.task
+    execed = ffi.from_buffer("struct pw_exec *", record) if kind == lib.PW_EXEC else None
+    exited = ffi.from_buffer("struct pw_exit *", record) if kind == lib.PW_EXIT else None
+    process = task_map(task, clock)
+    witness: Map = {
+        "scope": SCOPES[scope],
+        "cgroup_id": fork.head.cgroup_id,
+        "namespaces": {
+            "mnt": task.mnt_ns,
+            "pid": task.pid_ns,
+            "net": task.net_ns,
+            "user": task.user_ns,
+        },
+        "capabilities_effective": f"{task.cap_effective:016x}",
+    }
+    if task.loginuid != 2**32 - 1:
+        witness["login_user_id"] = str(task.loginuid)
+    if execed is not None:
+        process |= exec_process(execed, record)
+        witness |= exec_witness(execed, record)
+    if exited is not None:
+        if not exited.status & 0x7F:
+            process["exit_code"] = exited.status >> 8 & 0xFF
+        witness["exit"] = exit_map(exited)
+    success = exited is None or exited.status == 0
+    return {
+        "event": event_map(kind, success, exited.duration_ns if exited is not None else 0),
+        "process": process,
+        "user": {"id": str(task.euid)},
+        "podwitness": witness,
+    }
+
+
+def task_map(task: Any, clock: tuple[int, int]) -> Map:
+    made: Map = {"pid": task.pid, "name": comm(task.comm), "vpid": task.namespace_pid}
+    made["user"] = {"id": str(task.euid)}
+    made["real_user"] = {"id": str(task.uid)}
+    made["real_group"] = {"id": str(task.gid)}
+    if task.start_ns:
+        made["entity_id"] = entity_id(clock[0], task.start_ns, task.pid)
+        made["start"] = date(wall(task.start_ns, clock[1]))
+    if task.tid != task.pid:
+        made["thread"] = {"id": task.tid}
+    if task.parent_pid:
+        parent: Map = {"pid": task.parent_pid}
+        if task.parent_start_ns:
+            parent["entity_id"] = entity_id(clock[0], task.parent_start_ns, task.parent_pid)
+        made["parent"] = {**parent, "name": comm(task.parent_comm)}
+    return made
+
+
+def exec_parts(record: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """argv, executable, working directory, filename as they stand in the record."""
+    at = ffi.sizeof("struct pw_exec")
+    parts = []
+    for length in _part_lengths(ffi.from_buffer("struct pw_exec *", record)):
+        parts.append(record[at : at + length])
+        at += length
+    return parts[0], parts[1], parts[2], parts[3]
+
+
+def exec_process(execed: Any, record: bytes) -> Map:
+    args, exe, cwd, _ = exec_parts(record)
+    flags = execed.head.flags
+    made: Map = {}
+    if exe or flags & lib.PW_EXE_CUT:
+        made["executable"] = path(exe, bool(flags & lib.PW_EXE_CUT))
+    if not flags & lib.PW_ARGS_UNREADABLE:
+        ended = args.removesuffix(b"\0")
+        made["args"] = [text(one) for one in ended.split(b"\0")] if args else []
+        made["command_line"] = text(ended.replace(b"\0", b" "))
+    made["args_count"] = execed.argc
+    made["working_directory"] = path(cwd, bool(flags & lib.PW_CWD_CUT))
+    return made
+
+
+def exec_witness(execed: Any, record: bytes) -> Map:
+    flags = execed.head.flags
+    cuts = {
+        "process.args": lib.PW_ARGS_CUT,
+        "process.executable": lib.PW_EXE_CUT,
+        "process.working_directory": lib.PW_CWD_CUT,
+        "podwitness.exec.filename": lib.PW_FILENAME_CUT,
+    }
+    made: Map = {}
+    if cut := [name for name, flag in cuts.items() if flags & flag]:
+        made["cut"] = cut
+    details: Map = {
+        "filename": text(exec_parts(record)[3]),
+        "inode": execed.inode,
+        "device": f"{execed.device >> 20}:{execed.device & 0xFFFFF}",
+        "mode": f"{execed.mode & 0o7777:04o}",
+    }
+    if flags & lib.PW_ARGS_CUT:
+        details["args_bytes"] = execed.args_total_bytes
+    marks = {
+        "args_unreadable": lib.PW_ARGS_UNREADABLE,
+        "memfd": lib.PW_MEMFD,
+        "drift": lib.PW_UPPER_LAYER,
+        "deleted": lib.PW_DELETED,
+    }
+    details |= {name: True for name, flag in marks.items() if flags & flag}
+    return {**made, "exec": details}
+
+
+def exit_map(exited: Any) -> Map:
+    made: Map = {"user_cpu_ns": exited.user_ns_total, "system_cpu_ns": exited.system_ns_total}
+    if number := exited.status & 0x7F:
+        made |= {"signal": signal_name(number), "signal_number": number}
+    return made | ({"core_dumped": True} if exited.status & 0x80 else {})
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name if number < 32 else f"SIG{number}"
+    except ValueError:
+        return f"SIG{number}"
+
+
+def network_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
+    tcp = ffi.from_buffer("struct pw_tcp *", record)
+    kind = tcp.head.kind
+    made: Map = {"event": event_map(kind, kind != lib.PW_TCP_CONNECT_FAILED, tcp.duration_ns)}
+    if tcp.owner_pid:
+        user = {"id": str(tcp.owner_uid)}
+        process: Map = {"pid": tcp.owner_pid, "name": comm(tcp.comm)}
+        if tcp.owner_start_ns:
+            process["entity_id"] = entity_id(clock[0], tcp.owner_start_ns, tcp.owner_pid)
+        made |= {"process": {**process, "user": user}, "user": user}
+    local, remote = end_map(tcp, True), end_map(tcp, False)
+    if kind in (lib.PW_TCP_LISTEN, lib.PW_TCP_UNLISTEN):
+        made["destination"] = local
+    else:
+        is_server = tcp.role == lib.PW_SERVER
+        made |= {"source": remote if is_server else local, "destination": local if is_server else remote}
+    made["network"] = network_map(tcp)
+    if tcp.error:
+        made["error"] = {"code": ERRNOS.get(tcp.error, str(tcp.error))}
+    made["podwitness"] = {
+        "scope": SCOPES[scope],
+        "cgroup_id": tcp.head.cgroup_id,
+        "namespaces": {"net": tcp.net_ns},
+        "socket": socket_map(tcp),
+    }
+    return made
+
+
+def payload_sent(tcp: Any) -> int:
+    return max(0, int(tcp.bytes_sent) - int(tcp.bytes_retransmitted))
+
+
+def end_map(tcp: Any, local: bool) -> Map:
+    made: Map = {
+        "ip": address(tcp.local_address if local else tcp.remote_address, tcp.family),
+        "port": tcp.local_port if local else tcp.remote_port,
+    }
+    if tcp.head.kind == lib.PW_TCP_CLOSE:
+        made["bytes"] = payload_sent(tcp) if local else tcp.bytes_received
+        made["packets"] = tcp.segments_out if local else tcp.segments_in
+    return made
+
+
+def network_map(tcp: Any) -> Map:
+    is_ipv6 = tcp.family == 10 and not ffi.buffer(tcp.local_address)[:].startswith(MAPPED)
+    made: Map = {"transport": "tcp", "type": "ipv6" if is_ipv6 else "ipv4"}
+    if tcp.role in (lib.PW_CLIENT, lib.PW_SERVER):
+        made["direction"] = "egress" if tcp.role == lib.PW_CLIENT else "ingress"
+    if tcp.head.kind == lib.PW_TCP_CLOSE:
+        made["bytes"] = (payload_sent(tcp) + tcp.bytes_received) % 2**64
+        made["packets"] = tcp.segments_out + tcp.segments_in
+    return made
+
+
+def socket_map(tcp: Any) -> Map:
+    roles = {lib.PW_CLIENT: "client", lib.PW_SERVER: "server", lib.PW_LISTENER: "listener"}
+    sources = {
+        lib.PW_OWNER_BY_LISTENER: "listener",
+        lib.PW_OWNER_BY_CLOSE: "close",
+        lib.PW_OWNER_BY_IO: "io",
+        lib.PW_OWNER_BY_CALL: "call",
+    }
+    made: Map = {
+        "id": f"{tcp.socket_id:016x}",
+        "role": roles.get(tcp.role, "unknown"),
+        "owner_source": sources.get(tcp.owner_source, "none"),
+    }
+    if tcp.head.flags & lib.PW_OWNER_UNKNOWN:
+        made["preexisting"] = True
+    if tcp.head.flags & lib.PW_RESET:
+        made["reset"] = True
+    if tcp.head.kind == lib.PW_TCP_LISTEN:
+        made["backlog"] = tcp.backlog
+    counted = {
+        "rtt_us": tcp.rtt_us,
+        "retransmits": tcp.retransmits,
+        "retransmitted_bytes": tcp.bytes_retransmitted,
+        "acked_bytes": tcp.bytes_acked,
+    }
+    return made | {name: value for name, value in counted.items() if value}

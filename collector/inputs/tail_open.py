@@ -1,0 +1,54 @@
+"""Opening a log file: links are followed, but never out of the permitted directories."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+from collector.inputs.tail_paths import is_below
+
+_DELETED = " (deleted)"  # what the kernel appends to the name of an unlinked file
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """An open log file. `real_path` has no links in it; the receiver closes `fd`."""
+
+    fd: int
+    real_path: str
+    device: int
+    inode: int
+
+
+class Refused(Exception):
+    """The name is not a log file: it is no regular file, or it lies outside of the permitted directories."""
+
+
+def pin(path: str) -> int:
+    """An O_PATH descriptor of what a name leads to: no side effects, whatever it is. Raises OSError."""
+    return os.open(path, os.O_PATH | os.O_CLOEXEC)
+
+
+def open_pinned(pinned_fd: int, roots: tuple[str, ...]) -> OpenFile:
+    """Opens for reading what is pinned, after a look at it, and closes the pin.
+
+    Device, name and kind are those of the pinned file itself, so nobody can put
+    another in its place between the look and the opening. Raises Refused, OSError.
+    """
+    try:
+        status = os.fstat(pinned_fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise Refused("it is not a regular file")
+        real_path = path_of(pinned_fd)
+        if not is_below(real_path, roots):
+            raise Refused(f"it leads to {real_path!r}, which is not below {' or '.join(roots)}")
+        fd = os.open(f"/proc/self/fd/{pinned_fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+        return OpenFile(fd, real_path, status.st_dev, status.st_ino)
+    finally:
+        os.close(pinned_fd)
+
+
+def path_of(fd: int) -> str:
+    """The present name of an open file; the last one of an unlinked file."""
+    return os.readlink(f"/proc/self/fd/{fd}").removesuffix(_DELETED)

@@ -1,0 +1,131 @@
+"""Names of log files: patterns of Path, tags made of paths, links of the kubelet, siblings of a rotation."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from collector.identity.paths import CONTAINERS, PODS, LogName, read_pod_log
+
+# Where links of the kubelet lead: never out of these, whatever a container managed to put there.
+LOG_ROOTS = ("/var/log", "/var/lib/docker/containers")
+
+_WILDCARD = re.compile(r"[*?\[]")
+# kubelet (time), conmon (number), logrotate (number or date); compressed ones can't be continued.
+_ROTATED = re.compile(r"\.(?:[0-9]{8}-[0-9]{6}|[0-9]{1,4})|-[0-9]{8}(?:-[0-9]{1,10})?")
+# As Fluent Bit's tag_compose: these bytes become dots.
+_SEPARATORS = re.compile(r"[/\\:]")
+UNKNOWN_CONTAINER_ID = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class PathPattern:
+    """One pattern of Path, as glob(3) reads it: `*` neither crosses `/` nor meets a leading dot."""
+
+    text: str
+    fixed: str  # the directory that has no wildcard in it
+    levels: tuple[re.Pattern[str], ...]  # what follows, a name each; the last is the file's
+
+    @property
+    def depth(self) -> int:
+        return len(self.levels)
+
+    def matches(self, path: str) -> bool:
+        """Whether an absolute path is one that the pattern means."""
+        prefix = self.fixed if self.fixed.endswith("/") else self.fixed + "/"
+        if not path.startswith(prefix):
+            return False
+        names = path[len(prefix) :].split("/")
+        return len(names) == self.depth and all(
+            level.fullmatch(name) for level, name in zip(self.levels, names, strict=True)
+        )
+
+
+def compile_path(text: str) -> PathPattern:
+    """A relative pattern is meant from the working directory, as in Fluent Bit."""
+    parts = os.path.abspath(text).split("/")[1:]
+    wild = next((index for index, part in enumerate(parts[:-1]) if _WILDCARD.search(part)), len(parts) - 1)
+    return PathPattern(
+        text, "/" + "/".join(parts[:wild]), tuple(_compile_name(part) for part in parts[wild:])
+    )
+
+
+def _compile_name(part: str) -> re.Pattern[str]:
+    if not _WILDCARD.search(part):
+        return re.compile(re.escape(part), re.DOTALL)
+    hidden = "" if part.startswith(".") else r"(?!\.)"
+    return re.compile(hidden + fnmatch.translate(part), re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which files an input follows: Path without Exclude_Path."""
+
+    patterns: tuple[PathPattern, ...]
+    excluded: tuple[re.Pattern[str], ...]
+
+    def wants(self, path: str) -> bool:
+        return not self.excludes(path) and any(pattern.matches(path) for pattern in self.patterns)
+
+    def excludes(self, path: str) -> bool:
+        """fnmatch(3) without flags, as in Fluent Bit: here `*` crosses `/`."""
+        return any(pattern.fullmatch(path) for pattern in self.excluded)
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Directories that the files, with links resolved, have to lie in."""
+        own = (os.path.realpath(pattern.fixed) for pattern in self.patterns)
+        return tuple(dict.fromkeys((*map(os.path.realpath, LOG_ROOTS), *own)))
+
+
+def select(paths: Iterable[str], excluded: Iterable[str]) -> Selection:
+    return Selection(
+        tuple(compile_path(path) for path in paths),
+        tuple(re.compile(fnmatch.translate(pattern), re.DOTALL) for pattern in excluded),
+    )
+
+
+def is_below(path: str, roots: Iterable[str]) -> bool:
+    return any(path.startswith(root if root.endswith("/") else root + "/") for root in roots)
+
+
+def tag_of(tag: str, path: str) -> str:
+    """The tag of a file: the first `*` is the path, then all is cleaned, as Fluent Bit's tag_compose."""
+    if "*" not in tag:
+        return tag
+    composed = _SEPARATORS.sub(".", tag.replace("*", path, 1).lstrip("/"))
+    return re.sub(r"\.\.+", ".", composed.replace("*", "")).removesuffix(".")
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletRoots:
+    """The two directories of the kubelet; elsewhere only in tests."""
+
+    containers: str = CONTAINERS
+    pods: str = PODS
+
+    def pods_pattern(self, selection: Selection) -> PathPattern | None:
+        """Where the files behind the links appear first; None when Path does not mean the links."""
+        fixed = {pattern.fixed for pattern in selection.patterns}
+        return compile_path(f"{self.pods}/*/*/*.log") if self.containers in fixed else None
+
+    def log_name(self, path: str) -> LogName | None:
+        """The names in the path of a pod's log file."""
+        return read_pod_log(path, self.pods)
+
+    def link_path(self, name: LogName, container_id: str) -> str:
+        """The link that the kubelet makes for a log file, cut as the kubelet cuts it (at 255 bytes)."""
+        stem = f"{name.pod_name}_{name.namespace}_{name.container_name}-{container_id}"
+        return f"{self.containers}/{stem[:251]}.log"
+
+
+def rotated_siblings(name: str, names: Sequence[str]) -> list[str]:
+    """Files in `names` that `name` was renamed to and that are not compressed; the caller orders them."""
+    return [
+        other
+        for other in names
+        if other.startswith(name) and _ROTATED.fullmatch(other[len(name) :]) and len(other) > len(name)
+    ]

@@ -1,0 +1,258 @@
+"""Finding log files: at start, as they appear, behind links, and however short they live."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.errors import OperatorError
+from collector.inputs.tail_files import Discovery, Found, Reports
+from collector.inputs.tail_paths import compile_path, select
+
+DEADLINE_S = 20.0
+
+
+class Seen:
+    """What a discovery told, and what of it is still open."""
+
+    def __init__(self) -> None:
+        self.files: list[Found] = []
+        self.held: dict[tuple[int, int], str] = {}
+        self.refused: list[str] = []
+        self.problems: list[OperatorError] = []
+        self.scanned = threading.Event()
+        self._changed = threading.Condition()
+
+    def reports(self) -> Reports:
+        return Reports(
+            self._found,
+            self.problems.append,
+            lambda path, reason: self.refused.append(path),
+            self.scanned.set,
+        )
+
+    def _found(self, found: Found) -> None:
+        with self._changed:
+            self.files.append(found)
+            self.held[found.file.device, found.file.inode] = "" if found.early else found.path
+            self._changed.notify_all()
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(condition, DEADLINE_S), [found.path for found in self.files]
+
+    def wait_for(self, path: Path | str) -> Found:
+        self.wait(lambda: str(path) in self.paths)
+        return next(found for found in self.files if found.path == str(path))
+
+    @property
+    def paths(self) -> list[str]:
+        return [found.path for found in self.files]
+
+    def close(self) -> None:
+        for found in self.files:
+            os.close(found.file.fd)
+
+
+@pytest.fixture
+def seen() -> Iterator[Seen]:
+    seen = Seen()
+    yield seen
+    seen.close()
+
+
+Follow = Callable[..., Discovery]
+
+
+@pytest.fixture
+def follow(seen: Seen) -> Iterator[Follow]:
+    running: list[Discovery] = []
+
+    def start(*patterns: Path | str, excluded: str = "", early: str = "", refresh_s: float = 60) -> Discovery:
+        selection = select([str(pattern) for pattern in patterns], [excluded] if excluded else [])
+        discovery = Discovery(
+            selection, compile_path(early) if early else None, seen.held, seen.reports(), refresh_s=refresh_s
+        )
+        running.append(discovery)
+        discovery.start()
+        assert seen.scanned.wait(DEADLINE_S)
+        return discovery
+
+    yield start
+    for discovery in running:
+        discovery.close()
+
+
+def test_files_that_are_there_and_files_that_come(tmp_path: Path, seen: Seen, follow: Follow) -> None:
+    (tmp_path / "old.log").write_text("x")
+    (tmp_path / "other.txt").write_text("x")
+    follow(tmp_path / "*.log", excluded="*secret*")
+    assert seen.paths == [str(tmp_path / "old.log")]
+    assert seen.files[0].at_start
+    (tmp_path / "secret.log").write_text("x")
+    (tmp_path / "new.log").write_text("x")
+    found = seen.wait_for(tmp_path / "new.log")
+    assert not found.at_start
+    assert os.pread(found.file.fd, 10, 0) == b"x"
+    assert str(tmp_path / "secret.log") not in seen.paths
+
+
+def test_a_file_moved_in_is_found(tmp_path: Path, seen: Seen, follow: Follow) -> None:
+    (tmp_path / "x.tmp").write_text("x")
+    follow(tmp_path / "*.log")
+    (tmp_path / "x.tmp").rename(tmp_path / "x.log")
+    seen.wait_for(tmp_path / "x.log")
+
+
+def test_wildcards_in_directories(tmp_path: Path, seen: Seen, follow: Follow) -> None:
+    follow(tmp_path / "*" / "b*" / "*.log")
+    for number in range(5):
+        directory = tmp_path / f"pod{number}" / "b"
+        directory.mkdir(parents=True)
+        (directory / "0.log").write_text("x")
+        seen.wait_for(directory / "0.log")
+        (directory / "1.log").write_text("x")
+        seen.wait_for(directory / "1.log")
+
+
+def test_a_missing_directory_is_awaited_and_may_come_again(
+    tmp_path: Path, seen: Seen, follow: Follow
+) -> None:
+    (tmp_path / "stays").touch()
+    directory = tmp_path / "a" / "b" / "c"
+    follow(directory / "*.log")
+    for number in range(3):
+        directory.mkdir(parents=True)
+        path = directory / f"{number}.log"
+        path.write_text("x")
+        seen.wait_for(path)
+        path.unlink()
+        os.removedirs(directory)
+
+
+def test_a_link_and_what_takes_the_place_of_its_target(tmp_path: Path, seen: Seen, follow: Follow) -> None:
+    pods, links = tmp_path / "pods", tmp_path / "containers"
+    pods.mkdir()
+    links.mkdir()
+    (pods / "0.log").write_text("first")
+    (links / "x.log").symlink_to(pods / "0.log")
+    follow(links / "*.log", pods / "none")
+    assert seen.files[0].file.real_path == str(pods / "0.log")
+    for number in range(4):
+        (pods / "0.log").rename(pods / f"0.log.{number}")
+        (pods / "0.log").write_text(f"second {number}")
+        seen.wait(lambda number=number: len(seen.files) == number + 2)
+    assert set(seen.paths) == {str(links / "x.log")}
+    (pods / "0.tmp").write_text("renamed over")
+    (pods / "0.tmp").rename(pods / "0.log")
+    seen.wait(lambda: len(seen.files) == 6)
+
+
+def test_a_link_made_before_its_target(tmp_path: Path, seen: Seen, follow: Follow) -> None:
+    pods, links = tmp_path / "pods", tmp_path / "containers"
+    pods.mkdir()
+    links.mkdir()
+    (links / "x.log").symlink_to(pods / "0.log")
+    follow(links / "*.log", pods / "none")
+    (pods / "0.log").write_text("x")
+    seen.wait_for(links / "x.log")
+
+
+def test_links_never_lead_out_of_the_permitted_directories(
+    tmp_path: Path, seen: Seen, follow: Follow
+) -> None:
+    logs, outside = tmp_path / "logs", tmp_path / "outside"
+    logs.mkdir()
+    outside.mkdir()
+    (outside / "shadow").write_text("secret")
+    (logs / "evil.log").symlink_to(outside / "shadow")
+    os.mkfifo(logs / "fifo.log")
+    (logs / "directory.log").mkdir()
+    follow(logs / "*.log")
+    (logs / "evil2.log").symlink_to(outside / "shadow")
+    (logs / "good.log").write_text("x")
+    seen.wait_for(logs / "good.log")
+    assert seen.paths == [str(logs / "good.log")]
+    assert {str(logs / "evil.log"), str(logs / "evil2.log"), str(logs / "fifo.log")} <= set(seen.refused)
+
+
+def test_early_files_are_told_once_and_again_under_their_link(
+    tmp_path: Path, seen: Seen, follow: Follow
+) -> None:
+    pods, links = tmp_path / "pods", tmp_path / "containers"
+    (pods / "p" / "c").mkdir(parents=True)
+    links.mkdir()
+    follow(links / "*.log", early=f"{pods}/*/*/*.log", refresh_s=0.05)
+    target = pods / "p" / "c" / "0.log"
+    target.write_text("x")
+    assert seen.wait_for(target).early
+    (links / "x.log").symlink_to(target)
+    assert not seen.wait_for(links / "x.log").early
+    assert seen.files[0].file.inode == seen.files[1].file.inode
+
+
+def test_files_that_live_for_an_instant_are_opened(tmp_path: Path, seen: Seen, follow: Follow) -> None:
+    follow(tmp_path / "*.log")
+    busy = threading.Event()
+
+    def compete() -> None:
+        while not busy.is_set():
+            sum(range(1000))
+
+    rival = threading.Thread(target=compete)
+    rival.start()
+    try:
+        for number in range(500):
+            path = tmp_path / f"{number}.log"
+            path.write_bytes(b"%d\n" % number)
+            time.sleep(0.002)
+            path.unlink()
+        seen.wait(lambda: len(seen.files) == 500)
+    finally:
+        busy.set()
+        rival.join()
+    assert [os.pread(found.file.fd, 100, 0) for found in seen.files] == [b"%d\n" % n for n in range(500)]
+
+
+def test_lost_events_are_made_up_for(tmp_path: Path, seen: Seen, follow: Follow) -> None:
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    release = threading.Event()
+    reached = threading.Event()
+    usual = seen._found
+
+    def stall(found: Found) -> None:
+        usual(found)
+        reached.set()
+        release.wait(DEADLINE_S)
+
+    seen._found = stall  # type: ignore[method-assign]
+    follow(tmp_path / "*.log")
+    (tmp_path / "stall.log").write_text("x")
+    assert reached.wait(DEADLINE_S)
+    for number in range(limit // 2 + 10):
+        name = tmp_path / f"{number}.tmp"
+        name.touch()
+        name.unlink()
+    (tmp_path / "after.log").write_text("x")
+    release.set()
+    seen.wait_for(tmp_path / "after.log")
+
+
+def test_without_watches_directories_are_polled(
+    tmp_path: Path, seen: Seen, follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(watch: object, path: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("collector.native.files.Lookout.add_dir", refuse)
+    monkeypatch.setattr("collector.inputs.tail_files.POLL_S", 0.02)
+    follow(tmp_path / "*.log")
+    (tmp_path / "x.log").write_text("x")
+    seen.wait_for(tmp_path / "x.log")
+    (problem,) = seen.problems
+    assert "fs.inotify.max_user_watches" in problem.remedy

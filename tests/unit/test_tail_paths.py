@@ -1,0 +1,98 @@
+"""Names of log files: patterns, tags, links, siblings."""
+
+from __future__ import annotations
+
+import pytest
+
+from collector.inputs.tail_paths import (
+    UNKNOWN_CONTAINER_ID,
+    KubeletRoots,
+    compile_path,
+    is_below,
+    rotated_siblings,
+    select,
+    tag_of,
+)
+
+UID = "0c2f9b9e-6d0e-4a2b-9f4c-1d2e3f405162"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "expected"),
+    [
+        ("/var/log/containers/*.log", "/var/log/containers/a_b_c-1.log", True),
+        ("/var/log/containers/*.log", "/var/log/containers/.hidden.log", False),
+        ("/var/log/containers/*.log", "/var/log/containers/a/b.log", False),
+        ("/var/log/containers/*.log", "/var/log/containers/a.log.1", False),
+        ("/var/log/*/a-?.log", "/var/log/x/a-1.log", True),
+        ("/var/log/*/a-?.log", "/var/log/x/a-12.log", False),
+        ("/var/log/[ab]/x.log", "/var/log/b/x.log", True),
+        ("/var/log/[ab]/x.log", "/var/log/c/x.log", False),
+        ("/var/log/audit.log", "/var/log/audit.log", True),
+        ("/var/log/audit.log", "/var/log/auditxlog", False),
+        ("/*.log", "/a.log", True),
+        ("/var/log/*.log", "/var/log/new\nline.log", True),
+    ],
+)
+def test_a_pattern_matches_as_glob_does(pattern: str, path: str, expected: bool) -> None:
+    assert compile_path(pattern).matches(path) is expected
+
+
+def test_the_fixed_part_ends_before_the_first_wildcard() -> None:
+    assert compile_path("/var/log/pods/*/*/*.log").fixed == "/var/log/pods"
+    assert compile_path("/var/log/audit.log").fixed == "/var/log"
+    assert compile_path("/a.log").fixed == "/"
+
+
+def test_exclusion_crosses_directories() -> None:
+    selection = select(["/var/log/*/x.log"], ["*secret*", "/var/log/b/*"])
+    assert selection.wants("/var/log/a/x.log")
+    assert not selection.wants("/var/log/secret/x.log")
+    assert not selection.wants("/var/log/b/x.log")
+    assert not selection.wants("/var/log/a/y.log")
+
+
+@pytest.mark.parametrize(
+    ("tag", "path", "expected"),
+    [
+        ("kube.*", "/var/log/containers/a_b_c-1.log", "kube.var.log.containers.a_b_c-1.log"),
+        ("audit.*", "/var/log/kubernetes/audit/audit.log", "audit.var.log.kubernetes.audit.audit.log"),
+        ("*", "/var/log/a.log", "var.log.a.log"),
+        ("plain", "/var/log/a.log", "plain"),
+        ("x.*.y", "/a:b\\c", "x.a.b.c.y"),
+        ("x.*.*", "/a..b", "x.a.b"),
+    ],
+)
+def test_tags_are_composed_as_by_fluent_bit(tag: str, path: str, expected: str) -> None:
+    assert tag_of(tag, path) == expected
+
+
+def test_pods_are_looked_at_only_for_links() -> None:
+    roots = KubeletRoots()
+    assert roots.pods_pattern(select(["/var/log/containers/*.log"], [])) is not None
+    assert roots.pods_pattern(select(["/var/log/pods/*/*/*.log"], [])) is None
+
+
+def test_the_link_is_named_as_by_the_kubelet() -> None:
+    roots = KubeletRoots()
+    name = roots.log_name(f"/var/log/pods/shop_web-0_{UID}/nginx/3.log")
+    assert name is not None
+    assert roots.link_path(name, "ab" * 32) == f"/var/log/containers/web-0_shop_nginx-{'ab' * 32}.log"
+    long_name = roots.log_name(f"/var/log/pods/shop_{'w' * 250}_{UID}/nginx/0.log")
+    assert long_name is not None
+    assert len(roots.link_path(long_name, UNKNOWN_CONTAINER_ID).rsplit("/", 1)[1]) == 255
+
+
+def test_rotated_siblings_are_those_of_this_name_only() -> None:
+    names = [
+        "0.log", "0.log.20260101-101500", "0.log.20260101-101500.gz", "0.log.20260101-101500.tmp",
+        "0.log.1", "10.log.1", "0.log-20260101", "0.log.old", "0.logx",
+    ]  # fmt: skip
+    assert rotated_siblings("0.log", names) == ["0.log.20260101-101500", "0.log.1", "0.log-20260101"]
+
+
+def test_below_means_inside() -> None:
+    assert is_below("/var/log/a", ("/var/log",))
+    assert not is_below("/var/logs/a", ("/var/log",))
+    assert not is_below("/var/log", ("/var/log",))
+    assert is_below("/a", ("/",))

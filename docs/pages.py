@@ -34,8 +34,8 @@ CONFIGURATION = """\
 Printed by `make docs` from the `Settings` of each plugin.
 
 Fluent Bit's classic (`.conf`) and YAML (`.yaml`, `.yml`) formats, with `@INCLUDE`, `@SET` and `${VARIABLE}`.
-Keys are compared without case. `podwitness -c FILE --dry-run` checks a file and names every problem in it, with
-line and remedy.
+Keys are compared without case. `podwitness -c FILE --dry-run` checks a file and names every problem in it,
+with line and remedy.
 
 **Types.** *size*: a number of bytes, or with `k`, `M`, `G` (powers of 1000) or `Ki`, `Mi`, `Gi` (of 1024).
 *time*: seconds, or with `ms`, `s`, `m`, `h`, `d`. *list*: items separated by commas.
@@ -44,8 +44,8 @@ line and remedy.
 METRICS = """\
 # Metrics
 
-Printed by `make docs` from collector/service/table.py. Served at `/api/v1/metrics/prometheus` when `HTTP_Server`
-is On. The `fluentbit_` names are those of Fluent Bit, so that its dashboards and alerts stay valid.
+Printed by `make docs` from collector/service/table.py. Served at `/api/v1/metrics/prometheus` when
+`HTTP_Server` is On. The `fluentbit_` names are those of Fluent Bit, so that its dashboards stay valid.
 """
 
 

@@ -63,34 +63,43 @@ uint32_t pw_event_room(const struct pw_head *head)
   return FIXED_BYTES + BYTES_PER_BYTE * parts;
 }
 
-_Static_assert(PW_EVENT_OUTPUT_BYTES >= FIXED_BYTES + PW_FRAGMENT_BYTES + BYTES_PER_BYTE * (PW_ARGS_BYTES + 2 * PW_PATH_BYTES + PW_FILENAME_BYTES),
+#define PARTS_BYTES (PW_ARGS_BYTES + 2 * PW_PATH_BYTES + PW_FILENAME_BYTES)
+_Static_assert(PW_EVENT_OUTPUT_BYTES >= FIXED_BYTES + PW_FRAGMENT_BYTES + BYTES_PER_BYTE * PARTS_BYTES,
                "the longest record fits an empty output");
 
 uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int is_success, uint64_t duration_ns)
 {
   const struct kind_row *row = &KINDS[kind];
-  p = put_map_header(PUT(p, "event"), duration_ns != 0 ? 7 : 6);
+  p = pw_put_map_head(PUT(p, "event"), duration_ns != 0 ? 7 : 6);
   p = PUT(PUT(p, "kind"), "event");
-  p = put_word(put_array_header(PUT(p, "category"), 1), &row->category);
-  p = put_word(put_array_header(PUT(p, "type"), row->types), &row->type[0]);
+  p = put_word(pw_put_array_head(PUT(p, "category"), 1), &row->category);
+  p = put_word(pw_put_array_head(PUT(p, "type"), row->types), &row->type[0]);
   if (row->types > 1) p = put_word(p, &row->type[1]);
   p = put_word(PUT(p, "action"), &row->action);
   p = PUT(PUT(p, "provider"), "ebpf");
   p = PUT(p, "outcome");
   p = is_success ? PUT(p, "success") : PUT(p, "failure");
-  return duration_ns != 0 ? put_uint(PUT(p, "duration"), duration_ns) : p;
+  return duration_ns != 0 ? pw_put_uint(PUT(p, "duration"), duration_ns) : p;
 }
 
 uint8_t *pw_put_scope(uint8_t *p, uint32_t scope, uint64_t cgroup_id)
 {
   static const struct pw_word scopes[] = {PW_WORD("unresolved"), PW_WORD("host"), PW_WORD("pod"), PW_WORD("container")};
   p = put_word(PUT(p, "scope"), &scopes[scope <= PW_SCOPE_CONTAINER ? scope : 0]);
-  return put_uint(PUT(p, "cgroup_id"), cgroup_id);
+  return pw_put_uint(PUT(p, "cgroup_id"), cgroup_id);
 }
 
 uint8_t *pw_put_user(uint8_t *p, uint32_t uid)
 {
-  return pw_put_decimal(PUT(put_map_header(PUT(p, "user"), 1), "id"), uid);
+  return pw_put_decimal(PUT(pw_put_map_head(PUT(p, "user"), 1), "id"), uid);
+}
+
+/* Seconds are 32 bits in the protocol: times past 2106 stay there. */
+static uint8_t *put_time(uint8_t *p, uint64_t wall_ns)
+{
+  const uint64_t seconds = wall_ns / 1000000000;
+  const uint32_t shown = seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX;
+  return pw_put_entry_head(p, shown, (uint32_t)(wall_ns % 1000000000));
 }
 
 uint8_t *pw_put_event(uint8_t *p, const struct pw_head *head, const struct pw_fragment *fragment,
@@ -99,9 +108,9 @@ uint8_t *pw_put_event(uint8_t *p, const struct pw_head *head, const struct pw_fr
   const int is_process = pw_is_process_event(head->kind);
   const struct pw_tcp *tcp = (const struct pw_tcp *)head;
   const uint32_t own = is_process ? PW_PROCESS_EVENT_PAIRS : pw_network_event_pairs(tcp);
-  p = pw_put_event_time(put_array_header(p, 2), head->time_ns + (uint64_t)clock->wall_offset_ns);
-  p = put_map_header(p, own + fragment->pair_count);
+  p = put_time(p, head->time_ns + (uint64_t)clock->wall_offset_ns);
+  p = pw_put_map_head(p, own + fragment->pair_count);
   p = is_process ? pw_put_process_event(p, head, fragment->scope, clock)
                  : pw_put_network_event(p, tcp, fragment->scope, clock);
-  return put_raw(p, fragment->pairs, fragment->pairs_bytes);
+  return pw_put_bytes(p, fragment->pairs, fragment->pairs_bytes);
 }

@@ -23,12 +23,12 @@ static uint64_t payload_sent(const struct pw_tcp *tcp)
 static uint8_t *put_end(uint8_t *p, const struct pw_tcp *tcp, int local)
 {
   const int is_over = tcp->head.kind == PW_TCP_CLOSE;
-  p = put_map_header(p, is_over ? 4 : 2);
+  p = pw_put_map_head(p, is_over ? 4 : 2);
   p = pw_put_address(PUT(p, "ip"), local ? tcp->local_address : tcp->remote_address, is_ipv6(tcp));
-  p = put_uint(PUT(p, "port"), local ? tcp->local_port : tcp->remote_port);
+  p = pw_put_uint(PUT(p, "port"), local ? tcp->local_port : tcp->remote_port);
   if (!is_over) return p;
-  p = put_uint(PUT(p, "bytes"), local ? payload_sent(tcp) : tcp->bytes_received);
-  return put_uint(PUT(p, "packets"), local ? tcp->segments_out : tcp->segments_in);
+  p = pw_put_uint(PUT(p, "bytes"), local ? payload_sent(tcp) : tcp->bytes_received);
+  return pw_put_uint(PUT(p, "packets"), local ? tcp->segments_out : tcp->segments_in);
 }
 
 static uint8_t *put_ends(uint8_t *p, const struct pw_tcp *tcp)
@@ -50,8 +50,8 @@ static uint8_t *put_network(uint8_t *p, const struct pw_tcp *tcp)
   if (tcp->role == PW_CLIENT) p = PUT(PUT(p, "direction"), "egress"), pairs++;
   if (tcp->role == PW_SERVER) p = PUT(PUT(p, "direction"), "ingress"), pairs++;
   if (tcp->head.kind == PW_TCP_CLOSE) {
-    p = put_uint(PUT(p, "bytes"), payload_sent(tcp) + tcp->bytes_received);
-    p = put_uint(PUT(p, "packets"), (uint64_t)tcp->segments_out + tcp->segments_in);
+    p = pw_put_uint(PUT(p, "bytes"), payload_sent(tcp) + tcp->bytes_received);
+    p = pw_put_uint(PUT(p, "packets"), (uint64_t)tcp->segments_out + tcp->segments_in);
     pairs += 2;
   }
   end_map(map, pairs);
@@ -63,7 +63,7 @@ static uint8_t *put_process(uint8_t *p, const struct pw_tcp *tcp, const struct p
   unsigned pairs = 3;
   p = PUT(p, "process");
   uint8_t *const map = p = begin_map(p);
-  p = put_uint(PUT(p, "pid"), tcp->owner_pid);
+  p = pw_put_uint(PUT(p, "pid"), tcp->owner_pid);
   p = pw_put_comm(PUT(p, "name"), tcp->comm);
   if (tcp->owner_start_ns != 0) {
     p = pw_put_entity_id(PUT(p, "entity_id"), clock->node_id, tcp->owner_start_ns, tcp->owner_pid);
@@ -114,22 +114,22 @@ static uint8_t *put_socket(uint8_t *p, const struct pw_tcp *tcp)
   p = put_owner_source(PUT(p, "owner_source"), tcp);
   if (tcp->head.flags & PW_OWNER_UNKNOWN) p = put_true(PUT(p, "preexisting")), pairs++;
   if (tcp->head.flags & PW_RESET) p = put_true(PUT(p, "reset")), pairs++;
-  if (tcp->head.kind == PW_TCP_LISTEN) p = put_uint(PUT(p, "backlog"), tcp->backlog), pairs++;
-  if (tcp->rtt_us != 0) p = put_uint(PUT(p, "rtt_us"), tcp->rtt_us), pairs++;
-  if (tcp->retransmits != 0) p = put_uint(PUT(p, "retransmits"), tcp->retransmits), pairs++;
+  if (tcp->head.kind == PW_TCP_LISTEN) p = pw_put_uint(PUT(p, "backlog"), tcp->backlog), pairs++;
+  if (tcp->rtt_us != 0) p = pw_put_uint(PUT(p, "rtt_us"), tcp->rtt_us), pairs++;
+  if (tcp->retransmits != 0) p = pw_put_uint(PUT(p, "retransmits"), tcp->retransmits), pairs++;
   if (tcp->bytes_retransmitted != 0)
-    p = put_uint(PUT(p, "retransmitted_bytes"), tcp->bytes_retransmitted), pairs++;
-  if (tcp->bytes_acked != 0) p = put_uint(PUT(p, "acked_bytes"), tcp->bytes_acked), pairs++;
+    p = pw_put_uint(PUT(p, "retransmitted_bytes"), tcp->bytes_retransmitted), pairs++;
+  if (tcp->bytes_acked != 0) p = pw_put_uint(PUT(p, "acked_bytes"), tcp->bytes_acked), pairs++;
   end_map(map, pairs);
   return p;
 }
 
 static uint8_t *put_podwitness(uint8_t *p, const struct pw_tcp *tcp, uint32_t scope)
 {
-  p = put_map_header(PUT(p, "podwitness"), 4);
+  p = pw_put_map_head(PUT(p, "podwitness"), 4);
   p = pw_put_scope(p, scope, tcp->head.cgroup_id);
-  p = put_map_header(PUT(p, "namespaces"), 1);
-  p = put_uint(PUT(p, "net"), tcp->net_ns);
+  p = pw_put_map_head(PUT(p, "namespaces"), 1);
+  p = pw_put_uint(PUT(p, "net"), tcp->net_ns);
   return put_socket(p, tcp);
 }
 
@@ -147,6 +147,6 @@ uint8_t *pw_put_network_event(uint8_t *p, const struct pw_tcp *tcp, uint32_t sco
   }
   p = put_ends(p, tcp);
   p = put_network(p, tcp);
-  if (tcp->error != 0) p = put_errno(PUT(put_map_header(PUT(p, "error"), 1), "code"), tcp->error);
+  if (tcp->error != 0) p = put_errno(PUT(pw_put_map_head(PUT(p, "error"), 1), "code"), tcp->error);
   return put_podwitness(p, tcp, scope);
 }

@@ -11,7 +11,7 @@ static uint8_t *put_parent(uint8_t *p, const struct pw_task *task, const struct 
   unsigned pairs = 2;
   p = PUT(p, "parent");
   uint8_t *const map = p = begin_map(p);
-  p = put_uint(PUT(p, "pid"), task->parent_pid);
+  p = pw_put_uint(PUT(p, "pid"), task->parent_pid);
   if (task->parent_start_ns != 0) {
     p = pw_put_entity_id(PUT(p, "entity_id"), clock->node_id, task->parent_start_ns, task->parent_pid);
     pairs++;
@@ -23,15 +23,15 @@ static uint8_t *put_parent(uint8_t *p, const struct pw_task *task, const struct 
 
 static uint8_t *put_id_map(uint8_t *p, uint64_t id)
 {
-  return pw_put_decimal(PUT(put_map_header(p, 1), "id"), id);
+  return pw_put_decimal(PUT(pw_put_map_head(p, 1), "id"), id);
 }
 
 /* The pairs of `process` that all kinds have. */
 static uint8_t *put_task(uint8_t *p, const struct pw_task *task, const struct pw_event_clock *clock, unsigned *pairs)
 {
-  p = put_uint(PUT(p, "pid"), task->pid);
+  p = pw_put_uint(PUT(p, "pid"), task->pid);
   p = pw_put_comm(PUT(p, "name"), task->comm);
-  p = put_uint(PUT(p, "vpid"), task->namespace_pid);
+  p = pw_put_uint(PUT(p, "vpid"), task->namespace_pid);
   p = put_id_map(PUT(p, "user"), task->euid);
   p = put_id_map(PUT(p, "real_user"), task->uid);
   p = put_id_map(PUT(p, "real_group"), task->gid);
@@ -42,7 +42,7 @@ static uint8_t *put_task(uint8_t *p, const struct pw_task *task, const struct pw
     *pairs += 2;
   }
   if (task->tid != task->pid) {
-    p = put_uint(PUT(put_map_header(PUT(p, "thread"), 1), "id"), task->tid);
+    p = pw_put_uint(PUT(pw_put_map_head(PUT(p, "thread"), 1), "id"), task->tid);
     *pairs += 1;
   }
   if (task->parent_pid != 0) {
@@ -65,7 +65,7 @@ static uint8_t *put_exec_process(uint8_t *p, const struct pw_exec *exec, unsigne
     p = pw_put_command_line(PUT(p, "command_line"), exec->data, exec->args_bytes);
     *pairs += 2;
   }
-  p = put_uint(PUT(p, "args_count"), exec->argc);
+  p = pw_put_uint(PUT(p, "args_count"), exec->argc);
   p = pw_put_path(PUT(p, "working_directory"), cwd, exec->cwd_bytes, flags & PW_CWD_CUT);
   *pairs += 2;
   return p;
@@ -79,7 +79,7 @@ static uint8_t *put_process(uint8_t *p, const struct pw_head *head, const struct
   p = put_task(p, task_of(head), clock, &pairs);
   if (head->kind == PW_EXEC) p = put_exec_process(p, (const struct pw_exec *)head, &pairs);
   if (head->kind == PW_EXIT && (((const struct pw_exit *)head)->status & 0x7f) == 0) {
-    p = put_uint(PUT(p, "exit_code"), ((const struct pw_exit *)head)->status >> 8 & 0xff);
+    p = pw_put_uint(PUT(p, "exit_code"), ((const struct pw_exit *)head)->status >> 8 & 0xff);
     pairs++;
   }
   end_map(map, pairs);
@@ -98,7 +98,7 @@ static uint8_t *put_cut(uint8_t *p, unsigned flags, unsigned *pairs)
               {PW_FILENAME_CUT, "podwitness.exec.filename"}};
   const unsigned cut = flags & (PW_ARGS_CUT | PW_EXE_CUT | PW_CWD_CUT | PW_FILENAME_CUT);
   if (cut == 0) return p;
-  p = put_array_header(PUT(p, "cut"), (uint32_t)__builtin_popcount(cut));
+  p = pw_put_array_head(PUT(p, "cut"), (uint32_t)__builtin_popcount(cut));
   for (unsigned at = 0; at < sizeof cuts / sizeof cuts[0]; at++)
     if (cut & cuts[at].flag) p = put_literal(p, cuts[at].name, strlen(cuts[at].name));
   *pairs += 1;
@@ -107,11 +107,11 @@ static uint8_t *put_cut(uint8_t *p, unsigned flags, unsigned *pairs)
 
 static uint8_t *put_namespaces(uint8_t *p, const struct pw_task *task)
 {
-  p = put_map_header(PUT(p, "namespaces"), 4);
-  p = put_uint(PUT(p, "mnt"), task->mnt_ns);
-  p = put_uint(PUT(p, "pid"), task->pid_ns);
-  p = put_uint(PUT(p, "net"), task->net_ns);
-  return put_uint(PUT(p, "user"), task->user_ns);
+  p = pw_put_map_head(PUT(p, "namespaces"), 4);
+  p = pw_put_uint(PUT(p, "mnt"), task->mnt_ns);
+  p = pw_put_uint(PUT(p, "pid"), task->pid_ns);
+  p = pw_put_uint(PUT(p, "net"), task->net_ns);
+  return pw_put_uint(PUT(p, "user"), task->user_ns);
 }
 
 /* stat(1) writes both like this: major:minor, and four octal digits. */
@@ -119,13 +119,13 @@ static uint8_t *put_device(uint8_t *p, uint32_t device)
 {
   uint8_t *text = p + 1, *middle = pw_put_decimal(p, device >> 20), *end = pw_put_decimal(middle, device & 0xfffff);
   *middle = ':'; /* in place of the second number's header */
-  put_str_header(p, (uint32_t)(end - text));
+  pw_put_str_head(p, (uint32_t)(end - text));
   return end;
 }
 
 static uint8_t *put_mode(uint8_t *p, uint32_t mode)
 {
-  p = put_str_header(p, 4);
+  p = pw_put_str_head(p, 4);
   for (int shift = 9; shift >= 0; shift -= 3) *p++ = (uint8_t)('0' + (mode >> shift & 7));
   return p;
 }
@@ -138,10 +138,10 @@ static uint8_t *put_exec(uint8_t *p, const struct pw_exec *exec)
   p = PUT(p, "exec");
   uint8_t *const map = p = begin_map(p);
   p = pw_put_text(PUT(p, "filename"), (const uint8_t *)filename, exec->filename_bytes);
-  p = put_uint(PUT(p, "inode"), exec->inode);
+  p = pw_put_uint(PUT(p, "inode"), exec->inode);
   p = put_device(PUT(p, "device"), exec->device);
   p = put_mode(PUT(p, "mode"), exec->mode);
-  if (flags & PW_ARGS_CUT) p = put_uint(PUT(p, "args_bytes"), exec->args_total_bytes), pairs++;
+  if (flags & PW_ARGS_CUT) p = pw_put_uint(PUT(p, "args_bytes"), exec->args_total_bytes), pairs++;
   if (flags & PW_ARGS_UNREADABLE) p = put_true(PUT(p, "args_unreadable")), pairs++;
   if (flags & PW_MEMFD) p = put_true(PUT(p, "memfd")), pairs++;
   if (flags & PW_UPPER_LAYER) p = put_true(PUT(p, "drift")), pairs++;
@@ -163,7 +163,7 @@ static uint8_t *put_signal(uint8_t *p, unsigned number)
   if (number < sizeof names / sizeof names[0]) return put_word(p, &names[number]);
   uint8_t *const end = pw_put_decimal(p + 3, number); /* a real-time signal: SIG34 */
   memcpy(p + 1, "SIG", 3);
-  put_str_header(p, (uint32_t)(end - p - 1));
+  pw_put_str_head(p, (uint32_t)(end - p - 1));
   return end;
 }
 
@@ -173,11 +173,11 @@ static uint8_t *put_exit(uint8_t *p, const struct pw_exit *exit)
   unsigned pairs = 2;
   p = PUT(p, "exit");
   uint8_t *const map = p = begin_map(p);
-  p = put_uint(PUT(p, "user_cpu_ns"), exit->user_ns_total);
-  p = put_uint(PUT(p, "system_cpu_ns"), exit->system_ns_total);
+  p = pw_put_uint(PUT(p, "user_cpu_ns"), exit->user_ns_total);
+  p = pw_put_uint(PUT(p, "system_cpu_ns"), exit->system_ns_total);
   if (signal != 0) {
     p = put_signal(PUT(p, "signal"), signal);
-    p = put_uint(PUT(p, "signal_number"), signal);
+    p = pw_put_uint(PUT(p, "signal_number"), signal);
     pairs += 2;
   }
   if (exit->status & 0x80) p = put_true(PUT(p, "core_dumped")), pairs++;

@@ -9,18 +9,13 @@
 #include <string.h>
 
 #include "event.h"
+#include "msgpack.h"
 
 struct pw_word { /* a word of our own, at most 15 letters */
   char text[15];
   uint8_t bytes;
 };
 #define PW_WORD(literal) {literal, sizeof(literal) - 1}
-
-static inline uint8_t *put_raw(uint8_t *p, const void *bytes, size_t length)
-{
-  memcpy(p, bytes, length);
-  return p + length;
-}
 
 /* A key or value that is a string literal of up to 31 bytes. */
 #define PUT(p, literal) put_literal(p, literal, sizeof(literal) - 1)
@@ -38,86 +33,11 @@ static inline uint8_t *put_word(uint8_t *p, const struct pw_word *word)
   return p + 1 + word->bytes;
 }
 
-static inline uint8_t *put_true(uint8_t *p)
-{
-  *p = 0xc3;
-  return p + 1;
-}
+static inline uint8_t *put_true(uint8_t *p) { return pw_put_byte(p, 0xc3); }
 
 /* A map of up to 15 pairs; the count is put in by end_map. */
 static inline uint8_t *begin_map(uint8_t *p) { return p + 1; }
 static inline void end_map(uint8_t *began, unsigned pairs) { began[-1] = (uint8_t)(0x80 | pairs); }
-
-static inline uint8_t *put_map_header(uint8_t *p, uint32_t pairs)
-{
-  if (pairs < 16) {
-    *p = (uint8_t)(0x80 | pairs);
-    return p + 1;
-  }
-  p[0] = 0xde;
-  p[1] = (uint8_t)(pairs >> 8);
-  p[2] = (uint8_t)pairs;
-  return p + 3;
-}
-
-static inline uint8_t *put_array_header(uint8_t *p, uint32_t items)
-{
-  if (items < 16) {
-    *p = (uint8_t)(0x90 | items);
-    return p + 1;
-  }
-  p[0] = 0xdc;
-  p[1] = (uint8_t)(items >> 8);
-  p[2] = (uint8_t)items;
-  return p + 3;
-}
-
-/* Up to 65535 bytes follow. */
-static inline uint8_t *put_str_header(uint8_t *p, uint32_t length)
-{
-  if (length < 32) {
-    *p = (uint8_t)(0xa0 | length);
-    return p + 1;
-  }
-  if (length < 256) {
-    p[0] = 0xd9;
-    p[1] = (uint8_t)length;
-    return p + 2;
-  }
-  p[0] = 0xda;
-  p[1] = (uint8_t)(length >> 8);
-  p[2] = (uint8_t)length;
-  return p + 3;
-}
-
-static inline uint8_t *put_uint(uint8_t *p, uint64_t value)
-{
-  if (value < 0x80) {
-    *p = (uint8_t)value;
-    return p + 1;
-  }
-  if (value < 0x100) {
-    p[0] = 0xcc;
-    p[1] = (uint8_t)value;
-    return p + 2;
-  }
-  if (value < 0x10000) {
-    const uint16_t big = __builtin_bswap16((uint16_t)value);
-    *p = 0xcd;
-    return put_raw(p + 1, &big, 2);
-  }
-  if (value <= UINT32_MAX) {
-    const uint32_t big = __builtin_bswap32((uint32_t)value);
-    *p = 0xce;
-    return put_raw(p + 1, &big, 4);
-  }
-  const uint64_t big = __builtin_bswap64(value);
-  *p = 0xcf;
-  return put_raw(p + 1, &big, 8);
-}
-
-/* Fluentd's EventTime: ext type 0, big-endian seconds and nanoseconds. Times past 2106 stay there. */
-uint8_t *pw_put_event_time(uint8_t *p, uint64_t wall_ns);
 
 /* Bytes from the kernel or from a process, as UTF-8: a byte that is not part of
  * a character is written \xNN; so that this can be undone, a backslash that is

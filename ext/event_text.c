@@ -66,23 +66,13 @@ static uint8_t *put_escaped(uint8_t *p, const uint8_t *text, uint32_t length)
 
 uint8_t *pw_put_text(uint8_t *p, const uint8_t *text, uint32_t length)
 {
-  if (is_plain(text, length)) return put_raw(put_str_header(p, length), text, length);
-  return put_escaped(put_str_header(p, escaped_length(text, length)), text, length);
+  if (is_plain(text, length)) return pw_put_bytes(pw_put_str_head(p, length), text, length);
+  return put_escaped(pw_put_str_head(p, escaped_length(text, length)), text, length);
 }
 
 uint8_t *pw_put_comm(uint8_t *p, const char comm[PW_COMM_BYTES])
 {
   return pw_put_text(p, (const uint8_t *)comm, (uint32_t)strnlen(comm, PW_COMM_BYTES));
-}
-
-uint8_t *pw_put_event_time(uint8_t *p, uint64_t wall_ns)
-{
-  uint64_t seconds = wall_ns / 1000000000;
-  if (seconds > UINT32_MAX) seconds = UINT32_MAX;
-  const uint32_t big[2] = {__builtin_bswap32((uint32_t)seconds), __builtin_bswap32((uint32_t)(wall_ns % 1000000000))};
-  p[0] = 0xd7;
-  p[1] = 0;
-  return put_raw(p + 2, big, sizeof big);
 }
 
 /* `digits` decimal digits of value, with zeros in front. */
@@ -115,7 +105,7 @@ uint8_t *pw_put_date(uint8_t *p, uint64_t wall_ns)
 {
   const uint64_t seconds = wall_ns / 1000000000;
   const uint32_t of_day = (uint32_t)(seconds % 86400);
-  p = put_str_header(p, 30);
+  p = pw_put_str_head(p, 30);
   p = put_civil(p, (uint32_t)(seconds / 86400));
   *p++ = 'T';
   p = put_digits(p, of_day / 3600, 2);
@@ -137,13 +127,13 @@ static uint8_t *put_number(uint8_t *p, uint64_t value, unsigned base)
     digits[--at] = (uint8_t)HEX[value % base];
     value /= base;
   } while (value != 0);
-  return put_raw(p, digits + at, sizeof digits - at);
+  return pw_put_bytes(p, digits + at, sizeof digits - at);
 }
 
 uint8_t *pw_put_decimal(uint8_t *p, uint64_t value)
 {
   uint8_t *end = put_number(p + 1, value, 10);
-  put_str_header(p, (uint32_t)(end - p - 1));
+  pw_put_str_head(p, (uint32_t)(end - p - 1));
   return end;
 }
 
@@ -155,7 +145,7 @@ static uint8_t *put_hex16(uint8_t *p, uint64_t value)
 
 uint8_t *pw_put_hex64(uint8_t *p, uint64_t value)
 {
-  return put_hex16(put_str_header(p, 16), value);
+  return put_hex16(pw_put_str_head(p, 16), value);
 }
 
 uint8_t *pw_put_entity_id(uint8_t *p, uint64_t node_id, uint64_t start_ns, uint32_t pid)
@@ -166,7 +156,7 @@ uint8_t *pw_put_entity_id(uint8_t *p, uint64_t node_id, uint64_t start_ns, uint3
   end = put_number(end, start_ns, 16);
   *end++ = '-';
   end = put_number(end, pid, 16);
-  return put_raw(put_str_header(p, (uint32_t)(end - text)), text, (size_t)(end - text));
+  return pw_put_bytes(pw_put_str_head(p, (uint32_t)(end - text)), text, (size_t)(end - text));
 }
 
 int pw_is_mapped_ipv4(const uint8_t address[16])
@@ -182,7 +172,7 @@ static uint8_t *put_ipv4(uint8_t *p, const uint8_t address[4])
     if (at > 0) *end++ = '.';
     end = put_number(end, address[at], 10);
   }
-  put_str_header(p, (uint32_t)(end - p - 1));
+  pw_put_str_head(p, (uint32_t)(end - p - 1));
   return end;
 }
 
@@ -217,7 +207,7 @@ static uint8_t *put_ipv6(uint8_t *p, const uint8_t address[16])
     if (at > 0 && at != to) *end++ = ':';
     end = put_number(end, groups[at], 16);
   }
-  return put_raw(put_str_header(p, (uint32_t)(end - text)), text, (size_t)(end - text));
+  return pw_put_bytes(pw_put_str_head(p, (uint32_t)(end - text)), text, (size_t)(end - text));
 }
 
 uint8_t *pw_put_address(uint8_t *p, const uint8_t address[16], int is_ipv6)
@@ -229,13 +219,13 @@ uint8_t *pw_put_address(uint8_t *p, const uint8_t address[16], int is_ipv6)
 uint8_t *pw_put_path(uint8_t *p, const char *components, uint32_t length, int is_cut)
 {
   uint8_t path[PW_PATH_BYTES + 8], *end = path;
-  if (is_cut) end = put_raw(end, "...", 3);
+  if (is_cut) end = pw_put_bytes(end, "...", 3);
   uint32_t stop = length > 0 && components[length - 1] == '\0' ? length - 1 : length;
   while (length > 0) {
     const char *before = memrchr(components, '\0', stop);
     const uint32_t start = before != NULL ? (uint32_t)(before - components) + 1 : 0;
     *end++ = '/';
-    end = put_raw(end, components + start, stop - start);
+    end = pw_put_bytes(end, components + start, stop - start);
     if (before == NULL) break;
     stop = start - 1;
   }
@@ -248,7 +238,7 @@ uint8_t *pw_put_args(uint8_t *p, const char *args, uint32_t length)
   uint32_t count = 0;
   for (uint32_t at = 0; at < length; at++) count += args[at] == '\0';
   if (length > 0 && args[length - 1] != '\0') count++; /* the cut fell into a string */
-  p = put_array_header(p, count);
+  p = pw_put_array_head(p, count);
   for (uint32_t at = 0; at < length;) {
     const uint32_t text = (uint32_t)strnlen(args + at, length - at);
     p = pw_put_text(p, (const uint8_t *)args + at, text);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import msgpack
@@ -132,10 +133,8 @@ def test_records_that_lie_are_left_out_and_counted(record: bytes) -> None:
 @given(st.lists(records.truncated() | kinds.flatmap(records.filled), max_size=5), st.binary(max_size=40))
 def test_raw_records_never_read_past_their_end(parts: list[bytes], garbage: bytes) -> None:
     data = b"".join(part + bytes(-len(part) % 8) for part in parts) + garbage
-    try:
+    with contextlib.suppress(ValueError):  # a length that reaches past the end
         list(ENCODER.encode(data, FRAGMENT))
-    except ValueError as reason:
-        assert "record" in str(reason)
 
 
 # The ring

@@ -14,7 +14,7 @@ DISCARDED = 1 << 30
 
 
 class MemoryRing(Ring):
-    """Two pages of positions and the ring twice: the kernel maps it twice, here each byte is written twice."""
+    """Two pages of positions and the ring twice: the kernel maps it twice, here all is written twice."""
 
     def __init__(self, ring_bytes: int) -> None:
         self.memory = bytearray(2 * PAGE_BYTES + 2 * ring_bytes)

@@ -13,7 +13,7 @@ from typing import Any
 
 from collector import plugins as catalogue
 from collector.config import classic, foreign, yaml
-from collector.config.common import Common, FilterCommon, InputCommon, OutputCommon
+from collector.config.instances import Common, FilterCommon, InputCommon, OutputCommon
 from collector.config.parsers import BUILT_IN, Parser, framing
 from collector.config.schema import InvalidConfiguration, keys_of, nearest, read
 from collector.config.sections import Draft, Entry, Section
@@ -106,7 +106,7 @@ def _load(
     draft: Draft, environ: Mapping[str, str], extra: Sequence[Section], parsers_files: Sequence[str]
 ) -> Document:
     draft.sections += extra
-    sections = replace_variables(draft, environ)
+    sections = _match_only_pair(replace_variables(draft, environ))
     reading = _Reading(draft, environ, sections)
     service = reading.service()
     reading.parsers(parsers_files)
@@ -123,6 +123,17 @@ def _load(
     if draft.problems:
         raise InvalidConfiguration(draft.problems)
     return document
+
+
+def _match_only_pair(sections: list[Section]) -> list[Section]:
+    """One input and one output without Match belong together, as in Fluent Bit."""
+    outputs = [section for section in sections if section.name == "OUTPUT"]
+    inputs = sum(section.name == "INPUT" for section in sections)
+    if inputs != 1 or len(outputs) != 1 or outputs[0].get("Match") or outputs[0].get("Match_Regex"):
+        return sections
+    only = outputs[0]
+    matched = replace(only, entries=(*only.entries, Entry("Match", "*", only.file, only.line)))
+    return [matched if section is only else section for section in sections]
 
 
 def _reader(path: str) -> Callable[[str, Draft, str], None]:

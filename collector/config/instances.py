@@ -1,4 +1,4 @@
-"""Keys that every input, filter or output has, whatever its plugin."""
+"""What every input, filter or output of a configuration has, whatever its plugin."""
 
 from __future__ import annotations
 

@@ -1,0 +1,7 @@
+"""`python -m collector` is `podwitness`."""
+
+import sys
+
+from collector.cli import main
+
+sys.exit(main())

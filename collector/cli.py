@@ -1,0 +1,124 @@
+"""The command line: Fluent Bit's flags, and subcommands of our own."""
+
+from __future__ import annotations
+
+import getopt
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+from collector.config.arguments import Arguments, read_arguments
+from collector.config.document import Document, load_file, load_sections
+from collector.config.schema import InvalidConfiguration
+from collector.errors import OperatorError
+
+DEFAULT_CONFIGURATION = os.path.join(os.path.dirname(__file__), "default.conf")
+
+# Name -> module with main(arguments) -> exit code, and what it does.
+SUBCOMMANDS = {
+    "reference": ("collector.config.reference", "print every configuration key, as docs/configuration.md"),
+}
+
+HELP = """\
+Usage: podwitness [-c FILE] [options]
+       podwitness SUBCOMMAND
+
+Without a configuration it shows on the terminal what this node does.
+
+Configuration
+  -c FILE       configuration in Fluent Bit's classic or YAML (.yaml, .yml) format
+  -R FILE       parsers file
+  -i NAME       add an input
+  -F NAME       add a filter
+  -o NAME       add an output
+  -p KEY=VALUE  set a key of the plugin before it
+  -t TAG        tag of the input before it
+  -m MATCH      tags of the filter or output before it; `*` where unset
+  -f SECONDS    Flush
+  -l FILE       Log_File
+  -H            HTTP_Server On
+  -P PORT       HTTP_Port
+  -v            log more: once debug, twice trace
+  -q            log nothing
+
+Instead of running
+  -D, --dry-run  check the configuration, say all that is wrong, exit with 0 or 1
+  -V, --version  print the version
+  -h, --help     print this
+
+Subcommands
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 0, or 1 where something has to be mended, 2 for a wrong command line."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given and given[0] in SUBCOMMANDS:
+        module = importlib.import_module(SUBCOMMANDS[given[0]][0])
+        return int(module.main(given[1:]))
+    try:
+        asked = read_arguments(given)
+    except getopt.GetoptError as error:
+        print(f"podwitness: {error}. `podwitness --help` lists what there is.", file=sys.stderr)
+        return 2
+    if asked.help:
+        print(help_text())
+        return 0
+    if asked.version:
+        print(f"podwitness v{version()}")
+        return 0
+    return _run(asked)
+
+
+def _run(asked: Arguments) -> int:
+    try:
+        document = load(asked)
+    except InvalidConfiguration as error:
+        for problem in error.problems:
+            print(f"podwitness: {problem}", file=sys.stderr)
+        print(f"podwitness: the configuration has {_counted(len(error.problems))}.", file=sys.stderr)
+        return 1
+    if asked.dry_run:
+        for notice in document.notices:
+            print(f"podwitness: {notice}", file=sys.stderr)
+        print("configuration test is successful")
+        return 0
+    # Late, so that checking a configuration needs neither the extension nor the kernel.
+    from collector.run import run
+
+    try:
+        return run(document)
+    except OperatorError as error:
+        print(f"podwitness: {error}", file=sys.stderr)
+        return 1
+
+
+def _counted(problems: int) -> str:
+    return f"{problems} problem{'s' if problems != 1 else ''}"
+
+
+def load(asked: Arguments) -> Document:
+    """The configuration that the command line asks for. Raises InvalidConfiguration."""
+    if asked.config or not asked.has_plugins:
+        path = asked.config or DEFAULT_CONFIGURATION
+        return load_file(path, os.environ, extra=asked.sections, parsers_files=asked.parsers_files)
+    return load_sections(asked.sections, os.environ, parsers_files=asked.parsers_files)
+
+
+def help_text() -> str:
+    rows = (f"  {name:<13} {what}" for name, (_, what) in SUBCOMMANDS.items())
+    return HELP + "\n".join(rows)
+
+
+def version() -> str:
+    """Of the installed package."""
+    try:
+        return metadata.version("podwitness")
+    except metadata.PackageNotFoundError:
+        return "0 (not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

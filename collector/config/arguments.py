@@ -1,0 +1,141 @@
+"""Command line arguments as sections: each flag belongs to the plugin before it, as in Fluent Bit."""
+
+from __future__ import annotations
+
+import getopt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from collector.config.sections import Entry, Section
+
+FILE = "argument"  # a place reads `argument:3`
+_LONG = {
+    "config=": "-c",
+    "parser=": "-R",
+    "input=": "-i",
+    "filter=": "-F",
+    "output=": "-o",
+    "prop=": "-p",
+    "tag=": "-t",
+    "match=": "-m",
+    "flush=": "-f",
+    "log_file=": "-l",
+    "http": "-H",
+    "port=": "-P",
+    "verbose": "-v",
+    "quiet": "-q",
+    "dry-run": "-D",
+    "version": "-V",
+    "help": "-h",
+}
+_SHORT = "c:R:i:F:o:p:t:m:f:l:P:HvqDVh"
+_SECTIONS = {"-i": "INPUT", "-F": "FILTER", "-o": "OUTPUT"}
+_SERVICE = {"-f": "Flush", "-l": "Log_File", "-P": "HTTP_Port"}
+
+
+@dataclass(slots=True)
+class Arguments:
+    """What the command line asks for; `sections` in the order they were written."""
+
+    config: str = ""
+    parsers_files: list[str] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)
+    dry_run: bool = False
+    version: bool = False
+    help: bool = False
+
+    @property
+    def has_plugins(self) -> bool:
+        return any(section.name in ("INPUT", "OUTPUT") for section in self.sections)
+
+
+def read_arguments(given: Sequence[str]) -> Arguments:
+    """Raises getopt.GetoptError with what is wrong."""
+    options, rest = getopt.gnu_getopt(list(given), _SHORT, list(_LONG))
+    if rest:
+        raise getopt.GetoptError(f"{rest[0]!r} is neither a flag nor a subcommand")
+    reading = _Reading()
+    for number, (flag, value) in enumerate(options, 1):
+        name = flag.removeprefix("--")
+        reading.flag(number, _LONG.get(name, _LONG.get(f"{name}=", flag)), value)
+    return reading.finish()
+
+
+class _Reading:
+    """The plugin that flags belong to, and what was read so far."""
+
+    def __init__(self) -> None:
+        self._asked = Arguments()
+        self._service: list[Entry] = []
+        self._open: tuple[str, int] | None = None
+        self._entries: list[Entry] = []
+        self._verbosity = 0
+
+    def flag(self, number: int, flag: str, value: str) -> None:
+        asked = self._asked
+        match flag:
+            case "-c":
+                asked.config = value
+            case "-R":
+                asked.parsers_files.append(value)
+            case "-i" | "-F" | "-o":
+                self._close()
+                self._open = (_SECTIONS[flag], number)
+                self._add(number, "Name", value)
+            case "-p" | "-t" | "-m":
+                self._plugin_key(number, flag, value)
+            case "-f" | "-l" | "-P":
+                self._service.append(Entry(_SERVICE[flag], value, FILE, number))
+            case "-H":
+                self._service.append(Entry("HTTP_Server", "On", FILE, number))
+            case "-v" | "-q":
+                self._log_level(number, flag)
+            case "-D":
+                asked.dry_run = True
+            case "-V":
+                asked.version = True
+            case "-h":
+                asked.help = True
+
+    def _plugin_key(self, number: int, flag: str, value: str) -> None:
+        if self._open is None:
+            raise getopt.GetoptError(f"{flag} {value} has no plugin before it; write -i, -F or -o first")
+        kind = self._open[0]
+        if flag == "-p":
+            name, equals, text = value.partition("=")
+            if not equals or not name.strip() or not text.strip():
+                raise getopt.GetoptError(f"-p {value} is not KEY=VALUE")
+            self._add(number, name.strip(), text.strip())
+        elif flag == "-t" and kind == "INPUT":
+            self._add(number, "Tag", value)
+        elif flag == "-m" and kind != "INPUT":
+            self._add(number, "Match", value)
+        else:
+            wanted = "input" if flag == "-t" else "filter or output"
+            raise getopt.GetoptError(
+                f"{flag} {value} belongs to an {wanted}, but an {kind.lower()} is before it"
+            )
+
+    def _log_level(self, number: int, flag: str) -> None:
+        self._verbosity += flag == "-v"
+        level = "off" if flag == "-q" else "debug" if self._verbosity == 1 else "trace"
+        self._service.append(Entry("Log_Level", level, FILE, number))
+
+    def _add(self, number: int, name: str, value: str) -> None:
+        self._entries.append(Entry(name, value, FILE, number))
+
+    def _close(self) -> None:
+        if self._open is None:
+            return
+        kind, number = self._open
+        if kind != "INPUT" and not any(one.key.lower().startswith("match") for one in self._entries):
+            self._add(number, "Match", "*")
+        self._asked.sections.append(Section(kind, FILE, number, tuple(self._entries)))
+        self._open, self._entries = None, []
+
+    def finish(self) -> Arguments:
+        self._close()
+        if self._service:
+            first = self._service[0].line
+            self._asked.sections.append(Section("SERVICE", FILE, first, tuple(self._service)))
+        return self._asked

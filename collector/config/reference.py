@@ -1,0 +1,116 @@
+"""docs/configuration.md, printed from the declarations that configurations are read by."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from collector.config.foreign import IGNORED
+from collector.config.instances import FilterCommon, InputCommon, OutputCommon
+from collector.config.parsers import Parser
+from collector.config.schema import Key, keys_of
+from collector.config.service import ServiceSettings
+from collector.plugins import PLUGINS, PluginKind
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_HEAD = """\
+# Configuration
+
+Printed by `make docs` (and by `podwitness reference`) from the declarations that the collector reads.
+
+podwitness reads Fluent Bit's classic format, and its YAML format from files that end in `.yaml` or `.yml`.
+Keys are compared without case. `${NAME}` in a value is a variable set by `@SET NAME=value` (in YAML under
+`env`), else of the environment; one that is not set is an error. `@INCLUDE FILE` (in YAML `includes`) is
+relative to the including file and may be a pattern. An unknown section, plugin or key and a bad value are
+errors with their file and line, and all of them are told at once; `--dry-run` only checks.
+
+| type | what is written |
+|---|---|
+| time | `5`, `0.5`, `20ms`, `5s`, `1m`, `1h`, `1d`; a plain number is seconds |
+| size | `32000`, `32k`, `50MB`, `1G` (powers of 1000); `64Ki`, `1MiB` (powers of 1024) |
+| On or Off | also `true`, `false`, `yes`, `no` |
+| pattern with * | `*` stands for any text |
+| regular expression | Ruby's dialect, as in Fluent Bit; bare or as `/a/i` |
+"""
+_TITLES: dict[PluginKind, str] = {"input": "Inputs", "filter": "Filters", "output": "Outputs"}
+_COMMON: dict[PluginKind, type[DataclassInstance]] = {
+    "input": InputCommon,
+    "filter": FilterCommon,
+    "output": OutputCommon,
+}
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Prints the page."""
+    print(page(), end="")
+    return 0
+
+
+def page() -> str:
+    """The page."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield _HEAD
+    yield "## [SERVICE]\n"
+    yield from _table(ServiceSettings)
+    for kind, title in _TITLES.items():
+        yield f"\n## {title}\n"
+        yield f"Keys of every {kind}:\n"
+        yield from _table(_COMMON[kind])
+        for row in PLUGINS:
+            if row.kind == kind:
+                module = row.load()
+                yield f"\n### {row.name}\n\n{module.SUMMARY}\n"
+                yield from _table(module.Settings)
+    yield "\n## [PARSER]\n"
+    yield (
+        "Parsers stand in the files that `Parsers_File` names. podwitness runs Format json, and Format regex "
+        "with the four fields of a CRI line, whatever their names; others may stand there, but no input can "
+        "use them. Built in are `cri`, `docker` and `json`, which a file may define anew.\n"
+    )
+    yield from _table(Parser)
+    yield "\n## Accepted without effect\n"
+    yield "Keys of Fluent Bit that have nothing to set up here; the reason is logged at the start.\n"
+    yield from _ignored()
+
+
+def _table(settings: type[DataclassInstance]) -> Iterator[str]:
+    keys = keys_of(settings)
+    if not keys:
+        yield "No keys of its own."
+        return
+    yield "| key | type | default | meaning |"
+    yield "|---|---|---|---|"
+    for key in keys:
+        yield f"| `{key.name}` | {_cell(_type(key))} | {_default(key)} | {_cell(key.help)} |"
+
+
+def _type(key: Key) -> str:
+    return f"{key.kind.name}, repeated" if key.kind.repeated else key.kind.name
+
+
+def _default(key: Key) -> str:
+    if key.required:
+        return "(required)"
+    return f"`{_cell(key.default_text)}`" if key.default_text else ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _ignored() -> Iterator[str]:
+    yield "| where | key | why |"
+    yield "|---|---|---|"
+    for kind, keys in IGNORED.items():
+        for name, reason in keys.items():
+            yield f"| {kind} | `{name}` | {_cell(reason)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

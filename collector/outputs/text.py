@@ -1,0 +1,101 @@
+"""Records as text: JSON, and the notation in which Fluent Bit prints msgpack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgpack
+
+from collector.plugin import Pairs
+
+DATE_FORMATS = ("double", "epoch", "epoch_ms", "iso8601", "java_sql_timestamp")
+_NS_PER_S = 1_000_000_000
+
+
+def as_json(pairs: Iterable[tuple[Any, Any]]) -> str:
+    """One JSON object in one line, repeated keys included. What JSON can't hold is spelled:
+
+    bytes that are no UTF-8 as U+FFFD, extensions as hex digits, NaN and infinities as null.
+    """
+    return "{" + ",".join(f"{_json_text(key)}:{_json(value)}" for key, value in pairs) + "}"
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, str | bytes):
+        return _json_text(value)
+    if isinstance(value, dict):
+        return as_json(value.items())
+    if isinstance(value, list | tuple) and not isinstance(value, msgpack.ExtType):
+        return "[" + ",".join(map(_json, value)) + "]"
+    if isinstance(value, msgpack.ExtType):
+        return json.dumps(value.data.hex())
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return "null"
+    return json.dumps(value)
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(plain_text(value))
+
+
+def plain_text(value: Any) -> str:
+    """A key or text as valid Unicode."""
+    if isinstance(value, str):
+        value = value.encode("utf-8", "surrogateescape")
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def date(time_ns: int, form: str) -> int | float | str:
+    """A time in one of DATE_FORMATS, as Fluent Bit's outputs write it."""
+    if form == "epoch":
+        return time_ns // _NS_PER_S
+    if form == "epoch_ms":
+        return time_ns // 1_000_000
+    if form == "double":
+        return time_ns / _NS_PER_S
+    moment = datetime.fromtimestamp(time_ns // _NS_PER_S, UTC)
+    separator, zone = ("T", "Z") if form == "iso8601" else (" ", "")
+    return f"{moment:%Y-%m-%d{separator}%H:%M:%S}.{time_ns // 1000 % 1_000_000:06}{zone}"
+
+
+def seconds(time_ns: int) -> str:
+    """`1700000000.123456789`"""
+    return f"{time_ns // _NS_PER_S}.{time_ns % _NS_PER_S:09}"
+
+
+# A log line must not move the cursor of a terminal, or pretend to be a line of its own.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
+    ord("\n"): "\\n",
+    ord("\r"): "\\r",
+    ord("\t"): "\\t",
+}
+
+
+def as_pairs(pairs: Pairs) -> str:
+    """`{"key"=>"value", "number"=>1}`: msgpack-c's msgpack_object_print, control characters escaped."""
+    return "{" + ", ".join(f"{printed(key)}=>{printed(value)}" for key, value in pairs) + "}"
+
+
+def quoted(value: Any) -> str:
+    """A text in double quotes, control characters escaped."""
+    return '"' + plain_text(value).translate(_CONTROL) + '"'
+
+
+def printed(value: Any) -> str:
+    """A value in the notation of `as_pairs`."""
+    if value is None:
+        return "nil"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:f}"
+    if isinstance(value, dict):
+        return as_pairs(list(value.items()))
+    if isinstance(value, msgpack.ExtType):
+        return f'(ext: {value.code})"{value.data.hex()}"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(printed, value)) + "]"
+    return quoted(value) if isinstance(value, str | bytes) else str(value)

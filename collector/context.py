@@ -21,26 +21,35 @@ Report = Callable[[str, bool, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One plugin's view of the collector.
+    """What every plugin is given.
 
     `plugin` has the instance's name (`tail.0` or its Alias), Tag and Match.
-    `positions` opens the position database at a path (None: kept in memory only)
-    and gives every caller of one path the same one. `report` may be called from
-    the event loop at any time; the last word on a component counts.
+    `report` may be called from the event loop at any time; the last word on a
+    component counts.
     """
 
     plugin: PluginConfig
     document: Document
     node: str
-    node_id: int
+    node_id: bytes  # 8 bytes: this machine and this boot of it
     log: logging.Logger
     metrics: Metrics
-    intake: Intake
     identities: IdentityTable
-    chain: FilterChain
-    positions: Callable[[str | None], Positions]
     report: Report
 
     @property
     def name(self) -> str:
         return self.plugin.name
+
+
+@dataclass(frozen=True, slots=True)
+class InputContext(Context):
+    """What an input has beside that.
+
+    `positions` opens the position database at a path (None: kept in memory only)
+    and gives every caller of one path the same one.
+    """
+
+    intake: Intake
+    chain: FilterChain
+    positions: Callable[[str | None], Positions]

@@ -15,7 +15,7 @@ from collector.entries import pack_entry
 from collector.errors import OperatorError
 
 if TYPE_CHECKING:
-    from collector.context import Context
+    from collector.context import InputContext
     from collector.plugin import Input
 
 SUMMARY = "Reads the systemd journal."
@@ -106,7 +106,7 @@ def _place(reader: Any, settings: Settings) -> None:
 class Systemd:
     """The running input."""
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, context: InputContext) -> None:
         self._settings = settings
         self._context = context
         self._wake = asyncio.Event()
@@ -116,7 +116,8 @@ class Systemd:
             reader = open_journal(self._settings)
         except OperatorError as error:
             self._context.log.warning("%s", error)
-            self._context.report(self._context.name, False, str(error))
+            # Not a matter of health: many nodes have no journal, and nothing of it is lost.
+            self._context.report(self._context.name, True, error.problem)
             await stop.wait()
             return
         try:
@@ -169,5 +170,5 @@ class Systemd:
             )
 
 
-def make(settings: Settings, context: Context) -> Input:
+def make(settings: Settings, context: InputContext) -> Input:
     return Systemd(settings, context)

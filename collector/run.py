@@ -1,0 +1,235 @@
+"""The daemon: opens the rooms, runs them in one TaskGroup, closes them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+import gc
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from collector import own_log, plugins
+from collector.config.document import Document, PluginConfig
+from collector.context import Context, InputContext
+from collector.delivery.positions import PositionStores
+from collector.delivery.retry import Backoff
+from collector.delivery.router import Route, Router, Statistics
+from collector.errors import OperatorError
+from collector.filters.chain import FilterChain
+from collector.identity.node import node_id, node_name
+from collector.identity.table import IdentityTable
+from collector.plugin import Input
+from collector.service.health import Health
+from collector.service.metrics import Metrics
+from collector.service.table import TABLE
+from collector.summary import summary
+
+if TYPE_CHECKING:
+    from collector.service.endpoints import Endpoints
+
+log = logging.getLogger("podwitness")
+
+# Beyond Grace: the time in which inputs hand over what they hold, once told to stop.
+HANDOVER_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What the plugins share."""
+
+    document: Document
+    metrics: Metrics
+    health: Health
+    identities: IdentityTable
+    node_id: bytes
+
+    def context(self, config: PluginConfig) -> Context:
+        return Context(
+            plugin=config,
+            document=self.document,
+            node=self.identities.node,
+            node_id=self.node_id,
+            log=own_log.part(config.name, config.log_level),
+            metrics=self.metrics,
+            identities=self.identities,
+            report=self.health.report,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The way of the records: inputs, and what they hand over to."""
+
+    router: Router
+    stores: PositionStores
+    inputs: dict[str, Input]
+
+
+def run(document: Document) -> int:
+    """Runs until a signal; the exit code. Operator errors are said in a line each, without a traceback."""
+    own_log.configure(document.service.log_level, document.service.log_file)
+    for notice in document.notices:
+        log.info("%s", notice)
+    raise_descriptor_limit()
+    failed: list[BaseException] = []
+    try:
+        asyncio.run(collect(document))
+    except* OperatorError as errors:
+        failed = _leaves(errors)
+    for error in failed:
+        log.error("%s", error)
+    return 1 if failed else 0
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+def raise_descriptor_limit() -> None:
+    """Every followed file holds a descriptor until its end, also after it was unlinked."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def collect(document: Document) -> None:
+    """Opens the rooms, works until a signal, closes them. Raises OperatorError."""
+    started_s = time.monotonic()
+    stop = stop_on_signals()
+    rooms = open_rooms(document)
+    pipeline = open_pipeline(rooms)
+    endpoints = await start_endpoints(rooms, pipeline, started_s)
+    log.info("podwitness runs on %s: %s", rooms.identities.node, describe(document))
+    async with asyncio.TaskGroup() as tasks:
+        router = tasks.create_task(pipeline.router.run(), name="router")
+        commits = tasks.create_task(pipeline.stores.run(), name="positions")
+        expiry = tasks.create_task(expire_identities(rooms.identities), name="identities")
+        inputs = [tasks.create_task(one.run(stop), name=name) for name, one in pipeline.inputs.items()]
+        # What start-up made lives as long as the process; frozen, it is never walked again by
+        # the garbage collector.
+        gc.freeze()
+        await stop.wait()
+        # Inputs first, so that nothing new comes; then what they handed over is
+        # delivered; only then positions, so that they cover what was delivered.
+        await asyncio.wait(inputs, timeout=HANDOVER_S)
+        say_left_over(await pipeline.router.drain(document.service.grace_s))
+        await asyncio.gather(router, *inputs)
+        commits.cancel()
+        expiry.cancel()
+    pipeline.stores.close()
+    # The HTTP service ends last, so that it can be asked until then.
+    if endpoints is not None:
+        await endpoints.close()
+    if any(output.plugin == "terminal" for output in document.outputs):
+        print(summary(rooms.metrics, time.monotonic() - started_s), file=sys.stderr)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        log.info("%s: stopping", number.name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    return stop
+
+
+def open_rooms(document: Document) -> Rooms:
+    identities = IdentityTable.open(node_name())
+    identities.scan()
+    health = Health(document.service)
+    return Rooms(document, Metrics(TABLE), health, identities, node_id(identities.node))
+
+
+def open_pipeline(rooms: Rooms) -> Pipeline:
+    """Makes the plugins, outputs first: an input needs to know where its records go."""
+    document, service = rooms.document, rooms.document.service
+    stores = PositionStores(log=own_log.part("positions"), metrics=rooms.metrics, flush_s=service.flush_s)
+    chain = FilterChain([make(config, rooms.context(config)) for config in document.filters])
+    router = Router(
+        [
+            Route(config.name, make(config, rooms.context(config)), config.matches, config.retry_limit)
+            for config in document.outputs
+        ],
+        metrics=rooms.metrics,
+        log=own_log.part("delivery"),
+        record=stores.record,
+        node=rooms.identities.node,
+        backoff=Backoff(service.retry_base_s, service.retry_cap_s),
+        source_limits={
+            one.name: one.mem_buf_limit_bytes for one in document.inputs if one.mem_buf_limit_bytes
+        },
+        flush_s=service.flush_s,
+    )
+    inputs: dict[str, Input] = {}
+    for config in document.inputs:
+        base = rooms.context(config)
+        parts = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}
+        positions = functools.partial(stores.open, config.name)
+        context = InputContext(**parts, intake=router, chain=chain, positions=positions)
+        inputs[config.name] = make(config, context)
+    return Pipeline(router, stores, inputs)
+
+
+def make(config: PluginConfig, context: Context) -> Any:
+    """The plugin that a section asks for. Raises OperatorError."""
+    row = plugins.find(config.kind, config.plugin)
+    assert row is not None  # the document was checked
+    return row.load().make(config.settings, context)
+
+
+async def start_endpoints(rooms: Rooms, pipeline: Pipeline, started_s: float) -> Endpoints | None:
+    """Raises PortUnavailable."""
+    service = rooms.document.service
+    if not service.http_server:
+        return None
+    # Some MiB of modules that a node without the service does not need.
+    from collector.service.endpoints import Endpoints
+    from collector.version import version
+
+    endpoints = Endpoints(
+        version=version(),
+        metrics=rooms.metrics,
+        health=rooms.health,
+        health_check=service.health_check,
+        started_s=started_s,
+        refresh=(pipeline.router.set_gauges,),
+    )
+    await endpoints.start(service.http_listen, service.http_port)
+    return endpoints
+
+
+async def expire_identities(identities: IdentityTable) -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        identities.expire(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+
+def describe(document: Document) -> str:
+    """`tail.0, ebpf.0 > kubernetes.0 > forward.0`"""
+    rooms = (document.inputs, document.filters, document.outputs)
+    return " > ".join(", ".join(config.name for config in room) for room in rooms if room)
+
+
+def say_left_over(left: Statistics) -> None:
+    if left.chunks:
+        log.warning(
+            "%d chunks (%d bytes) were not delivered; files are read again at the next start",
+            left.chunks,
+            left.size_bytes,
+        )

@@ -6,9 +6,10 @@ valid (its docs: administration/monitoring); `name` is the instance's name or Al
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
-from collector.service.metrics import Metric
+from collector.service.metrics import Metric, Metrics
 
 FLUENT_BIT: Final = (
     Metric("fluentbit_input_records_total", "counter", ("name",), "Records that an input handed over."),
@@ -114,3 +115,15 @@ DELIVERY: Final = (
 )
 
 TABLE: Final = (*FLUENT_BIT, *DELIVERY)
+
+
+def begin_at_zero(
+    metrics: Metrics, *, inputs: Iterable[str], filters: Iterable[str], outputs: Iterable[str]
+) -> None:
+    """Shows the counters of every instance before anything was counted, as Fluent Bit does."""
+    for prefix, names in (("input", inputs), ("filter", filters), ("output", outputs)):
+        rows = [row.name for row in FLUENT_BIT if row.name.startswith(f"fluentbit_{prefix}_")]
+        for name in names:
+            for row in rows:
+                if not row.startswith("fluentbit_input_files_"):
+                    metrics.add(row, name, by=0)

@@ -1,0 +1,143 @@
+"""What podwitness answers over HTTP: Fluent Bit's paths and shapes, and /metrics.
+
+Sources: Fluent Bit's docs administration/monitoring, and src/http_server/api.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+
+from collector.service.exposition import CONTENT_TYPE, fluent_bit_json, prometheus_text
+from collector.service.health import Health, Status
+from collector.service.http import Response, Server
+from collector.service.metrics import Metrics
+
+
+class Endpoints:
+    """The HTTP service. `refresh` are called before metrics are shown; `started_s` is monotonic."""
+
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        health: Health,
+        health_check: bool,
+        started_s: float,
+        version: str,
+        refresh: Sequence[Callable[[], None]] = (),
+    ) -> None:
+        self._metrics = metrics
+        self._health = health
+        self._started_s = started_s
+        self._version = version
+        self._refresh = refresh
+        self._server = Server(self._answer)
+        self._sampling: asyncio.Task[None] | None = None
+        self._paths: dict[str, Callable[[], Response]] = {
+            "/": self._about,
+            "/api/v1/uptime": self._uptime,
+            "/api/v1/metrics": self._metrics_json,
+            "/api/v1/metrics/prometheus": self._metrics_with_times,
+            "/api/v2/metrics": self._metrics_text,
+            "/api/v2/metrics/prometheus": self._metrics_text,
+            "/api/v2/health": self._health_json,
+            "/metrics": self._metrics_text,
+        }
+        if health_check:
+            self._paths["/api/v1/health"] = self._health_text
+
+    async def start(self, listen: str, port: int) -> int:
+        """Begins to answer; returns the port. Raises PortUnavailable."""
+        bound = await self._server.start(listen, port)
+        self._sampling = asyncio.create_task(self._sample_health(), name="sample health")
+        return bound
+
+    async def close(self) -> None:
+        if self._sampling is not None:
+            self._sampling.cancel()
+        await self._server.close()
+
+    async def _sample_health(self) -> None:
+        while True:
+            self._health.observe(time.monotonic(), *self._output_failures())
+            await asyncio.sleep(self._health.sample_every_s)
+
+    def _answer(self, path: str) -> Response | None:
+        page = self._paths.get(path.rstrip("/") or "/")
+        return page() if page else None
+
+    def _about(self) -> Response:
+        about = {"version": self._version, "edition": "podwitness", "flags": []}
+        return _json({"fluent-bit": about})
+
+    def _uptime(self) -> Response:
+        uptime_s = int(time.monotonic() - self._started_s)
+        return _json({"uptime_sec": uptime_s, "uptime_hr": uptime_sentence(uptime_s)})
+
+    def _metrics_json(self) -> Response:
+        return _json(fluent_bit_json(self._metrics))
+
+    def _metrics_with_times(self) -> Response:
+        self._set_gauges()
+        return Response(prometheus_text(self._metrics, time.time_ns() // 1_000_000), CONTENT_TYPE)
+
+    def _metrics_text(self) -> Response:
+        self._set_gauges()
+        return Response(prometheus_text(self._metrics), CONTENT_TYPE)
+
+    def _set_gauges(self) -> None:
+        uptime_s = time.monotonic() - self._started_s
+        self._metrics.set("fluentbit_uptime", to=int(uptime_s))
+        self._metrics.set("process_start_time_seconds", to=int(time.time() - uptime_s))
+        self._metrics.set("fluentbit_build_info", self._version, "podwitness", to=1)
+        for refresh in self._refresh:
+            refresh()
+
+    def _health_text(self) -> Response:
+        ok = self._status().ok
+        return Response("ok\n" if ok else "error\n", "text/plain", 200 if ok else 500)
+
+    def _health_json(self) -> Response:
+        status = self._status()
+        components = {
+            name: {"ok": component.ok, "reason": component.reason}
+            for name, component in status.components.items()
+        }
+        content = {
+            "status": "ok" if status.ok else "error",
+            "errors": status.errors,
+            "retries_failed": status.retries_failed,
+            "error_limit": self._health.errors_limit,
+            "retry_failure_limit": self._health.retries_failed_limit,
+            "period_limit": int(self._health.period_s),
+            "components": components,
+        }
+        return _json(content, 200 if status.ok else 500)
+
+    def _status(self) -> Status:
+        return self._health.status(time.monotonic(), *self._output_failures())
+
+    def _output_failures(self) -> tuple[int, int]:
+        return (
+            int(self._metrics.total("fluentbit_output_errors_total")),
+            int(self._metrics.total("fluentbit_output_retries_failed_total")),
+        )
+
+
+def _json(content: object, status: int = 200) -> Response:
+    return Response(json.dumps(content), status=status)
+
+
+def uptime_sentence(uptime_s: int) -> str:
+    """Fluent Bit's sentence, letter for letter (src/http_server/api/v1/uptime.c): plural only from 2 on."""
+    minutes, seconds = divmod(uptime_s, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [
+        f"{count} {unit}{'s' if count > 1 else ''}"
+        for count, unit in ((days, "day"), (hours, "hour"), (minutes, "minute"), (seconds, "second"))
+    ]
+    return f"Fluent Bit has been running:  {', '.join(parts[:3])} and {parts[3]}"

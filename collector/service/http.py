@@ -1,0 +1,161 @@
+"""A small HTTP/1.1 server for answers that fit in memory: GET and HEAD, nothing to upload.
+
+aiohttp's server would add 17 MiB of resident memory (measured on CPython 3.11), more
+than a third of what podwitness may use when idle, for endpoints without a body. What
+a client may make the server hold is bounded: MAX_CONNECTIONS heads of MAX_HEAD_BYTES.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from collector.errors import OperatorError
+
+MAX_HEAD_BYTES = 16 << 10  # request line and headers; common servers allow 8 to 16 KiB
+MAX_CONNECTIONS = 64  # a kubelet, a few scrapers and a person need a handful
+HEAD_S = 10.0  # a client that dribbles its request is cut off
+IDLE_S = 75.0  # beyond Prometheus' usual scrape interval of 15 to 60 s, so that its connection is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What matters of a request."""
+
+    method: str
+    path: str  # without the query
+    keep_alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    body: str
+    content_type: str = "application/json"
+    status: int = 200
+
+
+class BadRequest(Exception):
+    """A head that can't be answered as asked; `status` says why."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def parse_head(head: bytes) -> Request:
+    """The head of a request, its last empty line included. Raises BadRequest."""
+    lines = head.decode("latin-1").split("\r\n")
+    parts = lines[0].split(" ")
+    if len(parts) != 3 or not parts[1].startswith("/"):
+        raise BadRequest(HTTPStatus.BAD_REQUEST)
+    method, target, version = parts
+    if version not in ("HTTP/1.0", "HTTP/1.1"):
+        raise BadRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+    if method not in ("GET", "HEAD"):
+        raise BadRequest(HTTPStatus.METHOD_NOT_ALLOWED)
+    headers: dict[str, str] = {}
+    for line in filter(None, lines[1:]):
+        name, colon, value = line.partition(":")
+        if not colon or not name or name != name.strip():
+            raise BadRequest(HTTPStatus.BAD_REQUEST)
+        headers[name.lower()] = value.strip().lower()
+    if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
+        raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    connection = headers.get("connection", "keep-alive" if version == "HTTP/1.1" else "close")
+    return Request(method, target.partition("?")[0], connection != "close")
+
+
+def encode_response(response: Response, *, with_body: bool, keep_alive: bool) -> bytes:
+    """The bytes of a response."""
+    body = response.body.encode()
+    head = (
+        f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\n"
+        f"Content-Type: {response.content_type}\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n\r\n"
+    )
+    return head.encode() + (body if with_body else b"")
+
+
+class PortUnavailable(OperatorError):
+    """The address of the HTTP service can't be listened on."""
+
+
+class Server:
+    """Answers with what `answer(path)` gives; None is 404."""
+
+    def __init__(self, answer: Callable[[str], Response | None]) -> None:
+        self._answer = answer
+        self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[None], None] = {}
+
+    async def start(self, listen: str, port: int) -> int:
+        """Begins to listen; returns the port. Raises PortUnavailable."""
+        try:
+            self._server = await asyncio.start_server(self._serve, listen, port, limit=MAX_HEAD_BYTES)
+        except OSError as reason:
+            text = os.strerror(reason.errno) if reason.errno else str(reason)
+            raise PortUnavailable(
+                f"The HTTP service can't listen on {listen}:{port}: {text}.",
+                "Health and metrics could not be asked for.",
+                "Set HTTP_Listen and HTTP_Port to a free address, or HTTP_Server Off.",
+            ) from reason
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        if self._server is None:
+            return
+        self._server.close()
+        connections = list(self._connections)
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[task] = None
+        try:
+            if len(self._connections) > MAX_CONNECTIONS:
+                await self._refuse(writer, HTTPStatus.SERVICE_UNAVAILABLE)
+                return
+            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+                await self._converse(reader, writer)
+        finally:
+            del self._connections[task]
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        wait_s, keep_alive = HEAD_S, True
+        while keep_alive:
+            try:
+                async with asyncio.timeout(wait_s):
+                    request = parse_head(await reader.readuntil(b"\r\n\r\n"))
+            except asyncio.LimitOverrunError:
+                await self._refuse(writer, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+                return
+            except BadRequest as reason:
+                await self._refuse(writer, reason.status)
+                return
+            keep_alive, wait_s = request.keep_alive, IDLE_S
+            response = self._answer(request.path) or _plain(HTTPStatus.NOT_FOUND)
+            writer.write(encode_response(response, with_body=request.method == "GET", keep_alive=keep_alive))
+            await self._drain(writer)
+
+    async def _refuse(self, writer: asyncio.StreamWriter, status: int) -> None:
+        writer.write(encode_response(_plain(status), with_body=True, keep_alive=False))
+        with contextlib.suppress(OSError, TimeoutError):
+            await self._drain(writer)
+
+    async def _drain(self, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(HEAD_S):
+            await writer.drain()
+
+
+def _plain(status: int) -> Response:
+    return Response(f"{HTTPStatus(status).phrase}\n", "text/plain", status)

@@ -1,0 +1,77 @@
+"""Metrics as text: read back by the Prometheus client's own parser."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from collector.service.exposition import fluent_bit_json, prometheus_text
+from collector.service.metrics import Metric, Metrics
+from collector.service.table import TABLE, begin_at_zero
+
+
+def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
+    return {
+        (sample.name, tuple(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_the_format_letter_for_letter() -> None:
+    metrics = Metrics(
+        (
+            Metric("b_total", "counter", ("name",), "How many \\ there\nare."),
+            Metric("a", "gauge", (), "One."),
+        )
+    )
+    metrics.add("b_total", "x.1", by=3)
+    metrics.add("b_total", 'q"\\\n', by=2)
+    metrics.set("a", to=0.25)
+    assert prometheus_text(metrics, 1700000000123) == (
+        "# HELP a One.\n# TYPE a gauge\na 0.25 1700000000123\n"
+        "# HELP b_total How many \\\\ there\\nare.\n# TYPE b_total counter\n"
+        'b_total{name="q\\"\\\\\\n"} 2 1700000000123\n'
+        'b_total{name="x.1"} 3 1700000000123\n'
+    )
+
+
+@given(
+    st.dictionaries(st.text(st.characters(codec="utf-8")), st.floats(0, 1e15, allow_nan=False), max_size=5)
+)
+def test_any_label_survives(values: dict[str, float]) -> None:
+    metrics = Metrics((Metric("some_total", "counter", ("name",), "Some."),))
+    for label, value in values.items():
+        metrics.add("some_total", label, by=value)
+    assert samples(prometheus_text(metrics)) == {
+        ("some_total", (label,)): value for label, value in values.items()
+    }
+
+
+def test_a_label_that_is_not_utf8_does_not_break_the_page() -> None:
+    metrics = Metrics((Metric("some_total", "counter", ("name",), "Some."),))
+    metrics.add("some_total", "file-\udcff")
+    assert samples(prometheus_text(metrics)) == {("some_total", ("file-?",)): 1}
+
+
+def test_fluent_bit_json_has_every_instance_from_the_start() -> None:
+    metrics = Metrics(TABLE)
+    begin_at_zero(metrics, inputs=["tail.0"], filters=["modify.0"], outputs=["forward.0"])
+    metrics.add("fluentbit_input_records_total", "tail.0", by=7)
+    metrics.set("fluentbit_uptime", to=3)
+    assert fluent_bit_json(metrics) == {
+        "input": {"tail.0": {"records": 7, "bytes": 0}},
+        "filter": {"modify.0": {"add_records": 0, "drop_records": 0}},
+        "output": {
+            "forward.0": {
+                "proc_records": 0,
+                "proc_bytes": 0,
+                "errors": 0,
+                "retries": 0,
+                "retries_failed": 0,
+                "dropped_records": 0,
+                "retried_records": 0,
+            }
+        },
+    }

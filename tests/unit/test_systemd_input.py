@@ -17,7 +17,7 @@ from collector.errors import OperatorError
 from collector.filters.chain import FilterChain
 from collector.inputs.systemd import Settings, Systemd, open_journal
 from collector.service.metrics import Metrics
-from collector.service.table import METRICS
+from collector.service.table import TABLE
 
 WRITER = "/lib/systemd/systemd-journal-remote"
 START_US = 1_700_000_000_000_000
@@ -63,7 +63,7 @@ def read(settings: Settings, wanted: int, tag: str = "host.*") -> list[tuple[str
             name="systemd.0",
             chain=FilterChain(()),
             intake=intake,
-            metrics=Metrics(METRICS),
+            metrics=Metrics(TABLE),
             log=logging.getLogger("test"),
             report=lambda *_: None,
         )

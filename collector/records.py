@@ -1,14 +1,13 @@
 """What a kernel event's record has: one row for every field.
 
-The reference page is printed from these rows: `python -m collector.records`
-writes docs/records.md. Tests compare them with what the encoder writes.
+The reference page docs/records.md is printed from these rows (`make docs`), and
+tests compare them with what the encoder writes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 PROCESS = ("exec", "fork", "exit")
 CONNECTION = ("connect", "connect-failed", "accept", "close")
@@ -296,7 +295,7 @@ ECS_VERSION = "8.17.0"
 _INTRODUCTION = """\
 # Records of kernel events
 
-Written by `python -m collector.records` from the table in collector/records.py.
+Printed by `make docs` from collector/records.py.
 
 The time of a record is its EventTime (forward protocol), with nanoseconds. Fields are nested maps:
 `process.pid` is `{"process": {"pid": 1}}`. Names and types are those of the Elastic Common Schema where it
@@ -329,10 +328,3 @@ def page() -> str:
     ]
     lines += ["## What was lost", "", *_rows(LOSS_FIELDS, LOSS)]
     return "\n".join(lines) + "\n"
-
-
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "records.md"
-
-if __name__ == "__main__":
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page())

@@ -31,9 +31,6 @@ void pw_ring_unmap(struct pw_ring *ring);
 /* Bytes not yet drained, record headers included. */
 uint64_t pw_ring_fill_bytes(const struct pw_ring *ring);
 
-/* Reads elements 0 .. count-1 of a BPF array map of u64. PW_E_SYSCALL (errno). */
-int pw_map_read_u64s(int fd, uint64_t *values, uint32_t count);
-
 /* ---- containers: cgroup id -> constant pairs ------------------------------- */
 
 enum pw_scope { /* podwitness.scope: who the process belongs to */
@@ -102,10 +99,12 @@ struct pw_drain {
   /* set by the caller */
   uint32_t max_records;
   struct pw_event_clock clock;
-  struct pw_event_output process; /* PW_EXEC, PW_FORK, PW_EXIT */
-  struct pw_event_output network; /* PW_TCP_* */
+  const struct pw_containers *process_containers; /* pairs of PW_EXEC, PW_FORK, PW_EXIT */
+  const struct pw_containers *network_containers; /* pairs of PW_TCP_* */
+  struct pw_event_output process;
+  struct pw_event_output network;
   struct pw_event_output unknown; /* records as the kernel made them, each padded to 8 bytes, whose cgroup
-                                     is not in the table; the same minimum of room */
+                                     is not in their table; the same minimum of room */
   /* set by the drain */
   uint32_t end; /* enum pw_drain_end */
   uint32_t control_bytes;
@@ -119,7 +118,7 @@ struct pw_drain {
 /* Takes records out of the ring until one of the reasons in enum pw_drain_end.
  * Outputs are appended to, results are set anew. Returns PW_OK, or
  * PW_E_OUTPUT_FULL when an output is smaller than PW_EVENT_OUTPUT_BYTES. */
-int pw_ring_drain(struct pw_ring *ring, const struct pw_containers *table, struct pw_drain *drain);
+int pw_ring_drain(struct pw_ring *ring, struct pw_drain *drain);
 
 /* Encodes `records` (one after the other, each record_bytes long and padded to
  * 8 bytes; the start 8-byte aligned) with one fragment. Ends at the first that

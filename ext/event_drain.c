@@ -54,31 +54,30 @@ static enum taken take_control(struct pw_drain *drain, const struct pw_head *hea
   return TAKEN_CONTROL;
 }
 
-static enum taken take(struct pw_drain *drain, const struct pw_containers *table, const struct pw_slot *slot)
+static enum taken take_event(struct pw_drain *drain, const struct pw_head *head)
+{
+  const int is_process = pw_is_process_event(head->kind);
+  struct pw_event_output *output = is_process ? &drain->process : &drain->network;
+  const struct pw_containers *table = is_process ? drain->process_containers : drain->network_containers;
+  const struct pw_fragment *fragment = pw_containers_find(table, head->cgroup_id);
+  if (fragment == NULL) return append_raw(&drain->unknown, head) ? TAKEN : NO_ROOM;
+  return append_entry(output, head, fragment, &drain->clock) ? TAKEN : NO_ROOM;
+}
+
+static enum taken take(struct pw_drain *drain, const struct pw_slot *slot)
 {
   const struct pw_head *head = (const struct pw_head *)(const void *)slot->record;
   if (pw_event_check(head, slot->bytes) != PW_OK) {
     drain->malformed++;
     return TAKEN;
   }
-  enum taken taken;
-  if (pw_is_control(head->kind)) {
-    taken = take_control(drain, head);
-  } else {
-    const struct pw_fragment *fragment = pw_containers_find(table, head->cgroup_id);
-    struct pw_event_output *output = pw_is_process_event(head->kind) ? &drain->process : &drain->network;
-    const int fits =
-        fragment ? append_entry(output, head, fragment, &drain->clock) : append_raw(&drain->unknown, head);
-    if (!fits) return NO_ROOM;
-    taken = TAKEN;
-  }
-  drain->events[head->kind]++;
+  const enum taken taken = pw_is_control(head->kind) ? take_control(drain, head) : take_event(drain, head);
+  if (taken != NO_ROOM) drain->events[head->kind]++;
   return taken;
 }
 
 /* Takes what stands at *position, moves it, and says in drain->end when to stop: then 0 is returned. */
-static int step(struct pw_drain *drain, const struct pw_containers *table, const struct pw_ring *ring,
-                uint64_t *position, uint64_t producer)
+static int step(struct pw_drain *drain, const struct pw_ring *ring, uint64_t *position, uint64_t producer)
 {
   struct pw_slot slot;
   enum taken taken = TAKEN;
@@ -92,7 +91,7 @@ static int step(struct pw_drain *drain, const struct pw_containers *table, const
     case PW_SLOT_DISCARDED:
       break;
     case PW_SLOT_RECORD:
-      taken = take(drain, table, &slot);
+      taken = take(drain, &slot);
   }
   if (taken == NO_ROOM) {
     drain->end = PW_DRAIN_FULL;
@@ -113,7 +112,7 @@ static void begin(struct pw_drain *drain)
   memset(drain->events, 0, sizeof drain->events);
 }
 
-int pw_ring_drain(struct pw_ring *ring, const struct pw_containers *table, struct pw_drain *drain)
+int pw_ring_drain(struct pw_ring *ring, struct pw_drain *drain)
 {
   if (is_too_small(&drain->process) || is_too_small(&drain->network) || is_too_small(&drain->unknown))
     return PW_E_OUTPUT_FULL;
@@ -129,7 +128,7 @@ int pw_ring_drain(struct pw_ring *ring, const struct pw_containers *table, struc
       __atomic_thread_fence(__ATOMIC_SEQ_CST);
       producer = pw_ring_producer(ring);
     }
-    if (!step(drain, table, ring, &position, producer)) break;
+    if (!step(drain, ring, &position, producer)) break;
   }
   pw_ring_release(ring, position);
   drain->drained_bytes = position - start;

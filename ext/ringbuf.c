@@ -1,10 +1,8 @@
 #include "ringbuf.h"
 
 #include <errno.h>
-#include <linux/bpf.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* kernel/bpf/ringbuf.c: every record starts with its length, whose two highest
@@ -82,17 +80,4 @@ enum pw_slot_state pw_ring_look(const struct pw_ring *ring, uint64_t position, u
   slot->bytes = length;
   slot->next = position + taken;
   return (word & LENGTH_DISCARDED) ? PW_SLOT_DISCARDED : PW_SLOT_RECORD;
-}
-
-int pw_map_read_u64s(int fd, uint64_t *values, uint32_t count)
-{
-  for (uint32_t index = 0; index < count; index++) {
-    union bpf_attr attr;
-    memset(&attr, 0, sizeof attr);
-    attr.map_fd = (uint32_t)fd;
-    attr.key = (uint64_t)(uintptr_t)&index;
-    attr.value = (uint64_t)(uintptr_t)&values[index];
-    if (syscall(SYS_bpf, BPF_MAP_LOOKUP_ELEM, &attr, sizeof attr) != 0) return PW_E_SYSCALL;
-  }
-  return PW_OK;
 }

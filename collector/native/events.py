@@ -190,6 +190,13 @@ class ContainerTable:
         return int(lib.pw_containers_count(self._table))
 
 
+class Tables(NamedTuple):
+    """Filters may want the events of one subject and not the other, so each has its constant pairs."""
+
+    process: ContainerTable
+    network: ContainerTable
+
+
 def _fragment(fragment: Fragment) -> Any:
     """Points into `fragment.pairs`: the caller keeps the fragment while it is used."""
     made = ffi.new("struct pw_fragment *")
@@ -225,12 +232,14 @@ class EventEncoder:
         """CLOCK_REALTIME minus CLOCK_BOOTTIME, of times from now on."""
         self._drain.clock.wall_offset_ns = wall_offset_ns
 
-    def drain(self, ring: Ring, table: ContainerTable, max_records: int) -> Drained:
+    def drain(self, ring: Ring, tables: Tables, max_records: int) -> Drained:
         """Takes up to `max_records` records out of the ring."""
         drain = self._drain
         drain.max_records = max_records
+        drain.process_containers = tables.process._table
+        drain.network_containers = tables.network._table
         self._empty()
-        _check(lib.pw_ring_drain(ring._ring, table._table, drain), "drain")
+        _check(lib.pw_ring_drain(ring._ring, drain), "drain")
         control = bytes(ffi.buffer(drain.control, drain.control_bytes))
         return Drained(
             DrainEnd(drain.end),
@@ -282,10 +291,3 @@ def _change(control: bytes) -> CgroupChange:
     start = _HEAD.size + _CGROUP.size
     path = control[start : start + path_bytes].decode("utf-8", "surrogateescape")
     return CgroupChange(kind == Kind.CGROUP_MKDIR, cgroup_id, time_ns, level, path)
-
-
-def read_counters(map_fd: int, count: int = lib.PW_KINDS) -> tuple[int, ...]:
-    """The first elements of an array map of u64, e.g. losses by kind. Raises OSError."""
-    values = ffi.new("uint64_t[]", count)
-    _check(lib.pw_map_read_u64s(map_fd, values, count), "bpf(BPF_MAP_LOOKUP_ELEM)")
-    return tuple(values)

@@ -22,7 +22,7 @@ from collector.native.events import (
     Kind,
     Ring,
     Scope,
-    read_counters,
+    Tables,
     split,
 )
 from tests.reference import event_records as records
@@ -120,9 +120,9 @@ def test_as_many_arguments_as_there_can_be(argument: bytes) -> None:
 @given(records.truncated())
 def test_records_that_lie_are_left_out_and_counted(record: bytes) -> None:
     ring = MemoryRing(1 << 16)
-    table = ContainerTable(max_entries=4)
+    tables = Tables(ContainerTable(4), ContainerTable(4))
     assert ring.submit(record)
-    drained = ENCODER.drain(ring, table, 10)
+    drained = ENCODER.drain(ring, tables, 10)
     is_good = reference.is_well_formed(record)
     assert drained.malformed == (not is_good)
     assert ring.fill_bytes == 0
@@ -140,19 +140,20 @@ def test_raw_records_never_read_past_their_end(parts: list[bytes], garbage: byte
 # The ring
 
 
-def drain_all(ring: MemoryRing, table: ContainerTable, max_records: int = 1000) -> list[Drained]:
+def drain_all(ring: MemoryRing, tables: Tables, max_records: int = 1000) -> list[Drained]:
     drains = []
     while True:
-        drains.append(ENCODER.drain(ring, table, max_records))
+        drains.append(ENCODER.drain(ring, tables, max_records))
         if drains[-1].end is DrainEnd.EMPTY:
             return drains
 
 
-def table_with(*cgroups: int) -> ContainerTable:
-    table = ContainerTable(max_entries=64)
+def tables_with(*cgroups: int) -> Tables:
+    tables = Tables(ContainerTable(64), ContainerTable(64))
     for cgroup in cgroups:
-        assert table.set(cgroup, FRAGMENT)
-    return table
+        assert tables.process.set(cgroup, FRAGMENT)
+        assert tables.network.set(cgroup, FRAGMENT)
+    return tables
 
 
 def fork(number: int, cgroup: int = CGROUP) -> bytes:
@@ -160,7 +161,7 @@ def fork(number: int, cgroup: int = CGROUP) -> bytes:
 
 
 def test_records_come_out_in_order_split_by_subject_around_the_ring_end() -> None:
-    ring, table = MemoryRing(4096), table_with(CGROUP)
+    ring, tables = MemoryRing(4096), tables_with(CGROUP)
     seen_process, seen_network = b"", b""
     sent = [
         records.record(kind, cgroup_id=CGROUP, time_ns=time_ns)
@@ -169,10 +170,10 @@ def test_records_come_out_in_order_split_by_subject_around_the_ring_end() -> Non
     for number, record in enumerate(sent):
         assert ring.submit(record)
         if number % 7 == 0:
-            for drained in drain_all(ring, table):
+            for drained in drain_all(ring, tables):
                 seen_process += drained.process.entries
                 seen_network += drained.network.entries
-    for drained in drain_all(ring, table):
+    for drained in drain_all(ring, tables):
         seen_process += drained.process.entries
         seen_network += drained.network.entries
     processes = [one for one in sent if one[0] <= lib.PW_EXIT]
@@ -182,41 +183,41 @@ def test_records_come_out_in_order_split_by_subject_around_the_ring_end() -> Non
 
 
 def test_drain_stops_at_its_bound_and_goes_on_there() -> None:
-    ring, table = MemoryRing(1 << 16), table_with(CGROUP)
+    ring, tables = MemoryRing(1 << 16), tables_with(CGROUP)
     for number in range(10):
         ring.submit(fork(number + 1))
-    first = ENCODER.drain(ring, table, 4)
+    first = ENCODER.drain(ring, tables, 4)
     assert (first.end, first.process.records, first.events) == (DrainEnd.BOUND, 4, {Kind.FORK: 4})
-    second = ENCODER.drain(ring, table, 100)
+    second = ENCODER.drain(ring, tables, 100)
     assert (second.end, second.process.records) == (DrainEnd.EMPTY, 6)
 
 
 def test_a_record_being_written_holds_what_is_behind_it() -> None:
-    ring, table = MemoryRing(4096), table_with(CGROUP)
+    ring, tables = MemoryRing(4096), tables_with(CGROUP)
     ring.submit(fork(1))
     busy_at = ring.producer
     ring.submit(fork(2), BUSY)
     ring.submit(fork(3))
-    drained = ENCODER.drain(ring, table, 100)
+    drained = ENCODER.drain(ring, tables, 100)
     assert (drained.end, drained.process.records, ring.consumer) == (DrainEnd.EMPTY, 1, busy_at)
     ring.commit(busy_at, len(fork(2)))
-    assert ENCODER.drain(ring, table, 100).process.records == 2
+    assert ENCODER.drain(ring, tables, 100).process.records == 2
 
 
 def test_discarded_records_are_passed_over() -> None:
-    ring, table = MemoryRing(4096), table_with(CGROUP)
+    ring, tables = MemoryRing(4096), tables_with(CGROUP)
     ring.submit(fork(1), DISCARDED)
     ring.submit(fork(2))
-    drained = ENCODER.drain(ring, table, 100)
+    drained = ENCODER.drain(ring, tables, 100)
     assert (drained.process.records, drained.malformed, ring.fill_bytes) == (1, 0, 0)
 
 
 def test_records_of_unknown_cgroups_are_handed_back_as_they_are() -> None:
-    ring, table = MemoryRing(1 << 16), table_with(CGROUP)
+    ring, tables = MemoryRing(1 << 16), tables_with(CGROUP)
     sent = [fork(1, 7), records.exec_record(b"sh\0", cgroup_id=8), fork(2, 7)]
     for one in sent:
         ring.submit(one)
-    drained = ENCODER.drain(ring, table, 100)
+    drained = ENCODER.drain(ring, tables, 100)
     back = list(split(drained.unknown))
     assert [(one.kind, one.cgroup_id) for one in back] == [
         (Kind.FORK, 7),
@@ -229,20 +230,20 @@ def test_records_of_unknown_cgroups_are_handed_back_as_they_are() -> None:
 
 
 def test_a_control_record_ends_the_drain_before_later_records_are_encoded() -> None:
-    ring, table = MemoryRing(1 << 16), ContainerTable()
+    ring, tables = MemoryRing(1 << 16), tables_with()
     path = "/kubepods/pod1/ä".encode()
     ring.submit(records.cgroup_record(lib.PW_CGROUP_MKDIR, path, cgroup_id=99, level=3, time_ns=5))
     ring.submit(fork(1, 99))
-    drained = ENCODER.drain(ring, table, 100)
+    drained = ENCODER.drain(ring, tables, 100)
     assert drained.end is DrainEnd.CONTROL
     assert drained.process.records == 0
     assert drained.change == (True, 99, 5, 3, path.decode())
-    table.set(99, FRAGMENT)
-    assert ENCODER.drain(ring, table, 100).process.records == 1
+    tables.process.set(99, FRAGMENT)
+    assert ENCODER.drain(ring, tables, 100).process.records == 1
 
 
 def test_drain_stops_when_an_output_is_full_and_loses_nothing() -> None:
-    ring, table = MemoryRing(1 << 20), table_with(CGROUP)
+    ring, tables = MemoryRing(1 << 20), tables_with(CGROUP)
     record = records.exec_record(b"\xff" * 4000, cgroup_id=CGROUP)
     sent = 0
     while ring.submit(record):
@@ -250,20 +251,20 @@ def test_drain_stops_when_an_output_is_full_and_loses_nothing() -> None:
     small = EventEncoder(NODE_ID, output_bytes=lib.PW_EVENT_OUTPUT_BYTES)
     ends, seen = [], 0
     while ring.fill_bytes:
-        drained = small.drain(ring, table, 10_000)
+        drained = small.drain(ring, tables, 10_000)
         ends.append(drained.end)
         seen += drained.process.records
     assert seen == sent
     assert DrainEnd.FULL in ends
 
 
-def test_a_full_table_leaves_records_raw_and_a_full_raw_buffer_stops_the_drain() -> None:
-    ring, table = MemoryRing(1 << 20), ContainerTable(max_entries=1)
+def test_a_full_raw_buffer_stops_the_drain() -> None:
+    ring, tables = MemoryRing(1 << 20), tables_with()
     record = records.exec_record(b"a" * 4000, cgroup_id=1)
     while ring.submit(record):
         pass
     small = EventEncoder(NODE_ID, output_bytes=lib.PW_EVENT_OUTPUT_BYTES)
-    drained = small.drain(ring, table, 10_000)
+    drained = small.drain(ring, tables, 10_000)
     assert drained.end is DrainEnd.FULL
     assert len(drained.unknown) <= lib.PW_EVENT_OUTPUT_BYTES
     assert ring.fill_bytes > 0
@@ -275,7 +276,7 @@ def test_a_ring_full_of_garbage_is_walked_within_its_bounds(noise: bytes, consum
     ring.write(0, (noise * 64)[:4096])
     ring.set_positions(consumer & ~7, (consumer & ~7) + (filled & ~7))
     for _ in range(600):
-        drained = ENCODER.drain(ring, ContainerTable(max_entries=1), 1000)
+        drained = ENCODER.drain(ring, tables_with(), 1000)
         if drained.end is DrainEnd.EMPTY:
             break
     assert ring.consumer <= ring.producer
@@ -283,15 +284,28 @@ def test_a_ring_full_of_garbage_is_walked_within_its_bounds(noise: bytes, consum
 
 @pytest.mark.parametrize("length", [0x3FFFFFFF, 4096, 1000])
 def test_an_absurd_length_skips_to_the_producer_and_is_counted(length: int) -> None:
-    ring, table = MemoryRing(4096), table_with(CGROUP)
+    ring, tables = MemoryRing(4096), tables_with(CGROUP)
     ring.submit(fork(1))
     at = ring.producer
     ring.submit(fork(2))
     ring.commit(at, length)
-    drained = ENCODER.drain(ring, table, 100)
+    drained = ENCODER.drain(ring, tables, 100)
     assert (drained.process.records, drained.corrupt_bytes) == (1, ring.producer - at)
     ring.submit(fork(3))
-    assert ENCODER.drain(ring, table, 100).process.records == 1
+    assert ENCODER.drain(ring, tables, 100).process.records == 1
+
+
+def test_each_subject_has_pairs_of_its_own() -> None:
+    ring, tables = MemoryRing(1 << 16), tables_with()
+    other = Fragment(msgpack.packb("team") + msgpack.packb("a"), 1, Scope.POD)
+    tables.process.set(1, FRAGMENT)
+    tables.network.set(1, other)
+    sent = [fork(7, 1), records.record(lib.PW_TCP_ACCEPT, cgroup_id=1)]
+    for one in sent:
+        ring.submit(one)
+    drained = ENCODER.drain(ring, tables, 10)
+    assert drained.process.entries == expected(sent[0])
+    assert drained.network.entries == expected(sent[1], other)
 
 
 # The table
@@ -338,27 +352,17 @@ TestTableAgainstDict = TableAgainstDict.TestCase
 
 def test_records_written_by_a_program_in_the_kernel() -> None:
     with KernelRing(1 << 16) as kernel:
-        ring, table = Ring(kernel.ring_fd, 1 << 16), table_with(CGROUP)
+        ring, tables = Ring(kernel.ring_fd, 1 << 16), tables_with(CGROUP)
         sent = [fork(number + 1) for number in range(20)]
         for _ in range(40):  # several times around
             for record in sent:
                 assert kernel.submit(record)
             assert ring.fill_bytes == sum(len(record) + 8 for record in sent)
-            drained = ENCODER.drain(ring, table, 1000)
+            drained = ENCODER.drain(ring, tables, 1000)
             assert drained.process.entries == b"".join(map(expected, sent))
         ring.close()
-
-
-def test_counters_are_read_from_an_array_map() -> None:
-    with KernelRing(1 << 12) as kernel:
-        kernel.set_lost(Kind.EXIT, 2**40 + 7)
-        counters = read_counters(kernel.lost_fd)
-        assert counters[Kind.EXIT] == 2**40 + 7
-        assert sum(counters) == 2**40 + 7
 
 
 def test_what_is_no_map_is_told_by_the_systems_own_error() -> None:
     with pytest.raises(OSError, match="mmap of the ring buffer"):
         Ring(-1, 4096)
-    with pytest.raises(OSError, match="BPF_MAP_LOOKUP_ELEM"):
-        read_counters(-1)

@@ -10,6 +10,7 @@ import glob
 import os
 import re
 
+from collector.config.kinds import shown
 from collector.config.schema import nearest
 from collector.config.sections import SECTIONS, UNSUPPORTED_SECTIONS, Draft, Entry, Section
 
@@ -35,8 +36,10 @@ class _File:
         self._path = path
         self._draft = draft
         self._header: tuple[str, int] | None = None
-        self._refused = False  # the open section was refused: its keys are read without a word
+        self._refused = False  # the header was: what follows belongs to nothing
+        self._broken = False  # the section has a line that can't be read: what it lacks is not its fault
         self._entries: list[Entry] = []
+        self._slot = 0  # where the open section goes among the draft's
         self._indent = ""
         self._unindented: list[tuple[int, str]] = []
 
@@ -59,8 +62,10 @@ class _File:
             self._entry(number, line)
         else:
             self._unindented.append((number, stripped))
+            self._broken = True
 
     def _problem(self, number: int, problem: str, remedy: str = "") -> None:
+        self._broken = True
         self._draft.problem(f"{self._path}:{number}", problem, remedy)
 
     def _open(self, number: int, line: str) -> None:
@@ -69,13 +74,16 @@ class _File:
         header = _HEADER.fullmatch(line)
         if header is None:
             self._problem(
-                number, f"{line!r} is no section.", "Write the name in brackets and nothing else: [INPUT]."
+                number,
+                f"{shown(line)} is no section.",
+                "Write the name in brackets and nothing else: [INPUT].",
             )
             return
         name = header["name"].strip().upper()
         if name in SECTIONS:
             self._refused = False
             self._header = (name, number)
+            self._slot = len(self._draft.sections)
         elif name in UNSUPPORTED_SECTIONS:
             problem = f"[{name}] is a section of Fluent Bit that podwitness does not support yet."
             self._problem(number, problem, UNSUPPORTED_SECTIONS[name])
@@ -83,11 +91,11 @@ class _File:
             self._problem(number, f"there is no section [{header['name']}].", nearest(name, SECTIONS))
 
     def _close(self) -> None:
-        if self._header is not None:
+        if self._header is not None and not self._broken:
             name, number = self._header
-            self._draft.sections.append(Section(name, self._path, number, tuple(self._entries)))
-        self._header = None
-        self._entries = []
+            # Before what was included since: filters work in the order in which they begin.
+            self._draft.sections.insert(self._slot, Section(name, self._path, number, tuple(self._entries)))
+        self._header, self._broken, self._entries = None, False, []
 
     def _command(self, number: int, line: str) -> None:
         command = _COMMAND.fullmatch(line)
@@ -99,12 +107,10 @@ class _File:
             key, _, value = (part.strip() for part in rest.partition("="))
             self._draft.variables.append(Entry(key, value, self._path, number))
         else:
-            self._problem(number, f"{line!r} is no command.", "Write @INCLUDE FILE or @SET NAME=VALUE.")
+            self._problem(number, f"{shown(line)} is no command.", "Write @INCLUDE FILE or @SET NAME=VALUE.")
 
     def _include(self, number: int, path: str) -> None:
         place = f"{self._path}:{number}"
-        # The keys of an included file are not those of the section that is open here.
-        self._close()
         found = included_files(path, self._path)
         if not found:
             self._problem(
@@ -121,14 +127,16 @@ class _File:
             return
         key, *value = stripped.split(maxsplit=1)
         if key.startswith("["):
-            problem = f"{stripped!r} is a group inside a section, which podwitness does not support yet."
+            problem = f"{shown(stripped)} is a group inside a section, which podwitness does not support yet."
             self._problem(number, problem, "A section stands at the beginning of its line.")
         elif self._header is None:
             self._problem(
-                number, f"{stripped!r} belongs to no section.", "Put it below [INPUT], for example."
+                number, f"{shown(stripped)} belongs to no section.", "Put it below [INPUT], for example."
             )
         elif indent != self._indent:
-            problem = f"{stripped!r} is indented by {_spelled(indent)}, others by {_spelled(self._indent)}."
+            problem = (
+                f"{shown(stripped)} is indented by {_spelled(indent)}, others by {_spelled(self._indent)}."
+            )
             self._problem(number, problem, "Indent all keys of a file alike.")
         elif not value:
             self._problem(number, f"{key} has no value.", "Give it a value, or remove the line.")
@@ -141,7 +149,7 @@ class _File:
         more = f" ({others} more lines of this file have none either)" if others else ""
         self._problem(
             number,
-            f"{line!r} has no indentation{more}; only [SECTION], @INCLUDE, @SET and # begin a line.",
+            f"{shown(line)} has no indentation{more}; only [SECTION], @INCLUDE, @SET and # begin a line.",
             INDENT_REMEDY,
         )
 

@@ -14,11 +14,13 @@ from typing import Any
 from collector import plugins as catalogue
 from collector.config import classic, foreign, yaml
 from collector.config.instances import Common, FilterCommon, InputCommon, OutputCommon
+from collector.config.kinds import shown
 from collector.config.parsers import BUILT_IN, Parser, framing
 from collector.config.schema import InvalidConfiguration, keys_of, nearest, read
 from collector.config.sections import Draft, Entry, Section
 from collector.config.service import ServiceSettings
 from collector.config.variables import replace_variables
+from collector.errors import ConfigError
 from collector.plugins import PluginKind
 
 # Stock names that a ConfigMap refers to though it is mounted over the folder that had them.
@@ -121,8 +123,19 @@ def _load(
     )
     reading.check_whole(document)
     if draft.problems:
-        raise InvalidConfiguration(draft.problems)
+        raise InvalidConfiguration(_by_place(draft))
     return document
+
+
+def _by_place(draft: Draft) -> list[ConfigError]:
+    """The problems in the order of files and lines, as they are mended."""
+    order = {file: number for number, file in enumerate(draft.files)}
+
+    def place(problem: ConfigError) -> tuple[int, int]:
+        file, _, rest = problem.problem.partition(": ")[0].rpartition(":")
+        return order.get(file, -1), int(rest) if rest.isdecimal() else 0
+
+    return sorted(draft.problems, key=place)
 
 
 def _match_only_pair(sections: list[Section]) -> list[Section]:
@@ -190,7 +203,7 @@ class _Reading:
         if not os.path.exists(path) and os.path.basename(path) in STOCK_PARSERS_FILES:
             self.notices.append(f"{asked_by}: {path} is not there; the built-in parsers are used.")
             return
-        draft = Draft(problems=self._draft.problems, files=self._draft.files)
+        draft = Draft(problems=self._draft.problems, files=self._draft.files, asked=self._draft.asked)
         _reader(path)(path, draft, asked_by)
         for section in replace_variables(draft, self._environ):
             if section.name not in ("PARSER", "MULTILINE_PARSER"):
@@ -240,7 +253,7 @@ class _Reading:
             return None
         row = catalogue.find(kind, name.value)
         if row is None:
-            problem = f"there is no {kind} called {name.value!r}."
+            problem = f"there is no {kind} called {shown(name.value)}."
             self._draft.problem(name.place, problem, nearest(name.value, catalogue.names(kind)))
         return row
 
@@ -259,6 +272,7 @@ class _Reading:
             module.Settings,
             section,
             problems,
+            title=f"the {row.kind} {row.name}",
             common=ours,
             unsupported=foreign.unsupported(row.kind, row.name),
         )
@@ -303,5 +317,5 @@ def _only(section: Section, names: Iterable[str]) -> Section:
 
 def _missing(kind: str, draft: Draft) -> tuple[str, str, str]:
     what = {"INPUT": "nothing is collected", "OUTPUT": "what is collected goes nowhere"}[kind]
-    place = next(iter(draft.files), "command line")
+    place = draft.files[0] if draft.files else "command line"
     return place, f"there is no [{kind}], so {what}.", f"Add one [{kind}] at least."

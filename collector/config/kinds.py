@@ -26,6 +26,11 @@ class Kind(Generic[Value]):
     show: Callable[[Any], str] = str
 
 
+def shown(written: str) -> str:
+    """A value in a message: as it was written, in quotes, control characters escaped."""
+    return "'" + "".join(one if one.isprintable() else ascii(one)[1:-1] for one in written) + "'"
+
+
 def _whole(minimum: int | None, maximum: int | None) -> tuple[str, Callable[[str], int]]:
     if minimum is not None and maximum is not None:
         expected = f"a whole number from {minimum} to {maximum}"

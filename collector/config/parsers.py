@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from collector.config.kinds import shown
 from collector.config.schema import boolean, choice, key, nearest, repeated, text
 from collector.plan import Framing, Layout
 
@@ -80,7 +81,7 @@ def framing(name: str, parsers: Parsers) -> tuple[Framing, Layout]:
     """
     parser = parsers.get(name) or BUILT_IN.get(name)
     if parser is None:
-        raise ValueError(f"there is no parser called {name!r}. {nearest(name, {**BUILT_IN, **parsers})}")
+        raise ValueError(f"there is no parser called {shown(name)}. {nearest(name, {**BUILT_IN, **parsers})}")
     if parser.format == "json":
         return Framing.JSON, Layout(content="log")
     if parser.format == "regex":
@@ -88,7 +89,7 @@ def framing(name: str, parsers: Parsers) -> tuple[Framing, Layout]:
         if layout is not None:
             return Framing.CRI, layout
     raise ValueError(
-        f"the parser {name!r} (Format {parser.format}) is not one that podwitness can run yet. "
+        f"the parser {shown(name)} (Format {parser.format}) is not one that podwitness can run yet. "
         "It runs Format json, and Format regex with the four fields of a CRI line."
     )
 

@@ -31,6 +31,7 @@ from collector.config.kinds import (
     pattern,
     repeated,
     seconds,
+    shown,
     size_bytes,
     text,
     words,
@@ -141,18 +142,20 @@ def read(
     section: Section,
     problems: list[ConfigError],
     *,
+    title: str = "",
     common: Iterable[Key] = (),
     unsupported: Collection[str] = (),
 ) -> Settings | None:
     """The same, appending to `problems` instead of raising; None when there were any.
 
+    `title` is how the section is called in them, [NAME] where not given.
     `unsupported` are the names, in lower case, of keys that Fluent Bit has here and
     podwitness has not.
     """
     own = keys_of(settings)
     names = [one.name for one in (*own, *common)]
     before = len(problems)
-    _check_names(section, names, unsupported, problems)
+    _check_names(section, title or f"[{section.name}]", names, unsupported, problems)
     values: dict[str, Any] = {}
     for field in dataclasses.fields(settings):
         declared = field.metadata["key"]
@@ -170,7 +173,11 @@ def read(
 
 
 def _check_names(
-    section: Section, names: Sequence[str], unsupported: Collection[str], problems: list[ConfigError]
+    section: Section,
+    title: str,
+    names: Sequence[str],
+    unsupported: Collection[str],
+    problems: list[ConfigError],
 ) -> None:
     known = {name.lower() for name in names}
     for entry in section.entries:
@@ -184,7 +191,7 @@ def _check_names(
             remedy = "Remove the line; docs/configuration.md lists what is supported."
             problems.append(ConfigError(problem, remedy=remedy))
         else:
-            problem = f"{entry.place}: {entry.key} is not a key of this section."
+            problem = f"{entry.place}: {entry.key} is not a key of {title}."
             problems.append(ConfigError(problem, remedy=nearest(entry.key, names)))
 
 
@@ -226,5 +233,5 @@ def _read_value(declared: Key, entry: Entry, problems: list[ConfigError]) -> Any
     try:
         return declared.kind.read(entry.value)
     except ValueError as reason:
-        problems.append(ConfigError(f"{entry.place}: {entry.key} is {entry.value!r}: {reason}"))
+        problems.append(ConfigError(f"{entry.place}: {entry.key} is {shown(entry.value)}: {reason}"))
         return None

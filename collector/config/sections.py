@@ -67,7 +67,8 @@ class Draft:
     sections: list[Section] = field(default_factory=list)
     variables: list[Entry] = field(default_factory=list)  # @SET, or `env` of YAML
     problems: list[ConfigError] = field(default_factory=list)
-    files: dict[str, str] = field(default_factory=dict)  # real path -> where it was asked for
+    files: list[str] = field(default_factory=list)  # as they were asked for
+    asked: dict[str, str] = field(default_factory=dict)  # real path -> where it was asked for
 
     def problem(self, place: str, problem: str, remedy: str = "") -> None:
         self.problems.append(ConfigError(f"{place}: {problem}", remedy=remedy))
@@ -75,12 +76,13 @@ class Draft:
     def open(self, path: str, asked_by: str) -> str | None:
         """The text of a file that was not read before; None with a problem noted."""
         real = os.path.realpath(path)
-        if real in self.files:
+        if real in self.asked:
             self.problem(
-                asked_by, f"{path} was read already, by {self.files[real]}.", "Include a file only once."
+                asked_by, f"{path} was read already, by {self.asked[real]}.", "Include a file only once."
             )
             return None
-        self.files[real] = asked_by
+        self.asked[real] = asked_by
+        self.files.append(path)
         try:
             return _read_text(path)
         except ConfigError as error:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+from collector.config.kinds import shown
 from collector.config.sections import Draft, Entry, Section
 
 _VARIABLE = re.compile(r"\$\{([^}]+)\}")
@@ -38,7 +39,7 @@ def _replaced(entry: Entry, known: Mapping[str, str], draft: Draft) -> str:
             return known[name]
         draft.problem(
             entry.place,
-            f"{entry.key} is {entry.value!r}, but ${{{name}}} is not set.",
+            f"{entry.key} is {shown(entry.value)}, but ${{{name}}} is not set.",
             f"Set {name} in the environment (env of the DaemonSet), or by @SET {name}=value.",
         )
         return found[0]

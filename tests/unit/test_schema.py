@@ -63,7 +63,7 @@ def test_a_later_entry_of_a_single_key_counts() -> None:
 
 def test_all_problems_are_reported() -> None:
     assert problems(("Pth", "/a"), ("Refresh_Interval", "10x"), ("Limit", "many")) == [
-        "a.conf:2: Pth is not a key of this section. Did you mean Path?",
+        "a.conf:2: Pth is not a key of [INPUT]. Did you mean Path?",
         "a.conf:1: [INPUT] needs the key Path: Files.",
         "a.conf:3: Refresh_Interval is '10x': expected a time such as 5, 0.5, 20ms, 5s, 1m, 1h or 1d "
         "(a plain number is seconds).",
@@ -73,7 +73,7 @@ def test_all_problems_are_reported() -> None:
 
 def test_a_name_far_from_all_gets_the_list() -> None:
     assert problems(("Path", "/a"), ("Zzz", "1")) == [
-        "a.conf:3: Zzz is not a key of this section. There are: Filter, Limit, Path, Refresh_Interval."
+        "a.conf:3: Zzz is not a key of [INPUT]. There are: Filter, Limit, Path, Refresh_Interval."
     ]
 
 

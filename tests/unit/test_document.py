@@ -1,0 +1,188 @@
+"""A whole configuration: what is right becomes a document, what is wrong is said exactly so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from collector.config.document import Document, load_file, load_sections
+from collector.config.schema import InvalidConfiguration
+from collector.config.sections import Entry, Section
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "config"
+BAD = sorted(path.name for path in GOLDEN.iterdir() if path.suffix in (".conf", ".yaml"))
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_refused_with_these_words(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(GOLDEN)
+    with pytest.raises(InvalidConfiguration) as caught:
+        load_file(name, {})
+    assert str(caught.value) + "\n" == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def write(folder: Path, **files: str) -> str:
+    for name, text in files.items():
+        (folder / f"{name}.conf").write_text(text, encoding="utf-8")
+    return str(folder / "main.conf")
+
+
+MINIMAL = """
+[INPUT]
+    Name systemd
+[OUTPUT]
+    Name stdout
+    Match *
+"""
+
+
+def test_names_tags_and_matches(tmp_path: Path) -> None:
+    text = """
+[INPUT]
+    Name SystemD
+    Tag  host.*
+[INPUT]
+    Name systemd
+    Mem_Buf_Limit 5M
+[INPUT]
+    Name  systemd
+    Alias journal
+    Log_Level debug
+[FILTER]
+    Name modify
+    Match_Regex ^host\\.
+    Add a 1
+[OUTPUT]
+    Name null
+    Match host.*
+    Retry_Limit no_limits
+[OUTPUT]
+    Name null
+    Match a*c
+    Match_Regex ^x
+"""
+    document = load_file(write(tmp_path, main=text), {})
+    assert [(one.name, one.plugin, one.tag) for one in document.inputs] == [
+        ("systemd.0", "systemd", "host.*"),
+        ("systemd.1", "systemd", "systemd.1"),
+        ("journal", "systemd", "journal"),
+    ]
+    assert document.inputs[1].mem_buf_limit_bytes == 5_000_000
+    assert [one.log_level for one in document.inputs] == ["", "", "debug"]
+    (modify,) = document.filters
+    assert modify.matches("host.x")
+    assert not modify.matches("xhost.x")
+    first, second = document.outputs
+    assert (first.retry_limit, second.retry_limit) == (None, 1)
+    assert first.matches("host.a.b")
+    assert not first.matches("host")
+    assert [tag for tag in ("ac", "abc", "abcd", "xyz") if second.matches(tag)] == ["ac", "abc", "xyz"]
+
+
+def test_the_only_output_of_the_only_input_needs_no_match(tmp_path: Path) -> None:
+    document = load_file(write(tmp_path, main=MINIMAL.replace("    Match *\n", "")), {})
+    assert document.outputs[0].matches("anything")
+
+
+def test_service_sections_are_one(tmp_path: Path) -> None:
+    text = "[SERVICE]\n    Flush 2\n    Grace 3\n" + MINIMAL + "[SERVICE]\n    Flush 4\n"
+    service = load_file(write(tmp_path, main=text), {}).service
+    assert (service.flush_s, service.grace_s) == (4.0, 3.0)
+
+
+def test_keys_without_effect_are_told(tmp_path: Path) -> None:
+    text = "[SERVICE]\n    storage.path /x\n" + MINIMAL + "    Workers 2\n"
+    notices = load_file(write(tmp_path, main=text), {}).notices
+    assert [notice.partition("main.conf:")[2] for notice in notices] == [
+        "2: storage.path has no effect: a followed file is its own buffer, its position moves when the "
+        "output has acknowledged.",
+        "9: Workers has no effect: there are no worker threads to set up.",
+    ]
+
+
+def test_stock_parsers_files_may_be_missing(tmp_path: Path) -> None:
+    text = "[SERVICE]\n    Parsers_File parsers.conf\n    Parsers_File /etc/custom_parsers.conf\n" + MINIMAL
+    document = load_file(write(tmp_path, main=text), {})
+    assert sorted(document.parsers) == ["cri", "docker", "json"]
+    assert [notice.rpartition("/")[2] for notice in document.notices] == [
+        "parsers.conf is not there; the built-in parsers are used.",
+        "custom_parsers.conf is not there; the built-in parsers are used.",
+    ]
+
+
+def test_parsers_come_from_files_beside_the_configuration(tmp_path: Path) -> None:
+    text = "[SERVICE]\n    Parsers_File parsers.conf\n    Parsers_File more.conf\n" + MINIMAL
+    more = "[PARSER]\n    Name json\n    Format json\n    Time_Key at\n"
+    twice = "[PARSER]\n    Name json\n    Format json\n[MULTILINE_PARSER]\n    name java\n"
+    path = write(tmp_path, main=text, parsers=more, more=twice)
+    document = load_file(path, {})
+    assert document.parsers["json"].time_key == "at"
+    folder = str(tmp_path)
+    assert document.notices == (
+        f"{folder}/more.conf:1: the parser json of {folder}/parsers.conf:1 is used instead.",
+        f"{folder}/more.conf:4: the multiline parser java is not used; podwitness joins lines by the "
+        "built-in multiline parsers only.",
+    )
+    assert document.files == tuple(f"{folder}/{name}.conf" for name in ("main", "parsers", "more"))
+
+
+def test_includes_and_variables_across_files(tmp_path: Path) -> None:
+    main = "@SET tag=host\n@INCLUDE in*.conf\n[OUTPUT]\n    Name stdout\n    Match ${tag}.*\n"
+    one = "[INPUT]\n    Name systemd\n    Tag ${tag}.${NODE}\n@SET tag=other\n"
+    document = load_file(write(tmp_path, main=main, in1=one), {"NODE": "n1"})
+    # All @SET count everywhere; the last one wins.
+    assert document.inputs[0].tag == "other.n1"
+    assert document.inputs[0].section.place == f"{tmp_path}/in1.conf:1"
+
+
+def test_yaml_and_classic_say_the_same(tmp_path: Path) -> None:
+    classic = (
+        "[SERVICE]\n    Flush 3\n"
+        + MINIMAL
+        + "[FILTER]\n    Name modify\n    Match *\n    Add a b\n    Add c d\n"
+    )
+    yaml = """
+service: {flush: 3}
+pipeline:
+  inputs:
+    - name: systemd
+  outputs:
+    - name: stdout
+      match: '*'
+  filters:
+    - name: modify
+      match: "*"
+      add: [a b, c d]
+"""
+    (tmp_path / "main.yaml").write_text(yaml, encoding="utf-8")
+
+    def told(document: Document) -> object:
+        plugins = (*document.inputs, *document.filters, *document.outputs)
+        return document.service, [(one.name, one.settings, one.common) for one in plugins]
+
+    assert told(load_file(str(tmp_path / "main.yaml"), {})) == told(
+        load_file(write(tmp_path, main=classic), {})
+    )
+
+
+def test_sections_without_a_file() -> None:
+    sections = [
+        Section(kind, "argument", 1, (Entry("Name", name, "argument", 1),))
+        for kind, name in (("INPUT", "systemd"), ("OUTPUT", "null"))
+    ]
+    assert [one.name for one in load_sections(sections, {}).outputs] == ["null.0"]
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(InvalidConfiguration) as caught:
+        load_file("/nowhere/fluent-bit.conf", {})
+    assert (
+        str(caught.value)
+        == "command line: /nowhere/fluent-bit.conf can't be read: No such file or directory."
+    )
+
+
+def test_a_mistaken_path_does_not_fill_the_memory() -> None:
+    with pytest.raises(InvalidConfiguration, match="/dev/zero is larger than 16 MiB"):
+        load_file("/dev/zero", {})

@@ -1,0 +1,111 @@
+"""The YAML format becomes the same sections, with lines. What is refused is in tests/golden/config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.config import yaml
+from collector.config.sections import Draft
+
+
+def read(folder: Path, text: str, **others: str) -> Draft:
+    for name, content in {"main": text, **others}.items():
+        (folder / f"{name}.yaml").write_text(content, encoding="utf-8")
+    draft = Draft()
+    yaml.read(str(folder / "main.yaml"), draft, "test")
+    return draft
+
+
+def told(draft: Draft) -> list[tuple[str, int, list[tuple[str, str, int]]]]:
+    assert [str(problem) for problem in draft.problems] == []
+    return [
+        (section.name, section.line, [(one.key, one.value, one.line) for one in section.entries])
+        for section in draft.sections
+    ]
+
+
+def test_sections_values_and_lines(tmp_path: Path) -> None:
+    text = """\
+env:
+  cluster: test
+service:
+  flush: 0.5
+  http_server: on
+parsers:
+  - name: json
+    format: json
+multiline_parsers:
+  - name: java
+pipeline:
+  inputs:
+    - name: tail
+      path: "/var/log/*.log"
+  filters:
+    - name: modify
+      match: '*'
+      add:
+        - a 1
+        - b ${cluster}
+  outputs:
+    - {name: stdout, match: '*'}
+"""
+    draft = read(tmp_path, text)
+    assert told(draft) == [
+        ("SERVICE", 4, [("flush", "0.5", 4), ("http_server", "on", 5)]),
+        ("PARSER", 7, [("name", "json", 7), ("format", "json", 8)]),
+        ("MULTILINE_PARSER", 10, [("name", "java", 10)]),
+        ("INPUT", 13, [("name", "tail", 13), ("path", "/var/log/*.log", 14)]),
+        (
+            "FILTER",
+            16,
+            [("name", "modify", 16), ("match", "*", 17), ("add", "a 1", 19), ("add", "b ${cluster}", 20)],
+        ),
+        ("OUTPUT", 22, [("name", "stdout", 22), ("match", "*", 22)]),
+    ]
+    assert [(one.key, one.value, one.line) for one in draft.variables] == [("cluster", "test", 2)]
+
+
+def test_values_stay_as_they_are_written(tmp_path: Path) -> None:
+    draft = read(tmp_path, "service:\n  a: On\n  b: 0x10\n  c: 1_000\n  d: 2026-01-01\n  e: 'no'\n")
+    assert [one.value for one in draft.sections[0].entries] == ["On", "0x10", "1_000", "2026-01-01", "no"]
+
+
+def test_includes(tmp_path: Path) -> None:
+    more = "pipeline:\n  inputs:\n    - name: tail\n"
+    draft = read(tmp_path, "includes:\n  - more*.yaml\nservice:\n  flush: 1\n", more1=more, more2=more)
+    assert [section[0] for section in told(draft)] == ["INPUT", "INPUT", "SERVICE"]
+
+
+def test_empty_files_and_empty_parts(tmp_path: Path) -> None:
+    assert told(read(tmp_path, "")) == []
+    assert told(read(tmp_path, "pipeline:\n  inputs:\n  filters: []\n")) == []
+
+
+def test_aliases_do_not_multiply(tmp_path: Path) -> None:
+    """A value that refers to itself ten times over, nine levels deep, is refused and not unfolded."""
+    levels = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10))
+    draft = read(tmp_path, f"a0: &a0 x\n{levels}\nservice:\n  flush: *a9\n")
+    assert len(draft.problems) == 20
+
+
+def test_deep_nesting_is_refused(tmp_path: Path) -> None:
+    draft = read(tmp_path, "service: " + "[" * 20000)
+    assert [str(problem) for problem in draft.problems] == [
+        f"{tmp_path}/main.yaml: the YAML is nested too deeply."
+    ]
+
+
+pieces = st.sampled_from(
+    ["service:", "pipeline:", "inputs:", "- ", "  ", "\n", "a: b", "&x", "*x", "[", "]", "{", "'"]
+)
+
+
+@given(st.lists(pieces | st.text(max_size=6), max_size=15).map("".join))
+def test_any_text_is_read_or_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "main.yaml").write_bytes(text.encode("utf-8", "surrogatepass"))
+    draft = Draft()
+    yaml.read(str(tmp_path / "main.yaml"), draft, "test")
+    assert all(entry.key and entry.value for section in draft.sections for entry in section.entries)

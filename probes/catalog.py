@@ -1,0 +1,191 @@
+"""What the probes can watch: the table of subjects, hooks and maps.
+
+A new hook is a line in HOOKS and a PROGRAM(<tracepoint>) in <subject>.bpf.c; a new subject is a file more, a
+new kind of record a line in events.h and in `RecordKind`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import Enum, IntEnum, StrEnum
+
+
+class RecordKind(IntEnum):
+    """enum pw_kind of events.h."""
+
+    EXEC = 1
+    FORK = 2
+    EXIT = 3
+    TCP_CONNECT = 4
+    TCP_CONNECT_FAILED = 5
+    TCP_LISTEN = 6
+    TCP_ACCEPT = 7
+    TCP_CLOSE = 8
+    TCP_UNLISTEN = 9
+    CGROUP_MKDIR = 10
+    CGROUP_RMDIR = 11
+
+
+KINDS = 12  # PW_KINDS: length of tables by kind
+
+
+class Dialect(StrEnum):
+    """How a program reaches kernel memory; see dialect.h. The value is the name in reports."""
+
+    TP_BTF = "tp_btf"
+    RAW_TP = "raw_tp"
+
+
+class Cost(StrEnum):
+    """How often a hook runs, which is what it costs; measured by tests/bench/probe_cost.py."""
+
+    RARE = "rare"  # by hand or by a runtime: some a second at most
+    PER_PROCESS = "process"
+    PER_CONNECTION = "connection"
+    PER_CALL = "call"  # each read or write
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A tracepoint, and the program `on_<tracepoint>` in <subject>.bpf.c."""
+
+    subject: str
+    tracepoint: str
+    kinds: tuple[RecordKind, ...]  # kinds that are lost without it; none if it only improves others
+    since: tuple[int, int]  # lowest kernel
+    cost: Cost
+    without: str  # what follows when it can't be attached
+
+
+TCP_KINDS = tuple(kind for kind in RecordKind if kind.name.startswith("TCP_"))
+
+HOOKS = (
+    Hook(
+        "process",
+        "sched_process_exec",
+        (RecordKind.EXEC,),
+        (5, 8),
+        Cost.PER_PROCESS,
+        "No execution of a program is seen.",
+    ),
+    Hook(
+        "process",
+        "sched_process_fork",
+        (RecordKind.FORK,),
+        (5, 8),
+        Cost.PER_PROCESS,
+        "Processes that only fork are not seen; those that execute are.",
+    ),
+    Hook(
+        "process",
+        "sched_process_exit",
+        (RecordKind.EXIT,),
+        (5, 8),
+        Cost.PER_PROCESS,
+        "No exit status, duration or CPU time is known of any process.",
+    ),
+    Hook(
+        "network",
+        "inet_sock_set_state",
+        TCP_KINDS,
+        (5, 8),
+        Cost.PER_CONNECTION,
+        "No TCP connection is seen.",
+    ),
+    Hook(
+        "network",
+        "tcp_rcv_space_adjust",
+        (),
+        (5, 8),
+        Cost.PER_CALL,
+        "An accepted connection counts for the process that listens until another writes or closes it.",
+    ),
+    Hook(
+        "network",
+        "sock_send_length",
+        (),
+        (6, 3),
+        Cost.PER_CALL,
+        "An accepted connection counts for the process that listens until another reads or closes it.",
+    ),
+    Hook(
+        "cgroup",
+        "cgroup_mkdir",
+        (RecordKind.CGROUP_MKDIR,),
+        (5, 8),
+        Cost.RARE,
+        "A container is known only after the next look at the cgroup file system.",
+    ),
+    Hook(
+        "cgroup",
+        "cgroup_rmdir",
+        (RecordKind.CGROUP_RMDIR,),
+        (5, 8),
+        Cost.RARE,
+        "That a container ended is known only after the next look at the cgroup file system.",
+    ),
+)
+
+SUBJECTS = tuple(dict.fromkeys(hook.subject for hook in HOOKS))
+
+
+class MapType(Enum):
+    """enum bpf_map_type of uapi/linux/bpf.h."""
+
+    ARRAY = 2
+    PERCPU_ARRAY = 6
+    LRU_HASH = 9
+    RINGBUF = 27
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """MAP(<name>) in the probes. The C side asserts the sizes."""
+
+    name: str
+    type: MapType
+    key_bytes: int
+    value_bytes: int
+    entries: int
+    subjects: tuple[str, ...] = SUBJECTS  # made only for these
+    mappable: bool = False  # user space reads it by mmap, without bpf(2)
+
+
+def maps(ring_bytes: int) -> tuple[Map, ...]:
+    return (
+        Map("ring", MapType.RINGBUF, 0, 0, ring_bytes),
+        Map("lost", MapType.ARRAY, 4, 8, KINDS, mappable=True),
+        # struct pw_exec and PW_EXEC_DATA_BYTES, for each CPU.
+        Map("exec_scratch", MapType.PERCPU_ARRAY, 4, 160 + 16384, 1, ("process",)),
+        # Threads that exit at once on a kernel before 6.16: it bridges microseconds.
+        Map("exited", MapType.LRU_HASH, 16, 1, 1024, ("process",)),
+        # Open TCP sockets of a node, 3.7 MB. If there are more, the least used lose their owner and say so.
+        Map("sockets", MapType.LRU_HASH, 8, 56, 32768, ("network",)),
+        Map("listeners", MapType.LRU_HASH, 24, 48, 4096, ("network",)),
+        # struct pw_cgroup and the longest path.
+        Map("cgroup_scratch", MapType.PERCPU_ARRAY, 4, 32 + 4096, 1, ("cgroup",)),
+    )
+
+
+def maps_of(subjects: Collection[str], ring_bytes: int) -> tuple[Map, ...]:
+    return tuple(made for made in maps(ring_bytes) if not set(subjects).isdisjoint(made.subjects))
+
+
+def hooks_of(subjects: Collection[str]) -> tuple[Hook, ...]:
+    """In the order of the table. Raises KeyError with the name of a subject that there is not."""
+    for subject in subjects:
+        if subject not in SUBJECTS:
+            raise KeyError(subject)
+    return tuple(hook for hook in HOOKS if hook.subject in subjects)
+
+
+def dialects(hook: Hook, arguments: Mapping[str, int], forced: Dialect | None = None) -> tuple[Dialect, ...]:
+    """What to try for a hook, best first. `arguments`: tracepoints that the kernel's BTF has.
+
+    A kernel whose BTF does not know a tracepoint may still have it as a raw one.
+    """
+    if forced:
+        return (forced,)
+    known = hook.tracepoint in arguments
+    return (Dialect.TP_BTF, Dialect.RAW_TP) if known else (Dialect.RAW_TP,)

@@ -1,0 +1,116 @@
+"""BCC, used for its compiler only: from the text of the probes to the code of each program."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from probes.catalog import HOOKS, Dialect, Map, MapType
+from probes.exchange import ProbeError
+from probes.headers import write_tree
+
+SOURCE_DIRECTORY = Path(__file__).resolve().parent
+# Where the temporary headers may go when the root file system is read-only.
+TEMPORARY_DIRECTORIES = (None, "/dev/shm", "/run")
+STDERR_BYTES = 4096
+
+CodeOf = Callable[[str], bytes]  # from a tracepoint's name to its program
+
+
+class CompileError(Exception):
+    """The text of the probes does not fit this kernel's types, in clang's words."""
+
+
+def source_text(subjects: Sequence[str]) -> str:
+    """One translation unit: BCC takes programs only from the text itself, not from what it includes."""
+    parts = []
+    for subject in subjects:
+        name = f"{subject}.bpf.c"
+        parts.append(f'#line 1 "{name}"\n{(SOURCE_DIRECTORY / name).read_text()}')
+    return "\n".join(parts)
+
+
+def map_flags(maps: Mapping[Map, int]) -> Iterator[str]:
+    """What the probes know of the maps: descriptors and sizes."""
+    for made, descriptor in maps.items():
+        yield f"-DPW_MAP_{made.name}={descriptor}"
+        yield f"-DPW_KEY_BYTES_{made.name}={made.key_bytes}"
+        yield f"-DPW_VALUE_BYTES_{made.name}={made.value_bytes}"
+        if made.type is MapType.RINGBUF:
+            yield f"-DPW_RING_BYTES={made.entries}"
+
+
+class Compiler:
+    """Changes the current directory, and the environment variable that BCC finds headers by."""
+
+    def __init__(self, headers: Path, maps: Mapping[Map, int]) -> None:
+        from bcc import BPF
+
+        os.environ["BCC_KERNEL_SOURCE"] = str(headers)
+        os.chdir("/")  # BCC adds the current directory to the include path
+        self._bpf: Callable[..., Any] = BPF
+        secret = f"-DPW_SOCKET_SECRET={secrets.randbits(64)}ull"
+        self._flags = [f"-I{SOURCE_DIRECTORY}", secret, *map_flags(maps)]
+
+    def compile(self, subjects: Sequence[str], dialect: Dialect) -> CodeOf:
+        """Raises CompileError. The code stays valid as long as the function that is returned."""
+        flags = [*self._flags, "-DPW_TP_BTF"] if dialect is Dialect.TP_BTF else self._flags
+        with captured_stderr() as said:
+            try:
+                module = self._bpf(text=source_text(subjects).encode(), cflags=flags)
+            except Exception as error:  # BCC raises no class of its own
+                raise CompileError(first_error(said()) or str(error)) from error
+        return lambda tracepoint: module.dump_func(f"on_{tracepoint}".encode())
+
+
+@contextmanager
+def captured_stderr() -> Iterator[Callable[[], str]]:
+    """clang writes to descriptor 2 itself. What was written is passed on at the end."""
+    saved, memory = os.dup(2), os.memfd_create("stderr")
+
+    def said() -> str:
+        return os.pread(memory, STDERR_BYTES, 0).decode(errors="replace")
+
+    os.dup2(memory, 2)
+    try:
+        yield said
+    finally:
+        os.dup2(saved, 2)
+        os.write(2, said().encode())
+        os.close(saved)
+        os.close(memory)
+
+
+def first_error(said: str) -> str:
+    return next((line.strip() for line in said.split("\n") if "error:" in line), "")
+
+
+@contextmanager
+def header_directory(without: Sequence[str]) -> Iterator[Path]:
+    """A private directory with the made headers, gone at the end. Raises ProbeError."""
+    directory = temporary_directory()
+    try:
+        write_tree(directory, [hook.tracepoint for hook in HOOKS], without)
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def temporary_directory() -> Path:
+    refused: list[str] = []
+    for parent in TEMPORARY_DIRECTORIES:
+        try:
+            return Path(tempfile.mkdtemp(prefix="podwitness-headers-", dir=parent))  # mode 0700
+        except OSError as error:
+            refused.append(str(error))
+    raise ProbeError(
+        f"No directory for 100 KiB of generated headers: {'; '.join(refused)}.",
+        "The probes can't be compiled.",
+        "Mount an emptyDir on /tmp, or set TMPDIR to a directory that can be written to.",
+    )

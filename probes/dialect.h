@@ -1,0 +1,54 @@
+/* One source, two ways for a program to reach kernel memory.
+ *
+ * PW_TP_BTF: the program is of type tp_btf. Its arguments are typed pointers, the verifier lets it follow them
+ * like C does, and a fault reads as zero. About half the cost of the other.
+ * Otherwise: raw_tp. Arguments are numbers, every step is a bpf_probe_read_kernel.
+ * Which one is compiled is chosen by catalog.py, never by hand. */
+#ifndef PODWITNESS_DIALECT_H
+#define PODWITNESS_DIALECT_H
+
+/* A map made by the loader before it compiles; catalog.py has the table. */
+#define MAP(name) ((void *)bpf_pseudo_fd(1, PW_MAP_##name))
+
+/* The program of a tracepoint; ARGUMENT(n) is its nth argument, as in the kernel's TP_PROTO. */
+#define PROGRAM(tracepoint) int on_##tracepoint(u64 *ctx)
+#define ARGUMENT(n) ((void *)ctx[n])
+
+/* A scalar or pointer member, read explicitly: for pointers that the verifier does not know the type of. */
+#define PROBED(pointer, member) ({ \
+  typeof((pointer)->member) value_ = 0; \
+  bpf_probe_read_kernel(&value_, sizeof(value_), &(pointer)->member); \
+  value_; \
+})
+
+#ifdef PW_TP_BTF
+#define FIELD(pointer, member) ((pointer)->member)
+#else
+#define FIELD(pointer, member) PROBED(pointer, member)
+#endif
+
+/* Keeps `value` under `mask` (a power of two less one) in the verifier's eyes; compilers optimise a plain & away
+ * when they can prove it needless and so take the proof from the verifier. */
+#define BOUND(value, mask) asm volatile("%0 &= %1" : "+r"(value) : "i"(mask))
+
+/* Numbers of helpers are kernel ABI (uapi/linux/bpf.h); older BCC does not declare these. */
+static u64 (*ring_query)(void *ring, u64 what) = (void *)134;             /* 5.8 */
+static void *(*ring_reserve)(void *ring, u64 bytes, u64 flags) = (void *)131;
+static void (*ring_submit)(void *record, u64 flags) = (void *)132;
+static long (*ring_output)(void *ring, void *record, u64 bytes, u64 flags) = (void *)130;
+static struct tcp_sock *(*as_tcp_sock)(void *sk) = (void *)137;           /* 5.9 */
+static struct task_struct *(*current_task_btf)(void) = (void *)158;       /* 5.11 */
+static u64 (*socket_cookie)(void *sk) = (void *)46;                       /* tracing: 5.12 */
+static void *(*map_lookup)(void *map, const void *key) = (void *)1;
+static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static long (*map_delete)(void *map, const void *key) = (void *)3;
+
+#if defined(PW_TP_BTF) && LINUX_VERSION_CODE >= KERNEL_VERSION(5, 11, 0)
+#define CURRENT_TASK() current_task_btf()
+#define CURRENT_FIELD(task, member) ((task)->member)
+#else
+#define CURRENT_TASK() ((struct task_struct *)bpf_get_current_task())
+#define CURRENT_FIELD(task, member) PROBED(task, member)
+#endif
+
+#endif

@@ -1,0 +1,106 @@
+"""What crosses between the collector and the loader, its child: one request, then messages back.
+
+The channel is a SOCK_SEQPACKET socket. Messages are JSON objects with one of the keys
+`descriptors` (names, in the order of the descriptors that the message carries), `report`, or `error`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from probes.catalog import Dialect
+
+# Of one message; the kernel's own limit is 253.
+DESCRIPTORS_PER_MESSAGE = 64
+MESSAGE_BYTES = 1 << 17
+
+
+class ProbeError(Exception):
+    """No probe can be loaded. Three sentences for the operator, as those of collector.errors."""
+
+    def __init__(self, problem: str, consequence: str = "", remedy: str = "") -> None:
+        super().__init__(problem, consequence, remedy)
+        self.problem = problem
+        self.consequence = consequence
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.problem, self.consequence, self.remedy) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    subjects: tuple[str, ...]
+    ring_bytes: int
+    dialect: Dialect | None = None
+    # Macros of the made headers to leave out, as on a kernel that lacks what they stand for.
+    without: tuple[str, ...] = ()
+
+    def encode(self) -> bytes:
+        return json.dumps([self.subjects, self.ring_bytes, self.dialect, self.without]).encode()
+
+    @classmethod
+    def decode(cls, content: bytes) -> Request:
+        subjects, ring_bytes, dialect, without = json.loads(content)
+        return cls(tuple(subjects), ring_bytes, Dialect(dialect) if dialect else None, tuple(without))
+
+
+@dataclass(frozen=True, slots=True)
+class HookResult:
+    """Of one tracepoint. Attached in `dialect`, if any; `reasons`: why not in those tried before."""
+
+    tracepoint: str
+    dialect: Dialect | None
+    reasons: tuple[str, ...]
+
+
+def send_descriptors(channel: socket.socket, named: Sequence[tuple[str, int]]) -> None:
+    for start in range(0, len(named), DESCRIPTORS_PER_MESSAGE):
+        part = named[start : start + DESCRIPTORS_PER_MESSAGE]
+        names = json.dumps({"descriptors": [name for name, _ in part]}).encode()
+        socket.send_fds(channel, [names], [descriptor for _, descriptor in part])
+
+
+def send_report(channel: socket.socket, results: Sequence[HookResult]) -> None:
+    report = [[result.tracepoint, result.dialect, result.reasons] for result in results]
+    channel.send(json.dumps({"report": report}).encode())
+
+
+def send_error(channel: socket.socket, error: ProbeError) -> None:
+    channel.send(json.dumps({"error": [error.problem, error.consequence, error.remedy]}).encode())
+
+
+@dataclass(slots=True)
+class Answer:
+    """What has come back so far. Owns the descriptors until they are taken."""
+
+    descriptors: dict[str, int] = field(default_factory=dict)
+    results: dict[str, HookResult] = field(default_factory=dict)
+    error: ProbeError | None = None
+
+    def receive(self, channel: socket.socket) -> bool:
+        """Takes one message of a channel that is readable; False: there will be no more."""
+        content, passed, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, DESCRIPTORS_PER_MESSAGE)
+        if not content:
+            return False
+        message = json.loads(content)
+        self.descriptors.update(zip(message.get("descriptors", ()), passed, strict=True))
+        for tracepoint, dialect, reasons in message.get("report", ()):
+            found = Dialect(dialect) if dialect else None
+            self.results[tracepoint] = HookResult(tracepoint, found, tuple(reasons))
+        if "error" in message:
+            self.error = ProbeError(*message["error"])
+        return True
+
+    def take(self, kind: str) -> dict[str, int]:
+        """The descriptors `kind:NAME` by NAME; the caller owns them from now on."""
+        names = [name for name in self.descriptors if name.startswith(f"{kind}:")]
+        return {name.partition(":")[2]: self.descriptors.pop(name) for name in names}
+
+    def close(self) -> None:
+        while self.descriptors:
+            os.close(self.descriptors.popitem()[1])

@@ -1,0 +1,225 @@
+"""The collector's side of the probes: starts the loader, takes over the descriptors.
+
+Holds no BCC. The probes live as long as somebody holds their descriptors: they end when the collector does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import socket
+import struct
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from probes.catalog import KINDS, SUBJECTS, Dialect, Hook, RecordKind, hooks_of
+from probes.exchange import Answer, HookResult, ProbeError, Request
+
+__all__ = ["Attached", "HookReport", "ProbeError", "launch"]
+
+# Compiling takes half a second of CPU; a container that is held to a fiftieth of one needs the rest.
+TIMEOUT_S = 60.0
+STDERR_BYTES = 16 << 10
+STDERR_SHOWN_CHARACTERS = 500
+NOTHING_ATTACHED = "No probe is attached; logs are not affected."
+PACKAGE_PARENT = Path(__file__).resolve().parent.parent
+
+State = Literal["attached", "lesser", "failed"]
+
+
+class HookReport(NamedTuple):
+    """What became of one hook."""
+
+    subject: str
+    hook: str  # the tracepoint
+    kinds: tuple[RecordKind, ...]
+    state: State  # lesser: attached, but in the dearer dialect
+    reason: str  # why it is not attached, or lesser; the kernel's words
+    consequence: str
+    dialect: Dialect | None
+
+
+@dataclass(slots=True)
+class Attached:
+    """The probes, running. The descriptors hold them: close() ends them."""
+
+    ring_fd: int  # BPF_MAP_TYPE_RINGBUF of struct pw_* records; pollable
+    lost_fd: int  # BPF_MAP_TYPE_ARRAY of u64[KINDS] by kind, which can be mapped
+    links: dict[str, int]  # by tracepoint
+    programs: dict[str, int]  # by tracepoint
+    maps: dict[str, int]  # the others, which only the probes use
+    hooks: tuple[HookReport, ...]
+
+    def lost(self) -> tuple[int, ...]:
+        """Records that did not fit in the ring, by kind. Takes no capability."""
+        with mmap.mmap(self.lost_fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ) as counts:
+            return struct.unpack_from(f"={KINDS}Q", counts)
+
+    def missed(self) -> dict[str, int]:
+        """Times that a program was not run, by tracepoint.
+
+        The kernel does not start one in an interrupt that finds it running on the same CPU. It counts this
+        since Linux 5.12.
+        """
+        return {name: _recursion_misses(descriptor) for name, descriptor in self.programs.items()}
+
+    def close(self) -> None:
+        """Detaches the probes. May be called again."""
+        for held in (self.links, self.programs, self.maps):
+            while held:
+                os.close(held.popitem()[1])
+        for descriptor in {self.ring_fd, self.lost_fd} - {-1}:
+            os.close(descriptor)
+        self.ring_fd = self.lost_fd = -1
+
+
+def _recursion_misses(program: int) -> int:
+    for line in Path(f"/proc/self/fdinfo/{program}").read_text().split("\n"):
+        if line.startswith("recursion_misses:"):
+            return int(line.split(":")[1])
+    return 0
+
+
+async def launch(
+    subjects: Collection[str],
+    *,
+    ring_bytes: int,
+    dialect: Dialect | None = None,
+    without: Sequence[str] = (),
+    timeout_s: float = TIMEOUT_S,
+) -> Attached:
+    """Attaches the probes of `subjects` (of catalog.SUBJECTS).
+
+    `ring_bytes`: a power of two and a multiple of the page size. `dialect` forces one; `without` lets the
+    kernel look as if it lacked these macros of the made headers: so what older kernels run is tried on a new
+    one. Raises ProbeError when nothing can be attached; single hooks that fail are in the result.
+    """
+    check_arguments(subjects, ring_bytes)
+    request = Request(tuple(subjects), ring_bytes, dialect, tuple(without))
+    answer = Answer()
+    try:
+        async with asyncio.timeout(timeout_s):
+            said, status = await _ask_child(request, answer)
+        return attached(answer, said, status, hooks_of(subjects))
+    except TimeoutError as error:
+        raise ProbeError(
+            f"The loader of the probes was not done after {timeout_s:g} s.",
+            NOTHING_ATTACHED,
+            "Give the container more CPU: compiling takes about half a second of one.",
+        ) from error
+    finally:
+        answer.close()
+
+
+def check_arguments(subjects: Collection[str], ring_bytes: int) -> None:
+    """Raises ProbeError."""
+    unknown = sorted(set(subjects) - set(SUBJECTS))
+    if unknown or not subjects:
+        raise ProbeError(
+            f"There are no probes for {', '.join(unknown) or 'nothing'}.",
+            NOTHING_ATTACHED,
+            f"Name some of {', '.join(SUBJECTS)}.",
+        )
+    if ring_bytes < mmap.PAGESIZE or ring_bytes & (ring_bytes - 1):
+        raise ProbeError(
+            f"A ring of {ring_bytes} bytes can't be made.",
+            NOTHING_ATTACHED,
+            f"Use a power of two from {mmap.PAGESIZE} on; 8388608 holds about ten seconds of heavy load.",
+        )
+
+
+async def _ask_child(request: Request, answer: Answer) -> tuple[bytes, int]:
+    """(the end of what the child said, its status). The child is gone afterwards, whatever happens."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        ours.setblocking(False)
+        with theirs:
+            child = await _start(theirs)
+        try:
+            stderr = asyncio.ensure_future(_tail(child))
+            with suppress(BrokenPipeError):  # it has ended already; its words tell why
+                await asyncio.get_running_loop().sock_sendall(ours, request.encode())
+            while await _readable(ours) and answer.receive(ours):
+                pass
+            return await stderr, await child.wait()
+        finally:
+            await _end(child)
+
+
+async def _start(channel: socket.socket) -> Process:
+    """-P keeps the current directory out of the child's path: it finds this package where it is here."""
+    path = os.pathsep.join(filter(None, (str(PACKAGE_PARENT), os.environ.get("PYTHONPATH"))))
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "probes.loader", str(channel.fileno())),
+        pass_fds=[channel.fileno()],
+        env={**os.environ, "PYTHONPATH": path},
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=PIPE,
+    )
+
+
+async def _tail(child: Process) -> bytes:
+    """The last STDERR_BYTES, read to the end so that the child never waits for us."""
+    assert child.stderr is not None
+    kept = b""
+    while said := await child.stderr.read(STDERR_BYTES):
+        kept = (kept + said)[-STDERR_BYTES:]
+    return kept
+
+
+async def _end(child: Process) -> None:
+    if child.returncode is None:
+        with suppress(ProcessLookupError):
+            child.kill()
+        await asyncio.shield(child.wait())
+
+
+async def _readable(channel: socket.socket) -> bool:
+    """asyncio has no call that receives descriptors."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(channel, ready.set)
+    try:
+        return await ready.wait()
+    finally:
+        loop.remove_reader(channel)
+
+
+def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) -> Attached:
+    """Takes the descriptors out of `answer`, or raises ProbeError."""
+    if answer.error:
+        raise answer.error
+    if not answer.results:
+        tail = said.decode(errors="replace").strip()[-STDERR_SHOWN_CHARACTERS:]
+        raise ProbeError(
+            f"The loader of the probes ended with status {status}, without an answer: {tail or 'silent'}.",
+            NOTHING_ATTACHED,
+            "Status -9 is the out-of-memory killer as a rule: compiling takes 160 MiB for a moment.",
+        )
+    reports = tuple(hook_report(hook, answer.results[hook.tracepoint]) for hook in hooks)
+    if all(report.state == "failed" for report in reports):
+        raise ProbeError(
+            f"None of the probes could be attached: {reports[0].reason}.",
+            NOTHING_ATTACHED,
+            "Run privileged, or with the capabilities BPF and PERFMON, on Linux 5.8 or newer.",
+        )
+    maps, links, programs = (answer.take(kind) for kind in ("map", "link", "program"))
+    return Attached(maps.pop("ring"), maps.pop("lost"), links, programs, maps, reports)
+
+
+def hook_report(hook: Hook, result: HookResult) -> HookReport:
+    state: State = "attached"
+    consequence = ""
+    if result.dialect is None:
+        state, consequence = "failed", hook.without
+    elif result.reasons:
+        state, consequence = "lesser", "It costs the workload about twice as much."
+    reason = "; ".join(result.reasons)
+    return HookReport(hook.subject, hook.tracepoint, hook.kinds, state, reason, consequence, result.dialect)

@@ -1,0 +1,276 @@
+/* TCP: who connects where, who listens, what was transferred, how it ended.
+ *
+ * The state of a socket changes in the process that asked for it, or in a soft interrupt where the current
+ * process is anybody. So who is behind a socket is noted where it is certain, best last:
+ *   accept     SYN_RECV -> ESTABLISHED is a soft interrupt: the owner of the listener on that address and port
+ *   close      FIN_WAIT1 and LAST_ACK are close() or shutdown() by a holder
+ *   first I/O  the first to read or write: the worker that accepted, or that inherited
+ *   call       CLOSE -> SYN_SENT is connect(), -> LISTEN is listen() */
+#include "dialect.h"
+#include "emit.h"
+#include "events.h"
+#include "socket.h"
+
+#define TCP_ESTABLISHED 1
+#define TCP_SYN_SENT 2
+#define TCP_SYN_RECV 3
+#define TCP_FIN_WAIT1 4
+#define TCP_CLOSE 7
+#define TCP_CLOSE_WAIT 8
+#define TCP_LAST_ACK 9
+#define TCP_LISTEN 10
+
+#define EPIPE 32
+#define ECONNRESET 104
+
+#define PF_KTHREAD 0x00200000
+
+static __always_inline struct pw_tcp *begin_tcp(struct sock *sk, struct socket_state *state, u16 kind)
+{
+  struct pw_tcp *out = RESERVE(pw_tcp, kind);
+  if (!out)
+    return 0;
+  out->head.cgroup_id = state->owner.pid ? state->owner.cgroup_id : socket_cgroup_id(sk);
+  out->head.flags = state->owner.pid ? 0 : PW_OWNER_UNKNOWN;
+  out->socket_id = socket_id(sk, state->since_ns);
+  out->duration_ns = state->since_ns ? out->head.time_ns - state->since_ns : 0;
+  out->owner_start_ns = state->owner.start_ns;
+  out->owner_pid = state->owner.pid;
+  out->owner_uid = state->owner.uid;
+  out->role = state->role;
+  out->owner_source = state->owner_source;
+  __builtin_memcpy(out->comm, state->owner.comm, PW_COMM_BYTES);
+  out->net_ns = socket_net_ns(sk);
+  out->local_port = local_port(sk);
+  out->remote_port = bpf_ntohs(FIELD(sk, __sk_common.skc_dport));
+  out->family = fill_addresses(out->local_address, out->remote_address, sk);
+  return out;
+}
+
+static __always_inline void fill_listener_key(struct listener_key *key, struct sock *sk)
+{
+  u32 *words = (u32 *)key->address;
+  key->net_ns = socket_net_ns(sk);
+  key->port = local_port(sk);
+  if (FIELD(sk, __sk_common.skc_family) == AF_INET6) {
+    bpf_probe_read_kernel(key->address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+    return;
+  }
+  words[3] = FIELD(sk, __sk_common.skc_rcv_saddr);
+  if (words[3])
+    words[2] = MAPPED_PREFIX;
+}
+
+static __always_inline void on_connect_called(struct sock *sk)
+{
+  u64 key = (u64)sk;
+  struct socket_state state = {};
+  fill_owner(&state.owner);
+  state.since_ns = bpf_ktime_get_boot_ns();
+  state.role = PW_CLIENT;
+  state.owner_source = PW_OWNER_BY_CALL;
+  map_update(MAP(sockets), &key, &state, 0);
+}
+
+static __always_inline void on_listen(struct sock *sk)
+{
+  u64 key = (u64)sk;
+  struct socket_state state = {};
+  struct listener_key place = {};
+  struct listener listener = {};
+  struct pw_tcp *out;
+  fill_owner(&state.owner);
+  state.since_ns = bpf_ktime_get_boot_ns();
+  state.role = PW_LISTENER;
+  state.owner_source = PW_OWNER_BY_CALL;
+  map_update(MAP(sockets), &key, &state, 0);
+  fill_listener_key(&place, sk);
+  listener.owner = state.owner;
+  listener.socket = key;
+  map_update(MAP(listeners), &place, &listener, 0);
+  out = begin_tcp(sk, &state, PW_TCP_LISTEN);
+  if (!out)
+    return;
+  out->duration_ns = 0;
+  out->backlog = FIELD(sk, sk_max_ack_backlog);
+  submit(out);
+}
+
+static __always_inline struct listener *find_listener(struct sock *sk)
+{
+  struct listener_key place = {};
+  struct listener *found;
+  fill_listener_key(&place, sk);
+  found = map_lookup(MAP(listeners), &place);
+  if (found)
+    return found;
+  __builtin_memset(place.address, 0, sizeof(place.address));
+  return map_lookup(MAP(listeners), &place);
+}
+
+static __always_inline void on_accepted(struct sock *sk)
+{
+  u64 key = (u64)sk;
+  struct socket_state state = {};
+  struct listener *listener = find_listener(sk);
+  struct pw_tcp *out;
+  state.since_ns = bpf_ktime_get_boot_ns();
+  state.role = PW_SERVER;
+  if (listener) {
+    state.owner = listener->owner;
+    state.owner_source = PW_OWNER_BY_LISTENER;
+  }
+  map_update(MAP(sockets), &key, &state, 0);
+  out = begin_tcp(sk, &state, PW_TCP_ACCEPT);
+  if (!out)
+    return;
+  out->duration_ns = 0;
+  submit(out);
+}
+
+/* The caller becomes the owner of an accepted socket if nothing better is known. */
+static __always_inline void claim(struct sock *sk, u8 source)
+{
+  u64 key = (u64)sk;
+  struct socket_state *state = map_lookup(MAP(sockets), &key);
+  if (!state || state->role != PW_SERVER || state->owner_source >= source)
+    return;
+  fill_owner(&state->owner);
+  state->owner_source = source;
+}
+
+static __always_inline void on_close_called(struct sock *sk)
+{
+  /* A kernel thread that closes for somebody (a delayed fput) is not the holder. */
+  if (!(CURRENT_FIELD(CURRENT_TASK(), flags) & PF_KTHREAD))
+    claim(sk, PW_OWNER_BY_CLOSE);
+}
+
+static __always_inline void forget_listener(struct sock *sk)
+{
+  struct listener_key place = {};
+  struct listener *listener;
+  fill_listener_key(&place, sk);
+  listener = map_lookup(MAP(listeners), &place);
+  if (listener && listener->socket == (u64)sk)
+    map_delete(MAP(listeners), &place);
+}
+
+/* A reset that came in has just set the error. One that goes out is seen by its way: without an error nothing
+ * else leads from an open state straight to CLOSE (SO_LINGER 0, close() with unread bytes, ss -K). */
+static __always_inline bool is_reset(int old_state, int error)
+{
+  if (error)
+    return error == ECONNRESET || error == EPIPE;
+  return old_state == TCP_ESTABLISHED || old_state == TCP_CLOSE_WAIT;
+}
+
+static __always_inline u16 closing_kind(int old_state)
+{
+  if (old_state == TCP_LISTEN)
+    return PW_TCP_UNLISTEN;
+  return old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV ? PW_TCP_CONNECT_FAILED : PW_TCP_CLOSE;
+}
+
+static __always_inline u8 role_by_state(int old_state)
+{
+  if (old_state == TCP_LISTEN)
+    return PW_LISTENER;
+  return old_state == TCP_SYN_SENT ? PW_CLIENT : 0;
+}
+
+static __always_inline void emit_closed(struct sock *sk, struct socket_state *state, int old_state)
+{
+  u16 kind = closing_kind(old_state);
+  struct pw_tcp *out = begin_tcp(sk, state, kind);
+  int error;
+  if (!out)
+    return;
+  error = FIELD(sk, sk_err);
+  if (kind == PW_TCP_CONNECT_FAILED)
+    out->error = error;
+  if (kind == PW_TCP_CLOSE && is_reset(old_state, error))
+    out->head.flags |= PW_RESET;
+  if (kind != PW_TCP_UNLISTEN)
+    fill_counters(out, sk);
+  submit(out);
+}
+
+/* Sockets without a state were opened before the probes; but one that ends in SYN_RECV never was a connection,
+ * and one that was in CLOSE is done with already. */
+static __always_inline void on_closed(struct sock *sk, int old_state)
+{
+  u64 key = (u64)sk;
+  struct socket_state unknown = {.role = role_by_state(old_state)};
+  struct socket_state *state = map_lookup(MAP(sockets), &key);
+  if (old_state == TCP_LISTEN)
+    forget_listener(sk);
+  if (state)
+    emit_closed(sk, state, old_state);
+  else if (old_state != TCP_SYN_RECV && old_state != TCP_CLOSE)
+    emit_closed(sk, &unknown, old_state);
+  map_delete(MAP(sockets), &key);
+}
+
+/* Both ends called connect() at once: SYN_SENT -> SYN_RECV -> ESTABLISHED. A socket made for an accept has no
+ * state yet. */
+static __always_inline void on_established(struct sock *sk)
+{
+  u64 key = (u64)sk;
+  struct socket_state *state = map_lookup(MAP(sockets), &key);
+  struct pw_tcp *out;
+  if (!state)
+    on_accepted(sk);
+  else if (state->role == PW_CLIENT && (out = begin_tcp(sk, state, PW_TCP_CONNECT)))
+    submit(out);
+}
+
+PROGRAM(inet_sock_set_state)
+{
+  struct sock *sk = ARGUMENT(0);
+  int old_state = ctx[1], new_state = ctx[2];
+  u64 key = (u64)sk;
+  if (FIELD(sk, sk_protocol) != IPPROTO_TCP)
+    return 0;
+  switch (new_state) {
+  case TCP_SYN_SENT:
+    on_connect_called(sk);
+    break;
+  case TCP_LISTEN:
+    on_listen(sk);
+    break;
+  case TCP_SYN_RECV: /* a new socket: what is known of this address was of an older one */
+    if (old_state == TCP_LISTEN)
+      map_delete(MAP(sockets), &key);
+    break;
+  case TCP_ESTABLISHED:
+    on_established(sk);
+    break;
+  case TCP_FIN_WAIT1:
+  case TCP_LAST_ACK:
+    on_close_called(sk);
+    break;
+  case TCP_CLOSE:
+    on_closed(sk, old_state);
+    break;
+  }
+  return 0;
+}
+
+static __always_inline int on_io(struct sock *sk)
+{
+  if (FIELD(sk, sk_protocol) == IPPROTO_TCP)
+    claim(sk, PW_OWNER_BY_IO);
+  return 0;
+}
+
+/* Every kind of read from a TCP socket, splice too. */
+PROGRAM(tcp_rcv_space_adjust)
+{
+  return on_io(ARGUMENT(0));
+}
+
+PROGRAM(sock_send_length)
+{
+  return on_io(ARGUMENT(0));
+}

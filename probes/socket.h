@@ -1,0 +1,154 @@
+/* What the kernel knows of a TCP socket, and who is behind it. */
+#ifndef PODWITNESS_SOCKET_H
+#define PODWITNESS_SOCKET_H
+#include "dialect.h"
+#include "events.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define IPPROTO_TCP 6
+#define SOCK_DONE 1 /* bit of sk_flags: the peer's FIN has arrived */
+#define MAPPED_PREFIX 0xffff0000u /* third word of ::ffff:a.b.c.d, as little-endian machines see it */
+
+struct owner {
+  u64 start_ns;
+  u64 cgroup_id;
+  u32 pid;
+  u32 uid;
+  char comm[PW_COMM_BYTES];
+};
+
+/* Value of the map `sockets`, by the address of the kernel's socket. */
+struct socket_state {
+  struct owner owner;
+  u64 since_ns; /* connect(), accept or listen(); also tells apart sockets that had the same address */
+  u8 role;
+  u8 owner_source;
+  u8 pad[6];
+};
+
+/* Key of the map `listeners`. IPv4 stands as ::ffff:a.b.c.d, "any" of both families as zeroes: a listener on
+ * :: is found for IPv4 too. */
+struct listener_key {
+  u32 net_ns;
+  u16 port;
+  u16 pad;
+  u8 address[16];
+};
+
+struct listener {
+  struct owner owner;
+  u64 socket; /* several can share a key by SO_REUSEPORT: only the one that it names may remove it */
+};
+
+_Static_assert(PW_KEY_BYTES_listeners == sizeof(struct listener_key), "key of listeners");
+_Static_assert(PW_VALUE_BYTES_listeners == sizeof(struct listener), "value of listeners");
+_Static_assert(PW_VALUE_BYTES_sockets == sizeof(struct socket_state), "value of sockets");
+
+/* The calling process. Only where the calling process is the one that acts on the socket. */
+static __always_inline void fill_owner(struct owner *owner)
+{
+  struct task_struct *leader = CURRENT_FIELD(CURRENT_TASK(), group_leader);
+  owner->start_ns = CURRENT_FIELD(leader, start_boottime);
+  owner->cgroup_id = bpf_get_current_cgroup_id();
+  owner->pid = bpf_get_current_pid_tgid() >> 32;
+  owner->uid = bpf_get_current_uid_gid();
+  bpf_get_current_comm(owner->comm, sizeof(owner->comm));
+}
+
+static __always_inline u32 socket_net_ns(struct sock *sk)
+{
+  struct net *net = FIELD(sk, __sk_common.skc_net.net);
+  return FIELD(net, ns.inum);
+}
+
+/* An accepted socket carries its listener's. */
+static __always_inline u64 socket_cgroup_id(struct sock *sk)
+{
+#ifdef HAVE_sock_cgroup_data__cgroup
+  struct cgroup *cgroup = FIELD(sk, sk_cgrp_data.cgroup);
+#else /* before 5.15: the pointer, or with its lowest bit set something else */
+  struct cgroup *cgroup = (struct cgroup *)PROBED(sk, sk_cgrp_data.val);
+  if ((u64)cgroup & 1)
+    return 0;
+#endif
+  return PROBED(PROBED(cgroup, kn), id);
+}
+
+/* The same for all records of a socket, never again for another. The cookie is also what sock_diag and `ss -e`
+ * show. Where programs can't ask for it, the address and the time it was opened at are mixed with a secret,
+ * since addresses of kernel objects should not leave the machine. */
+static __always_inline u64 socket_id(struct sock *sk, u64 since_ns)
+{
+#if defined(PW_TP_BTF) && LINUX_VERSION_CODE >= KERNEL_VERSION(5, 12, 0)
+  return socket_cookie(sk);
+#else
+  u64 id = ((u64)sk ^ PW_SOCKET_SECRET) + since_ns;
+  id = (id ^ id >> 30) * 0xbf58476d1ce4e5b9ull; /* splitmix64 */
+  id = (id ^ id >> 27) * 0x94d049bb133111ebull;
+  return id ^ id >> 31;
+#endif
+}
+
+/* Returns the family: a mapped address in an IPv6 socket is IPv4, as the other end of the connection sees it. */
+static __always_inline u16 fill_addresses(u8 local[16], u8 remote[16], struct sock *sk)
+{
+  u32 *words = (u32 *)local;
+  if (FIELD(sk, __sk_common.skc_family) == AF_INET6) {
+    bpf_probe_read_kernel(local, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+    if (words[0] || words[1] || words[2] != MAPPED_PREFIX) {
+      bpf_probe_read_kernel(remote, 16, &sk->__sk_common.skc_v6_daddr);
+      return AF_INET6;
+    }
+    words[2] = 0;
+    words[3] = 0;
+  }
+  words[0] = FIELD(sk, __sk_common.skc_rcv_saddr);
+  *(u32 *)remote = FIELD(sk, __sk_common.skc_daddr);
+  return AF_INET;
+}
+
+static __always_inline u16 local_port(struct sock *sk)
+{
+#ifdef PW_TP_BTF
+  struct tcp_sock *tcp = as_tcp_sock(sk);
+  return tcp ? bpf_ntohs(((struct inet_sock *)tcp)->inet_sport) : 0;
+#else
+  return bpf_ntohs(PROBED((struct inet_sock *)sk, inet_sport));
+#endif
+}
+
+/* The kernel counts SYN and FIN as bytes; here only payload counts. Acknowledged can't be more than was sent
+ * once, which takes off the FIN; a client's SYN is taken off first, for not everything may be acknowledged. */
+static __always_inline void payload_only(struct pw_tcp *out, struct sock *sk)
+{
+  u64 sent_once = out->bytes_sent - out->bytes_retransmitted;
+  if (out->bytes_received && FIELD(sk, __sk_common.skc_flags) >> SOCK_DONE & 1)
+    out->bytes_received--;
+  if (out->role == PW_CLIENT && out->bytes_acked)
+    out->bytes_acked--;
+  if (out->bytes_acked > sent_once)
+    out->bytes_acked = sent_once;
+}
+
+static __always_inline void fill_counters(struct pw_tcp *out, struct sock *sk)
+{
+#ifdef PW_TP_BTF
+  struct tcp_sock *tcp = as_tcp_sock(sk);
+  if (!tcp)
+    return;
+#else
+  struct tcp_sock *tcp = (struct tcp_sock *)sk;
+#endif
+  out->bytes_sent = FIELD(tcp, bytes_sent);
+  out->bytes_acked = FIELD(tcp, bytes_acked);
+  out->bytes_received = FIELD(tcp, bytes_received);
+  out->bytes_retransmitted = FIELD(tcp, bytes_retrans);
+  out->retransmits = FIELD(tcp, total_retrans);
+  out->rtt_us = FIELD(tcp, srtt_us) >> 3; /* kept in eighths */
+  out->segments_in = FIELD(tcp, segs_in);
+  out->segments_out = FIELD(tcp, segs_out);
+  payload_only(out, sk);
+}
+
+#endif

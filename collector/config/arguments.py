@@ -30,6 +30,7 @@ _LONG = {
 }
 _SHORT = "c:R:i:F:o:p:t:m:f:l:P:HvqDVh"
 _SECTIONS = {"-i": "INPUT", "-F": "FILTER", "-o": "OUTPUT"}
+_CALLED = {"INPUT": "an input", "FILTER": "a filter", "OUTPUT": "an output"}
 _SERVICE = {"-f": "Flush", "-l": "Log_File", "-P": "HTTP_Port"}
 
 
@@ -111,10 +112,8 @@ class _Reading:
         elif flag == "-m" and kind != "INPUT":
             self._add(number, "Match", value)
         else:
-            wanted = "input" if flag == "-t" else "filter or output"
-            raise getopt.GetoptError(
-                f"{flag} {value} belongs to an {wanted}, but an {kind.lower()} is before it"
-            )
+            wanted = "an input" if flag == "-t" else "a filter or output"
+            raise getopt.GetoptError(f"{flag} {value} belongs to {wanted}, but {_CALLED[kind]} is before it")
 
     def _log_level(self, number: int, flag: str) -> None:
         self._verbosity += flag == "-v"

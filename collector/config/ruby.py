@@ -30,7 +30,7 @@ _TOKEN = re.compile(
       | (?P<escape>\\.)
       | \[:(?P<posix>\^?[a-z]+):\]
       | (?P<options>\(\?[a-z-]*m[a-z-]*[:)])
-      | (?P<open>\[) | (?P<close>\])""",
+      | (?P<open>\[) | (?P<close>\]) | (?P<both>&&)""",
     re.VERBOSE | re.DOTALL,
 )
 _LINE = re.compile(r"/(?P<pattern>.*)/(?P<options>[imx]*)", re.DOTALL)
@@ -82,6 +82,8 @@ def _translate_token(found: re.Match[str], *, inside: bool) -> str:
         return f"(?P={found['name']})"
     if found["posix"]:
         return _translate_posix(found["posix"], inside=inside)
+    if found["both"] and inside:
+        raise ValueError("expected a regular expression without && in a set.")
     if found["options"]:
         # Ruby's m is Python's s.
         return found[0].replace("m", "s")

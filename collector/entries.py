@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
-from collector.plugin import Pairs
+if TYPE_CHECKING:  # what is typed by it needs this module in turn
+    from collector.plugin import Pairs
 
 EVENT_TIME = 0  # the ext type
 _EVENT_TIME_BYTES = struct.Struct(">II")

@@ -342,12 +342,13 @@ static enum outcome take_rest(struct call *call, const uint8_t **at, const uint8
   return DONE;
 }
 
-static enum outcome flush(struct call *call, uint64_t end_offset)
+/* A line without its newline was never complete before, wherever the stream resumed. */
+static enum outcome flush(struct call *call)
 {
   struct open_record *records = call->stream->records;
   enum outcome outcome = DONE;
   if (call->stream->line.first >= 0)
-    outcome = take_open_line(call, end_offset);
+    outcome = take_open_line(call, UINT64_MAX);
   int first = records[1].first >= 0 && (records[0].first < 0 || records[1].first < records[0].first);
   for (int i = 0; i < 2 && outcome == DONE; i++)
     if (records[first ^ i].first >= 0)
@@ -389,7 +390,7 @@ int pw_log_encode(struct pw_log_stream *stream, const struct pw_plan *plan, cons
   if (outcome == DONE)
     outcome = take_rest(&call, &at, end, end_offset, flags & PW_LOG_END);
   if (outcome == DONE && flags & PW_LOG_END)
-    outcome = flush(&call, end_offset);
+    outcome = flush(&call);
   batch->consumed = (size_t)(at - in);
   batch->full = outcome == FULL;
   tell_open(stream, batch);

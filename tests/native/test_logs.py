@@ -1,0 +1,181 @@
+"""The log core against the plain Python of tests/reference, whole and in pieces."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.native import logs
+from collector.native.logs import Arena, LogStream, json_pairs
+from collector.plan import CRI_JOINED_LAYOUT, CRI_LAYOUT, Field, Framing, Layout, LogPlan, Merge, Op
+from tests.native.log_inputs import LIMITS, NOW_NS, Follower, files, follow, plans
+from tests.reference.json_msgpack import pack_pairs
+from tests.reference.plan import encode, entry
+
+KUBERNETES = Field(Op.APPEND, "kubernetes", {"pod_name": "web-0", "labels": {"app": "web"}})
+JOINED = LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT).then(Merge(keep=False), KUBERNETES)
+T1 = b"2024-01-02T03:04:05.123456789Z"
+T1_NS = 1_704_164_645_123_456_789
+T2 = b"2024-01-02T04:04:06+01:00"
+
+
+@given(files(), plans(), LIMITS)
+def test_whole_file_as_the_reference(data, plan, limit):
+    assert follow(data, plan, limit).total == encode(data, plan, NOW_NS, limit)
+
+
+@given(files(), plans(), LIMITS, st.lists(st.integers(0, 600), max_size=8))
+def test_pieces_make_the_same_as_the_whole(data, plan, limit, cuts):
+    pieces = follow(data, plan, limit, [min(cut, len(data)) for cut in cuts])
+    assert pieces.total == encode(data, plan, NOW_NS, limit)
+    assert pieces.offset == len(data)
+    assert pieces.stream.partials == (-1, -1)
+
+
+@given(files(), plans(), LIMITS, st.lists(st.integers(0, 600), max_size=8), st.integers(0, 8))
+def test_resumed_file_has_each_record_once(data, plan, limit, cuts, place):
+    """A new stream starts at any place that was reported; nothing is doubled or lost."""
+    whole = follow(data, plan, limit, [min(cut, len(data)) for cut in cuts])
+    position, entries_before = whole.places[place % len(whole.places)]
+    resumed = Follower(plan, limit)
+    resumed.resume(position)
+    resumed.feed(data[resumed.offset :], end=True)
+    assert entries_before + resumed.total.entries == whole.total.entries
+
+
+CORPUS = (
+    T1 + b' stdout F {"level":"info","n":12,"f":-1.5e3,"s":"a\\u00e9\\n"}\n'
+    + T1 + b" stdout P first \r\n"
+    + T2 + b" stderr P error \n"
+    + T2 + b" stdout P second \n"
+    + b"no CRI line\r\n\n"
+    + T2 + b" stderr F end\n"
+    + T1 + b" stdout F:x third\r\n\0\0\0"
+    + T1 + b" stdout P open"
+)  # fmt: skip
+PLANS = (
+    JOINED,
+    LogPlan(Framing.CRI, CRI_LAYOUT).then(Field(Op.SET, "stream", "s")),
+    LogPlan(Framing.LINE, Layout()),
+    LogPlan(Framing.JSON, Layout()).then(Field(Op.ADD, "level", "none")),
+)
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.framing.name)
+@pytest.mark.parametrize("limit", [10, 1000])
+def test_every_split_of_a_file(plan, limit):
+    expected = encode(CORPUS, plan, NOW_NS, limit)
+    for cut in range(len(CORPUS) + 1):
+        follower = follow(CORPUS, plan, limit, [cut])
+        assert follower.total == expected
+    assert follow(CORPUS, plan, limit, range(len(CORPUS))).total == expected
+
+
+def test_record_of_fluent_bits_multiline_cri_with_merge_log():
+    data = T1 + b' stdout P {"a":1,\n' + T2 + b' stdout F "b":"x\\n"}\n'
+    pairs = [("time", T1.decode()), ("stream", "stdout"), ("_p", "P"), ("a", 1), ("b", "x")]
+    batch = LogStream(JOINED).encode(data, 0, NOW_NS)
+    assert batch.entries == entry(T1_NS, [*pairs, (KUBERNETES.key, KUBERNETES.value)])
+    assert batch[1:] == (1, len(data), (-1, -1), 0, 0, 0)
+
+
+def test_record_of_fluent_bits_parser_cri():
+    data = T1 + b" stderr P half\n"
+    batch = LogStream(LogPlan(Framing.CRI, CRI_LAYOUT)).encode(data, 0, NOW_NS)
+    pairs = [("time", T1.decode()), ("stream", "stderr"), ("logtag", "P"), ("message", "half")]
+    assert batch.entries == entry(T1_NS, pairs)
+
+
+def test_empty_line_is_a_record_and_a_carriage_return_is_cut():
+    batch = LogStream(LogPlan(Framing.LINE, Layout())).encode(b"\n\r\nx\r\n", 0, NOW_NS)
+    values = ["", "\r", "x"]  # Fluent Bit's tail: only lines of two bytes and more lose theirs
+    assert batch.entries == b"".join(entry(NOW_NS, [("log", value)]) for value in values)
+
+
+def test_open_records_tell_where_they_began():
+    stream = LogStream(JOINED)
+    lines = [T1 + b" stdout F whole\n", T1 + b" stderr P e\n", T1 + b" stdout P o\n"]
+    batch = stream.encode(b"".join(lines), 1000, NOW_NS)
+    starts = (1000 + len(lines[0]) + len(lines[1]), 1000 + len(lines[0]))
+    assert batch.partials == stream.partials == starts
+    assert batch.records == 1
+
+
+def test_record_over_the_bound_is_cut_and_marked():
+    data = b"".join(T1 + b" stdout %c " % tag + b"x" * 7 + b"\n" for tag in b"PPF")
+    batch = LogStream(JOINED, max_record_bytes=16).encode(data, 0, NOW_NS)
+    pairs = [("time", T1.decode()), ("stream", "stdout"), ("_p", "P"), ("log", "x" * 16), ("truncated", True)]
+    assert batch.entries == entry(T1_NS, [*pairs, (KUBERNETES.key, KUBERNETES.value)])
+    assert (batch.cut, batch.cut_bytes) == (1, 5)
+
+
+def test_line_longer_than_any_buffer_makes_one_record():
+    """A line of 300 KiB through a buffer of 64 KiB, bounded at 100 KiB; then all goes on as before."""
+    line = T1 + b" stdout F " + b"y" * (300 << 10) + b"\n"
+    data = line + T1 + b" stdout F next\n"
+    follower = Follower(LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT), 100 << 10)
+    for start in range(0, len(data), 64 << 10):
+        batch = follower.feed(data[start : start + (64 << 10)])
+        if start == 64 << 10:
+            assert (batch.consumed, batch.partials) == (64 << 10, (0, -1))
+        assert len(follower.pending) < 64 << 10
+    assert follower.total == encode(data, LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT), NOW_NS, 100 << 10)
+
+
+def test_overlong_line_without_newline_is_not_lost_over_a_restart():
+    data = b"z" * 70_000
+    whole = follow(data, LogPlan(Framing.LINE, Layout()), 1 << 20, [len(data)])
+    resumed = Follower(LogPlan(Framing.LINE, Layout()), 1 << 20)
+    resumed.resume(whole.places[0][0])
+    resumed.feed(data[resumed.offset :], end=True)
+    assert resumed.total == whole.total
+    assert resumed.total.records == 1
+
+
+def test_hole_of_a_truncated_file_is_passed_over():
+    hole = b"\0" * 200_000
+    stream = LogStream(LogPlan(Framing.LINE, Layout()))
+    assert stream.encode(hole, 0, NOW_NS)[:3] == (b"", 0, len(hole))
+    assert stream.encode(hole + b"x\n", len(hole), NOW_NS).entries == entry(NOW_NS, [("log", "x")])
+
+
+def test_output_too_small_for_one_record_is_an_error(monkeypatch):
+    monkeypatch.setattr(logs, "ARENA", Arena())
+    stream = LogStream(JOINED)
+    logs.ARENA.batch.out_capacity = 20
+    with pytest.raises(MemoryError, match="output buffer is too small"):
+        stream.encode(T1 + b" stdout F x\n", 0, NOW_NS)
+
+
+def test_many_appended_fields_are_one_copy_and_all_there():
+    steps = [Field(Op.APPEND, f"k{number}", number) for number in range(70_000)]
+    batch = LogStream(LogPlan(Framing.LINE, Layout()).then(*steps)).encode(b"x\n", 0, NOW_NS)
+    assert batch.entries == entry(NOW_NS, [("log", "x"), *((step.key, step.value) for step in steps)])
+
+
+def test_plan_changes_between_batches():
+    stream = LogStream(LogPlan(Framing.LINE, Layout()))
+    first = stream.encode(b"x\n", 0, NOW_NS).entries
+    stream.set_plan(LogPlan(Framing.LINE, Layout(content="message")))
+    assert first + stream.encode(b"y\n", 2, NOW_NS).entries == entry(NOW_NS, [("log", "x")]) + entry(
+        NOW_NS, [("message", "y")]
+    )
+
+
+def test_closed_stream_may_be_closed_again():
+    stream = LogStream(JOINED)
+    stream.encode(T1 + b" stdout P open\n", 0, NOW_NS)
+    stream.close()
+    stream.close()
+
+
+@pytest.mark.parametrize("count", [0, 15, 16, 65_535, 65_536])
+def test_map_headers_are_the_shortest(count):
+    text = "{" + ",".join(f'"{number}":0' for number in range(count)) + "}"
+    pairs = json_pairs(text.encode())
+    assert pairs is not None
+    body = pack_pairs([(str(number), 0) for number in range(count)])
+    assert (pairs[0], body[len(body) - len(pairs[1]) :]) == (count, pairs[1])
+    nested = json_pairs(b'{"":' + text.encode() + b"}")
+    assert nested == (1, b"\xa0" + body)

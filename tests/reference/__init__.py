@@ -1,0 +1,1 @@
+"""What the extension does, in plain and obvious Python: the specification that both are tested against."""

@@ -1,5 +1,6 @@
 # podwitness: `make run` and `make test` do everything on a fresh Debian 12/13 or Ubuntu 24.04, as root.
-# Each step says what it does in one line; what it printed is in build/*.log and is shown when it fails.
+# Each step says what it does in one line on standard error, where it does not mix with the records of `make run | ...`;
+# what the step printed is in build/*.log and is shown when it fails.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -22,13 +23,18 @@ SOAK_PACKAGES := clang valgrind
 
 NATIVE_SOURCES := $(wildcard ext/*.c ext/*.h ext/*.py probes/*.h)
 
-ARGS ?= -c deploy/local.conf
+# Without arguments the collector shows on the terminal what this machine does (collector/default.conf).
+ARGS ?=
 TESTS ?= tests
+
+# Ubuntu has kubectl as a snap only, which needs a running snapd.
+IS_UBUNTU := $(shell grep -x ID=ubuntu /etc/os-release)
+NO_KUBECTL = $(if $(shell command -v kubectl),,--ignore=tests/deploy/test_kubectl.py)
 
 # $(call step,NAME,WHAT,COMMAND): one line on the screen, the rest in build/NAME.log.
 define step
-	@mkdir -p build; printf '  %-9s %s\n' '$(1)' '$(2)'; \
-	if ! ( $(3) ) > build/$(1).log 2>&1; then cat build/$(1).log; \
+	@mkdir -p build; printf '  %-9s %s\n' '$(1)' '$(2)' >&2; \
+	if ! ( $(3) ) > build/$(1).log 2>&1; then cat build/$(1).log >&2; \
 	echo "  $(1) failed: $(2). The output above is build/$(1).log" >&2; exit 1; fi
 endef
 
@@ -36,30 +42,31 @@ endef
 define packages
 	@missing=$$(comm -23 <(printf '%s\n' $(2) | sort) \
 	  <(dpkg-query -W -f='$${db:Status-Abbrev}$${Package}\n' $(2) 2>/dev/null | sed -n 's/^ii *//p' | sort)); \
-	[ -n "$$missing" ] || exit 0; mkdir -p build; printf '  %-9s %s\n' packages "apt installs $$(echo $$missing)"; \
+	[ -n "$$missing" ] || exit 0; mkdir -p build; printf '  %-9s %s\n' packages "apt installs $$(echo $$missing)" >&2; \
 	if ! { apt-get update && apt-get install -y --no-install-recommends $$missing; } > build/$(1).log 2>&1; then \
-	tail -n 30 build/$(1).log; echo "  packages failed: the output above is build/$(1).log" >&2; exit 1; fi
+	tail -n 30 build/$(1).log >&2; echo "  packages failed: the output above is build/$(1).log" >&2; exit 1; fi
 endef
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target meaning; do \
 	printf '  make %-8s %s\n' "$$target" "$$meaning"; done
 
-run: root run-packages tracefs $(VENV)/run.done $(VENV)/native.done ## Run the collector; ARGS="..." are its arguments
+run: root run-packages $(VENV)/run.done $(VENV)/native.done ## Run the collector; ARGS="..." are its arguments
 	@exec $(VENV)/bin/podwitness $(ARGS)
 
-test: root test-packages tracefs $(VENV)/test.done $(VENV)/native.done lint ## Build, lint, types and all tests
-	@exec $(PYTHON) -m pytest -q $(TESTS)
+test: root test-packages $(VENV)/test.done $(VENV)/native.done lint ## Build, lint, types and all tests
+	@[ -z '$(NO_KUBECTL)' ] || echo '  kubectl   is not to be had by apt here: tests/deploy/test_kubectl.py is left out' >&2
+	@exec $(PYTHON) -m pytest -q $(NO_KUBECTL) $(TESTS)
 
 # The extension's own build flags have -Werror, so what native.done stands for compiled without a warning.
 lint: test-packages $(VENV)/test.done $(VENV)/native.done ## The extension with -Werror, ruff, mypy --strict
 	$(call step,ruff,Python style,$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .)
 	$(call step,mypy,Python types,$(PYTHON) -m mypy)
 
-bench: root test-packages tracefs $(VENV)/test.done $(VENV)/native.done ## Measure, each figure beside its limit
+bench: root test-packages $(VENV)/test.done $(VENV)/native.done ## Measure, each figure beside its limit
 	@exec $(PYTHON) -m tests.bench
 
-soak: root test-packages soak-packages tracefs $(VENV)/test.done $(VENV)/native.done ## Long search for new examples
+soak: root test-packages soak-packages $(VENV)/test.done $(VENV)/native.done ## Long search for new examples
 	@exec $(PYTHON) -m pytest -q --hypothesis-profile=soak --timeout=3600 $(TESTS)
 
 docs: $(VENV)/test.done $(VENV)/native.done ## Print the reference pages into docs/
@@ -77,15 +84,10 @@ run-packages:
 
 # kubectl under its own name: it often is there from a package of another name than Debian's.
 test-packages: run-packages
-	$(call packages,test-packages,$(TEST_PACKAGES) $(if $(shell command -v kubectl),,kubernetes-client))
+	$(call packages,test-packages,$(TEST_PACKAGES) $(if $(shell command -v kubectl)$(IS_UBUNTU),,kubernetes-client))
 
 soak-packages: test-packages
 	$(call packages,soak-packages,$(SOAK_PACKAGES))
-
-# Tracepoint ids are read from tracefs; a container or a minimal machine often has it unmounted.
-tracefs:
-	@[ -d /sys/kernel/tracing/events ] || { printf '  %-9s %s\n' tracefs 'mounting /sys/kernel/tracing'; \
-	mount -t tracefs tracefs /sys/kernel/tracing; }
 
 $(PYTHON): | run-packages
 	$(call step,venv,$(VENV) from $(SYSTEM_PYTHON),\
@@ -107,4 +109,4 @@ $(VENV)/native.done: $(NATIVE_SOURCES) | $(PYTHON)
 
 # The steps share one .venv.
 .NOTPARALLEL:
-.PHONY: help run test lint bench soak docs clean root run-packages test-packages soak-packages tracefs
+.PHONY: help run test lint bench soak docs clean root run-packages test-packages soak-packages

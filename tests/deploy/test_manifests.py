@@ -8,7 +8,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from tests.deploy.manifests import BASE, DAEMONSET, Object, container, kustomization, objects, one, pod
+from tests.deploy.manifests import BASE, DAEMONSET, ROOT, Object, container, kustomization, objects, one, pod
 
 # The oldest release that its makers' neighbours still run, and the newest whose schema is here.
 RELEASES = ("1.27", kubernetes_validate.latest_version())
@@ -40,9 +40,15 @@ def test_nothing_of_the_host_is_writable_but_the_state() -> None:
     assert host & writable == {"state"}
 
 
+def test_socket_of_the_runtime_is_out_of_reach() -> None:
+    sockets = ("/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/docker.sock")
+    paths = [volume["hostPath"]["path"] for volume in pod()["spec"]["volumes"] if "hostPath" in volume]
+    assert [path for path in paths for socket in sockets if f"{socket}/".startswith(f"{path}/")] == []
+
+
 def test_folders_with_mounts_of_containers_let_them_go() -> None:
     propagation = {mount["mountPath"]: mount.get("mountPropagation") for mount in container()["volumeMounts"]}
-    assert propagation["/run/containerd"] == "HostToContainer"
+    assert propagation["/run/containerd/io.containerd.runtime.v2.task"] == "HostToContainer"
     assert propagation["/var/lib/docker/containers"] == "HostToContainer"
 
 
@@ -54,7 +60,7 @@ def test_configuration_is_where_the_arguments_say() -> None:
 
 
 def test_probes_ask_pages_that_the_collector_has() -> None:
-    served = (BASE.parents[2] / "collector/service/endpoints.py").read_text()
+    served = (ROOT / "collector/service/endpoints.py").read_text()
     for probe in ("livenessProbe", "readinessProbe"):
         page = container()[probe]["httpGet"]
         assert f'"{page["path"]}"' in served

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from collector.delivery.chunk import Chunk
+from collector.delivery.losses import Loss
 from collector.identity.identity import Identity
 from collector.plan import EventPlan, LogPlan
 
@@ -22,6 +23,9 @@ class Intake(Protocol):
 
     def offer(self, chunk: Chunk) -> bool:
         """Accepts the chunk if there is room now; False: the caller keeps or sheds it, counted."""
+
+    def report_loss(self, loss: Loss) -> None:
+        """Counts records that will reach no output, and tells the receivers in-band."""
 
 
 class Input(Protocol):

@@ -114,7 +114,43 @@ DELIVERY: Final = (
     Metric("podwitness_positions", "gauge", ("database",), "Files whose position is known."),
 )
 
-TABLE: Final = (*FLUENT_BIT, *DELIVERY)
+KERNEL: Final = (
+    Metric(
+        "podwitness_kernel_events_total",
+        "counter",
+        ("kind",),
+        "Kernel events read, by what happened; cgroup-mkdir and cgroup-rmdir are not shipped.",
+    ),
+    Metric(
+        "podwitness_kernel_events_lost_total",
+        "counter",
+        ("kind", "cause"),
+        "Kernel events lost before they were read. Lost records count as podwitness_lost_records_total too.",
+        "ring_full: raise Ring_Size of the ebpf input, or look why the outputs are full.",
+    ),
+    Metric(
+        "podwitness_kernel_events_unresolved_total",
+        "counter",
+        (),
+        "Kernel events sent without knowing their container.",
+        "See the log for cgroups that can't be read; raise Pending_Timeout if the runtime is slow.",
+    ),
+    Metric(
+        "podwitness_kernel_pending_bytes", "gauge", (), "Kernel events that wait for their container's name."
+    ),
+    Metric(
+        "podwitness_kernel_ring_bytes", "gauge", (), "Kernel events that wait in the ring; bound: Ring_Size."
+    ),
+    Metric(
+        "podwitness_kernel_hook_attached",
+        "gauge",
+        ("hook",),
+        "1 where the probe of a tracepoint is attached, 0 where it could not be.",
+        "The log has the kernel's reason, and what is not seen without it.",
+    ),
+)
+
+TABLE: Final = (*FLUENT_BIT, *DELIVERY, *KERNEL)
 
 
 def begin_at_zero(

@@ -1,0 +1,343 @@
+"""`[INPUT] Name ebpf`: what the kernel saw of processes and TCP connections, with the container it was in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import select
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from collector.config.kinds import Kind as ValueKind
+from collector.config.kinds import repeated
+from collector.config.schema import key, seconds, size_bytes
+from collector.delivery.chunk import Chunk, chunk_id
+from collector.delivery.losses import Loss
+from collector.inputs.event_containers import EventContainers
+from collector.inputs.event_flow import CHUNK_BYTES, EventFlow
+from collector.inputs.event_losses import ANY_KIND, KernelLoss, LossCounters, drain_losses
+from collector.inputs.event_pending import Pending
+from collector.inputs.event_plans import Planner
+from collector.native.events import DrainEnd, Entries, EventEncoder, Kind, Ring
+from probes.launch import Attached, HookReport, ProbeError, launch
+
+if TYPE_CHECKING:
+    from collector.context import InputContext
+    from collector.plugin import Input
+
+SUMMARY = "Reads process and network events of all containers and the host from the kernel, by eBPF."
+SUBJECTS = ("process", "network")
+CGROUPS = "cgroup"  # always traced: how a new container is known before its first event
+
+# One drain's worth: some 3 ms of this thread. Between drains other tasks have their turn.
+DRAIN_RECORDS = 4096
+# Counters of losses are looked at this often, so that a gap is told within a second.
+TICK_S = 1.0
+# While records wait for their cgroup to become known, or for room in the outputs.
+RETRY_S = 0.1
+# A new reading of the wall clock is taken over when it differs by more than this from the old one. Otherwise
+# the few hundred ns between two readings would give a process another start time in each record.
+CLOCK_STEP_NS = 1_000_000
+# Programs not run are counted in /proc: looked at every so many ticks.
+MISSED_TICKS = 10
+
+
+def _read_subjects(written: str) -> tuple[str, ...]:
+    found = tuple(written.lower().replace(",", " ").split())
+    if not found or not set(found) <= set(SUBJECTS):
+        raise ValueError(f"expected some of {', '.join(SUBJECTS)}.")
+    return found
+
+
+def _read_ring_bytes(written: str) -> int:
+    """The kernel wants a power of two: sizes are rounded up to one."""
+    wanted = size_bytes.read(written)
+    if not 4096 <= wanted <= 1 << 30:
+        raise ValueError("expected a size from 4Ki to 1Gi.")
+    return int(1 << (max(wanted, os.sysconf("SC_PAGE_SIZE")) - 1).bit_length())
+
+
+subjects_kind = ValueKind("list of process, network", _read_subjects, show=" ".join)
+ring_kind = ValueKind("size, rounded up to a power of 2", _read_ring_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    trace: tuple[tuple[str, ...], ...] = key(
+        "Trace", repeated(subjects_kind), default="process network", help="What to see."
+    )
+    ring_bytes: int = key(
+        "Ring_Size", ring_kind, default="8MiB", help="Memory in the kernel for events not yet read."
+    )
+    drain_interval_s: float = key(
+        "Drain_Interval", seconds, default="20ms", help="How long events may gather before they are read."
+    )
+    pending_limit_bytes: int = key(
+        "Pending_Limit", size_bytes, default="4MiB", help="Most events that wait for their container's name."
+    )
+    pending_timeout_s: float = key(
+        "Pending_Timeout",
+        seconds,
+        default="2s",
+        help="How long they wait; then they are sent marked `unresolved`.",
+    )
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        wanted = {subject for line in self.trace for subject in line}
+        return tuple(subject for subject in SUBJECTS if subject in wanted)
+
+
+def boot_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+class WallClock:
+    """The offset from CLOCK_BOOTTIME to the wall clock."""
+
+    def __init__(self) -> None:
+        self.offset_ns = time.time_ns() - boot_ns()
+
+    def refresh(self) -> int:
+        now = time.time_ns() - boot_ns()
+        if abs(now - self.offset_ns) > CLOCK_STEP_NS:
+            self.offset_ns = now
+        return self.offset_ns
+
+
+class RingWatch:
+    """Tells when the kernel has notified of records in the ring.
+
+    Edge-triggered, by an epoll of our own inside the loop's: records that we leave
+    in the ring for a while must not wake the loop again and again.
+    """
+
+    def __init__(self, ring_fd: int, stop: asyncio.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._notified = asyncio.Event()
+        self._epoll = select.epoll()
+        self._epoll.register(ring_fd, select.EPOLLIN | select.EPOLLET)
+        self._loop.add_reader(self._epoll.fileno(), self._on_ready)
+        self._stop = stop
+        self._stopping = self._loop.create_task(stop.wait())
+        self._stopping.add_done_callback(lambda _: self._notified.set())
+
+    def _on_ready(self) -> None:
+        if self._epoll.poll(0):
+            self._notified.set()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Whether there was a notification in time. At once when it is time to stop."""
+        if self._stop.is_set():
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, timeout_s)):
+                await self._notified.wait()
+        was_set = self._notified.is_set()
+        self._notified.clear()
+        return was_set
+
+    def close(self) -> None:
+        self._stopping.cancel()
+        self._loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+
+
+def tags_of(context: InputContext) -> dict[str, str]:
+    """By subject: `*` of the Tag is the subject's name."""
+    return {subject: context.plugin.tag.replace("*", subject) for subject in SUBJECTS}
+
+
+class Ebpf:
+    """The running input."""
+
+    def __init__(self, settings: Settings, context: InputContext) -> None:
+        self._settings = settings
+        self._context = context
+        self._tags = tags_of(context)
+        self._run_id = os.urandom(8)
+        self._sequence = 0
+        self._left: list[Chunk] = []  # refused by the outputs
+
+    async def run(self, stop: asyncio.Event) -> None:
+        settings, context = self._settings, self._context
+        async with contextlib.AsyncExitStack() as opened:
+            try:
+                attached = await launch((*settings.subjects, CGROUPS), ring_bytes=settings.ring_bytes)
+                opened.enter_context(contextlib.closing(attached))
+                drain = opened.enter_context(contextlib.closing(EventDrain(settings, context, attached)))
+            except (ProbeError, OSError) as error:
+                context.log.error("kernel events are not seen: %s", error)
+                context.report(context.name, False, str(error))
+                await stop.wait()
+                return
+            watch = RingWatch(attached.ring_fd, stop)
+            opened.enter_context(contextlib.closing(watch))
+            self._report_hooks(attached.hooks)
+            self._begin_at_zero()
+            await self._work(drain, watch, stop)
+            await self._finish(drain)
+
+    def _report_hooks(self, hooks: Sequence[HookReport]) -> None:
+        context = self._context
+        context.report(context.name, True, "")
+        for hook in hooks:
+            failed = hook.state == "failed"
+            said = f"{hook.hook} is {hook.state}: {hook.reason}. {hook.consequence}"
+            context.metrics.set("podwitness_kernel_hook_attached", hook.hook, to=not failed)
+            if hook.state != "attached":
+                context.log.log(logging.WARNING if failed else logging.INFO, "%s", said)
+            if failed:
+                context.report(f"{context.name} {hook.hook}", False, said)
+
+    def _begin_at_zero(self) -> None:
+        """A counter that appears with its first loss shows no increase to an alert."""
+        for kind in Kind:
+            self._context.metrics.add("podwitness_kernel_events_lost_total", kind.label, "ring_full", by=0)
+            if kind.subject != CGROUPS:
+                self._context.metrics.add(
+                    "podwitness_lost_records_total", _told_cause(kind.label, "ring_full"), by=0
+                )
+
+    async def _work(self, drain: EventDrain, watch: RingWatch, stop: asyncio.Event) -> None:
+        refused: list[Chunk] = []
+        is_empty = True
+        tick_at = time.monotonic()
+        while not stop.is_set():
+            if is_empty or refused:
+                is_hurried = refused or drain.is_waiting
+                await self._pause(drain, watch, RETRY_S if is_hurried else tick_at - time.monotonic())
+            if time.monotonic() >= tick_at:
+                tick_at = time.monotonic() + TICK_S
+                self._tell(drain.tick())
+            refused = self._offer(refused)
+            if not refused:
+                is_empty = drain.drain()
+                least_bytes = 0 if is_empty else CHUNK_BYTES
+                refused = self._offer(list(drain.flow.chunks(self._chunk, least_bytes=least_bytes)))
+            # While outputs have no room events stay in the ring; when that is full, the kernel counts.
+            await asyncio.sleep(0)
+        self._left = refused
+
+    async def _pause(self, drain: EventDrain, watch: RingWatch, timeout_s: float) -> None:
+        """Until there is something to do. After a notification events may gather for a while: the next one
+        comes for a record behind an emptied ring, or when the ring is half full."""
+        if await watch.wait(timeout_s) and not drain.is_past_half:
+            await watch.wait(self._settings.drain_interval_s)
+
+    async def _finish(self, drain: EventDrain) -> None:
+        """Hands over all that is in the ring by now, whether or not there is room."""
+        for chunk in self._left:
+            await self._context.intake.submit(chunk)
+        fill_bytes = drain.fill_bytes
+        while fill_bytes > 0 and not drain.drain():
+            fill_bytes -= drain.drained_bytes
+            await self._submit(drain)
+        drain.flow.settle(boot_ns(), all_now=True)
+        self._tell(drain.tick())
+        await self._submit(drain)
+
+    async def _submit(self, drain: EventDrain) -> None:
+        for chunk in drain.flow.chunks(self._chunk):
+            await self._context.intake.submit(chunk)
+
+    def _offer(self, chunks: list[Chunk]) -> list[Chunk]:
+        """Those that were refused. None overtakes another of its tag."""
+        for number, chunk in enumerate(chunks):
+            if not self._context.intake.offer(chunk):
+                return chunks[number:]
+        return []
+
+    def _chunk(self, tag: str, entries: Entries) -> Chunk:
+        self._sequence += 1
+        ident = chunk_id(self._context.name, self._run_id, self._sequence)
+        return Chunk(ident, tag, entries.entries, entries.records, self._context.name, time.monotonic_ns())
+
+    def _tell(self, losses: list[KernelLoss]) -> None:
+        """Counts them, and has lost records told in-band. Changes of cgroups are found again by a scan."""
+        now_ns = time.time_ns()
+        since_ns = now_ns - int(TICK_S * 1e9)
+        for loss in losses:
+            self._context.metrics.add(
+                "podwitness_kernel_events_lost_total", loss.kind, loss.cause, by=loss.records
+            )
+            if loss.subject != CGROUPS:
+                told = Loss(_told_cause(loss.kind, loss.cause), loss.records, 0, self._tags[loss.subject])
+                told = replace(told, source=self._context.name, since_ns=since_ns, until_ns=now_ns)
+                self._context.intake.report_loss(told)
+
+
+def _told_cause(kind: str, cause: str) -> str:
+    return cause if kind == ANY_KIND else f"{cause}_{kind}"
+
+
+class EventDrain:
+    """The ring and all that its records pass on their way to chunks."""
+
+    def __init__(self, settings: Settings, context: InputContext, attached: Attached) -> None:
+        """Raises OSError when the ring can't be mapped."""
+        tags = tags_of(context)
+        self._attached = attached
+        self._context = context
+        self._ring = Ring(attached.ring_fd, settings.ring_bytes)
+        self._encoder = EventEncoder(int.from_bytes(context.node_id, "big"))
+        planners = (Planner(tags[subject], context.chain, context.node) for subject in SUBJECTS)
+        self._containers = EventContainers(context.identities, *planners)
+        self._pending = Pending(settings.pending_limit_bytes, int(settings.pending_timeout_s * 1e9))
+        self.flow = EventFlow(
+            self._encoder, self._containers, self._pending, context.chain, tags, context.metrics
+        )
+        self._clock = WallClock()
+        self._counters = LossCounters()
+        self._losses: list[KernelLoss] = []
+        self._ticks = 0
+        self.drained_bytes = 0  # by the last drain
+
+    @property
+    def fill_bytes(self) -> int:
+        return self._ring.fill_bytes
+
+    @property
+    def is_past_half(self) -> bool:
+        return self._ring.fill_bytes > self._ring.size_bytes // 2
+
+    @property
+    def is_waiting(self) -> bool:
+        """Records wait for their cgroup to become known."""
+        return bool(self._pending)
+
+    def drain(self) -> bool:
+        """One bounded drain; whether the ring is empty."""
+        now_ns = boot_ns()
+        self._encoder.set_clock(self._clock.refresh())
+        drained = self._encoder.drain(self._ring, self._containers.tables, DRAIN_RECORDS)
+        self.drained_bytes = drained.drained_bytes
+        self._losses += drain_losses(drained)
+        self.flow.take(drained, now_ns)
+        return drained.end is DrainEnd.EMPTY
+
+    def tick(self) -> list[KernelLoss]:
+        """Once a second: what was lost meanwhile; and what is no longer worth keeping is forgotten."""
+        now_ns = boot_ns()
+        self._containers.expire(now_ns)
+        self._context.metrics.set("podwitness_kernel_ring_bytes", to=self._ring.fill_bytes)
+        found, self._losses = self._losses, []
+        found += self._counters.ring_full(self._attached.lost())
+        if self._ticks % MISSED_TICKS == 0:
+            found += self._counters.not_run(self._attached.missed(), self._attached.hooks)
+        self._ticks += 1
+        if any(loss.subject == CGROUPS for loss in found):
+            self._context.identities.scan()
+        return found
+
+    def close(self) -> None:
+        self._containers.close()
+        self._ring.close()
+
+
+def make(settings: Settings, context: InputContext) -> Input:
+    return Ebpf(settings, context)

@@ -1,0 +1,110 @@
+"""From what a drain gave to chunks: unknown cgroups, filters that must see records, batches by tag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from collector.delivery.chunk import Chunk
+from collector.native.events import Drained, Entries, EventEncoder, Kind, split
+
+if TYPE_CHECKING:
+    from collector.filters.chain import FilterChain
+    from collector.inputs.event_containers import ContainerPlans, EventContainers
+    from collector.inputs.event_pending import Parked, Pending
+    from collector.inputs.event_plans import SubjectPlan
+    from collector.service.metrics import Metrics
+
+# A chunk is handed over when it has this size, or when the ring is empty. Receivers' limits for one message
+# start at a megabyte.
+CHUNK_BYTES = 512 << 10
+
+
+@dataclass(slots=True)
+class Batch:
+    """Entries of one tag that are not handed over yet."""
+
+    tag: str
+    pieces: list[bytes] = field(default_factory=list)
+    records: int = 0
+    size_bytes: int = 0
+
+    def add(self, entries: Entries) -> None:
+        if entries.records:
+            self.pieces.append(entries.entries)
+            self.records += entries.records
+            self.size_bytes += len(entries.entries)
+
+
+class EventFlow:
+    """Takes drains, gives chunks. Times are CLOCK_BOOTTIME ns."""
+
+    def __init__(
+        self,
+        encoder: EventEncoder,
+        containers: EventContainers,
+        pending: Pending,
+        chain: FilterChain,
+        tags: Mapping[str, str],
+        metrics: Metrics,
+    ) -> None:
+        self._encoder = encoder
+        self._containers = containers
+        self._pending = pending
+        self._chain = chain
+        self._metrics = metrics
+        self._batches = {subject: Batch(tag) for subject, tag in tags.items()}
+
+    def take(self, drained: Drained, now_ns: int) -> None:
+        """One drain's records. A change of cgroups is noted before the next drain encodes."""
+        self._count(drained)
+        self._batches["process"].add(drained.process)
+        self._batches["network"].add(drained.network)
+        if drained.change is not None:
+            self._containers.note(drained.change, now_ns)
+        for record in split(drained.unknown):
+            self._pending.add(record.cgroup_id, Kind(record.kind).subject, record.bytes_padded, now_ns)
+        if self._pending:
+            self.settle(now_ns)
+
+    def settle(self, now_ns: int, *, all_now: bool = False) -> None:
+        """Encodes records whose cgroup is known by now, and as unresolved those that waited long enough."""
+        for cgroup_id in self._pending.cgroups():
+            plans = self._containers.plans(cgroup_id, now_ns)
+            if plans is not None:
+                self._encode(cgroup_id, plans)
+        for cgroup_id in self._pending.cgroups() if all_now else self._pending.due(now_ns):
+            records = self._encode(cgroup_id, self._containers.give_up(cgroup_id, now_ns))
+            self._metrics.add("podwitness_kernel_events_unresolved_total", by=records)
+        self._metrics.set("podwitness_kernel_pending_bytes", to=self._pending.size_bytes)
+
+    def chunks(self, make: Callable[[str, Entries], Chunk], *, least_bytes: int = 0) -> Iterator[Chunk]:
+        """What has gathered, of each tag that has at least `least_bytes`."""
+        for subject, batch in self._batches.items():
+            if batch.records and batch.size_bytes >= least_bytes:
+                self._batches[subject] = Batch(batch.tag)
+                yield make(batch.tag, Entries(b"".join(batch.pieces), batch.records))
+
+    def _encode(self, cgroup_id: int, plans: ContainerPlans) -> int:
+        parked = self._pending.take(cgroup_id)
+        assert parked is not None
+        self._encode_subject(b"".join(parked.process), plans.process, "process")
+        self._encode_subject(b"".join(parked.network), plans.network, "network")
+        return _count_records(parked)
+
+    def _encode_subject(self, records: bytes, plan: SubjectPlan, subject: str) -> None:
+        batch = self._batches[subject]
+        for encoded in self._encoder.encode(records, plan.fragment):
+            entries = encoded.process if subject == "process" else encoded.network
+            if plan.rest:
+                entries = Entries(*self._chain.apply(plan.rest, batch.tag, entries.entries, plan.identity))
+            batch.add(entries)
+
+    def _count(self, drained: Drained) -> None:
+        for kind, count in drained.events.items():
+            self._metrics.add("podwitness_kernel_events_total", kind.label, by=count)
+
+
+def _count_records(parked: Parked) -> int:
+    return len(parked.process) + len(parked.network)

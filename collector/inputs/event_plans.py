@@ -1,0 +1,106 @@
+"""Whose events these are, as constant pairs: the identity's fields, then what the filters fold in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgpack
+
+from collector.identity.identity import Identity
+from collector.native.events import FRAGMENT_BYTES_MOST, Fragment, Scope
+from collector.plan import EventPlan, Field, Op
+from collector.records import ECS_VERSION, TOP_LEVEL_KEYS
+
+if TYPE_CHECKING:
+    from collector.filters.chain import FilterChain, Rest
+
+# Containers of a node and its host, with room for what comes and goes.
+PLANS_REMEMBERED = 1024
+
+
+class SubjectPlan(NamedTuple):
+    """How one subject's events of one container are encoded; `rest` are filters that must see each record."""
+
+    fragment: Fragment
+    rest: Rest
+    identity: Identity | None  # None: it could not be found out
+
+
+def scope_of(identity: Identity | None) -> Scope:
+    if identity is None:
+        return Scope.UNRESOLVED
+    if identity.container_id:
+        return Scope.CONTAINER
+    return Scope.HOST if identity.is_host else Scope.POD
+
+
+def identity_fields(identity: Identity) -> tuple[Field, ...]:
+    """Top-level pairs that say whose an event is (collector.records.IDENTITY_FIELDS)."""
+    maps: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("ecs", {"version": ECS_VERSION}),
+        ("host", {"name": identity.node}),
+        ("container", identity.container()),
+        ("kubernetes", identity.kubernetes()),
+        ("orchestrator", _orchestrator(identity)),
+    )
+    return tuple(Field(Op.APPEND, key, value) for key, value in maps if value)
+
+
+def _orchestrator(identity: Identity) -> dict[str, Any]:
+    if not identity.pod_uid and not identity.pod_name:
+        return {}
+    pod = (("name", identity.pod_name), ("id", identity.pod_uid))
+    resource = {"type": "pod", **{key: value for key, value in pod if value}}
+    namespace = {"namespace": identity.namespace} if identity.namespace else {}
+    return {"type": "kubernetes", **namespace, "resource": resource}
+
+
+def constant_pairs(steps: Sequence[Field]) -> list[tuple[str, Any]]:
+    """The pairs that the steps leave, each key once. Raises ValueError for a key of the records' own."""
+    pairs: dict[str, Any] = {}
+    for step in steps:
+        if step.key in TOP_LEVEL_KEYS:
+            raise ValueError(f"{step.key} is a key of the events themselves: the filter can't be folded")
+        if step.op is Op.ADD and step.key in pairs:
+            continue
+        pairs.pop(step.key, None)
+        if step.op is not Op.REMOVE:
+            pairs[step.key] = step.value
+    return list(pairs.items())
+
+
+def pack_fragment(pairs: Sequence[tuple[str, Any]], scope: Scope) -> tuple[Fragment, tuple[str, ...]]:
+    """The pairs ready for the encoder, and the keys left out, largest first, because they did not fit."""
+    packed = {key: _pack(key) + _pack(value) for key, value in pairs}
+    left_out: list[str] = []
+    while sum(map(len, packed.values())) > FRAGMENT_BYTES_MOST:
+        largest = max(packed, key=lambda key: len(packed[key]))
+        del packed[largest]
+        left_out.append(largest)
+    return Fragment(b"".join(packed.values()), len(packed), scope), tuple(left_out)
+
+
+def _pack(value: Any) -> bytes:
+    packed: bytes = msgpack.packb(value, unicode_errors="surrogateescape")
+    return packed
+
+
+class Planner:
+    """Plans of one subject. The same identity gives the same plan without working it out again."""
+
+    def __init__(self, tag: str, chain: FilterChain, node: str) -> None:
+        self.tag = tag
+        self._chain = chain
+        self._node = node
+        self.plan = lru_cache(PLANS_REMEMBERED)(self._plan)
+        self.left_out: tuple[str, ...] = ()
+
+    def _plan(self, identity: Identity | None) -> SubjectPlan:
+        """What filters fold for an unknown container is what they fold for the node itself."""
+        known = identity or Identity(self._node)
+        folded, rest = self._chain.event_plan(self.tag, EventPlan(identity_fields(known)), known)
+        fragment, left_out = pack_fragment(constant_pairs(folded.steps), scope_of(identity))
+        self.left_out = left_out or self.left_out
+        return SubjectPlan(fragment, rest, identity)

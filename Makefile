@@ -18,7 +18,7 @@ PYTHON := $(VENV)/bin/python
 RUN_PACKAGES := python3 python3-venv python3-dev python3-bpfcc python3-systemd gcc libc6-dev
 # What the tests drive: a container runtime with a locally made image, TLS peers, journal files, manifests.
 TEST_PACKAGES := containerd runc containernetworking-plugins busybox-static iproute2 openssl \
-  systemd-journal-remote ruby libcap2-bin
+  systemd-journal-remote ruby
 SOAK_PACKAGES := clang valgrind
 
 NATIVE_SOURCES := $(wildcard ext/*.c ext/*.h ext/*.py probes/*.h)

@@ -6,7 +6,7 @@ database: positions then are a little old, and records are sent again, not lost.
 
 A database of Fluent Bit at the same path is taken over once, when our table is
 made: its table `in_tail_files` knows no device, so its rows are found by inode
-and path (device -1 in ours). Its table is left as it is.
+and path (device -1 in ours). Its own table is left as it is.
 """
 
 from __future__ import annotations
@@ -44,16 +44,15 @@ CREATE TABLE podwitness_positions (
 _TAKE_OVER = """
 INSERT OR IGNORE INTO podwitness_positions
 SELECT -1, inode, x'', 0, CAST(name AS BLOB), offset, -1, -1, ''
-FROM in_tail_files WHERE rotated = 0 ORDER BY created DESC
+FROM in_tail_files ORDER BY created DESC
 """
 _WRITE = "INSERT OR REPLACE INTO podwitness_positions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _FORGET = "DELETE FROM podwitness_positions WHERE device = ? AND inode = ?"
 
 FOREIGN_DEVICE = -1
 
-# Another process with the database open holds its lock for single commits only; a Fluent Bit still running
-# on the same file would write at any time, and is better waited for than failed on.
-_BUSY_S = 5.0
+# Another process with the database open (a Fluent Bit that is just ending) holds its lock for single commits.
+BUSY_S = 5.0
 
 _Place = tuple[int, int]
 
@@ -65,11 +64,15 @@ class PositionsUnusable(OperatorError):
 class Positions:
     """The positions of one database; with `path` None they live in memory only.
 
-    `record` is cheap; what was recorded is written by `commit`.
+    `record` is cheap; what was recorded is written by `commit`. Raises
+    PositionsUnusable. A database locked by another process is waited for `busy_s`.
     """
 
-    def __init__(self, path: Path | None, *, log: logging.Logger, metrics: Metrics) -> None:
+    def __init__(
+        self, path: Path | None, *, log: logging.Logger, metrics: Metrics, busy_s: float = BUSY_S
+    ) -> None:
         self.path = path
+        self._busy_s = busy_s
         self._log = log
         self._metrics = metrics
         self._known: dict[_Place, Position] = {}
@@ -79,18 +82,19 @@ class Positions:
         if self._database is not None:
             self._known = {_place(position.file): position for position in _read(self._database)}
 
-    def load(self, file: FileKey, path: str = "") -> Position | None:
+    def load(self, file: FileKey) -> Position | None:
         """The position of the file with this device and inode.
 
         The fingerprint of the answer is that of the file it was recorded for:
         the caller compares it, because inodes are used again. A row that was
-        taken over from Fluent Bit is found by inode and `path` and has none.
+        taken over from Fluent Bit has none; it counts while its path still names
+        this file.
         """
         found = self._known.get(_place(file))
         if found is not None:
             return found
         foreign = self._known.get((FOREIGN_DEVICE, file.inode))
-        if foreign is not None and path and foreign.path == path:
+        if foreign is not None and _names(foreign.path, file):
             return replace(foreign, file=FileKey(file.device, file.inode))
         return None
 
@@ -176,7 +180,7 @@ class Positions:
 
     def _open(self, path: Path) -> sqlite3.Connection:
         try:
-            return _connect(path)
+            return _connect(path, self._busy_s)
         except sqlite3.DatabaseError as reason:
             if isinstance(
                 reason, sqlite3.OperationalError
@@ -194,12 +198,12 @@ class Positions:
                 reason,
                 aside,
             )
-            return _connect(path)
+            return _connect(path, self._busy_s)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, busy_s: float) -> sqlite3.Connection:
     # Used by one thread at a time: `_writing` sees to it.
-    database = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False)
+    database = sqlite3.connect(path, timeout=busy_s, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
@@ -265,6 +269,14 @@ def _row(position: Position) -> tuple[int, int, bytes, int, bytes, int, int, int
         stderr,
         position.cursor,
     )
+
+
+def _names(path: str, file: FileKey) -> bool:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == _place(file)
 
 
 def _signed(place: _Place) -> _Place:

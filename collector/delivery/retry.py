@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,15 +34,3 @@ class Backoff:
 def may_retry(failures: int, limit: int | None) -> bool:
     """Whether a chunk that failed so often is tried again under this Retry_Limit."""
     return limit is UNLIMITED or failures <= limit
-
-
-def read_limit(written: str) -> int | None:
-    """A Retry_Limit as written: a count, no_limits (or False), no_retries. Raises ValueError."""
-    lowered = written.lower()
-    if lowered in ("no_limits", "false", "off", "no"):
-        return UNLIMITED
-    if lowered == "no_retries":
-        return 0
-    if not re.fullmatch(r"[1-9][0-9]{0,8}", lowered):
-        raise ValueError("expected a count of 1 or more, no_limits or no_retries.")
-    return int(lowered)

@@ -395,6 +395,8 @@ class Router:
         start; records without a position are counted as lost (`shutdown`). May be
         called while inputs still submit; their `submit` returns at the end at last.
         """
+        if self._ended.is_set():
+            return self.statistics()
         self._draining = True
         for outlet in self._outlets:
             for parcel in list(outlet.held):

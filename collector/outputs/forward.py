@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collector.context import Context
     from collector.delivery.chunk import Chunk
 
+SUMMARY = "Sends to Fluentd, Fluent Bit or another receiver of the forward protocol."
+
 # Each has its own connection. More would only help where a receiver takes long to acknowledge.
 DELIVERIES = 4
 

@@ -1,0 +1,103 @@
+"""Kept connections: how often they are used, and when they are ended (Fluent Bit's net.keepalive keys)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from collector.outputs.link import Link
+from collector.outputs.pool import ConnectionSettings, Pool
+
+
+class Opener:
+    """Opens links to sockets that it keeps."""
+
+    def __init__(self) -> None:
+        self.others: list[socket.socket] = []
+
+    async def __call__(self) -> Link:
+        own, other = socket.socketpair()
+        own.setblocking(False)
+        self.others.append(other)
+        other.shutdown(socket.SHUT_WR)  # so that nobody waits for the other end at the end
+        return Link(own)
+
+
+class QuietOpener(Opener):
+    async def __call__(self) -> Link:
+        own, other = socket.socketpair()
+        own.setblocking(False)
+        other.setblocking(False)
+        self.others.append(other)
+        return Link(own)
+
+
+def test_the_last_used_is_the_first_taken() -> None:
+    async def scenario() -> None:
+        pool = Pool(ConnectionSettings(), QuietOpener())
+        first, second = await pool.take(), await pool.take()
+        await pool.give_back(first)
+        await pool.give_back(second)
+        assert (await pool.take(), await pool.take()) == (second, first)
+        assert (first.uses, second.uses) == (1, 1)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("max_recycle", "uses"), [(1, 2), (3, 4), (0, None)])
+def test_a_link_has_its_recycles_and_one_use_more(max_recycle: int, uses: int | None) -> None:
+    async def scenario() -> None:
+        opener = QuietOpener()
+        pool = Pool(ConnectionSettings(max_recycle=max_recycle), opener)
+        for other_uses in range(1, 12):
+            link = await pool.take()
+            if len(opener.others) > 1:
+                assert other_uses - 1 == uses
+                return
+            if uses == other_uses:
+                opener.others[0].close()
+            await pool.give_back(link)
+        assert uses is None
+
+    asyncio.run(scenario())
+
+
+def test_without_keepalive_nothing_is_kept() -> None:
+    async def scenario() -> None:
+        pool = Pool(ConnectionSettings(keepalive=False), Opener())
+        link = await pool.take()
+        await pool.give_back(link)
+        assert len(pool) == 0
+
+    asyncio.run(scenario())
+
+
+def test_an_idle_link_is_dropped_when_its_receiver_ends() -> None:
+    async def scenario() -> None:
+        opener = QuietOpener()
+        pool = Pool(ConnectionSettings(), opener)
+        await pool.give_back(await pool.take())
+        assert len(pool) == 1
+        opener.others[0].close()
+        async with asyncio.timeout(20):
+            while len(pool):  # noqa: ASYNC110 - the pool tells nobody
+                await asyncio.sleep(0)
+        assert (await pool.take()).uses == 0
+
+    asyncio.run(scenario())
+
+
+def test_close_ends_idle_links() -> None:
+    async def scenario() -> None:
+        opener = QuietOpener()
+        pool = Pool(ConnectionSettings(), opener)
+        await pool.give_back(await pool.take())
+        closing = asyncio.create_task(pool.close())
+        assert await asyncio.get_running_loop().sock_recv(opener.others[0], 10) == b""
+        opener.others[0].close()
+        await closing
+        assert len(pool) == 0
+
+    asyncio.run(scenario())

@@ -1,0 +1,198 @@
+"""Positions: kept over restarts, taken over from Fluent Bit, and what happens to a damaged database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from collector.delivery.chunk import FileKey, Position
+from collector.delivery.positions import Positions, PositionStores, PositionsUnusable
+from collector.service.metrics import Metrics
+from collector.service.table import TABLE
+
+LOG = logging.getLogger("test")
+
+
+def opened(path: Path | None) -> Positions:
+    return Positions(path, log=LOG, metrics=Metrics(TABLE))
+
+
+def position(offset: int, *, inode: int = 7, device: int = 1, path: str = "/var/log/a") -> Position:
+    return Position(FileKey(device, inode, b"f" * 16, 64), path, offset, (offset - 1, -1), "c")
+
+
+def test_a_position_survives_a_restart_in_all_its_parts(tmp_path: Path) -> None:
+    path = tmp_path / "tail.db"
+    kept = position(5, inode=2**64 - 3, path="/var/log/\udcff")
+    first = opened(path)
+    first.record(position(3))
+    first.record(position(9))
+    first.record(kept)
+    first.close()
+    second = opened(path)
+    assert second.load(FileKey(1, 7)) == position(9)
+    assert second.load(FileKey(1, 2**64 - 3)) == kept
+    assert second.load(FileKey(2, 7)) is None
+    assert set(second.all()) == {position(9), kept}
+    second.close()
+
+
+def test_a_commit_is_on_disk_without_close(tmp_path: Path) -> None:
+    path = tmp_path / "tail.db"
+    first = opened(path)
+    first.record(position(3))
+    asyncio.run(first.commit())
+    second = opened(path)
+    assert second.load(FileKey(1, 7)) == position(3)
+    for store in (first, second):
+        store.close()
+
+
+def test_files_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "tail.db"
+    first = opened(path)
+    for inode in (1, 2, 3):
+        first.record(position(3, inode=inode))
+    asyncio.run(first.commit())
+    first.forget(FileKey(1, 1))
+    assert first.keep_only([FileKey(1, 3)]) == 1
+    first.close()
+    second = opened(path)
+    assert [found.file.inode for found in second.all()] == [3]
+    second.close()
+
+
+def test_without_a_database_positions_live_in_memory() -> None:
+    store = opened(None)
+    store.record(position(3))
+    asyncio.run(store.commit())
+    assert store.load(FileKey(1, 7)) == position(3)
+    store.close()
+
+
+@pytest.mark.parametrize("damage", ["garbage", "page"])
+def test_a_damaged_database_is_kept_aside_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    path = tmp_path / "tail.db"
+    if damage == "garbage":
+        path.write_bytes(b"this is no database" * 1000)
+    else:
+        first = opened(path)
+        for inode in range(2000):
+            first.record(position(3, inode=inode))
+        first.close()
+        content = bytearray(path.read_bytes())
+        content[4096 * 2 : 4096 * 3] = b"\xff" * 4096
+        path.write_bytes(content)
+    store = opened(path)
+    assert store.all() == ()
+    store.record(position(3))
+    store.close()
+    assert "is damaged" in caplog.text
+    (aside,) = tmp_path.glob("tail.db.corrupt-*[0-9]")
+    assert aside.stat().st_size > 0
+    assert len(opened(path).all()) == 1
+
+
+def fluent_bit_database(path: Path, rows: list[tuple[str, int, int]]) -> None:
+    """As plugins/in_tail/tail_sql.h makes it; rows of name, offset, inode."""
+    database = sqlite3.connect(path)
+    with database:
+        database.execute(
+            "CREATE TABLE in_tail_files (id INTEGER PRIMARY KEY, name TEXT NOT NULL, offset INTEGER, "
+            "inode INTEGER, created INTEGER, rotated INTEGER DEFAULT 0)"
+        )
+        database.executemany(
+            "INSERT INTO in_tail_files (name, offset, inode, created) VALUES (?, ?, ?, 1)", rows
+        )
+    database.close()
+
+
+def key_of(path: Path) -> FileKey:
+    found = path.stat()
+    return FileKey(found.st_dev, found.st_ino)
+
+
+def test_a_database_of_fluent_bit_is_taken_over_once(tmp_path: Path) -> None:
+    path, log, other = tmp_path / "flb-kube.db", tmp_path / "a.log", tmp_path / "b.log"
+    log.touch()
+    other.touch()
+    link = tmp_path / "link.log"
+    link.symlink_to(log)
+    file, elsewhere = key_of(log), FileKey(key_of(log).device + 1, key_of(log).inode)
+    fluent_bit_database(
+        path, [(str(link), 100, file.inode), (str(log), 5, key_of(other).inode), ("/gone", 9, 2)]
+    )
+    first = opened(path)
+    assert first.load(file) == Position(file, str(link), 100)
+    assert first.load(elsewhere) is None
+    assert first.load(key_of(other)) is None
+    first.record(Position(file, str(log), 200))
+    assert first.keep_only([file, key_of(other)]) == 1
+    first.close()
+    second = opened(path)
+    assert {found.offset for found in second.all()} == {200, 5}
+    assert second.load(file) == Position(file, str(log), 200)
+    second.close()
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT count(*) FROM in_tail_files").fetchone() == (3,)
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tail.db"
+    opened(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(PositionsUnusable, match="has schema version 99"):
+        opened(path)
+
+
+def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(PositionsUnusable, match="can't be opened: unable to open database file"):
+        opened(tmp_path / "none" / "tail.db")
+
+
+def test_a_commit_that_fails_is_said_counted_and_made_up_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "tail.db"
+    metrics = Metrics(TABLE)
+    store = Positions(path, log=LOG, metrics=metrics, busy_s=0.01)
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    store.record(position(3))
+    asyncio.run(store.commit())
+    assert metrics.total("podwitness_position_commit_failures_total") == 1
+    assert "can't be written (database is locked)" in caplog.text
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    asyncio.run(store.commit())
+    assert metrics.total("podwitness_position_commits_total") == 1
+    store.close()
+    assert opened(path).load(FileKey(1, 7)) == position(3)
+
+
+def test_stores_share_a_path_and_route_by_source(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        stores = PositionStores(log=LOG, metrics=Metrics(TABLE), flush_s=0.01)
+        path = str(tmp_path / "tail.db")
+        shared = stores.open("tail.0", path)
+        assert stores.open("tail.1", path) is shared
+        own = stores.open("tail.2", None)
+        stores.record("tail.1", position(1))
+        stores.record("tail.2", position(2))
+        stores.record("nobody", position(3))
+        running = asyncio.create_task(stores.run())
+        async with asyncio.timeout(20):
+            while opened(tmp_path / "tail.db").load(FileKey(1, 7)) is None:  # noqa: ASYNC110 - a file can't wake us
+                await asyncio.sleep(0.005)
+        running.cancel()
+        assert (own.load(FileKey(1, 7)), shared.load(FileKey(1, 7))) == (position(2), position(1))
+        stores.close()
+
+    asyncio.run(scenario())

@@ -98,7 +98,7 @@ class CgroupTree:
         )
 
     def path_of(self, cgroup_id: int) -> str | None:
-        """The path of a cgroup that exists; None for one that doesn't (any more).
+        """The path of a cgroup; None for one that doesn't exist (any more), or that the mount doesn't show.
 
         Raises OSError where the kernel doesn't let a cgroup be opened by its id (CAP_DAC_READ_SEARCH is
         missing); `walk` still works there.
@@ -114,7 +114,9 @@ class CgroupTree:
             path = os.readlink(f"/proc/self/fd/{fd}")
         finally:
             os.close(fd)
-        return _below(self._kernels_point, path.removesuffix(_DELETED))
+        path = path.removesuffix(_DELETED)
+        # Of what is outside the root of a namespace's mount the kernel knows no path here: it says "/".
+        return _below(self._kernels_point, path) if path.startswith(self._kernels_point) else None
 
     def walk(self) -> Iterator[tuple[int, str]]:
         """(id, path) of all cgroups, at most _MAX_WALKED, those near the root first."""
@@ -132,10 +134,7 @@ class CgroupTree:
 
 
 def _below(point: str, path: str) -> str:
-    if path == point:
-        return "/"
-    # What is outside the mount's root (opened by its id) comes with its path from the hierarchy's root.
-    return path.removeprefix(point) if path.startswith(point + "/") else path
+    return path.removeprefix(point) or "/"
 
 
 def _is_whole(point: str) -> bool:

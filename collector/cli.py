@@ -7,7 +7,6 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 
 from collector.config.arguments import Arguments, read_arguments
 from collector.config.document import Document, load_file, load_sections
@@ -114,6 +113,9 @@ def help_text() -> str:
 
 def version() -> str:
     """Of the installed package."""
+    # Late: it brings parsers of mail and zip files, for which a daemon has no use.
+    from importlib import metadata
+
     try:
         return metadata.version("podwitness")
     except metadata.PackageNotFoundError:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from collector import plugins as catalogue
-from collector.config import classic, foreign, yaml
+from collector.config import classic, foreign
 from collector.config.instances import Common, FilterCommon, InputCommon, OutputCommon
 from collector.config.kinds import shown
 from collector.config.parsers import BUILT_IN, Parser, framing
@@ -150,7 +150,12 @@ def _match_only_pair(sections: list[Section]) -> list[Section]:
 
 
 def _reader(path: str) -> Callable[[str, Draft, str], None]:
-    return yaml.read if path.endswith((".yaml", ".yml")) else classic.read
+    if not path.endswith((".yaml", ".yml")):
+        return classic.read
+    # Late: PyYAML stays in memory for as long as the daemon runs, and most files are classic.
+    from collector.config import yaml
+
+    return yaml.read
 
 
 class _Reading:

@@ -17,7 +17,6 @@ operator sees it with the section's place.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -197,6 +196,8 @@ def _check_names(
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """A sentence with the name that was probably meant, or with all there are."""
+    import difflib  # only a wrong configuration needs it
+
     by_lower = {one.lower(): one for one in names}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     if found:

@@ -1,0 +1,22 @@
+"""Chunks for tests of outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from collector.delivery.chunk import Chunk
+from collector.entries import pack_entry
+
+TIME_NS = 1_700_000_000_000_000_000
+
+
+def chunk(*records: list[tuple[Any, Any]], tag: str = "kube.x") -> Chunk:
+    """Records a second apart, the first at TIME_NS + 5."""
+    entries = b"".join(
+        pack_entry(TIME_NS + number * 10**9 + 5, pairs) for number, pairs in enumerate(records)
+    )
+    return Chunk(b"i" * 16, tag, entries, len(records), "tail.0", 0)
+
+
+def broken(tag: str = "kube.x") -> Chunk:
+    return Chunk(b"i" * 16, tag, b"\x92\x00", 1, "tail.0", 0)

@@ -42,7 +42,8 @@ static inline void push_step(struct build *b, const struct pw_step *step)
 
 static inline void push_run(struct build *b, const uint8_t *pairs, size_t bytes, size_t count)
 {
-  push(b, (struct pw_piece){.value = pairs, .value_bytes = bytes, .pairs = count, .kind = RUN, .watch = -1});
+  push(b, (struct pw_piece){.key = pairs, .value = pairs, .value_bytes = bytes, .pairs = count, .kind = RUN,
+                            .watch = -1});
 }
 
 /* A pair in a run: key at `at`, value at `value`, the next pair at `next`. */

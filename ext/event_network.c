@@ -47,8 +47,8 @@ static uint8_t *put_network(uint8_t *p, const struct pw_tcp *tcp)
   p = PUT(PUT(p, "transport"), "tcp");
   p = PUT(p, "type");
   p = is_ipv6(tcp) && !pw_is_mapped_ipv4(tcp->local_address) ? PUT(p, "ipv6") : PUT(p, "ipv4");
-  if (tcp->role == PW_CLIENT) p = PUT(PUT(p, "direction"), "egress"), pairs++;
-  if (tcp->role == PW_SERVER) p = PUT(PUT(p, "direction"), "ingress"), pairs++;
+  if (tcp->role == PW_CLIENT && !is_listener(tcp)) p = PUT(PUT(p, "direction"), "egress"), pairs++;
+  if (tcp->role == PW_SERVER && !is_listener(tcp)) p = PUT(PUT(p, "direction"), "ingress"), pairs++;
   if (tcp->head.kind == PW_TCP_CLOSE) {
     p = pw_put_uint(PUT(p, "bytes"), payload_sent(tcp) + tcp->bytes_received);
     p = pw_put_uint(PUT(p, "packets"), (uint64_t)tcp->segments_out + tcp->segments_in);

@@ -188,7 +188,7 @@ class Ebpf:
         for hook in hooks:
             failed = hook.state == "failed"
             said = f"{hook.hook} is {hook.state}: {hook.reason}. {hook.consequence}"
-            context.metrics.set("podwitness_kernel_hook_attached", hook.hook, to=not failed)
+            context.metrics.set("podwitness_kernel_hook_attached", hook.hook, to=0 if failed else 1)
             if hook.state != "attached":
                 context.log.log(logging.WARNING if failed else logging.INFO, "%s", said)
             if failed:

@@ -295,6 +295,14 @@ def test_an_absurd_length_skips_to_the_producer_and_is_counted(length: int) -> N
     assert ENCODER.drain(ring, tables, 100).process.records == 1
 
 
+def test_a_producer_further_ahead_than_the_ring_is_not_followed() -> None:
+    ring, tables = MemoryRing(4096), tables_with(CGROUP)
+    ring.submit(fork(1))
+    ring.set_positions(0, 4096 + 8)
+    drained = ENCODER.drain(ring, tables, 100)
+    assert (drained.process.records, drained.corrupt_bytes, ring.consumer) == (0, 4096 + 8, 4096 + 8)
+
+
 def test_each_subject_has_pairs_of_its_own() -> None:
     ring, tables = MemoryRing(1 << 16), tables_with()
     other = Fragment(msgpack.packb("team") + msgpack.packb("a"), 1, Scope.POD)

@@ -303,7 +303,8 @@ def end_map(tcp: Any, local: bool) -> Map:
 def network_map(tcp: Any) -> Map:
     is_ipv6 = tcp.family == 10 and not ffi.buffer(tcp.local_address)[:].startswith(MAPPED)
     made: Map = {"transport": "tcp", "type": "ipv6" if is_ipv6 else "ipv4"}
-    if tcp.role in (lib.PW_CLIENT, lib.PW_SERVER):
+    is_listener = tcp.head.kind in (lib.PW_TCP_LISTEN, lib.PW_TCP_UNLISTEN)
+    if tcp.role in (lib.PW_CLIENT, lib.PW_SERVER) and not is_listener:
         made["direction"] = "egress" if tcp.role == lib.PW_CLIENT else "ingress"
     if tcp.head.kind == lib.PW_TCP_CLOSE:
         made["bytes"] = (payload_sent(tcp) + tcp.bytes_received) % 2**64

@@ -1,0 +1,149 @@
+"""collector.records: the table of fields beside what the encoder writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+import pytest
+from collector._native import lib
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.delivery.losses import Loss, entry
+from collector.identity.identity import Identity
+from collector.inputs.event_plans import constant_pairs, identity_fields, pack_fragment, scope_of
+from collector.native.events import EventEncoder, Kind
+from collector.records import (
+    EVENT_FIELDS,
+    EVERY,
+    IDENTITY_FIELDS,
+    LOSS_FIELDS,
+    TOP_LEVEL_KEYS,
+    RecordField,
+    page,
+)
+from tests.reference import event_records as records
+
+ALL = 2**16 - 1
+POD = Identity("node1", "c" * 64, "containerd", "shop", "web-1", "uid-1", "httpd", "httpd:2", "sha256:0")
+ENCODER = EventEncoder(1)
+
+
+def encode(record: bytes, identity: Identity | None = POD) -> dict[str, Any]:
+    known = identity or Identity("node1")
+    fragment, _ = pack_fragment(constant_pairs(identity_fields(known)), scope_of(identity))
+    (encoded,) = ENCODER.encode(record + bytes(-len(record) % 8), fragment)
+    _, decoded = msgpack.unpackb(encoded.process.entries + encoded.network.entries)
+    assert isinstance(decoded, dict)
+    return decoded
+
+
+def richest(kind: int, **fields: Any) -> bytes:
+    """A record that has all that its kind can have."""
+    if kind == lib.PW_EXEC:
+        task = {
+            "task_pid": 1,
+            "task_tid": 2,
+            "task_start_ns": 1,
+            "task_parent_pid": 1,
+            "task_parent_start_ns": 1,
+        }
+        flags = fields.pop("flags", ALL & ~lib.PW_ARGS_UNREADABLE)
+        return records.exec_record(b"a\0", b"a\0", b"b\0", b"a", flags=flags, **task, **fields)
+    if kind in (lib.PW_FORK, lib.PW_EXIT):
+        task = {
+            "task_pid": 1,
+            "task_tid": 2,
+            "task_start_ns": 1,
+            "task_parent_pid": 1,
+            "task_parent_start_ns": 1,
+        }
+        more = {"duration_ns": 1, "status": 0x89} if kind == lib.PW_EXIT else {}
+        return records.record(kind, **(task | more | fields))
+    tcp = {"duration_ns": 1, "owner_start_ns": 1, "owner_pid": 1, "error": 1, "rtt_us": 1, "retransmits": 1,
+           "bytes_retransmitted": 1, "bytes_acked": 1, "role": lib.PW_CLIENT, "flags": ALL}  # fmt: skip
+    return records.record(kind, **(tcp | fields))
+
+
+def samples(kind: int) -> Iterator[dict[str, Any]]:
+    """Records that together have all that the kind can have, and the poorest."""
+    yield encode(richest(kind))
+    if kind == lib.PW_EXEC:
+        yield encode(richest(kind, flags=lib.PW_ARGS_UNREADABLE))
+    if kind == lib.PW_EXIT:
+        yield encode(richest(kind, status=0))
+    poorest: dict[str, Any] = {"task_loginuid": 2**32 - 1} if kind <= lib.PW_EXIT else {}
+    yield encode(records.record(kind, **poorest), None)
+
+
+def leaves(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in record.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def names(fields: tuple[RecordField, ...], kind: str, *, only_always: bool = False) -> set[str]:
+    return {field.name for field in fields if kind in field.kinds and (field.always or not only_always)}
+
+
+@pytest.mark.parametrize("kind", records.SHIPPED)
+def test_table_has_every_field_of_a_kind_and_no_other(kind: int) -> None:
+    label = Kind(kind).label
+    table = (*EVENT_FIELDS, *IDENTITY_FIELDS)
+    found = [{name for name, _ in leaves(sample)} for sample in samples(kind)]
+    assert set.union(*found) == names(table, label)
+    assert set.intersection(*found) == names(table, label, only_always=True)
+
+
+def is_of_type(value: Any, type_name: str) -> bool:
+    if type_name.endswith("[]"):
+        return isinstance(value, list) and all(is_of_type(one, type_name[:-2]) for one in value)
+    if type_name == "boolean":
+        return value is True
+    return isinstance(value, int if type_name == "long" else str) and not isinstance(value, bool)
+
+
+@given(st.sampled_from(records.SHIPPED).flatmap(records.filled))
+def test_values_are_of_the_tables_types(record: bytes) -> None:
+    encoded = encode(record)
+    types = {
+        field.name: field.type
+        for field in (*EVENT_FIELDS, *IDENTITY_FIELDS)
+        if encoded["event"]["action"] in field.kinds
+    }
+    for name, value in leaves(encoded):
+        assert is_of_type(value, types[name]), name
+
+
+def test_no_kind_says_two_things_of_a_field() -> None:
+    seen = [(field.name, kind) for field in (*EVENT_FIELDS, *IDENTITY_FIELDS) for kind in field.kinds]
+    assert len(seen) == len(set(seen))
+    assert set(EVERY) == {Kind(kind).label for kind in records.SHIPPED}
+
+
+def test_losses_have_the_fields_of_the_table() -> None:
+    here = Loss("ring_full_exec", 3, 0, "kernel.process", source="ebpf.0")
+    file = Loss("retry_limit", 3, 9, "kube.a", "forward.0", "tail.0", "/var/log/a", 0, 9)
+    found = []
+    for loss in (here, file):
+        _, record = msgpack.unpackb(entry(loss, "node1", 0))
+        found.append({name for name, _ in leaves(record)})
+    assert set.union(*found) == names(LOSS_FIELDS, "loss")
+    assert set.intersection(*found) == names(LOSS_FIELDS, "loss", only_always=True)
+
+
+def test_top_level_keys_are_those_that_the_encoder_writes_itself() -> None:
+    identity = {field.name.partition(".")[0] for field in IDENTITY_FIELDS}
+    written = {key for kind in records.SHIPPED for sample in samples(kind) for key in sample}
+    assert written - identity == TOP_LEVEL_KEYS
+    assert not identity & TOP_LEVEL_KEYS
+
+
+def test_page_names_every_field() -> None:
+    shown = page()
+    for field in (*EVENT_FIELDS, *IDENTITY_FIELDS, *LOSS_FIELDS):
+        assert f"| `{field.name}` |" in shown

@@ -295,6 +295,14 @@ class _Reading:
             framing(parser.value, self.known_parsers)
         except ValueError as reason:
             self._draft.problem(parser.place, str(reason))
+            return
+        known = self.known_parsers[parser.value]
+        # The stock parser `json` names a form of time that JSON logs hardly ever have.
+        if known.format == "json" and known.time_key and known != BUILT_IN["json"]:
+            self.notices.append(
+                f"{parser.place}: Time_Key {known.time_key} of the parser {parser.value} is not used yet; "
+                "records have the time at which they were read."
+            )
 
     def check_whole(self, document: Document) -> None:
         if not self._draft.problems:

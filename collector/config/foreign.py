@@ -9,7 +9,6 @@ _NO_THREADS = "there are no worker threads to set up"
 IGNORED: dict[str, dict[str, str]] = {
     "service": {
         "coro_stack_size": "podwitness has no coroutine stacks",
-        "hot_reload": "SIGHUP reloads in any case",
         "storage.backlog.mem_limit": _OWN_BUFFER,
         "storage.checksum": _OWN_BUFFER,
         "storage.max_chunks_up": _OWN_BUFFER,
@@ -47,7 +46,8 @@ _TLS_AND_NET = _names("""
 FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
     ("service", ""): _names("""
         config_watch dns.mode dns.prefer_ipv4 dns.prefer_ipv6 dns.resolver enable_chunk_trace
-        http_proxy json.convert_nan_to_null json.escape_unicode plugins_file
+        hot_reload hot_reload.ensure_thread_safety hot_reload.timeout http_proxy json.convert_nan_to_null
+        json.escape_unicode plugins_file
         sp.convert_from_str_to_num storage.delete_irrecoverable_chunks storage.inherit
         storage.keep.rejected storage.rejected.path storage.trim_files streams_file
     """),

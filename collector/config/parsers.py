@@ -31,10 +31,18 @@ class Parser:
         "Time_System_Timezone", boolean, default="Off", help="Accepted; CRI times carry their zone."
     )
     types: str = key("Types", text, default="", help="Accepted; the fields of a CRI line are texts.")
-    skip_empty_values: bool = key("Skip_Empty_Values", boolean, default="On", help="Accepted.")
-    logfmt_no_bare_keys: bool = key("Logfmt_No_Bare_Keys", boolean, default="Off", help="Accepted.")
-    decode_field: tuple[str, ...] = key("Decode_Field", repeated(text), default=(), help="Accepted.")
-    decode_field_as: tuple[str, ...] = key("Decode_Field_As", repeated(text), default=(), help="Accepted.")
+    skip_empty_values: bool = key(
+        "Skip_Empty_Values", boolean, default="On", help="Accepted; CRI lines and JSON have no use for it."
+    )
+    logfmt_no_bare_keys: bool = key(
+        "Logfmt_No_Bare_Keys", boolean, default="Off", help="Accepted; CRI lines and JSON have no use for it."
+    )
+    decode_field: tuple[str, ...] = key(
+        "Decode_Field", repeated(text), default=(), help="Accepted; CRI lines and JSON have no use for it."
+    )
+    decode_field_as: tuple[str, ...] = key(
+        "Decode_Field_As", repeated(text), default=(), help="Accepted; CRI lines and JSON have no use for it."
+    )
 
     def __post_init__(self) -> None:
         if self.format == "regex" and not self.regex:

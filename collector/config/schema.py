@@ -106,7 +106,7 @@ def key(name: str, kind: Kind[Any], *, help: str, default: Any = dataclasses.MIS
     value = kind.read(default) if isinstance(default, str) else default
     if kind.repeated and isinstance(default, str):
         value = (value,)
-    shown = default if isinstance(default, str) else kind.show(default)
+    shown = default if isinstance(default, str) else "" if default is None else kind.show(default)
     return dataclasses.field(default=value, metadata={"key": Key(name, kind, help, default_text=shown)})
 
 

@@ -127,6 +127,31 @@ def test_parsers_come_from_files_beside_the_configuration(tmp_path: Path) -> Non
     assert document.files == tuple(f"{folder}/{name}.conf" for name in ("main", "parsers", "more"))
 
 
+def test_a_time_that_is_not_read_is_told(tmp_path: Path) -> None:
+    for parser, told in (("json", 0), ("docker", 1), ("cri", 0)):
+        text = f"[INPUT]\n    Name tail\n    Path /x\n    Parser {parser}\n[OUTPUT]\n    Name null\n"
+        notices = load_file(write(tmp_path, main=text), {}).notices
+        assert [notice.partition("main.conf:")[2] for notice in notices] == [
+            "4: Time_Key time of the parser docker is not used yet; "
+            "records have the time at which they were read."
+        ] * told
+
+
+def test_parsers_that_can_not_be_run_are_refused_where_they_are_used(tmp_path: Path) -> None:
+    text = (
+        "[PARSER]\n    Name app\n    Format logfmt\n"
+        "[INPUT]\n    Name tail\n    Path /x\n    Parser app\n"
+        "[INPUT]\n    Name tail\n    Path /x\n    Parser ap\n[OUTPUT]\n    Name null\n    Match *\n"
+    )
+    with pytest.raises(InvalidConfiguration) as caught:
+        load_file(write(tmp_path, main=text), {})
+    assert [str(one).partition("main.conf:")[2] for one in caught.value.problems] == [
+        "7: the parser 'app' (Format logfmt) is not one that podwitness can run yet. "
+        "It runs Format json, and Format regex with the four fields of a CRI line.",
+        "11: there is no parser called 'ap'. Did you mean app?",
+    ]
+
+
 def test_includes_and_variables_across_files(tmp_path: Path) -> None:
     main = "@SET tag=host\n@INCLUDE in*.conf\n[OUTPUT]\n    Name stdout\n    Match ${tag}.*\n"
     one = "[INPUT]\n    Name systemd\n    Tag ${tag}.${NODE}\n@SET tag=other\n"

@@ -26,6 +26,7 @@ NATIVE_SOURCES := $(wildcard ext/*.c ext/*.h ext/*.py probes/*.h)
 # Without arguments the collector shows on the terminal what this machine does (collector/default.conf).
 ARGS ?=
 TESTS ?= tests
+SUITE ?= bookworm
 
 # Ubuntu has kubectl as a snap only, which needs a running snapd.
 IS_UBUNTU := $(shell grep -x ID=ubuntu /etc/os-release)
@@ -71,6 +72,10 @@ soak: root test-packages soak-packages $(VENV)/test.done $(VENV)/native.done ## 
 
 docs: $(VENV)/test.done $(VENV)/native.done ## Print the reference pages into docs/
 	$(call step,docs,docs/*.md out of the tables in the code,$(PYTHON) -m docs.pages)
+
+fresh: root ## The two commands of the README on a new Debian; SUITE=trixie for 13
+	$(call packages,fresh-packages,debootstrap git)
+	@exec .ci/fresh $(SUITE)
 
 clean: ## Remove what was built, not what apt installed
 	@rm -rf $(VENV) build *.egg-info collector/_native.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

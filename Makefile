@@ -114,4 +114,4 @@ $(VENV)/native.done: $(NATIVE_SOURCES) | $(PYTHON)
 
 # The steps share one .venv.
 .NOTPARALLEL:
-.PHONY: help run test lint bench soak docs clean root run-packages test-packages soak-packages
+.PHONY: help run test lint bench soak docs fresh clean root run-packages test-packages soak-packages

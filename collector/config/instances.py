@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from collector.config.kinds import Kind
-from collector.config.schema import choice, glob, key, pattern, size_bytes, text
-from collector.config.service import LOG_LEVELS
+from collector.config.schema import glob, key, pattern, size_bytes, text
+from collector.config.service import level_kind
 
 
 def _read_retry_limit(written: str) -> int | None:
@@ -32,7 +32,7 @@ class Common:
     alias: str = key("Alias", text, default="", help="A name of your own for logs and metrics.")
     log_level: str | None = key(
         "Log_Level",
-        choice(*LOG_LEVELS),
+        level_kind,
         default=None,
         help="What this plugin logs; the service's where unset.",
     )

@@ -10,6 +10,13 @@ from collector.config.schema import boolean, choice, integer, key, repeated, sec
 LOG_LEVELS = ("off", "error", "warn", "info", "debug", "trace")
 
 
+_log_level = choice(*LOG_LEVELS)
+# Fluent Bit takes `warning` for warn.
+level_kind = Kind(
+    _log_level.name, lambda written: _log_level.read("warn" if written.lower() == "warning" else written)
+)
+
+
 def _read_daemon(written: str) -> bool:
     if boolean.read(written):
         raise ValueError("expected Off: podwitness stays in the foreground, where its supervisor can see it.")
@@ -30,7 +37,7 @@ class ServiceSettings:
     daemon: bool = key(
         "Daemon", _foreground, default="Off", help="Only Off: podwitness stays in the foreground."
     )
-    log_level: str = key("Log_Level", choice(*LOG_LEVELS), default="info", help="What is logged.")
+    log_level: str = key("Log_Level", level_kind, default="info", help="What is logged.")
     log_file: str = key("Log_File", text, default="", help="Where it is logged; standard error when empty.")
     parsers_files: tuple[str, ...] = key(
         "Parsers_File",

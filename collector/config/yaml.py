@@ -132,7 +132,9 @@ class _File:
     def _section(self, section: str, node: Node) -> None:
         entries: list[Entry] = []
         for key, name, value in self._pairs(node, f"[{section}]"):
-            entries += self._entries(key, name, value)
+            # The rules of a multiline parser are a list of maps; nothing reads them yet.
+            if section != "MULTILINE_PARSER" or name.lower() != "rules":
+                entries += self._entries(key, name, value)
         self._draft.sections.append(Section(section, self._path, _line(node), tuple(entries)))
 
     def _entries(self, key: Node, name: str, node: Node) -> Iterator[Entry]:

@@ -39,6 +39,8 @@ parsers:
     format: json
 multiline_parsers:
   - name: java
+    rules:
+      - {state: start_state, regex: /x/, next_state: cont}
 pipeline:
   inputs:
     - name: tail
@@ -57,13 +59,13 @@ pipeline:
         ("SERVICE", 4, [("flush", "0.5", 4), ("http_server", "on", 5)]),
         ("PARSER", 7, [("name", "json", 7), ("format", "json", 8)]),
         ("MULTILINE_PARSER", 10, [("name", "java", 10)]),
-        ("INPUT", 13, [("name", "tail", 13), ("path", "/var/log/*.log", 14)]),
+        ("INPUT", 15, [("name", "tail", 15), ("path", "/var/log/*.log", 16)]),
         (
             "FILTER",
             16,
-            [("name", "modify", 16), ("match", "*", 17), ("add", "a 1", 19), ("add", "b ${cluster}", 20)],
+            [("name", "modify", 18), ("match", "*", 19), ("add", "a 1", 21), ("add", "b ${cluster}", 22)],
         ),
-        ("OUTPUT", 22, [("name", "stdout", 22), ("match", "*", 22)]),
+        ("OUTPUT", 24, [("name", "stdout", 24), ("match", "*", 24)]),
     ]
     assert [(one.key, one.value, one.line) for one in draft.variables] == [("cluster", "test", 2)]
 

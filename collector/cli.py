@@ -66,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(help_text())
         return 0
     if asked.version:
+        # Late: it brings parsers of mail and zip files, for which a daemon has no use.
+        from collector.version import version
+
         print(f"podwitness v{version()}")
         return 0
     return _run(asked)
@@ -109,17 +112,6 @@ def load(asked: Arguments) -> Document:
 def help_text() -> str:
     rows = (f"  {name:<13} {what}" for name, (_, what) in SUBCOMMANDS.items())
     return HELP + "\n".join(rows)
-
-
-def version() -> str:
-    """Of the installed package."""
-    # Late: it brings parsers of mail and zip files, for which a daemon has no use.
-    from importlib import metadata
-
-    try:
-        return metadata.version("podwitness")
-    except metadata.PackageNotFoundError:
-        return "0 (not installed)"
 
 
 if __name__ == "__main__":

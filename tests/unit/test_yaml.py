@@ -62,7 +62,7 @@ pipeline:
         ("INPUT", 15, [("name", "tail", 15), ("path", "/var/log/*.log", 16)]),
         (
             "FILTER",
-            16,
+            18,
             [("name", "modify", 18), ("match", "*", 19), ("add", "a 1", 21), ("add", "b ${cluster}", 22)],
         ),
         ("OUTPUT", 24, [("name", "stdout", 24), ("match", "*", 24)]),

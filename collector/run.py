@@ -150,10 +150,11 @@ def stop_on_signals() -> asyncio.Event:
 
 
 def open_rooms(document: Document) -> Rooms:
-    identities = IdentityTable.open(node_name())
+    root = document.service.host_root
+    identities = IdentityTable.open(node_name(), root)
     identities.scan()
     health = Health(document.service)
-    return Rooms(document, Metrics(TABLE), health, identities, node_id(identities.node))
+    return Rooms(document, Metrics(TABLE), health, identities, node_id(identities.node, root))
 
 
 def open_pipeline(rooms: Rooms) -> Pipeline:

@@ -63,6 +63,12 @@ class ServiceSettings:
         help="Unhealthy above this many given up retries in HC_Period.",
     )
     hc_period_s: float = key("HC_Period", seconds, default="60", help="The time over which they are counted.")
+    host_root: str = key(
+        "Host_Root",
+        text,
+        default="/",
+        help="Where the host's root directory is mounted: logs and the runtime's files are below it.",
+    )
     retry_base_s: float = key(
         "scheduler.base", seconds, default="5", help="The least time before a failed chunk is tried again."
     )

@@ -32,7 +32,7 @@ class InotifyLimitReached(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A log file, open. `path` is the name under which it was looked for.
+    """A log file, open. `path` is the name under which it was looked for, `place` that name without links.
 
     `early`: it was found where links of the kubelet will lead, and has no link yet.
     `at_start`: it was there when following began.
@@ -40,6 +40,7 @@ class Found:
 
     file: OpenFile
     path: str
+    place: str
     early: bool
     at_start: bool
 
@@ -146,8 +147,10 @@ class Discovery:
             else:
                 self._scan()
             next_scan_s = time.monotonic() + self._interval_s
-        if self._lookout is not None:
-            self._lookout.close()
+        with self._exchange:
+            if self._lookout is not None:
+                self._lookout.close()
+                self._lookout = None
 
     @property
     def _interval_s(self) -> float:
@@ -331,8 +334,10 @@ class Discovery:
         except OSError as error:
             self._out_of_descriptors(error, path)
         else:
-            self._follow_link(path, opened.real_path, early)
-            self._reports.found(Found(opened, path, early, self._at_start))
+            # Not the file's own name: that may have been rotated away since the event.
+            place = os.path.realpath(path)
+            self._follow_link(path, place, early)
+            self._reports.found(Found(opened, path, place, early, self._at_start))
 
     def _is_held(self, path: str, early: bool) -> bool:
         status = os.stat(path)

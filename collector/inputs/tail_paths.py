@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import fnmatch
 import os
 import re
@@ -123,9 +124,11 @@ class KubeletRoots:
 
 
 def rotated_siblings(name: str, names: Sequence[str]) -> list[str]:
-    """Files in `names` that `name` was renamed to and that are not compressed; the caller orders them."""
-    return [
-        other
-        for other in names
-        if other.startswith(name) and _ROTATED.fullmatch(other[len(name) :]) and len(other) > len(name)
-    ]
+    """Files in the sorted `names` that `name` was renamed to and that are not compressed."""
+    found = []
+    for other in names[bisect.bisect_right(names, name) :]:
+        if not other.startswith(name):
+            break
+        if _ROTATED.fullmatch(other[len(name) :]):
+            found.append(other)
+    return found

@@ -119,11 +119,10 @@ class FileWatch:
 
 
 class ReadResult(NamedTuple):
-    """`read_bytes`: what was there of the file, up to the size of the shared buffer."""
+    """`at_end`: all that the file had was read and encoded, except for an unterminated last line."""
 
-    read_bytes: int
     batch: LogBatch
-    more: bool  # not all that was read could be encoded: read again from what was consumed
+    at_end: bool
 
 
 def read(stream: LogStream, fd: int, offset: int, now_ns: int, *, end: bool = False) -> ReadResult:
@@ -141,7 +140,8 @@ def read(stream: LogStream, fd: int, offset: int, now_ns: int, *, end: bool = Fa
         )  # fmt: skip
         if status == lib.PW_E_SYSCALL:
             raise OSError(ffi.errno, os.strerror(ffi.errno))
-        return ReadResult(got[0], stream.take(status), bool(ARENA.batch.full))
+        at_end = got[0] < ARENA.input_bytes and not ARENA.batch.full
+        return ReadResult(stream.take(status), at_end)
 
 
 def has_writer(fd: int) -> bool | None:

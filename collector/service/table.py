@@ -150,7 +150,39 @@ KERNEL: Final = (
     ),
 )
 
-TABLE: Final = (*FLUENT_BIT, *DELIVERY, *KERNEL)
+TAIL: Final = (
+    Metric(
+        "podwitness_tail_files_truncated_total",
+        "counter",
+        ("name",),
+        "Files that were cut off or written anew in place, and are read from their start again.",
+        "What was not read before a truncation is lost: rotate by renaming instead of copytruncate.",
+    ),
+    Metric(
+        "podwitness_tail_files_refused_total",
+        "counter",
+        ("name",),
+        "Names in Path that are no log files: links out of the log directories, devices, folders.",
+        "The log names each once, with the reason.",
+    ),
+    Metric(
+        "podwitness_tail_unparsed_lines_total",
+        "counter",
+        ("name",),
+        "Lines that the parser does not fit; they are kept as they are.",
+        "Check Parser and multiline.parser of the input.",
+    ),
+    Metric(
+        "podwitness_tail_cut_records_total",
+        "counter",
+        ("name",),
+        "Records longer than Buffer_Max_Size; they are cut and marked `truncated`.",
+        "Raise Buffer_Max_Size.",
+    ),
+    Metric("podwitness_tail_cut_bytes_total", "counter", ("name",), "Bytes that these records lost."),
+)
+
+TABLE: Final = (*FLUENT_BIT, *DELIVERY, *KERNEL, *TAIL)
 
 
 def begin_at_zero(

@@ -88,7 +88,7 @@ def test_rotated_siblings_are_those_of_this_name_only() -> None:
         "0.log", "0.log.20260101-101500", "0.log.20260101-101500.gz", "0.log.20260101-101500.tmp",
         "0.log.1", "10.log.1", "0.log-20260101", "0.log.old", "0.logx",
     ]  # fmt: skip
-    assert rotated_siblings("0.log", names) == ["0.log.20260101-101500", "0.log.1", "0.log-20260101"]
+    assert rotated_siblings("0.log", sorted(names)) == ["0.log-20260101", "0.log.1", "0.log.20260101-101500"]
 
 
 def test_below_means_inside() -> None:

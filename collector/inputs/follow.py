@@ -1,0 +1,167 @@
+"""One log file that is followed: what it is, how far it is read, whether it has come to its end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from collector.delivery.chunk import FileKey, Position
+from collector.inputs.tail_open import OpenFile, path_of
+from collector.native.files import has_writer, read
+from collector.native.logs import LogStream
+
+FINGERPRINT_BYTES = 1024
+# A portion makes a chunk: large enough that what a chunk costs vanishes, small enough to be fair.
+PORTION_BYTES = 1 << 20
+# Where reading begins at the end, it begins behind a newline; a line longer than this is cut instead.
+LAST_LINE_BYTES = 64 << 10
+
+
+def fingerprint(head: bytes) -> bytes:
+    """BLAKE2b-128 of the first bytes of a file."""
+    return hashlib.blake2b(head, digest_size=16).digest()
+
+
+class Portion(NamedTuple):
+    """What was read in one go: entries, from where to where, and what was odd about it."""
+
+    entries: bytes
+    records: int
+    from_offset: int
+    to_offset: int
+    unparsed: int
+    cut: int
+    cut_bytes: int
+    at_end: bool  # all that the file had
+
+
+@dataclass(slots=True, eq=False)
+class FollowedFile:
+    """`place` is the name it was found under, links resolved; `offset` is what was read and encoded."""
+
+    file: OpenFile
+    place: str
+    log: LogStream
+    offset: int = 0
+    head: bytes = b""
+    wd: int = -1
+    truncations: int = 0
+    found_s: float = 0.0  # CLOCK_MONOTONIC, as all that follow
+    is_ready: bool = False  # waits for its turn
+    is_read: bool = False  # nothing more was there at the last look
+    is_rotated: bool = False  # has another name than `place`
+    is_gone: bool = False  # has no name any more
+    was_closed: bool = False  # by a writer, since the last look
+    grown_s: float = 0.0  # when it last was found grown
+
+    @property
+    def fd(self) -> int:
+        return self.file.fd
+
+    @property
+    def inode(self) -> tuple[int, int]:
+        return self.file.device, self.file.inode
+
+    @property
+    def key(self) -> FileKey:
+        return FileKey(self.file.device, self.file.inode, fingerprint(self.head), len(self.head))
+
+    def is_file_of(self, key: FileKey) -> bool:
+        """Whether this is the file that the key was made of, and not another that got its inode."""
+        if (key.device, key.inode) != self.inode:
+            return False
+        head = os.pread(self.fd, key.fingerprint_bytes, 0)
+        return not key.fingerprint_bytes or fingerprint(head) == key.fingerprint
+
+    def resume(self, position: Position) -> None:
+        self.look_at_head()
+        self.offset = self.log.resume(position)
+
+    def start_at_end(self) -> None:
+        """Behind the last whole line."""
+        self.look_at_head()
+        size = os.fstat(self.fd).st_size
+        last = os.pread(self.fd, LAST_LINE_BYTES, max(0, size - LAST_LINE_BYTES))
+        newline = last.rfind(b"\n")
+        self.offset = size if newline < 0 and len(last) == LAST_LINE_BYTES else size - len(last) + newline + 1
+        self.log.resume(Position(self.key, self.place, self.offset))
+
+    def look_at_head(self) -> bool:
+        """Whether the file still begins as it did; more of it is remembered while it is short."""
+        head = os.pread(self.fd, FINGERPRINT_BYTES, 0)
+        same = head.startswith(self.head)
+        if len(head) > len(self.head) or not same:
+            self.head = head
+        return same
+
+    def is_truncated(self) -> bool:
+        """Whether it was cut off or written anew in place, so that reading has to begin at 0.
+
+        A file that was truncated and has grown beyond the offset with the same
+        first 1024 bytes can't be told from one that only grew.
+        """
+        if os.fstat(self.fd).st_size < self.offset:
+            return True
+        return not self.look_at_head()
+
+    def read_portion(self, now_ns: int, *, end: bool = False) -> Portion:
+        """Reads up to PORTION_BYTES, moves the offset. Raises OSError, MemoryError."""
+        start = self.offset
+        entries: list[bytes] = []
+        records = unparsed = cut = cut_bytes = taken = 0
+        at_end = False
+        while not at_end and taken < PORTION_BYTES and sum(map(len, entries)) < PORTION_BYTES:
+            batch, at_end = read(self.log, self.fd, self.offset, now_ns, end=end)
+            self.offset += batch.consumed
+            taken += batch.consumed
+            entries.append(batch.entries)
+            records += batch.records
+            unparsed += batch.unparsed
+            cut += batch.cut
+            cut_bytes += batch.cut_bytes
+        return Portion(b"".join(entries), records, start, self.offset, unparsed, cut, cut_bytes, at_end)
+
+    def close_open_records(self, now_ns: int) -> Portion:
+        """Nothing follows what is open: parts that were read become records."""
+        batch = self.log.encode(b"", self.offset, now_ns, end=True)
+        return Portion(
+            batch.entries,
+            batch.records,
+            self.offset,
+            self.offset,
+            batch.unparsed,
+            batch.cut,
+            batch.cut_bytes,
+            True,
+        )
+
+    def begin_anew(self) -> None:
+        """After a truncation: from the start, with nothing open."""
+        self.offset = 0
+        self.truncations += 1
+        self.log.resume(Position(self.key, self.place, 0))
+
+    def look_at_names(self) -> None:
+        """Whether it was renamed or unlinked."""
+        self.is_gone = os.fstat(self.fd).st_nlink == 0
+        self.is_rotated = not self.is_gone and path_of(self.fd) != self.place
+
+    def is_final(self, now_s: float, rotate_wait_s: float) -> bool:
+        """Whether nobody can write to it any more: renamed or unlinked, and no writer has it open.
+
+        Where writers can't be seen, a file that did not grow for Rotate_Wait is final.
+        """
+        if not (self.is_gone or self.is_rotated):
+            return False
+        written = has_writer(self.fd)
+        return now_s - self.grown_s >= rotate_wait_s if written is None else not written
+
+    @property
+    def has_open_records(self) -> bool:
+        return max(self.log.partials) >= 0
+
+    def close(self) -> None:
+        os.close(self.fd)
+        self.log.close()

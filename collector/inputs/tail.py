@@ -1,0 +1,456 @@
+"""`[INPUT] Name tail`: follows log files, as Fluent Bit's in_tail, and loses nothing at rotation or deletion.
+
+Files are found by tail_files.py in a thread. Everything else happens in one
+coroutine: files with something to read take turns, a portion each; a portion
+becomes a chunk, and while the intake has no room the coroutine waits, the files
+wait on disk, and what is unlinked meanwhile is held open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from collector.delivery.chunk import Chunk, FileKey, Position, chunk_id
+from collector.errors import OperatorError
+from collector.inputs.beginnings import Beginnings
+from collector.inputs.file_events import FileEvents
+from collector.inputs.follow import FollowedFile, Portion
+from collector.inputs.succession import IDENTITY_WAIT_S, Plans, Succession
+from collector.inputs.tail_files import POLL_S, Discovery, Found, Reports
+from collector.inputs.tail_open import OpenFile
+from collector.inputs.tail_paths import KubeletRoots, select
+from collector.inputs.tail_settings import Settings, plan_of
+from collector.native.files import has_writer
+from collector.native.logs import LogStream
+from collector.plan import LogPlan
+
+if TYPE_CHECKING:
+    from collector.context import InputContext
+    from collector.identity.identity import Identity
+    from collector.plugin import Input
+
+__all__ = ["SUMMARY", "Settings", "Tail", "make"]
+
+SUMMARY = "Follows log files."
+
+# After quiet, reading happens at once; then no more often than this: what comes between is read together.
+PACE_S = 0.01
+# From here on a read is worth the hop to another thread (some 50 us), so that outputs go on meanwhile.
+THREAD_BYTES = 64 << 10
+IDENTITY_RETRY_S = 0.05
+# Acks of a deleted file's last chunks may still be on their way, and would write its position again.
+FORGET_S = 60.0
+MAX_REFUSED = 1000
+
+
+class Tail:
+    """The running input."""
+
+    def __init__(
+        self, settings: Settings, plan: LogPlan, context: InputContext, kubelet: KubeletRoots | None = None
+    ) -> None:
+        self._settings = settings
+        self._context = context
+        self._kubelet = kubelet or KubeletRoots()
+        self._selection = select(settings.path, settings.exclude_path)
+        is_first_start = not settings.db or not os.path.exists(settings.db)
+        self._positions = context.positions(settings.db or None)
+        self._beginnings = Beginnings(
+            self._positions, is_first_start=is_first_start, read_from_head=settings.read_from_head
+        )
+        self._plans = Plans(
+            plan, context.plugin.tag, settings.path_key, self._kubelet, context.identities, context.chain
+        )
+        self._files: dict[tuple[int, int], FollowedFile] = {}
+        self._names: dict[tuple[int, int], str] = {}  # the same files' names, for the thread of Discovery
+        self._successions: dict[str, Succession] = {}
+        self._ready: deque[FollowedFile] = deque()
+        self._due_s: dict[FollowedFile, float] = {}  # when to look again at files that nothing happens to
+        self._arrived: deque[Found] = deque()
+        self._has_scanned = False
+        self.has_looked = asyncio.Event()  # all files that were there at the start are followed
+        self._wake = asyncio.Event()
+        self._refused: set[str] = set()
+        self._passed_by: set[tuple[int, int]] = set()  # until the first look is over
+        self._gone: deque[tuple[float, FileKey]] = deque()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=self._context.name)
+        self._events = FileEvents(self._problem)
+        self._context.identities.changed.append(self._identity_changed)
+        stopping = self._loop.create_task(stop.wait())
+        stopping.add_done_callback(lambda _: self._wake.set())
+        if self._events.watch_fd >= 0:
+            self._loop.add_reader(self._events.watch_fd, self._wake.set)
+        discovery = self._discovery()
+        discovery.start()
+        try:
+            await self._follow(stop)
+            await self._loop.run_in_executor(None, discovery.close)
+            await self._read_what_is_gone()
+        finally:
+            await self._loop.run_in_executor(None, discovery.close)
+            stopping.cancel()
+            self._context.identities.changed.remove(self._identity_changed)
+            self._close()
+
+    def _discovery(self) -> Discovery:
+        reports = Reports(self._found, self._problem, self._refuse, self._scanned)
+        return Discovery(
+            self._selection,
+            self._kubelet.pods_pattern(self._selection),
+            self._names,
+            reports,
+            refresh_s=self._settings.refresh_interval_s,
+        )
+
+    # Told by Discovery, from its thread
+
+    def _found(self, found: Found) -> None:
+        self._arrived.append(found)
+        self._loop.call_soon_threadsafe(self._wake.set)
+
+    def _scanned(self) -> None:
+        self._has_scanned = True
+        self._loop.call_soon_threadsafe(self._wake.set)
+
+    def _problem(self, problem: OperatorError) -> None:
+        self._context.log.warning("%s", problem)
+
+    def _refuse(self, path: str, reason: str) -> None:
+        if path not in self._refused and len(self._refused) < MAX_REFUSED:
+            self._refused.add(path)
+            self._context.log.warning("%s is not followed: %s", path, reason)
+            self._context.metrics.add("podwitness_tail_files_refused_total", self._context.name)
+
+    # The course of things
+
+    async def _follow(self, stop: asyncio.Event) -> None:
+        look_s = self._now_s + self._settings.refresh_interval_s
+        read_s = 0.0
+        while not stop.is_set():
+            await self._wait_until(min([look_s, *self._due_s.values()]))
+            await asyncio.sleep(max(0.0, read_s + PACE_S - self._now_s))
+            self._take_news()
+            if self._now_s >= look_s or (self._events.must_look and self._now_s >= read_s + POLL_S):
+                self._look_at_all()
+                look_s = self._now_s + self._settings.refresh_interval_s
+            self._take_due()
+            while self._ready and not stop.is_set():
+                await self._turn(self._ready.popleft())
+                self._take_news()
+            read_s = self._now_s
+
+    async def _wait_until(self, when_s: float) -> None:
+        if self._events.must_look:
+            when_s = min(when_s, self._now_s + POLL_S)
+        watch_fd = self._events.watch_fd
+        if watch_fd >= 0:
+            self._loop.add_reader(watch_fd, self._wake.set)
+        try:
+            async with asyncio.timeout_at(when_s):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        finally:
+            # Left in, it would make the loop spin until the events are read.
+            if watch_fd >= 0:
+                self._loop.remove_reader(watch_fd)
+        self._wake.clear()
+
+    @property
+    def _now_s(self) -> float:
+        return self._loop.time()
+
+    def _take_news(self) -> None:
+        while self._arrived:
+            self._take_found(self._arrived.popleft())
+        self._beginnings.forget_listings()
+        if self._has_scanned:
+            self._has_scanned = False
+            self._first_look_is_over()
+        touched, events_lost = self._events.take()
+        self._make_ready(touched)
+        if events_lost:
+            self._make_ready(self._events.look(self._files.values()))
+
+    def _take_due(self) -> None:
+        now_s = self._now_s
+        due = [file for file, when_s in self._due_s.items() if when_s <= now_s]
+        for file in due:
+            del self._due_s[file]
+        self._make_ready(due)
+
+    def _make_ready(self, files: Iterable[FollowedFile]) -> None:
+        for file in files:
+            if not file.is_ready:
+                file.is_ready = True
+                self._ready.append(file)
+
+    def _look_at_all(self) -> None:
+        """The net below inotify, and the end of positions of files that are gone."""
+        self._passed_by.clear()
+        self._make_ready(self._events.look(self._files.values()))
+        while self._gone and self._gone[0][0] + FORGET_S <= self._now_s:
+            _, key = self._gone.popleft()
+            if (key.device, key.inode) not in self._files:
+                self._beginnings.forget(key)
+
+    def _first_look_is_over(self) -> None:
+        # Where nothing is there at all, a mount is probably missing.
+        if self._files:
+            self._beginnings.forget_missing({*self._files, *self._passed_by}, self._selection)
+        self._passed_by.clear()
+        self.has_looked.set()
+
+    # Files come and go
+
+    def _take_found(self, found: Found) -> None:
+        inode = found.file.device, found.file.inode
+        known = self._files.get(inode)
+        if known is not None:
+            os.close(found.file.fd)
+            known.look_at_names()
+            if not found.early:
+                self._name(self._successions[known.place], found.path)
+        elif self._passes_by(found.file):
+            self._passed_by.add(inode)
+            os.close(found.file.fd)
+        else:
+            self._begin(found)
+
+    def _passes_by(self, file: OpenFile) -> bool:
+        """Whether there is nothing to read in a file."""
+        limit_s = self._settings.ignore_older_s
+        is_old = limit_s > 0 and time.time() - os.fstat(file.fd).st_mtime > limit_s
+        return is_old or self._beginnings.is_read(file)
+
+    def _begin(self, found: Found) -> None:
+        succession = self._successions.get(found.place)
+        since_ns = 0
+        if succession is None:
+            succession = self._plans.succession(found.place, self._now_s)
+            self._successions[found.place] = succession
+        elif succession.files:
+            since_ns = os.fstat(succession.files[-1].fd).st_mtime_ns
+            self._context.metrics.add("fluentbit_input_files_rotated_total", self._context.name)
+        if not found.early:
+            self._name(succession, found.path)
+        for file in self._beginnings.siblings(found.place, self._selection.roots, since_ns):
+            self._add(succession, file, at_start=found.at_start)
+        self._add(succession, found.file, at_start=found.at_start)
+
+    def _name(self, succession: Succession, path: str) -> None:
+        if not succession.path:
+            succession.path = path
+            self._names.update((file.inode, path) for file in succession.files)
+            self._make_ready(succession.files)
+
+    def _add(self, succession: Succession, opened: OpenFile, *, at_start: bool) -> None:
+        if (opened.device, opened.inode) in self._files:
+            os.close(opened.fd)
+            return
+        log = LogStream(succession.plan, max_record_bytes=self._settings.max_record_bytes)
+        file = FollowedFile(opened, succession.place, log, found_s=self._now_s, grown_s=self._now_s)
+        try:
+            # Watched first: what is written from here on is told.
+            self._events.add(file)
+            file.look_at_names()
+            self._beginnings.begin(file, succession.path, at_start=at_start)
+        except OSError as error:
+            self._context.log.warning("%s is not followed: %s", succession.place, error)
+            self._events.leave(file)
+            file.close()
+            return
+        self._files[file.inode] = file
+        self._names[file.inode] = succession.path
+        succession.files.append(file)
+        self._context.metrics.add("fluentbit_input_files_opened_total", self._context.name)
+        self._make_ready((file,))
+
+    def _leave(self, succession: Succession, file: FollowedFile) -> None:
+        """Nothing of the file will be read any more."""
+        self._events.leave(file)
+        self._due_s.pop(file, None)
+        self._beginnings.finish(file)
+        if file.is_gone:
+            self._gone.append((self._now_s, file.key))
+        del self._files[file.inode], self._names[file.inode]
+        succession.files.remove(file)
+        file.close()
+        self._context.metrics.add("fluentbit_input_files_closed_total", self._context.name)
+        self._make_ready(succession.files)
+        if not succession.files:
+            del self._successions[succession.place]
+
+    # Reading
+
+    async def _turn(self, file: FollowedFile) -> None:
+        """Reads a portion of a file, or decides that there is nothing to wait for any more."""
+        file.is_ready = False
+        succession = self._successions.get(file.place)
+        if succession is None or file not in succession.files:
+            return
+        if not succession.path and file.is_gone:
+            link = self._plans.link_of(succession.place, self._selection)
+            if link is None:
+                self._leave(succession, file)
+                return
+            self._name(succession, link)
+        if not self._may_read(succession, file):
+            return
+        await self._check_truncation(succession, file)
+        portion = await self._read(file)
+        await self._submit(succession, file, portion, file.key)
+        file.is_read = portion.at_end
+        if portion.at_end:
+            await self._at_end(succession, file)
+        else:
+            self._make_ready((file,))
+
+    def _may_read(self, succession: Succession, file: FollowedFile) -> bool:
+        """Whether the name is known, and what was written before it is read."""
+        now_s = self._now_s
+        if not succession.path:
+            return False
+        if not succession.is_planned and not self._plans.settle(succession, now_s):
+            self._due_s[file] = now_s + IDENTITY_RETRY_S
+            return False
+        alone_s = file.found_s + self._settings.rotate_wait_s
+        for other in succession.before(file):
+            if not other.is_read:
+                return False
+            if now_s < alone_s:
+                self._due_s[file] = alone_s
+                return False
+        return True
+
+    async def _check_truncation(self, succession: Succession, file: FollowedFile) -> None:
+        key = file.key
+        if not file.is_truncated():
+            return
+        self._context.log.info("%s was truncated; it is read from its start", succession.path)
+        self._context.metrics.add("podwitness_tail_files_truncated_total", self._context.name)
+        await self._submit(succession, file, file.close_open_records(time.time_ns()), key)
+        file.begin_anew()
+
+    async def _read(self, file: FollowedFile, *, end: bool = False) -> Portion:
+        now_ns = time.time_ns()
+        if os.fstat(file.fd).st_size - file.offset < THREAD_BYTES:
+            portion = file.read_portion(now_ns, end=end)
+        else:
+            portion = await self._loop.run_in_executor(
+                self._thread, lambda: file.read_portion(now_ns, end=end)
+            )
+        if portion.to_offset != portion.from_offset:
+            file.grown_s = self._now_s
+        return portion
+
+    async def _submit(
+        self, succession: Succession, file: FollowedFile, portion: Portion, key: FileKey
+    ) -> None:
+        """Hands a portion over; waits as long as there is no room."""
+        self._count(portion)
+        entries, records = portion.entries, portion.records
+        if records and succession.rest:
+            entries, records = self._context.chain.apply(
+                succession.rest, succession.tag, entries, succession.identity
+            )
+        if not records:
+            return
+        place = (*file.inode, key.fingerprint, file.truncations)
+        chunk = Chunk(
+            id=chunk_id(*place, portion.from_offset, portion.to_offset),
+            tag=succession.tag,
+            entries=entries,
+            records=records,
+            source=self._context.name,
+            created_ns=time.monotonic_ns(),
+            position=Position(key, succession.path, portion.to_offset, file.log.partials),
+            raw_bytes=portion.to_offset - portion.from_offset,
+        )
+        await self._context.intake.submit(chunk)
+
+    def _count(self, portion: Portion) -> None:
+        name, metrics = self._context.name, self._context.metrics
+        if portion.unparsed:
+            metrics.add("podwitness_tail_unparsed_lines_total", name, by=portion.unparsed)
+        if portion.cut:
+            metrics.add("podwitness_tail_cut_records_total", name, by=portion.cut)
+            metrics.add("podwitness_tail_cut_bytes_total", name, by=portion.cut_bytes)
+
+    # The end of a file
+
+    async def _at_end(self, succession: Succession, file: FollowedFile) -> None:
+        now_s, wait_s = self._now_s, self._settings.rotate_wait_s
+        if file.is_final(now_s, wait_s):
+            await self._finish(succession, file)
+        elif file.is_gone or file.is_rotated:
+            # A writer's close is told; without that, time decides.
+            self._due_s[file] = max(file.grown_s, now_s - wait_s / 2) + wait_s
+            self._make_ready(later for later in succession.files if later is not file and not later.is_read)
+        elif file.was_closed and file.has_open_records:
+            await self._close_open_records(succession, file)
+
+    async def _finish(self, succession: Succession, file: FollowedFile) -> None:
+        """Reads what came until nobody could write any more; what is open then is complete."""
+        at_end = False
+        while not at_end:
+            portion = await self._read(file, end=True)
+            await self._submit(succession, file, portion, file.key)
+            at_end = portion.at_end
+        self._leave(succession, file)
+
+    async def _close_open_records(self, succession: Succession, file: FollowedFile) -> None:
+        """A container that ended in the middle of a line leaves a part without an end.
+
+        The runtime closes the log then. It also does so when it is restarted
+        itself, so it gets Rotate_Wait to open it again.
+        """
+        quiet_s = self._now_s - file.grown_s
+        if has_writer(file.fd):
+            file.was_closed = False
+        elif quiet_s < self._settings.rotate_wait_s:
+            self._due_s[file] = file.grown_s + self._settings.rotate_wait_s
+        else:
+            file.was_closed = False
+            await self._submit(succession, file, file.close_open_records(time.time_ns()), file.key)
+
+    async def _read_what_is_gone(self) -> None:
+        """At the end: a file without a name can't be read after a restart."""
+        self._take_news()
+        for file in [file for file in self._files.values() if file.is_gone]:
+            succession = self._successions[file.place]
+            path = succession.path or self._plans.link_of(succession.place, self._selection)
+            if path is None:
+                continue
+            self._name(succession, path)
+            self._plans.settle(succession, succession.since_s + IDENTITY_WAIT_S)
+            await self._check_truncation(succession, file)
+            await self._finish(succession, file)
+
+    def _identity_changed(self, _: int, identity: Identity) -> None:
+        for succession in self._successions.values():
+            if self._plans.concerns(succession, identity):
+                succession.is_planned = False
+
+    def _close(self) -> None:
+        self._thread.shutdown()
+        while self._arrived:
+            os.close(self._arrived.popleft().file.fd)
+        for file in self._files.values():
+            self._events.leave(file)
+            file.close()
+        self._files.clear()
+        self._events.close()
+
+
+def make(settings: Settings, context: InputContext) -> Input:
+    return Tail(settings, plan_of(settings, context), context)

@@ -1,0 +1,169 @@
+"""A tail input under test: real files, configuration and positions; what it hands over is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from collector.config.document import Document, PluginConfig
+from collector.config.instances import InputCommon
+from collector.config.schema import load
+from collector.config.sections import Entry, Section
+from collector.config.service import ServiceSettings
+from collector.context import InputContext
+from collector.delivery.chunk import Chunk
+from collector.delivery.positions import Positions
+from collector.entries import unpack_entries
+from collector.filters.chain import FilterChain
+from collector.identity.table import IdentityTable
+from collector.inputs.tail import Settings, Tail
+from collector.inputs.tail_paths import KubeletRoots
+from collector.inputs.tail_settings import plan_of
+from collector.plugin import Filter
+from collector.service.metrics import Metrics
+from collector.service.table import TABLE
+
+DEADLINE_S = 30.0
+
+
+@dataclass
+class Intake:
+    """Keeps chunks in order. `acks` says whether they count as delivered at once."""
+
+    acks: bool = True
+    positions: Positions | None = None  # set when the input opens them
+    chunks: list[Chunk] = field(default_factory=list)
+    open: list[Chunk] = field(default_factory=list)
+    has_room: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.has_room.set()
+
+    async def submit(self, chunk: Chunk) -> None:
+        await self.has_room.wait()
+        self.chunks.append(chunk)
+        self.open.append(chunk)
+        if self.acks:
+            self.ack(1)
+        self.changed.set()
+        await asyncio.sleep(0)
+
+    def offer(self, chunk: Chunk) -> bool:
+        raise AssertionError("files wait for room")
+
+    def ack(self, count: int | None = None) -> None:
+        """The oldest chunks are delivered: their positions move."""
+        count = len(self.open) if count is None else count
+        assert self.positions is not None
+        for chunk in self.open[:count]:
+            assert chunk.position is not None
+            self.positions.record(chunk.position)
+        del self.open[:count]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [dict(pairs) for chunk in self.chunks for _, pairs in unpack_entries(chunk.entries)]
+
+    def texts(self, key: str = "log") -> list[str]:
+        return [str(record.get(key)) for record in self.records]
+
+    def by_tag(self, key: str = "log") -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for chunk in self.chunks:
+            found.setdefault(chunk.tag, []).extend(
+                str(dict(pairs).get(key)) for _, pairs in unpack_entries(chunk.entries)
+            )
+        return found
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def wait_for(self, count: int) -> None:
+        """Until that many records are here."""
+        await self.wait_until(lambda: sum(chunk.records for chunk in self.chunks) >= count)
+
+
+@dataclass
+class Follower:
+    """One run of the input."""
+
+    tail: Tail
+    intake: Intake
+    metrics: Metrics
+    identities: IdentityTable
+
+    def count(self, name: str) -> float:
+        return self.metrics.value(name, "tail.0")
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """For what no event tells: looks every millisecond."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < deadline_s, "the condition did not come true"
+            await asyncio.sleep(0.001)
+
+
+def section(**keys: str) -> Section:
+    names = {name.replace("__", "."): value for name, value in keys.items()}
+    return Section(
+        "INPUT", "test.conf", 1, tuple(Entry(name, value, "test.conf", 2) for name, value in names.items())
+    )
+
+
+def make_follower(
+    folder: Path, *, filters: tuple[Filter, ...] = (), acks: bool = True, tag: str = "t.*", **keys: str
+) -> Follower:
+    """`folder` stands for /: its /var/log has the kubelet's directories. Keys as in a section."""
+    written = section(**keys)
+    settings = load(Settings, written)
+    log = logging.getLogger("test tail")
+    metrics = Metrics(TABLE)
+    intake = Intake(acks)
+    identities = IdentityTable.open("node-1", str(folder))
+
+    def open_positions(path: str | None) -> Positions:
+        intake.positions = Positions(Path(path) if path else None, log=log, metrics=metrics)
+        return intake.positions
+
+    context = InputContext(
+        plugin=PluginConfig("input", "tail", "tail.0", settings, InputCommon(name="tail", tag=tag), written),
+        document=Document(ServiceSettings(), {}, (), (), ()),
+        node="node-1",
+        node_id=bytes(8),
+        log=log,
+        metrics=metrics,
+        identities=identities,
+        report=lambda name, is_well, reason: None,
+        intake=intake,
+        chain=FilterChain(filters),
+        positions=open_positions,
+    )
+    kubelet = KubeletRoots(f"{folder}/var/log/containers", f"{folder}/var/log/pods")
+    tail = Tail(settings, plan_of(settings, context), context, kubelet)
+    return Follower(tail, intake, metrics, identities)
+
+
+@contextlib.asynccontextmanager
+async def running(follower: Follower) -> AsyncIterator[Follower]:
+    """Runs from the end of the first look until the block ends."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(follower.tail.run(stop))
+    try:
+        await asyncio.wait_for(follower.tail.has_looked.wait(), DEADLINE_S)
+        yield follower
+    finally:
+        stop.set()
+        follower.intake.has_room.set()
+        await asyncio.wait_for(task, DEADLINE_S)
+        assert follower.intake.positions is not None
+        follower.intake.positions.close()

@@ -1,0 +1,292 @@
+"""The tail input as a whole, on real files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from tail_follower import Follower, make_follower, running
+
+from collector.config.schema import InvalidConfiguration
+from collector.errors import ConfigError
+
+
+def lines(start: int, stop: int) -> bytes:
+    return b"".join(b"line %d\n" % number for number in range(start, stop))
+
+
+def texts(start: int, stop: int) -> list[str]:
+    return [f"line {number}" for number in range(start, stop)]
+
+
+def append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+
+
+def run(coroutine: object) -> None:
+    asyncio.run(coroutine)  # type: ignore[arg-type]
+
+
+def test_what_is_there_begins_at_the_end_and_what_comes_at_the_head(tmp_path: Path) -> None:
+    async def follow() -> None:
+        old, new = tmp_path / "old.log", tmp_path / "new.log"
+        old.write_bytes(lines(0, 3) + b"unfinished")
+        async with running(make_follower(tmp_path, Path=f"{tmp_path}/*.log")) as follower:
+            append(old, b" line\n")
+            append(new, lines(0, 2))
+            append(new, lines(2, 3))
+            await follower.intake.wait_for(4)
+        assert follower.intake.by_tag() == {
+            f"t{old}".replace("/", "."): ["unfinished line"],
+            f"t{new}".replace("/", "."): texts(0, 3),
+        }
+
+    run(follow())
+
+
+def test_from_the_head_when_asked(tmp_path: Path) -> None:
+    async def follow() -> None:
+        (tmp_path / "a.log").write_bytes(lines(0, 20000))
+        config = make_follower(tmp_path, Path=f"{tmp_path}/*.log", Read_from_Head="On", Path_Key="file")
+        async with running(config) as follower:
+            await follower.intake.wait_for(20000)
+        assert follower.intake.texts() == texts(0, 20000)
+        assert follower.intake.records[0]["file"] == str(tmp_path / "a.log")
+
+    run(follow())
+
+
+@pytest.mark.parametrize("acks", [True, False])
+def test_a_restart_goes_on_where_delivery_was(tmp_path: Path, acks: bool) -> None:
+    async def follow() -> None:
+        log, db = tmp_path / "a.log", f"{tmp_path}/positions.db"
+        keys = {"Path": f"{tmp_path}/*.log", "DB": db}
+        log.write_bytes(lines(0, 10))
+        async with running(make_follower(tmp_path, acks=acks, **keys)) as first:
+            append(log, lines(10, 20))
+            await first.intake.wait_for(10)
+        append(log, lines(20, 30))
+        (tmp_path / "meanwhile.log").write_bytes(lines(0, 5))
+        async with running(make_follower(tmp_path, **keys)) as second:
+            await second.intake.wait_for(15 if acks else 25)
+        again = texts(20, 30) if acks else texts(10, 30)
+        assert sorted(second.intake.texts()) == sorted(again + texts(0, 5))
+
+    run(follow())
+
+
+def test_rotation_by_rename_is_read_in_order(tmp_path: Path) -> None:
+    async def follow() -> None:
+        log = tmp_path / "0.log"
+        async with running(make_follower(tmp_path, Path=f"{tmp_path}/*.log")) as follower:
+            writer = log.open("ab", buffering=0)
+            writer.write(lines(0, 10))
+            log.rename(tmp_path / "0.log.20260101-000000")
+            writer.write(lines(10, 20))
+            following = log.open("ab", buffering=0)
+            following.write(lines(25, 30))
+            writer.write(lines(20, 25))
+            writer.close()
+            await follower.intake.wait_for(30)
+            following.write(lines(30, 31))
+            await follower.intake.wait_for(31)
+            following.close()
+        assert follower.intake.texts() == texts(0, 31)
+        assert follower.count("fluentbit_input_files_rotated_total") == 1
+
+    run(follow())
+
+
+def test_rename_over_as_cri_o_does_it(tmp_path: Path) -> None:
+    async def follow() -> None:
+        log = tmp_path / "0.log"
+        log.write_bytes(b"")
+        async with running(make_follower(tmp_path, Path=f"{tmp_path}/*.log")) as follower:
+            for number in range(10):
+                append(log, lines(number * 10, number * 10 + 5))
+                (tmp_path / "0.log.tmp").write_bytes(lines(number * 10 + 5, number * 10 + 10))
+                (tmp_path / "0.log.tmp").rename(log)
+            await follower.intake.wait_for(100)
+        assert follower.intake.texts() == texts(0, 100)
+
+    run(follow())
+
+
+def test_rotated_files_are_read_first_after_a_restart(tmp_path: Path) -> None:
+    async def follow() -> None:
+        log, db = tmp_path / "0.log", f"{tmp_path}/positions.db"
+        keys = {"Path": f"{tmp_path}/*.log", "DB": db}
+        async with running(make_follower(tmp_path, **keys)) as first:
+            append(log, lines(0, 10))
+            await first.intake.wait_for(10)
+        append(log, lines(10, 20))
+        log.rename(tmp_path / "0.log.20260101-000000")
+        append(log, lines(20, 30))
+        log.rename(tmp_path / "0.log.20260101-000010")
+        append(log, lines(30, 40))
+        async with running(make_follower(tmp_path, **keys)) as second:
+            await second.intake.wait_for(30)
+        assert second.intake.texts() == texts(10, 40)
+        async with running(make_follower(tmp_path, **keys)) as third:
+            append(log, lines(40, 41))
+            await third.intake.wait_for(1)
+        assert third.intake.texts() == texts(40, 41)
+
+    run(follow())
+
+
+def test_copytruncate_is_noticed_and_counted(tmp_path: Path) -> None:
+    async def follow() -> None:
+        log = tmp_path / "a.log"
+        async with running(make_follower(tmp_path, Path=f"{tmp_path}/*.log")) as follower:
+            append(log, lines(0, 10))
+            await follower.intake.wait_for(10)
+            os.truncate(log, 0)
+            append(log, lines(10, 12))
+            await follower.intake.wait_for(12)
+            # Longer than before, and the beginning is another: only the bytes tell.
+            os.truncate(log, 0)
+            append(log, lines(100, 200))
+            await follower.intake.wait_for(112)
+        assert follower.intake.texts() == texts(0, 12) + texts(100, 200)
+        assert follower.count("podwitness_tail_files_truncated_total") == 2
+
+    run(follow())
+
+
+def test_a_deleted_file_is_read_to_its_end_and_its_last_line_delivered(tmp_path: Path) -> None:
+    async def follow() -> None:
+        log = tmp_path / "a.log"
+        async with running(make_follower(tmp_path, Path=f"{tmp_path}/*.log")) as follower:
+            log.touch()
+            await follower.until(lambda: follower.count("fluentbit_input_files_opened_total") == 1)
+            follower.intake.has_room.clear()
+            append(log, lines(0, 50000) + b"no newline")
+            log.unlink()
+            follower.intake.has_room.set()
+            await follower.intake.wait_for(50001)
+            await follower.until(lambda: follower.count("fluentbit_input_files_closed_total") == 1)
+        assert follower.intake.texts() == [*texts(0, 50000), "no newline"]
+
+    run(follow())
+
+
+def test_at_the_end_deleted_files_are_still_read(tmp_path: Path) -> None:
+    async def follow() -> Follower:
+        log = tmp_path / "a.log"
+        async with running(make_follower(tmp_path, Path=f"{tmp_path}/*.log")) as follower:
+            append(log, lines(0, 10))
+            await follower.intake.wait_for(10)
+            follower.intake.has_room.clear()
+            with log.open("ab") as writer:
+                log.unlink()
+                writer.write(lines(10, 100000))
+        return follower
+
+    assert asyncio.run(follow()).intake.texts() == texts(0, 100000)
+
+
+def test_a_reused_inode_is_a_new_file(tmp_path: Path) -> None:
+    async def follow() -> None:
+        db = f"{tmp_path}/positions.db"
+        keys = {"Path": f"{tmp_path}/*.log", "DB": db}
+        log = tmp_path / "a.log"
+        async with running(make_follower(tmp_path, **keys)) as first:
+            append(log, lines(0, 10))
+            await first.intake.wait_for(10)
+        # The same inode with another content is what a reused inode is to the agent.
+        log.write_bytes(lines(50, 70))
+        async with running(make_follower(tmp_path, **keys)) as second:
+            await second.intake.wait_for(20)
+        assert second.intake.texts() == texts(50, 70)
+
+    run(follow())
+
+
+def test_a_file_under_two_names_is_one_file(tmp_path: Path) -> None:
+    async def follow() -> None:
+        (tmp_path / "links").mkdir()
+        log = tmp_path / "a.log"
+        config = make_follower(tmp_path, Path=f"{tmp_path}/*.log,{tmp_path}/links/*.log")
+        async with running(config) as follower:
+            append(log, lines(0, 10))
+            await follower.intake.wait_for(10)
+            (tmp_path / "links" / "b.log").symlink_to(log)
+            append(log, lines(10, 20))
+            await follower.intake.wait_for(20)
+        assert follower.intake.texts() == texts(0, 20)
+        assert follower.count("fluentbit_input_files_opened_total") == 1
+
+    run(follow())
+
+
+def test_old_files_are_left_alone(tmp_path: Path) -> None:
+    async def follow() -> None:
+        old = tmp_path / "old.log"
+        old.write_bytes(lines(0, 10))
+        os.utime(old, (1, 1))
+        config = make_follower(
+            tmp_path,
+            Path=f"{tmp_path}/*.log",
+            Read_from_Head="On",
+            Ignore_Older="1h",
+            Refresh_Interval="0.05",
+        )
+        async with running(config) as follower:
+            append(tmp_path / "new.log", lines(0, 1))
+            await follower.intake.wait_for(1)
+            assert follower.count("fluentbit_input_files_opened_total") == 1
+            append(old, lines(10, 11))
+            await follower.intake.wait_for(12)
+
+    run(follow())
+
+
+def test_while_there_is_no_room_files_wait_on_disk(tmp_path: Path) -> None:
+    async def follow() -> None:
+        async with running(make_follower(tmp_path, Path=f"{tmp_path}/*.log")) as follower:
+            logs = [tmp_path / f"{number}.log" for number in range(20)]
+            for log in logs:
+                log.touch()
+            await follower.until(lambda: follower.count("fluentbit_input_files_opened_total") == 20)
+            follower.intake.has_room.clear()
+            for log in logs:
+                append(log, lines(0, 1000))
+                log.rename(f"{log}.1")
+                append(log, lines(1000, 2000))
+            follower.intake.has_room.set()
+            await follower.intake.wait_for(40000)
+        assert all(found == texts(0, 2000) for found in follower.intake.by_tag().values())
+        assert len(follower.intake.by_tag()) == 20
+
+    run(follow())
+
+
+def test_chunk_ids_are_those_of_the_bytes(tmp_path: Path) -> None:
+    async def follow() -> set[bytes]:
+        config = make_follower(tmp_path, Path=f"{tmp_path}/*.log", Read_from_Head="On")
+        async with running(config) as follower:
+            await follower.intake.wait_for(100000)
+        return {chunk.id for chunk in follower.intake.chunks}
+
+    (tmp_path / "a.log").write_bytes(lines(0, 100000))
+    first, second = asyncio.run(follow()), asyncio.run(follow())
+    assert first == second
+    assert len(first) > 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "word"),
+    [
+        ({"Path": " "}, "Path"),
+        ({"Path": "/x", "Refresh_Interval": "0"}, "Refresh_Interval"),
+        ({"Path": "/x", "multiline.parser": "java"}, "java"),
+        ({"Path": "/x", "Parser": "nothing"}, "nothing"),
+    ],
+)
+def test_what_is_wrong_in_the_configuration_is_named(tmp_path: Path, keys: dict[str, str], word: str) -> None:
+    with pytest.raises((InvalidConfiguration, ConfigError), match=word):
+        make_follower(tmp_path, **keys)

@@ -13,7 +13,8 @@ from collector.entries import count, pack_entry, unpack_entries
 from collector.filters.chain import FilterChain
 from collector.filters.modify import Modify
 from collector.identity.identity import Identity
-from collector.plan import EventPlan, Framing, Layout, LogPlan
+from collector.native.logs import LogStream
+from collector.plan import CRI_JOINED_LAYOUT, EventPlan, Framing, Layout, LogPlan
 from collector.plugin import Filter, LogSource, Pairs
 from tests.reference import plan as reference
 
@@ -116,4 +117,31 @@ def test_a_folded_chain_ends_in_the_bytes_of_an_applied_one(
     data = "".join(f"{line}\n" for line in given_lines).encode("utf-8", "surrogatepass")
     fast = reference.encode(data, plan, 7, 1 << 20)
     plain = reference.encode(data, JSON, 7, 1 << 20)
+    assert one.apply(tuple(made), "x", plain.entries, None) == (fast.entries, fast.records)
+
+
+heads = st.tuples(st.sampled_from(["stdout", "stderr"]), st.sampled_from("PF")).map(" ".join).map(str.encode)
+contents = st.binary(max_size=12) | st.just(b'{"a":1}')
+cri_lines = st.lists(
+    st.tuples(heads, contents).map(lambda line: b"2026-11-24T01:02:03.5Z %s %s" % line)
+    | st.binary(max_size=20),
+    max_size=8,
+).map(lambda found: b"".join(line.replace(b"\n", b"") + b"\n" for line in found))
+cri_rules = st.lists(
+    st.sampled_from(["Add stream x", "Set stream y", "Remove log", "Set n 1", "Add n 2", "Remove time"]),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(cri_lines, cri_rules)
+def test_the_extension_folds_as_the_chain_applies(
+    tmp_path: object, data: bytes, given_rules: list[str]
+) -> None:
+    one, made = chain(tmp_path, *(f"Match *\n    {rule}" for rule in given_rules))
+    start = LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT)
+    plan, rest = one.log_plan(LogSource("x", "/x", None), start)
+    assert rest == ()
+    fast = LogStream(plan).encode(data, 0, 7, end=True)
+    plain = LogStream(start).encode(data, 0, 7, end=True)
     assert one.apply(tuple(made), "x", plain.entries, None) == (fast.entries, fast.records)

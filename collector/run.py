@@ -122,9 +122,10 @@ async def collect(document: Document) -> None:
         # delivered; only then positions, so that they cover what was delivered.
         await asyncio.wait(inputs, timeout=HANDOVER_S)
         say_left_over(await pipeline.router.drain(document.service.grace_s))
-        await asyncio.gather(router, *inputs)
-        commits.cancel()
-        expiry.cancel()
+        await router
+        # An input that has not returned by now still starts, or waits for what will not come.
+        for task in (commits, expiry, *inputs):
+            task.cancel()
     pipeline.stores.close()
     # The HTTP service ends last, so that it can be asked until then.
     if endpoints is not None:

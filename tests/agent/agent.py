@@ -48,7 +48,9 @@ class Lines:
                     return found
                 left = deadline - time.monotonic()
                 if self._ended or left <= 0:
-                    raise AssertionError(f"{len(found)} of {count} lines match {pattern!r}:\n" + "\n".join(self._lines))
+                    raise AssertionError(
+                        f"{len(found)} of {count} lines match {pattern!r}:\n" + "\n".join(self._lines)
+                    )
                 self._changed.wait(left)
 
     @property

@@ -185,6 +185,8 @@ class Ebpf:
     def _report_hooks(self, hooks: Sequence[HookReport]) -> None:
         context = self._context
         context.report(context.name, True, "")
+        attached = sum(hook.state != "failed" for hook in hooks)
+        context.log.info("kernel events: %d of %d hooks attached", attached, len(hooks))
         for hook in hooks:
             failed = hook.state == "failed"
             said = f"{hook.hook} is {hook.state}: {hook.reason}. {hook.consequence}"

@@ -67,7 +67,7 @@ possible_net_t net
 sock __sk_common sk_protocol sk_cgrp_data sk_max_ack_backlog sk_err
 sock_cgroup_data cgroup val
 inet_sock inet_sport
-tcp_sock bytes_sent bytes_acked bytes_received bytes_retrans total_retrans srtt_us segs_in segs_out
+tcp_sock snd_una write_seq bytes_sent bytes_acked bytes_received bytes_retrans total_retrans srtt_us segs_in segs_out
 """
 
 

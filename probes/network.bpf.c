@@ -11,15 +11,6 @@
 #include "events.h"
 #include "socket.h"
 
-#define TCP_ESTABLISHED 1
-#define TCP_SYN_SENT 2
-#define TCP_SYN_RECV 3
-#define TCP_FIN_WAIT1 4
-#define TCP_CLOSE 7
-#define TCP_CLOSE_WAIT 8
-#define TCP_LAST_ACK 9
-#define TCP_LISTEN 10
-
 #define EPIPE 32
 #define ECONNRESET 104
 
@@ -192,7 +183,7 @@ static __always_inline void emit_closed(struct sock *sk, struct socket_state *st
   if (kind == PW_TCP_CLOSE && is_reset(old_state, error))
     out->head.flags |= PW_RESET;
   if (kind != PW_TCP_UNLISTEN)
-    fill_counters(out, sk);
+    fill_counters(out, sk, old_state);
   submit(out);
 }
 

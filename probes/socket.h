@@ -7,6 +7,19 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define IPPROTO_TCP 6
+
+/* include/net/tcp_states.h */
+#define TCP_ESTABLISHED 1
+#define TCP_SYN_SENT 2
+#define TCP_SYN_RECV 3
+#define TCP_FIN_WAIT1 4
+#define TCP_FIN_WAIT2 5
+#define TCP_CLOSE 7
+#define TCP_CLOSE_WAIT 8
+#define TCP_LAST_ACK 9
+#define TCP_LISTEN 10
+#define TCP_CLOSING 11
+
 #define SOCK_DONE 1 /* bit of sk_flags: the peer's FIN has arrived */
 #define MAPPED_PREFIX 0xffff0000u /* third word of ::ffff:a.b.c.d, as little-endian machines see it */
 
@@ -118,20 +131,29 @@ static __always_inline u16 local_port(struct sock *sk)
 #endif
 }
 
-/* The kernel counts SYN and FIN as bytes; here only payload counts. Acknowledged can't be more than was sent
- * once, which takes off the FIN; a client's SYN is taken off first, for not everything may be acknowledged. */
-static __always_inline void payload_only(struct pw_tcp *out, struct sock *sk)
+static __always_inline bool has_sent_fin(int state)
+{
+  return state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING || state == TCP_LAST_ACK;
+}
+
+/* The kernel counts SYN and FIN as bytes; here only payload counts. Our FIN is the last thing in the sequence;
+ * that the peer's has arrived is a flag. A socket whose role is not known may have a SYN counted: not more can
+ * be acknowledged than was sent. */
+static __always_inline void payload_only(struct pw_tcp *out, struct sock *sk, struct tcp_sock *tcp, int state)
 {
   u64 sent_once = out->bytes_sent - out->bytes_retransmitted;
   if (out->bytes_received && FIELD(sk, __sk_common.skc_flags) >> SOCK_DONE & 1)
     out->bytes_received--;
+  if (has_sent_fin(state) && out->bytes_acked && FIELD(tcp, snd_una) == FIELD(tcp, write_seq))
+    out->bytes_acked--;
   if (out->role == PW_CLIENT && out->bytes_acked)
     out->bytes_acked--;
   if (out->bytes_acked > sent_once)
     out->bytes_acked = sent_once;
 }
 
-static __always_inline void fill_counters(struct pw_tcp *out, struct sock *sk)
+/* `state`: the socket's before it was closed. */
+static __always_inline void fill_counters(struct pw_tcp *out, struct sock *sk, int state)
 {
 #ifdef PW_TP_BTF
   struct tcp_sock *tcp = as_tcp_sock(sk);
@@ -148,7 +170,7 @@ static __always_inline void fill_counters(struct pw_tcp *out, struct sock *sk)
   out->rtt_us = FIELD(tcp, srtt_us) >> 3; /* kept in eighths */
   out->segments_in = FIELD(tcp, segs_in);
   out->segments_out = FIELD(tcp, segs_out);
-  payload_only(out, sk);
+  payload_only(out, sk, tcp, state);
 }
 
 #endif

@@ -1,0 +1,65 @@
+"""Probes in the running kernel, once in a session for each dialect."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sandbox import Cgroup, unified_mount
+from witness import Witness
+
+from probes.catalog import Dialect
+
+WORKLOADS = Path(__file__).parent / "workloads"
+_serial = itertools.count()
+
+
+@pytest.fixture(scope="session", params=list(Dialect), ids=str)
+def attached(request: pytest.FixtureRequest) -> Iterator[Witness]:
+    witness = Witness.attach(dialect=request.param)
+    assert {hook.state for hook in witness.probes.hooks} == {"attached"}
+    yield witness
+    witness.close()
+
+
+@pytest.fixture
+def witness(attached: Witness, cgroup: Cgroup, other_cgroup: Cgroup) -> Iterator[Witness]:
+    """Has seen nothing yet, not even how the cgroups were made. Nothing of the test may be lost."""
+    attached.forget()
+    lost = attached.probes.lost()
+    yield attached
+    assert attached.probes.lost() == lost
+
+
+def make_cgroup() -> Cgroup:
+    path = unified_mount() / f"podwitness-test-{os.getpid()}-{next(_serial)}"
+    path.mkdir()
+    return Cgroup(path)
+
+
+@pytest.fixture
+def cgroup() -> Iterator[Cgroup]:
+    made = make_cgroup()
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def other_cgroup() -> Iterator[Cgroup]:
+    made = make_cgroup()
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the compiled workloads. Static: no loader of libraries runs before them."""
+    directory = tmp_path_factory.mktemp("workloads")
+    for source in sorted(WORKLOADS.glob("*.c")):
+        command = ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-pthread"]
+        subprocess.run([*command, str(source), "-o", str(directory / source.stem)], check=True)
+    return directory

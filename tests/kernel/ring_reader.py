@@ -1,0 +1,56 @@
+"""A plain reader of a BPF ring buffer: Documentation/bpf/ringbuf.rst of the kernel."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from pathlib import Path
+
+BUSY, DISCARDED, LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1
+
+
+class RingReader:
+    def __init__(self, descriptor: int) -> None:
+        info = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
+        (self.size,) = (
+            int(line.split(":")[1]) for line in info.split("\n") if line.startswith("max_entries:")
+        )
+        self._consumer = mmap.mmap(
+            descriptor, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE
+        )
+        # The data pages are mapped twice, so that a record that wraps around is in one piece.
+        self._producer = mmap.mmap(
+            descriptor,
+            mmap.PAGESIZE + 2 * self.size,
+            mmap.MAP_SHARED,
+            mmap.PROT_READ,
+            offset=mmap.PAGESIZE,
+        )
+
+    def positions(self) -> tuple[int, int]:
+        """(of the reader, of the kernel), in bytes since the ring was made."""
+        return struct.unpack_from("<Q", self._consumer)[0], struct.unpack_from("<Q", self._producer)[0]
+
+    def drain(self) -> list[bytes]:
+        records: list[bytes] = []
+        at, end = self.positions()
+        while at < end:
+            place = mmap.PAGESIZE + at % self.size
+            (head,) = struct.unpack_from("<I", self._producer, place)
+            if head & BUSY:
+                break
+            length = head & LENGTH
+            if not head & DISCARDED:
+                records.append(self._producer[place + 8 : place + 8 + length])
+            at += (length + 8 + 7) & ~7
+            struct.pack_into("<Q", self._consumer, 0, at)
+            end = self.positions()[1]
+        return records
+
+    def discard(self) -> None:
+        """Frees all space without a look: a record that is being written is skipped too."""
+        struct.pack_into("<Q", self._consumer, 0, self.positions()[1])
+
+    def close(self) -> None:
+        self._consumer.close()
+        self._producer.close()

@@ -1,0 +1,65 @@
+"""Attached probes, and what they have seen in one cgroup."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from types import SimpleNamespace
+
+from event_layout import LAYOUT
+from ring_reader import RingReader
+
+from probes.catalog import SUBJECTS, Dialect
+from probes.launch import Attached, launch
+
+RING_BYTES = 8 << 20
+DEADLINE_S = 20.0
+
+
+class Witness:
+    def __init__(self, probes: Attached) -> None:
+        self.probes = probes
+        self.reader = RingReader(probes.ring_fd)
+        self._kept: list[SimpleNamespace] = []
+
+    @classmethod
+    def attach(
+        cls,
+        subjects: Collection[str] = SUBJECTS,
+        *,
+        ring_bytes: int = RING_BYTES,
+        dialect: Dialect | None = None,
+        without: tuple[str, ...] = (),
+    ) -> Witness:
+        return cls(asyncio.run(launch(subjects, ring_bytes=ring_bytes, dialect=dialect, without=without)))
+
+    def forget(self) -> None:
+        self.reader.drain()
+        self._kept.clear()
+
+    def events(self, cgroup_id: int | None, *kinds: str) -> list[SimpleNamespace]:
+        """All since forget() in one cgroup (None: in any), in the order of the ring."""
+        self._kept.extend(LAYOUT.decode(record) for record in self.reader.drain())
+        return [
+            event
+            for event in self._kept
+            if cgroup_id in (None, event.cgroup_id) and (not kinds or event.kind in kinds)
+        ]
+
+    def counts(self, cgroup_id: int) -> Counter[str]:
+        return Counter(event.kind for event in self.events(cgroup_id))
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Looks again whenever a record has come; after the deadline the assertions that follow tell."""
+        poll = select.poll()
+        poll.register(self.probes.ring_fd, select.POLLIN)
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition() and time.monotonic() < deadline:
+            poll.poll(100)
+
+    def close(self) -> None:
+        self.reader.close()
+        self.probes.close()

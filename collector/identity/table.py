@@ -32,6 +32,7 @@ _RESCAN_NS = 1_000_000_000  # only where the kernel doesn't open a cgroup by its
 # The kubelet makes directory and link within about a second of the start; names not there by then are rare.
 _RETRY_NS = 50_000_000
 _RETRIES = 9  # each after twice the time: 25 s in all
+_MAX_DUE = 256  # at a time: looking takes about 30 us, and holds up the event loop
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +61,10 @@ class CgroupSource(Protocol):
 class IdentityTable:
     """Identities by cgroup id, container id and log path.
 
-    Bounded by MAX_CGROUPS, MAX_NESTED and MAX_LOOSE; a cgroup that is gone is kept for KEEP_GONE_NS. All
-    `now_ns` are of one clock that never goes back. Each of `changed` is called with a cgroup id and its new
-    identity when the one that was given out for it is no longer the best that is known. `tree` None: cgroups
-    are known by `cgroup_made` only.
+    Bounded by MAX_CGROUPS, MAX_NESTED and MAX_LOOSE (about 2 KiB a container); a cgroup that is gone is kept
+    for KEEP_GONE_NS. All `now_ns` are CLOCK_BOOTTIME, as the kernel's events have it. Each of `changed` is
+    called with a cgroup id and its new identity when the one that was given out for it is no longer the best
+    that is known. `tree` None: cgroups are known by `cgroup_made` only.
     """
 
     def __init__(self, node: str, bundles: BundleSource, logs: LogSource, tree: CgroupSource | None) -> None:
@@ -207,7 +208,7 @@ class IdentityTable:
         for keep in (self._own, self._nested):
             for cgroup_id in keep.expire(now_ns):
                 self._drop(cgroup_id)
-        due = [key for key, (when_ns, _) in self._retries.items() if when_ns <= now_ns]
+        due = [key for key, (when_ns, _) in self._retries.items() if when_ns <= now_ns][:_MAX_DUE]
         if due:
             self._read_logs()
         for key in due:

@@ -20,6 +20,12 @@ from collector.identity.cgroup_tree import CgroupTree
 tree = CgroupTree("/mnt")
 print([path for _, path in tree.walk()], tree.path_of(int(sys.argv[1])), tree.path_of(int(sys.argv[2])))
 """
+_ALONE = """
+from collector.identity.table import IdentityTable
+table = IdentityTable.open("node1")
+table.scan()
+print(table.by_cgroup(1, 0), table.statistics()["cgroups"])
+"""
 
 
 @pytest.fixture
@@ -41,6 +47,20 @@ def test_ids_outside_the_namespace_are_unknown(cgroups: Path) -> None:
     command = ["sh", "-c", script, "sh", sys.executable, "-c", _INSIDE, *ids]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=os.getcwd())
     assert done.stdout.strip() == "['/', '/child'] /child None"
+
+
+def test_table_without_the_hosts_cgroups_says_what_is_missing(cgroups: Path) -> None:
+    root = cgroup2_root()
+    script = f"""
+        echo $$ > {cgroups}/inside/cgroup.procs
+        exec unshare --cgroup --mount --pid --fork --mount-proc sh -c \
+            'umount {root} && mount -t cgroup2 cgroup2 {root} && exec "$0" "$@"' "$@"
+    """
+    command = ["sh", "-c", script, "sh", sys.executable, "-c", _ALONE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=os.getcwd())
+    assert done.stdout.strip() == "None 0"
+    assert "The cgroups of this node can't be read: the mounts show only podwitness itself." in done.stderr
+    assert "hostPID" in done.stderr
 
 
 def test_ids_on_the_whole_hierarchy_have_their_path(cgroups: Path) -> None:

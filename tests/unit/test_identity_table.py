@@ -155,6 +155,18 @@ def test_retries_end(node: Node) -> None:
     assert node.table.statistics()["incomplete"] == 0
 
 
+def test_names_are_looked_for_a_bounded_number_at_a_time(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_DUE", 2)
+    for number in range(5):
+        node.table.cgroup_made(number + 1, f"{POD_PATH}/{number:064x}", 0)
+        node.bundle(f"{number:064x}", "web")
+    left = []
+    for second in range(1, 4):
+        node.table.expire(second * SECOND)
+        left.append(node.table.statistics()["incomplete"])
+    assert left == [3, 1, 0]
+
+
 def test_pod_is_named_by_its_log_directory_without_any_bundle(node: Node) -> None:
     node.table.cgroup_made(10, f"{POD_PATH}/{SANDBOX}", 0)
     node.table.cgroup_made(11, f"{POD_PATH}/{WEB}", 0)

@@ -57,6 +57,26 @@ static inline unsigned special_mask(__m128i bytes)
   return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, escape), control));
 }
 
+/* A string of less than 16 plain characters, which most keys and values are: one look
+ * finds its end and one store writes it. Returns 0 when it is none; nothing is done then. */
+static inline int short_string(struct parser *p)
+{
+  if (p->readable_end - p->at < 16)
+    return 0;
+  __m128i bytes = _mm_loadu_si128((const __m128i *)p->at);
+  unsigned mask = special_mask(bytes);
+  if (!mask)
+    return 0;
+  unsigned length = (unsigned)__builtin_ctz(mask);
+  if (p->at[length] != '"' || p->at + length >= p->end)
+    return 0;
+  p->out[0] = (uint8_t)(0xa0 | length);
+  _mm_storeu_si128((__m128i *)(p->out + 1), bytes);
+  p->out += 1 + length;
+  p->at += length + 1;
+  return 1;
+}
+
 /* The end of the run of plain characters that starts at `at`; maybe beyond `end`. */
 static inline const uint8_t *plain_run(const struct parser *p, const uint8_t *at)
 {
@@ -71,6 +91,12 @@ static inline const uint8_t *plain_run(const struct parser *p, const uint8_t *at
 }
 
 #else
+
+static inline int short_string(struct parser *p)
+{
+  (void)p;
+  return 0;
+}
 
 static inline uint64_t any_byte_below(uint64_t word, uint8_t bound)
 {
@@ -231,6 +257,8 @@ static int escaped_string(struct parser *p, const uint8_t *run_end, int trim)
 /* p->at is behind the quote. A string without escapes has nothing to trim. */
 static inline int string(struct parser *p, int trim)
 {
+  if (short_string(p))
+    return 1;
   const uint8_t *run_end = plain_run(p, p->at);
   if (run_end >= p->end)
     return 0;
@@ -273,16 +301,17 @@ struct decimal {
 
 static const uint8_t *digits(const uint8_t *at, const uint8_t *end, struct decimal *number, int fraction)
 {
-  for (; at < end && is_digit(*at); at++) {
-    unsigned digit = *at - '0';
-    if (number->digits >= UINT64_MAX / 10 &&
-        (number->digits > UINT64_MAX / 10 || digit > UINT64_MAX % 10))
-      number->exact = 0;
-    if (!number->exact)
-      continue;
-    number->digits = number->digits * 10 + digit;
-    number->exponent -= fraction;
-  }
+  const uint8_t *start = at;
+  uint64_t value = number->digits;
+  unsigned digit;
+  for (; at < end && (digit = (unsigned)*at - '0') < 10 && value < UINT64_MAX / 10; at++)
+    value = value * 10 + digit;
+  if (at < end && is_digit(*at) && value == UINT64_MAX / 10 && *at - '0' <= (int)(UINT64_MAX % 10))
+    value = value * 10 + (*at++ - '0');
+  number->digits = value;
+  number->exponent -= fraction ? (int)(at - start) : 0;
+  for (; at < end && is_digit(*at); at++)
+    number->exact = 0;
   return at;
 }
 

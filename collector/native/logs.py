@@ -72,6 +72,9 @@ class Arena:
 
 _uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
+# A batch's entries are mostly under 2 MiB; some eight of them are on their way at a time.
+lib.pw_memory_keep(4 << 20, 16 << 20)
+
 ARENA = Arena()
 
 

@@ -56,6 +56,21 @@ def test_joining_ends_at_its_bound_but_a_larger_chunk_goes_alone() -> None:
     assert sent == [b"123456", b"1234", b"5"]
 
 
+def test_large_chunks_are_not_copied_into_one() -> None:
+    lanes = Lanes(join_bytes=100, alone_bytes=3)
+    lanes.push(ticket("a", b"0"))
+    first = take(lanes)
+    for entries in (b"123", b"4", b"5", b"678", b"9"):
+        lanes.push(ticket("a", entries))
+    lanes.done(first)
+    sent = []
+    while lanes.ready:
+        parcel = take(lanes)
+        sent.append(parcel.chunk.entries)
+        lanes.done(parcel)
+    assert sent == [b"123", b"45", b"678", b"9"]
+
+
 def test_a_parcel_to_be_tried_again_is_the_same_and_the_next_of_its_lane() -> None:
     lanes = Lanes()
     lanes.push(ticket("a", b"1"))

@@ -40,7 +40,7 @@ def table(rows: list[tuple[str, Row]]) -> Table:
     drawn.add_column("limit is")
     for name, row in rows:
         limit = f"{number(row.limit_value)} {row.unit}" if row.limit_value else "-"
-        ratio = f"{row.ratio:.2f}" if row.ratio is not None else "-"
+        ratio = number(row.ratio) if row.ratio is not None else "-"
         drawn.add_row(name, row.name, f"{number(row.value)} {row.unit}", limit, ratio, row.limit_name or "-")
     return drawn
 

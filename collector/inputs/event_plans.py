@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
+from collector import own_log
 from collector.identity.identity import Identity
 from collector.native.events import FRAGMENT_BYTES_MOST, Fragment, Scope
 from collector.plan import EventPlan, Field, Op
@@ -15,6 +16,8 @@ from collector.records import ECS_VERSION, TOP_LEVEL_KEYS
 
 if TYPE_CHECKING:
     from collector.filters.chain import FilterChain, Rest
+
+log = own_log.part("ebpf")
 
 # Containers of a node and its host, with room for what comes and goes.
 PLANS_REMEMBERED = 1024
@@ -95,12 +98,15 @@ class Planner:
         self._chain = chain
         self._node = node
         self.plan = lru_cache(PLANS_REMEMBERED)(self._plan)
-        self.left_out: tuple[str, ...] = ()
 
     def _plan(self, identity: Identity | None) -> SubjectPlan:
         """What filters fold for an unknown container is what they fold for the node itself."""
         known = identity or Identity(self._node)
         folded, rest = self._chain.event_plan(self.tag, EventPlan(identity_fields(known)), known)
         fragment, left_out = pack_fragment(constant_pairs(folded.steps), scope_of(identity))
-        self.left_out = left_out or self.left_out
+        if left_out:
+            log.warning(
+                "events of %s/%s go without %s: more than %d bytes that are the same in each",
+                *(known.namespace, known.pod_name, ", ".join(left_out), FRAGMENT_BYTES_MOST),
+            )
         return SubjectPlan(fragment, rest, identity)

@@ -1,0 +1,439 @@
+"""collector.inputs.ebpf on the kernel's own ring buffer; the probes are left out (tests/kernel has them)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from collector._native import lib
+
+from collector.config.schema import InvalidConfiguration, load
+from collector.config.sections import Entry, Section
+from collector.context import InputContext
+from collector.delivery.chunk import Chunk
+from collector.delivery.losses import Loss
+from collector.entries import unpack_entries
+from collector.filters.chain import FilterChain
+from collector.inputs import ebpf
+from collector.native.events import Kind
+from collector.service.metrics import Metrics
+from collector.service.table import TABLE
+from probes.catalog import RecordKind
+from probes.launch import HookReport, ProbeError
+from tests.reference import event_records as records
+from tests.reference.cgroups import CONTAINER_PATH, Cgroups, identity_table
+from tests.reference.kernel_ring import FORCE_WAKEUP, NO_WAKEUP, KernelRing
+
+RING_BYTES = 1 << 16
+CGROUP = 5
+
+
+@dataclass
+class Probes:
+    """What probes.launch gives, over a ring that the test writes to."""
+
+    ring: KernelRing
+    hooks: tuple[HookReport, ...] = ()
+    lost_counts: list[int] = field(default_factory=lambda: [0] * lib.PW_KINDS)
+    missed_counts: dict[str, int] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
+    closed: bool = False
+
+    @property
+    def ring_fd(self) -> int:
+        return self.ring.ring_fd
+
+    def lost(self) -> tuple[int, ...]:
+        return tuple(self.lost_counts)
+
+    def missed(self) -> dict[str, int]:
+        return self.missed_counts
+
+    def close(self) -> None:
+        self.closed = True
+
+    async def launch(self, subjects: tuple[str, ...], *, ring_bytes: int) -> Probes:
+        assert ring_bytes == self.ring.ring_bytes
+        self.asked = subjects
+        return self
+
+
+@dataclass
+class Intake:
+    """Takes chunks while `has_room`."""
+
+    has_room: bool = True
+    chunks: list[Chunk] = field(default_factory=list)
+    refusals: int = 0
+    losses: list[Loss] = field(default_factory=list)
+
+    async def submit(self, chunk: Chunk) -> None:
+        self.chunks.append(chunk)
+
+    def offer(self, chunk: Chunk) -> bool:
+        if self.has_room:
+            self.chunks.append(chunk)
+        else:
+            self.refusals += 1
+        return self.has_room
+
+    def report_loss(self, loss: Loss) -> None:
+        self.losses.append(loss)
+
+    def pids(self) -> list[int]:
+        """In the order in which they came."""
+        entries = [entry for chunk in self.chunks for entry in unpack_entries(chunk.entries)]
+        return [dict(pairs)["process"]["pid"] for _, pairs in entries]
+
+
+class Rig:
+    """The input and its surroundings."""
+
+    def __init__(self, probes: Probes, settings: ebpf.Settings) -> None:
+        self.probes = probes
+        self.intake = Intake()
+        self.metrics = Metrics(TABLE)
+        self.reports: dict[str, tuple[bool, str]] = {}
+        self.cgroups = Cgroups({CGROUP: CONTAINER_PATH})
+        self.context = InputContext(
+            plugin=cast(Any, SimpleNamespace(name="ebpf.0", tag="kernel.*")),
+            document=cast(Any, None),
+            node="node1",
+            node_id=b"\0" * 7 + b"\1",
+            log=logging.getLogger("podwitness.ebpf.0"),
+            metrics=self.metrics,
+            identities=identity_table(self.cgroups),
+            report=lambda name, ok, reason: self.reports.update({name: (ok, reason)}),
+            intake=self.intake,
+            chain=FilterChain(()),
+            positions=cast(Any, None),
+        )
+        self.input = ebpf.make(settings, self.context)
+        self.stop = asyncio.Event()
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        """The kernel and the loop offer nothing to wait on for most of it."""
+        async with asyncio.timeout(10):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    def submit(self, *pids: int, flags: int = 0) -> None:
+        for pid in pids:
+            assert self.probes.ring.submit(fork(pid), flags)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.input.run(self.stop))
+        try:
+            await self.until(lambda: self.reports)
+            yield
+        finally:
+            self.stop.set()
+            await asyncio.wait_for(task, 10)
+
+
+def has_come(intake: Intake, pid: int) -> bool:
+    return pid in intake.pids()
+
+
+def fork(pid: int, cgroup_id: int = CGROUP) -> bytes:
+    return records.record(lib.PW_FORK, task_pid=pid, cgroup_id=cgroup_id)
+
+
+@pytest.fixture
+def probes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Probes]:
+    with KernelRing(RING_BYTES) as ring:
+        made = Probes(ring)
+        monkeypatch.setattr(ebpf, "launch", made.launch)
+        yield made
+
+
+def settings(**changes: Any) -> ebpf.Settings:
+    return ebpf.Settings(ring_bytes=RING_BYTES, **changes)
+
+
+def run(scenario: Callable[[], Any]) -> None:
+    asyncio.run(scenario())
+
+
+def test_events_go_out_soon_after_they_happened_in_one_batch(probes: Probes) -> None:
+    async def scenario() -> None:
+        rig = Rig(probes, settings(drain_interval_s=0.3))
+        async with rig.running():
+            rig.submit(1, 2)
+            await asyncio.sleep(0)
+            rig.submit(3)
+            await rig.until(lambda: rig.intake.chunks)
+        (chunk,) = rig.intake.chunks
+        assert (chunk.tag, chunk.records, chunk.source, chunk.position) == (
+            "kernel.process",
+            3,
+            "ebpf.0",
+            None,
+        )
+        assert rig.intake.pids() == [1, 2, 3]
+        assert probes.asked == ("process", "network", "cgroup")
+        assert probes.closed
+
+    run(scenario)
+
+
+def test_each_notification_is_heard_also_after_an_emptied_ring(probes: Probes) -> None:
+    async def scenario() -> None:
+        rig = Rig(probes, settings(drain_interval_s=0.0))
+        async with rig.running():
+            for pid in range(1, 30):
+                rig.submit(pid)
+                await rig.until(partial(has_come, rig.intake, pid))
+        assert rig.intake.pids() == list(range(1, 30))
+        assert len({chunk.id for chunk in rig.intake.chunks}) == len(rig.intake.chunks)
+
+    run(scenario)
+
+
+def test_past_half_of_the_ring_it_does_not_wait_for_the_interval(probes: Probes) -> None:
+    async def scenario() -> None:
+        rig = Rig(probes, settings(drain_interval_s=3600))
+        async with rig.running():
+            rig.submit(1)
+            await asyncio.sleep(0.02)  # it has been notified and lets events gather
+            count = RING_BYTES // 2 // (len(fork(1)) + 8) + 2
+            rig.submit(*range(2, count), flags=NO_WAKEUP)
+            assert rig.intake.chunks == []
+            rig.submit(count, flags=FORCE_WAKEUP)
+            await rig.until(lambda: len(rig.intake.pids()) == count)
+
+    run(scenario)
+
+
+def test_a_notification_that_was_missed_costs_a_second_at_most(probes: Probes) -> None:
+    async def scenario() -> None:
+        rig = Rig(probes, settings())
+        async with rig.running():
+            rig.submit(1, flags=NO_WAKEUP)
+            await rig.until(lambda: rig.intake.chunks)
+
+    run(scenario)
+
+
+def test_without_room_in_the_outputs_events_stay_in_the_ring_in_order(probes: Probes) -> None:
+    async def scenario() -> None:
+        rig = Rig(probes, settings(drain_interval_s=0.0))
+        async with rig.running():
+            rig.intake.has_room = False
+            rig.submit(1)
+            await rig.until(lambda: rig.intake.refusals > 1)
+            pid = 1
+            while probes.ring.submit(fork(pid + 1)):
+                pid += 1
+            assert pid > RING_BYTES // 200
+            refusals = rig.intake.refusals
+            await rig.until(lambda: rig.intake.refusals > refusals + 2)
+            assert not probes.ring.submit(fork(0))  # nothing was taken out
+            rig.intake.has_room = True
+            await rig.until(lambda: len(rig.intake.pids()) == pid)
+        assert rig.intake.pids() == list(range(1, pid + 1))
+
+    run(scenario)
+
+
+def test_what_the_kernel_lost_is_counted_and_told_by_kind(probes: Probes) -> None:
+    async def scenario() -> None:
+        hook = HookReport("process", "sched_process_exec", (RecordKind.EXEC,), "attached", "", "", None)
+        probes.hooks = (hook,)
+        rig = Rig(probes, settings())
+        async with rig.running():
+            probes.lost_counts[Kind.EXEC] = 3
+            probes.lost_counts[Kind.CLOSE] = 1
+            probes.lost_counts[Kind.CGROUP_MKDIR] = 1
+            probes.missed_counts["sched_process_exec"] = 2
+            await rig.until(lambda: len(rig.intake.losses) >= 2)
+        told = {(loss.cause, loss.records, loss.stream, loss.source) for loss in rig.intake.losses}
+        assert ("ring_full_exec", 3, "kernel.process", "ebpf.0") in told
+        assert ("ring_full_close", 1, "kernel.network", "ebpf.0") in told
+        assert all("cgroup" not in loss.cause for loss in rig.intake.losses)
+        assert rig.metrics.value("podwitness_kernel_events_lost_total", "cgroup-mkdir", "ring_full") == 1
+        assert rig.metrics.value("podwitness_kernel_events_lost_total", "exec", "ring_full") == 3
+        assert rig.cgroups.walks == 1  # cgroups that were missed are found by reading the tree
+
+    run(scenario)
+
+
+def test_counters_of_losses_are_there_before_the_first_loss(probes: Probes) -> None:
+    async def scenario() -> None:
+        rig = Rig(probes, settings())
+        async with rig.running():
+            shown = {(metric.name, labels) for metric, labels, _ in rig.metrics.samples()}
+        assert ("podwitness_kernel_events_lost_total", ("exec", "ring_full")) in shown
+        assert ("podwitness_lost_records_total", ("ring_full_exec",)) in shown
+
+    run(scenario)
+
+
+def test_at_the_end_everything_is_handed_over(probes: Probes) -> None:
+    async def scenario() -> None:
+        rig = Rig(probes, settings(drain_interval_s=3600, pending_timeout_s=3600))
+        async with rig.running():
+            rig.submit(1)
+            assert probes.ring.submit(fork(2, cgroup_id=99))
+            rig.stop.set()
+        assert sorted(rig.intake.pids()) == [1, 2]
+
+    run(scenario)
+
+
+def test_chunks_refused_before_the_end_are_handed_over_first(probes: Probes) -> None:
+    async def scenario() -> None:
+        rig = Rig(probes, settings(drain_interval_s=0.0))
+        async with rig.running():
+            rig.intake.has_room = False
+            rig.submit(1)
+            await rig.until(lambda: rig.intake.refusals)
+            rig.submit(2)
+            rig.stop.set()
+        assert rig.intake.pids() == [1, 2]
+
+    run(scenario)
+
+
+def test_without_probes_the_reason_is_said_and_the_agent_goes_on(
+    probes: Probes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuse(subjects: tuple[str, ...], *, ring_bytes: int) -> None:
+        raise ProbeError("The kernel has no BTF.", "No probe is attached.", "Use a newer kernel.")
+
+    monkeypatch.setattr(ebpf, "launch", refuse)
+
+    async def scenario() -> None:
+        rig = Rig(probes, settings())
+        async with rig.running():
+            pass
+        assert rig.reports["ebpf.0"] == (
+            False,
+            "The kernel has no BTF. No probe is attached. Use a newer kernel.",
+        )
+
+    run(scenario)
+    assert "no BTF" in caplog.text
+
+
+def test_a_ring_that_is_none_is_reported_too(probes: Probes, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        rig = Rig(probes, settings())
+        with monkeypatch.context() as patched:
+            patched.setattr(probes.ring, "ring_fd", -1)
+            async with rig.running():
+                pass
+        ok, reason = rig.reports["ebpf.0"]
+        assert not ok
+        assert "mmap" in reason
+        assert probes.closed
+
+    run(scenario)
+
+
+def test_hooks_that_failed_are_not_well(probes: Probes) -> None:
+    async def scenario() -> None:
+        probes.hooks = (
+            HookReport("process", "sched_process_exec", (RecordKind.EXEC,), "attached", "", "", None),
+            HookReport("process", "sched_process_fork", (), "lesser", "slow", "Dear.", None),
+            HookReport("network", "inet_sock_set_state", (), "failed", "EPERM", "No TCP.", None),
+        )
+        rig = Rig(probes, settings())
+        async with rig.running():
+            await rig.until(lambda: len(rig.reports) > 1)
+        assert rig.reports["ebpf.0"] == (True, "")
+        ok, reason = rig.reports["ebpf.0 inet_sock_set_state"]
+        assert (ok, "EPERM" in reason, "No TCP." in reason) == (False, True, True)
+        assert len(rig.reports) == 2
+        name = "podwitness_kernel_hook_attached"
+        assert [rig.metrics.value(name, hook.hook) for hook in probes.hooks] == [1, 1, 0]
+
+    run(scenario)
+
+
+def test_an_idle_input_sleeps(probes: Probes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One drain per tick and no more, though its ring is watched."""
+    monkeypatch.setattr(ebpf, "TICK_S", 0.2)
+    drains: list[float] = []
+    drain = ebpf.EventDrain.drain
+
+    def counted(self: ebpf.EventDrain) -> bool:
+        drains.append(time.monotonic())
+        return drain(self)
+
+    monkeypatch.setattr(ebpf.EventDrain, "drain", counted)
+
+    async def scenario() -> None:
+        rig = Rig(probes, settings())
+        async with rig.running():
+            rig.submit(1)
+            await rig.until(lambda: rig.intake.chunks)
+            before = len(drains)
+            started = time.monotonic()
+            await rig.until(lambda: len(drains) >= before + 5)
+            assert time.monotonic() - started > 4 * 0.2 * 0.9
+
+    run(scenario)
+
+
+# Settings
+
+
+def section(*entries: tuple[str, str]) -> Section:
+    return Section("INPUT", "f", 1, tuple(Entry(key, value, "f", 2) for key, value in entries))
+
+
+@pytest.mark.parametrize(
+    ("entries", "subjects"),
+    [
+        ((), ("process", "network")),
+        ((("Trace", "network process"),), ("process", "network")),
+        ((("Trace", "Process, NETWORK"),), ("process", "network")),
+        ((("Trace", "network"),), ("network",)),
+        ((("Trace", "network"), ("Trace", "process")), ("process", "network")),
+    ],
+)
+def test_trace_names_subjects_in_any_form(
+    entries: tuple[tuple[str, str], ...], subjects: tuple[str, ...]
+) -> None:
+    assert load(ebpf.Settings, section(*entries)).subjects == subjects
+
+
+@pytest.mark.parametrize(
+    ("written", "ring_bytes"),
+    [("8M", 8 << 20), ("8MiB", 8 << 20), ("4096", 4096), ("5Ki", 8192), ("1Gi", 1 << 30)],
+)
+def test_ring_size_is_rounded_up_to_what_the_kernel_takes(written: str, ring_bytes: int) -> None:
+    assert load(ebpf.Settings, section(("Ring_Size", written))).ring_bytes == ring_bytes
+
+
+@pytest.mark.parametrize(
+    "entry", [("Trace", "process files"), ("Trace", " "), ("Ring_Size", "100"), ("Ring_Size", "2Gi")]
+)
+def test_what_can_not_be_is_refused_with_its_place(entry: tuple[str, str]) -> None:
+    with pytest.raises(InvalidConfiguration, match="f:2"):
+        load(ebpf.Settings, section(entry))
+
+
+def test_defaults_are_those_of_the_reference() -> None:
+    loaded = load(ebpf.Settings, section())
+    assert (loaded.ring_bytes, loaded.drain_interval_s) == (8 << 20, 0.02)
+    assert (loaded.pending_limit_bytes, loaded.pending_timeout_s) == (4 << 20, 2.0)
+
+
+def test_the_wall_clock_follows_steps_and_not_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ebpf.WallClock()
+    first = clock.offset_ns
+    now = time.time_ns
+    assert clock.refresh() == first
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 3600 * 10**9)
+    assert clock.refresh() - first == pytest.approx(3600 * 10**9, abs=10**9)

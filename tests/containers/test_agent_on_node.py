@@ -85,10 +85,19 @@ class Aggregator:
 
     def _find(self, wanted: Callable[[str, dict[str, Any]], bool]) -> dict[str, Any] | None:
         for message in self._receiver.received:
-            for _, record in message.entries:
+            for record in (text_of(record) for _, record in message.entries):
                 if wanted(message.tag, record):
                     return dict(record)
         return None
+
+
+def text_of(value: Any) -> Any:
+    """What the receiver leaves as bytes, as text."""
+    if isinstance(value, dict):
+        return {text_of(key): text_of(content) for key, content in value.items()}
+    if isinstance(value, list):
+        return [text_of(one) for one in value]
+    return value.decode() if isinstance(value, bytes) else value
 
 
 @pytest.fixture

@@ -288,8 +288,9 @@ class Node:
 
     def _start(self) -> subprocess.Popen[bytes]:
         namespaces = ["--mount", "--propagation", "private", "--net", "--uts", "--pid", "--mount-proc"]
-        # --kill-child: the node dies with us, however we die.
-        command = ["unshare", *namespaces, "--fork", "--kill-child", "sh", "-c"]
+        # The node dies with us, however we die: unshare by the first, its child by the second.
+        with_us = ["setpriv", "--pdeathsig", "KILL", "unshare", "--fork", "--kill-child"]
+        command = [*with_us, *namespaces, "sh", "-c"]
         with Path(self.root, "containerd.log").open("wb") as log:
             return subprocess.Popen(
                 [*command, _INIT.format(root=self.root, name=self.name)],

@@ -28,16 +28,20 @@ import contextlib
 import functools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from collector.delivery.chunk import Chunk, Position, chunk_id
-from collector.delivery.lanes import Lanes, Parcel, Ticket
+from collector.delivery.lanes import Parcel, Ticket
 from collector.delivery.losses import LOSS_TAG, Loss, Losses, entry
 from collector.delivery.order import PositionOrder
+from collector.delivery.outlet import Outlet, Route
 from collector.delivery.retry import Backoff, may_retry
-from collector.plugin import DeliveryError, Output, Rejected
+from collector.plugin import DeliveryError, Rejected
 from collector.service.metrics import Metrics
+
+__all__ = ["Route", "Router", "Statistics"]
 
 TOTAL_BYTES = 32 << 20
 
@@ -55,24 +59,6 @@ CLOSE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """An output with what it takes.
-
-    An output that has an attribute `deliveries` is given up to so many chunks, of
-    different tags, at the same time; any other one after the other.
-    """
-
-    name: str
-    output: Output
-    matches: Callable[[str], bool]
-    retry_limit: int | None = 1
-
-    @property
-    def deliveries(self) -> int:
-        return int(getattr(self.output, "deliveries", 1))
-
-
-@dataclass(frozen=True, slots=True)
 class Statistics:
     """What is under way. `waiting` chunks are held by their inputs."""
 
@@ -82,30 +68,9 @@ class Statistics:
 
 
 @dataclass(slots=True, eq=False)
-class _Outlet:
-    route: Route
-    share_bytes: int
-    lanes: Lanes = field(default_factory=Lanes)
-    size_bytes: int = 0
-    work: asyncio.Event = field(default_factory=asyncio.Event)
-    held: dict[Parcel, asyncio.TimerHandle] = field(default_factory=dict)
-    failing: str = ""  # why the last delivery failed; "" after one that did not
-
-    def usable_bytes(self, durable: bool) -> int:
-        """What chunks that can be read again (or not) may fill of the share."""
-        return self.share_bytes * 3 // 4 if durable else self.share_bytes
-
-    async def next(self) -> Parcel:
-        while (parcel := self.lanes.take()) is None:
-            self.work.clear()
-            await self.work.wait()
-        return parcel
-
-
-@dataclass(slots=True, eq=False)
 class _Waiter:
     chunk: Chunk
-    outlets: tuple[_Outlet, ...]
+    outlets: tuple[Outlet, ...]
     admitted: asyncio.Future[None]
 
 
@@ -130,7 +95,7 @@ class Router:
         flush_s: float = 1.0,
     ) -> None:
         share = total_bytes // max(1, len(routes))
-        self._outlets = tuple(_Outlet(route, share) for route in routes)
+        self._outlets = tuple(Outlet(route, share, log) for route in routes)
         self._metrics = metrics
         self._log = log
         self._record = record
@@ -144,6 +109,7 @@ class Router:
         self._order = PositionOrder()
         self._waiters: dict[_Waiter, None] = {}
         self._losses = Losses()
+        self._unsaid: Counter[tuple[str, str]] = Counter()  # by output and cause, since last logged
         self._telling: dict[Ticket, tuple[Loss, ...]] = {}
         self._empty = asyncio.Event()
         self._empty.set()
@@ -178,23 +144,22 @@ class Router:
         self._metrics.add("podwitness_lost_records_total", loss.cause, by=loss.records)
         self._metrics.add("podwitness_lost_bytes_total", loss.cause, by=loss.size_bytes)
         self._losses.add(loss)
+        self._unsaid[loss.output, loss.cause] += loss.records
 
     # Admission
 
-    def _match(self, tag: str) -> tuple[_Outlet, ...]:
+    def _match(self, tag: str) -> tuple[Outlet, ...]:
         found = tuple(outlet for outlet in self._outlets if outlet.route.matches(tag))
         if not found:
             self._log.warning("no output matches the tag %s: its records are discarded", tag)
         return found
 
-    def _obstacles(self, chunk: Chunk, outlets: tuple[_Outlet, ...]) -> set[object]:
+    def _obstacles(self, chunk: Chunk, outlets: tuple[Outlet, ...]) -> set[object]:
         """What has no room for the chunk: outputs (for chunks of its kind) or its source's own limit."""
         size_bytes = _size_bytes(chunk)
         durable = chunk.position is not None
         full: set[object] = {
-            (outlet, durable)
-            for outlet in outlets
-            if outlet.size_bytes and outlet.size_bytes + size_bytes > outlet.usable_bytes(durable)
+            (outlet, durable) for outlet in outlets if not outlet.has_room(size_bytes, durable)
         }
         held = self._source_bytes.get(chunk.source, 0)
         limit = self._source_limits.get(chunk.source)
@@ -202,7 +167,7 @@ class Router:
             full.add(("source", chunk.source))
         return full
 
-    def _has_room(self, chunk: Chunk, outlets: tuple[_Outlet, ...]) -> bool:
+    def _has_room(self, chunk: Chunk, outlets: tuple[Outlet, ...]) -> bool:
         """Whether the chunk may be accepted now without overtaking one that waits for the same."""
         if self._obstacles(chunk, outlets):
             return False
@@ -235,7 +200,7 @@ class Router:
                 self._accept(waiter.chunk, waiter.outlets)
                 waiter.admitted.set_result(None)
 
-    def _accept(self, chunk: Chunk, outlets: tuple[_Outlet, ...]) -> Ticket:
+    def _accept(self, chunk: Chunk, outlets: tuple[Outlet, ...]) -> Ticket:
         self._metrics.add("fluentbit_input_records_total", chunk.source, by=chunk.records)
         self._metrics.add("fluentbit_input_bytes_total", chunk.source, by=len(chunk.entries))
         step = self._order.begin(chunk.source, chunk.position) if chunk.position else None
@@ -246,7 +211,7 @@ class Router:
         for outlet in outlets:
             outlet.size_bytes += ticket.size_bytes
             outlet.lanes.push(ticket)
-            outlet.work.set()
+            outlet.wake()
         if not outlets:
             self._metrics.add("podwitness_unrouted_records_total", by=chunk.records)
             self._finish(ticket)
@@ -267,14 +232,15 @@ class Router:
             for task in tasks:
                 task.cancel()
 
-    async def _work(self, outlet: _Outlet) -> None:
+    async def _work(self, outlet: Outlet) -> None:
         while True:
             parcel = await outlet.next()
             try:
                 await outlet.route.output.deliver(parcel.chunk)
             except Rejected as reason:
                 self._metrics.add("fluentbit_output_errors_total", outlet.route.name)
-                self._give_up(outlet, parcel, "rejected", str(reason))
+                outlet.fails(str(reason))
+                self._give_up(outlet, parcel, "rejected")
             except DeliveryError as reason:
                 self._failed(outlet, parcel, str(reason))
             else:
@@ -282,27 +248,23 @@ class Router:
             # A receiver that is never slower than we are would otherwise keep the loop to itself.
             await asyncio.sleep(0)
 
-    def _delivered(self, outlet: _Outlet, parcel: Parcel) -> None:
+    def _delivered(self, outlet: Outlet, parcel: Parcel) -> None:
         name = outlet.route.name
         self._metrics.add("fluentbit_output_proc_records_total", name, by=parcel.chunk.records)
         self._metrics.add("fluentbit_output_proc_bytes_total", name, by=len(parcel.chunk.entries))
-        if outlet.failing:
-            self._log.info("%s delivers again", name)
-            outlet.failing = ""
+        outlet.works()
         for ticket in parcel.tickets:
             ticket.delivered += 1
         self._release(outlet, parcel)
 
-    def _failed(self, outlet: _Outlet, parcel: Parcel, reason: str) -> None:
+    def _failed(self, outlet: Outlet, parcel: Parcel, reason: str) -> None:
         name = outlet.route.name
-        if reason != outlet.failing:
-            self._log.warning("%s can't deliver, and will try again: %s", name, reason)
-            outlet.failing = reason
+        outlet.fails(reason)
         if not self._draining:
             parcel.failures += 1
             if not may_retry(parcel.failures, outlet.route.retry_limit):
                 self._metrics.add("fluentbit_output_retries_failed_total", name)
-                self._give_up(outlet, parcel, "retry_limit", reason)
+                self._give_up(outlet, parcel, "retry_limit")
                 return
         self._metrics.add("fluentbit_output_retries_total", name)
         self._metrics.add("fluentbit_output_retried_records_total", name, by=parcel.chunk.records)
@@ -310,23 +272,20 @@ class Router:
         loop = asyncio.get_running_loop()
         outlet.held[parcel] = loop.call_later(wait_s, self._try_again, outlet, parcel)
 
-    def _try_again(self, outlet: _Outlet, parcel: Parcel) -> None:
+    def _try_again(self, outlet: Outlet, parcel: Parcel) -> None:
         outlet.held.pop(parcel).cancel()
         outlet.lanes.again(parcel)
-        outlet.work.set()
+        outlet.wake()
 
-    def _give_up(self, outlet: _Outlet, parcel: Parcel, cause: str, reason: str) -> None:
+    def _give_up(self, outlet: Outlet, parcel: Parcel, cause: str) -> None:
         name = outlet.route.name
         self._metrics.add("fluentbit_output_dropped_records_total", name, by=parcel.chunk.records)
         for ticket in parcel.tickets:
             if ticket not in self._telling:
                 self.report_loss(_loss(ticket.chunk, cause, name))
-        self._log.error(
-            "%s dropped %d records of %s (%s): %s", name, parcel.chunk.records, parcel.tag, cause, reason
-        )
         self._release(outlet, parcel)
 
-    def _release(self, outlet: _Outlet, parcel: Parcel) -> None:
+    def _release(self, outlet: Outlet, parcel: Parcel) -> None:
         """The parcel is finished for this output."""
         outlet.lanes.done(parcel)
         outlet.size_bytes -= sum(ticket.size_bytes for ticket in parcel.tickets)
@@ -335,7 +294,7 @@ class Router:
             if not ticket.waiting_for:
                 self._finish(ticket)
         if outlet.lanes.ready:
-            outlet.work.set()
+            outlet.wake()
         self._admit_waiters()
 
     def _finish(self, ticket: Ticket) -> None:
@@ -364,6 +323,7 @@ class Router:
     async def _tell_losses_regularly(self) -> None:
         while True:
             await asyncio.sleep(self._flush_s)
+            self._log_losses()
             self._tell_losses()
 
     def _tell_losses(self) -> None:
@@ -384,6 +344,11 @@ class Router:
             created_ns=time.monotonic_ns(),
         )
         self._telling[self._accept(chunk, outlets)] = losses
+
+    def _log_losses(self) -> None:
+        for (output, cause), records in self._unsaid.items():
+            self._log.error("%s lost %d records (%s)", output or "every output", records, cause)
+        self._unsaid.clear()
 
     # The end
 
@@ -428,6 +393,7 @@ class Router:
             self._left_over(waiter.chunk)
             if not waiter.admitted.done():
                 waiter.admitted.set_result(None)
+        self._log_losses()
 
     def _left_over(self, chunk: Chunk) -> None:
         if chunk.position is None:
@@ -462,7 +428,7 @@ def _size_bytes(chunk: Chunk) -> int:
     return len(chunk.entries) + CHUNK_OVERHEAD_BYTES
 
 
-def _needs(chunk: Chunk, outlets: tuple[_Outlet, ...]) -> set[object]:
+def _needs(chunk: Chunk, outlets: tuple[Outlet, ...]) -> set[object]:
     """All that may hold the chunk back, as in `Router._obstacles`, and its place behind others of its tag."""
     durable = chunk.position is not None
     return {("source", chunk.source), ("tag", chunk.tag), *((outlet, durable) for outlet in outlets)}

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from collector.delivery.chunk import Chunk, FileKey, Position, chunk_id
 from collector.delivery.losses import LOSS_TAG
@@ -87,7 +89,7 @@ class House:
 
 
 @asynccontextmanager
-async def routing(*routes: Route, **settings: object) -> AsyncIterator[House]:
+async def routing(*routes: Route, **changes: object) -> AsyncIterator[House]:
     metrics = Metrics(TABLE)
     positions: list[Position] = []
     router = Router(
@@ -97,7 +99,7 @@ async def routing(*routes: Route, **settings: object) -> AsyncIterator[House]:
         record=lambda source, position: positions.append(position),
         node="node-1",
         backoff=QUICK,
-        **({"flush_s": 0.01} | settings),  # type: ignore[arg-type]
+        **({"flush_s": 0.01} | changes),  # type: ignore[arg-type]
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(router.run())
@@ -409,6 +411,78 @@ def test_an_error_of_an_output_that_is_no_delivery_error_ends_the_router() -> No
     with pytest.raises(ExceptionGroup) as raised:
         asyncio.run(scenario())
     assert raised.group_contains(RuntimeError, match="a bug")
+
+
+def test_losses_are_logged_once_however_often_they_have_to_be_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        output = Recorder(behave=refuse)
+        async with routing(route(output, retry_limit=0)) as house:
+            for number in range(5):
+                await house.router.submit(chunk(b"1", tag=f"kube.{number}"))
+            await output.wait_until(lambda: [sent.tag for sent in output.tried].count(LOSS_TAG) >= 4)
+
+    asyncio.run(scenario())
+    assert caplog.messages.count("out.0 lost 5 records (retry_limit)") == 1
+    assert caplog.messages.count("out.0 can't deliver: nobody listens") == 1
+
+
+Step = tuple[int, int, bool]
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3000), st.booleans()), max_size=60),
+    st.lists(st.sampled_from([None, refuse, reject]), max_size=60),
+)
+def test_whatever_happens_bounds_hold_and_nothing_is_left_uncounted(
+    steps: list[Step], behaviours: list[Callable[[Chunk], Awaitable[None]] | None]
+) -> None:
+    async def scenario() -> None:
+        ahead = iter(behaviours)
+
+        async def behave(sent: Chunk) -> None:
+            await asyncio.sleep(0)
+            if (behaviour := next(ahead, None)) is not None:
+                await behaviour(sent)
+
+        outputs = Recorder(behave=behave), Recorder(behave=behave)
+        total = 2 * 4 * SIZE
+        async with routing(
+            route(outputs[0], matches=logs),
+            route(outputs[1], "out.1", None, matches=lambda tag: tag in ("kube.0", "kube.1")),
+            total_bytes=total,
+        ) as house:
+            offsets = dict.fromkeys(range(4), 0)
+
+            async def feed(file: int) -> None:
+                for _, size, durable in (step for step in steps if step[0] == file):
+                    offsets[file] += size
+                    position = Position(FileKey(1, file), f"/{file}", offsets[file]) if durable else None
+                    entries = bytes([file]) * size
+                    await house.router.submit(
+                        Chunk(
+                            chunk_id(file, offsets[file]), f"kube.{file}", entries, 1, "tail.0", 0, position
+                        )
+                    )
+                    statistics = house.router.statistics()
+                    assert statistics.size_bytes <= total or statistics.chunks <= 2
+
+            await asyncio.gather(*(feed(file) for file in range(4)))
+            left = await house.router.drain(20)
+            assert (left.chunks, left.size_bytes, left.waiting) == (0, 0, 0)
+        metrics = house.metrics
+        for name, files in (("out.0", (0, 1, 2, 3)), ("out.1", (0, 1))):
+            delivered = metrics.value("fluentbit_output_proc_records_total", name)
+            dropped = metrics.value("fluentbit_output_dropped_records_total", name)
+            assert delivered + dropped == sum(step[0] in files for step in steps)
+        of_file: dict[str, list[int]] = {}
+        for position in house.positions:
+            of_file.setdefault(position.path, []).append(position.offset)
+        assert all(found == sorted(found) for found in of_file.values())
+        last = {f"/{step[0]}" for step in steps if step[2]}
+        assert set(of_file) == last
+
+    asyncio.run(scenario())
 
 
 def test_gauges() -> None:

@@ -1,0 +1,82 @@
+"""One output as the router sees it: what it takes, its share of memory, its lanes and its mood."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from collector.delivery.lanes import Lanes, Parcel
+from collector.plugin import Output
+
+# A receiver that fails in turns for this reason and for that is not news each time.
+COMPLAIN_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An output with what it takes.
+
+    An output that has an attribute `deliveries` is given up to so many chunks, of
+    different tags, at the same time; any other one after the other.
+    """
+
+    name: str
+    output: Output
+    matches: Callable[[str], bool]
+    retry_limit: int | None = 1
+
+    @property
+    def deliveries(self) -> int:
+        return int(getattr(self.output, "deliveries", 1))
+
+
+@dataclass(slots=True, eq=False)
+class Outlet:
+    """A route with what is under way on it."""
+
+    route: Route
+    share_bytes: int
+    log: logging.Logger
+    lanes: Lanes = field(default_factory=Lanes)
+    size_bytes: int = 0
+    held: dict[Parcel, asyncio.TimerHandle] = field(default_factory=dict)  # to be tried again later
+    complaint: str = ""  # why deliveries fail; "" since one did not
+    _complained_s: float = float("-inf")
+    _work: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def usable_bytes(self, durable: bool) -> int:
+        """What chunks that can be read again (or not) may fill of the share."""
+        return self.share_bytes * 3 // 4 if durable else self.share_bytes
+
+    def has_room(self, size_bytes: int, durable: bool) -> bool:
+        """Whether a chunk fits; one larger than the share does when there is nothing else."""
+        return not self.size_bytes or self.size_bytes + size_bytes <= self.usable_bytes(durable)
+
+    def wake(self) -> None:
+        """To be called when the lanes have something to send."""
+        self._work.set()
+
+    async def next(self) -> Parcel:
+        """The next parcel to send."""
+        while (parcel := self.lanes.take()) is None:
+            self._work.clear()
+            await self._work.wait()
+        return parcel
+
+    def fails(self, reason: str) -> None:
+        """Says why deliveries fail, when that is news."""
+        now_s = time.monotonic()
+        quiet = now_s - self._complained_s < COMPLAIN_EVERY_S
+        if reason == self.complaint or (self.complaint and quiet):
+            return
+        self.log.warning("%s can't deliver: %s", self.route.name, reason)
+        self.complaint, self._complained_s = reason, now_s
+
+    def works(self) -> None:
+        """Says that deliveries succeed, when that is news."""
+        if self.complaint:
+            self.log.info("%s delivers again", self.route.name)
+            self.complaint = ""

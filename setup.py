@@ -32,6 +32,7 @@ setup(
             "ruff>=0.5",
             "types-PyYAML",
             "kubernetes-validate",
+            "grpcio",
         ],
     },
     entry_points={"console_scripts": ["podwitness=collector.cli:main"]},

@@ -38,9 +38,11 @@ static uint32_t slot_of(const struct pw_containers *table, uint64_t cgroup_id)
 struct pw_containers *pw_containers_new(uint32_t max_entries, uint64_t max_bytes)
 {
   uint64_t slots = 16;
-  while (slots < 2 * (uint64_t)max_entries) slots *= 2;
+  while (slots < 2 * (uint64_t)max_entries)
+    slots *= 2;
   struct pw_containers *table = calloc(1, sizeof *table + slots * sizeof table->slots[0]);
-  if (table == NULL) return NULL;
+  if (table == NULL)
+    return NULL;
   table->max_entries = max_entries;
   table->max_bytes = max_bytes;
   table->mask = (uint32_t)(slots - 1);
@@ -49,8 +51,10 @@ struct pw_containers *pw_containers_new(uint32_t max_entries, uint64_t max_bytes
 
 void pw_containers_free(struct pw_containers *table)
 {
-  if (table == NULL) return;
-  for (uint64_t at = 0; at <= table->mask; at++) free((void *)(uintptr_t)table->slots[at].fragment.pairs);
+  if (table == NULL)
+    return;
+  for (uint64_t at = 0; at <= table->mask; at++)
+    free((void *)(uintptr_t)table->slots[at].fragment.pairs);
   free(table);
 }
 
@@ -59,11 +63,15 @@ int pw_containers_set(struct pw_containers *table, uint64_t cgroup_id, const str
   struct slot *slot = &table->slots[slot_of(table, cgroup_id)];
   const uint8_t *former = slot->fragment.pairs;
   const uint64_t bytes = table->bytes - slot->fragment.pairs_bytes + fragment->pairs_bytes;
-  if (bytes > table->max_bytes || fragment->pairs_bytes > PW_FRAGMENT_BYTES) return PW_E_TABLE_FULL;
-  if (former == NULL && table->count == table->max_entries) return PW_E_TABLE_FULL;
+  if (bytes > table->max_bytes || fragment->pairs_bytes > PW_FRAGMENT_BYTES)
+    return PW_E_TABLE_FULL;
+  if (former == NULL && table->count == table->max_entries)
+    return PW_E_TABLE_FULL;
   uint8_t *pairs = malloc((size_t)fragment->pairs_bytes + 1);
-  if (pairs == NULL) return PW_E_MEMORY;
-  if (fragment->pairs_bytes > 0) memcpy(pairs, fragment->pairs, fragment->pairs_bytes);
+  if (pairs == NULL)
+    return PW_E_MEMORY;
+  if (fragment->pairs_bytes > 0)
+    memcpy(pairs, fragment->pairs, fragment->pairs_bytes);
   table->bytes = bytes;
   table->count += former == NULL;
   slot->cgroup_id = cgroup_id;
@@ -78,7 +86,8 @@ static void close_gap(struct pw_containers *table, uint32_t gap)
 {
   for (uint32_t at = (gap + 1) & table->mask; table->slots[at].fragment.pairs != NULL; at = (at + 1) & table->mask) {
     const uint32_t home = home_of(table, table->slots[at].cgroup_id);
-    if (((at - home) & table->mask) < ((at - gap) & table->mask)) continue;
+    if (((at - home) & table->mask) < ((at - gap) & table->mask))
+      continue;
     table->slots[gap] = table->slots[at];
     gap = at;
   }
@@ -88,7 +97,8 @@ static void close_gap(struct pw_containers *table, uint32_t gap)
 int pw_containers_remove(struct pw_containers *table, uint64_t cgroup_id)
 {
   const uint32_t at = slot_of(table, cgroup_id);
-  if (table->slots[at].fragment.pairs == NULL) return 0;
+  if (table->slots[at].fragment.pairs == NULL)
+    return 0;
   table->bytes -= table->slots[at].fragment.pairs_bytes;
   table->count--;
   free((void *)(uintptr_t)table->slots[at].fragment.pairs);

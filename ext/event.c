@@ -37,16 +37,21 @@ static int check_exec(const struct pw_exec *exec)
 
 static int check_cgroup(const struct pw_cgroup *cgroup)
 {
-  if (cgroup->path_bytes > PW_CGROUP_PATH_BYTES) return PW_E_RECORD_SIZE;
+  if (cgroup->path_bytes > PW_CGROUP_PATH_BYTES)
+    return PW_E_RECORD_SIZE;
   return cgroup->path_bytes <= cgroup->head.record_bytes - sizeof *cgroup ? PW_OK : PW_E_RECORD_SIZE;
 }
 
 int pw_event_check(const struct pw_head *head, uint32_t bytes)
 {
-  if (bytes < sizeof *head || head->record_bytes > bytes) return PW_E_RECORD_SIZE;
-  if (head->kind == 0 || head->kind >= PW_KINDS) return PW_E_RECORD_KIND;
-  if (head->record_bytes < KINDS[head->kind].least_bytes) return PW_E_RECORD_SIZE;
-  if (head->kind == PW_EXEC) return check_exec((const struct pw_exec *)head);
+  if (bytes < sizeof *head || head->record_bytes > bytes)
+    return PW_E_RECORD_SIZE;
+  if (head->kind == 0 || head->kind >= PW_KINDS)
+    return PW_E_RECORD_KIND;
+  if (head->record_bytes < KINDS[head->kind].least_bytes)
+    return PW_E_RECORD_SIZE;
+  if (head->kind == PW_EXEC)
+    return check_exec((const struct pw_exec *)head);
   return pw_is_control(head->kind) ? check_cgroup((const struct pw_cgroup *)head) : PW_OK;
 }
 
@@ -57,7 +62,8 @@ enum { FIXED_BYTES = 2048, BYTES_PER_BYTE = 8 };
 
 uint32_t pw_event_room(const struct pw_head *head)
 {
-  if (head->kind != PW_EXEC) return FIXED_BYTES;
+  if (head->kind != PW_EXEC)
+    return FIXED_BYTES;
   const struct pw_exec *exec = (const struct pw_exec *)head;
   const uint32_t parts = (uint32_t)exec->args_bytes + exec->exe_bytes + exec->cwd_bytes + exec->filename_bytes;
   return FIXED_BYTES + BYTES_PER_BYTE * parts;
@@ -74,7 +80,8 @@ uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int is_success, uint64_t du
   p = PUT(PUT(p, "kind"), "event");
   p = put_word(pw_put_array_head(PUT(p, "category"), 1), &row->category);
   p = put_word(pw_put_array_head(PUT(p, "type"), row->types), &row->type[0]);
-  if (row->types > 1) p = put_word(p, &row->type[1]);
+  if (row->types > 1)
+    p = put_word(p, &row->type[1]);
   p = put_word(PUT(p, "action"), &row->action);
   p = PUT(PUT(p, "provider"), "ebpf");
   p = PUT(p, "outcome");

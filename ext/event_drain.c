@@ -20,7 +20,8 @@ static int is_too_small(const struct pw_event_output *output)
 static int append_entry(struct pw_event_output *output, const struct pw_head *head, const struct pw_fragment *fragment,
                         const struct pw_event_clock *clock)
 {
-  if (!has_room(output, (uint64_t)pw_event_room(head) + fragment->pairs_bytes)) return 0;
+  if (!has_room(output, (uint64_t)pw_event_room(head) + fragment->pairs_bytes))
+    return 0;
   uint8_t *const start = output->bytes + output->used;
   output->used += (uint64_t)(pw_put_event(start, head, fragment, clock) - start);
   output->records++;
@@ -35,7 +36,8 @@ static uint64_t padded(uint64_t bytes)
 static int append_raw(struct pw_event_output *output, const struct pw_head *head)
 {
   const uint64_t bytes = padded(head->record_bytes);
-  if (!has_room(output, bytes)) return 0;
+  if (!has_room(output, bytes))
+    return 0;
   uint8_t *const start = output->bytes + output->used;
   memcpy(start, head, head->record_bytes);
   memset(start + head->record_bytes, 0, bytes - head->record_bytes);
@@ -60,7 +62,8 @@ static enum taken take_event(struct pw_drain *drain, const struct pw_head *head)
   struct pw_event_output *output = is_process ? &drain->process : &drain->network;
   const struct pw_containers *table = is_process ? drain->process_containers : drain->network_containers;
   const struct pw_fragment *fragment = pw_containers_find(table, head->cgroup_id);
-  if (fragment == NULL) return append_raw(&drain->unknown, head) ? TAKEN : NO_ROOM;
+  if (fragment == NULL)
+    return append_raw(&drain->unknown, head) ? TAKEN : NO_ROOM;
   return append_entry(output, head, fragment, &drain->clock) ? TAKEN : NO_ROOM;
 }
 
@@ -72,7 +75,8 @@ static enum taken take(struct pw_drain *drain, const struct pw_slot *slot)
     return TAKEN;
   }
   const enum taken taken = pw_is_control(head->kind) ? take_control(drain, head) : take_event(drain, head);
-  if (taken != NO_ROOM) drain->events[head->kind]++;
+  if (taken != NO_ROOM)
+    drain->events[head->kind]++;
   return taken;
 }
 
@@ -98,7 +102,8 @@ static int step(struct pw_drain *drain, const struct pw_ring *ring, uint64_t *po
     return 0;
   }
   *position = slot.next;
-  if (taken == TAKEN_CONTROL) drain->end = PW_DRAIN_CONTROL;
+  if (taken == TAKEN_CONTROL)
+    drain->end = PW_DRAIN_CONTROL;
   return taken != TAKEN_CONTROL;
 }
 
@@ -120,7 +125,8 @@ int pw_ring_drain(struct pw_ring *ring, struct pw_drain *drain)
   const uint64_t start = pw_ring_consumer(ring);
   uint64_t position = start, producer = pw_ring_producer(ring);
   for (uint32_t taken = 0; taken < drain->max_records; taken++) {
-    if (taken % RELEASE_EVERY == RELEASE_EVERY - 1) pw_ring_release(ring, position);
+    if (taken % RELEASE_EVERY == RELEASE_EVERY - 1)
+      pw_ring_release(ring, position);
     if (position == producer) {
       /* The kernel wakes us for a record only if it finds our position at that
        * record; so ours must be seen before the producer's is read again. */
@@ -128,7 +134,8 @@ int pw_ring_drain(struct pw_ring *ring, struct pw_drain *drain)
       __atomic_thread_fence(__ATOMIC_SEQ_CST);
       producer = pw_ring_producer(ring);
     }
-    if (!step(drain, ring, &position, producer)) break;
+    if (!step(drain, ring, &position, producer))
+      break;
   }
   pw_ring_release(ring, position);
   drain->drained_bytes = position - start;

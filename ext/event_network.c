@@ -26,7 +26,8 @@ static uint8_t *put_end(uint8_t *p, const struct pw_tcp *tcp, int local)
   p = pw_put_map_head(p, is_over ? 4 : 2);
   p = pw_put_address(PUT(p, "ip"), local ? tcp->local_address : tcp->remote_address, is_ipv6(tcp));
   p = pw_put_uint(PUT(p, "port"), local ? tcp->local_port : tcp->remote_port);
-  if (!is_over) return p;
+  if (!is_over)
+    return p;
   p = pw_put_uint(PUT(p, "bytes"), local ? payload_sent(tcp) : tcp->bytes_received);
   return pw_put_uint(PUT(p, "packets"), local ? tcp->segments_out : tcp->segments_in);
 }
@@ -34,7 +35,8 @@ static uint8_t *put_end(uint8_t *p, const struct pw_tcp *tcp, int local)
 static uint8_t *put_ends(uint8_t *p, const struct pw_tcp *tcp)
 {
   const int is_server = tcp->role == PW_SERVER;
-  if (is_listener(tcp)) return put_end(PUT(p, "destination"), tcp, 1);
+  if (is_listener(tcp))
+    return put_end(PUT(p, "destination"), tcp, 1);
   p = put_end(PUT(p, "source"), tcp, !is_server);
   return put_end(PUT(p, "destination"), tcp, is_server);
 }
@@ -47,8 +49,11 @@ static uint8_t *put_network(uint8_t *p, const struct pw_tcp *tcp)
   p = PUT(PUT(p, "transport"), "tcp");
   p = PUT(p, "type");
   p = is_ipv6(tcp) && !pw_is_mapped_ipv4(tcp->local_address) ? PUT(p, "ipv6") : PUT(p, "ipv4");
-  if (tcp->role == PW_CLIENT && !is_listener(tcp)) p = PUT(PUT(p, "direction"), "egress"), pairs++;
-  if (tcp->role == PW_SERVER && !is_listener(tcp)) p = PUT(PUT(p, "direction"), "ingress"), pairs++;
+  if (!is_listener(tcp) && (tcp->role == PW_CLIENT || tcp->role == PW_SERVER)) {
+    p = PUT(p, "direction");
+    p = tcp->role == PW_CLIENT ? PUT(p, "egress") : PUT(p, "ingress");
+    pairs++;
+  }
   if (tcp->head.kind == PW_TCP_CLOSE) {
     p = pw_put_uint(PUT(p, "bytes"), payload_sent(tcp) + tcp->bytes_received);
     p = pw_put_uint(PUT(p, "packets"), (uint64_t)tcp->segments_out + tcp->segments_in);
@@ -87,7 +92,8 @@ static uint8_t *put_errno(uint8_t *p, uint16_t number)
                {104, PW_WORD("ECONNRESET")},   {105, PW_WORD("ENOBUFS")},     {110, PW_WORD("ETIMEDOUT")},
                {111, PW_WORD("ECONNREFUSED")}, {112, PW_WORD("EHOSTDOWN")},   {113, PW_WORD("EHOSTUNREACH")}};
   for (unsigned at = 0; at < sizeof names / sizeof names[0]; at++)
-    if (names[at].number == number) return put_word(p, &names[at].name);
+    if (names[at].number == number)
+      return put_word(p, &names[at].name);
   return pw_put_decimal(p, number);
 }
 
@@ -112,14 +118,16 @@ static uint8_t *put_socket(uint8_t *p, const struct pw_tcp *tcp)
   p = pw_put_hex64(PUT(p, "id"), tcp->socket_id);
   p = put_role(PUT(p, "role"), tcp);
   p = put_owner_source(PUT(p, "owner_source"), tcp);
-  if (tcp->head.flags & PW_OWNER_UNKNOWN) p = put_true(PUT(p, "preexisting")), pairs++;
-  if (tcp->head.flags & PW_RESET) p = put_true(PUT(p, "reset")), pairs++;
-  if (tcp->head.kind == PW_TCP_LISTEN) p = pw_put_uint(PUT(p, "backlog"), tcp->backlog), pairs++;
-  if (tcp->rtt_us != 0) p = pw_put_uint(PUT(p, "rtt_us"), tcp->rtt_us), pairs++;
-  if (tcp->retransmits != 0) p = pw_put_uint(PUT(p, "retransmits"), tcp->retransmits), pairs++;
-  if (tcp->bytes_retransmitted != 0)
-    p = pw_put_uint(PUT(p, "retransmitted_bytes"), tcp->bytes_retransmitted), pairs++;
-  if (tcp->bytes_acked != 0) p = pw_put_uint(PUT(p, "acked_bytes"), tcp->bytes_acked), pairs++;
+  p = PUT_IF_TRUE(p, "preexisting", tcp->head.flags & PW_OWNER_UNKNOWN, &pairs);
+  p = PUT_IF_TRUE(p, "reset", tcp->head.flags & PW_RESET, &pairs);
+  if (tcp->head.kind == PW_TCP_LISTEN) {
+    p = pw_put_uint(PUT(p, "backlog"), tcp->backlog);
+    pairs++;
+  }
+  p = PUT_UNLESS_0(p, "rtt_us", tcp->rtt_us, &pairs);
+  p = PUT_UNLESS_0(p, "retransmits", tcp->retransmits, &pairs);
+  p = PUT_UNLESS_0(p, "retransmitted_bytes", tcp->bytes_retransmitted, &pairs);
+  p = PUT_UNLESS_0(p, "acked_bytes", tcp->bytes_acked, &pairs);
   end_map(map, pairs);
   return p;
 }
@@ -147,6 +155,7 @@ uint8_t *pw_put_network_event(uint8_t *p, const struct pw_tcp *tcp, uint32_t sco
   }
   p = put_ends(p, tcp);
   p = put_network(p, tcp);
-  if (tcp->error != 0) p = put_errno(PUT(pw_put_map_head(PUT(p, "error"), 1), "code"), tcp->error);
+  if (tcp->error != 0)
+    p = put_errno(PUT(pw_put_map_head(PUT(p, "error"), 1), "code"), tcp->error);
   return put_podwitness(p, tcp, scope);
 }

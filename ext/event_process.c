@@ -77,7 +77,8 @@ static uint8_t *put_process(uint8_t *p, const struct pw_head *head, const struct
   p = PUT(p, "process");
   uint8_t *const map = p = begin_map(p);
   p = put_task(p, task_of(head), clock, &pairs);
-  if (head->kind == PW_EXEC) p = put_exec_process(p, (const struct pw_exec *)head, &pairs);
+  if (head->kind == PW_EXEC)
+    p = put_exec_process(p, (const struct pw_exec *)head, &pairs);
   if (head->kind == PW_EXIT && (((const struct pw_exit *)head)->status & 0x7f) == 0) {
     p = pw_put_uint(PUT(p, "exit_code"), ((const struct pw_exit *)head)->status >> 8 & 0xff);
     pairs++;
@@ -97,10 +98,12 @@ static uint8_t *put_cut(uint8_t *p, unsigned flags, unsigned *pairs)
               {PW_CWD_CUT, "process.working_directory"},
               {PW_FILENAME_CUT, "podwitness.exec.filename"}};
   const unsigned cut = flags & (PW_ARGS_CUT | PW_EXE_CUT | PW_CWD_CUT | PW_FILENAME_CUT);
-  if (cut == 0) return p;
+  if (cut == 0)
+    return p;
   p = pw_put_array_head(PUT(p, "cut"), (uint32_t)__builtin_popcount(cut));
   for (unsigned at = 0; at < sizeof cuts / sizeof cuts[0]; at++)
-    if (cut & cuts[at].flag) p = put_literal(p, cuts[at].name, strlen(cuts[at].name));
+    if (cut & cuts[at].flag)
+      p = put_literal(p, cuts[at].name, strlen(cuts[at].name));
   *pairs += 1;
   return p;
 }
@@ -126,7 +129,8 @@ static uint8_t *put_device(uint8_t *p, uint32_t device)
 static uint8_t *put_mode(uint8_t *p, uint32_t mode)
 {
   p = pw_put_str_head(p, 4);
-  for (int shift = 9; shift >= 0; shift -= 3) *p++ = (uint8_t)('0' + (mode >> shift & 7));
+  for (int shift = 9; shift >= 0; shift -= 3)
+    *p++ = (uint8_t)('0' + (mode >> shift & 7));
   return p;
 }
 
@@ -141,11 +145,14 @@ static uint8_t *put_exec(uint8_t *p, const struct pw_exec *exec)
   p = pw_put_uint(PUT(p, "inode"), exec->inode);
   p = put_device(PUT(p, "device"), exec->device);
   p = put_mode(PUT(p, "mode"), exec->mode);
-  if (flags & PW_ARGS_CUT) p = pw_put_uint(PUT(p, "args_bytes"), exec->args_total_bytes), pairs++;
-  if (flags & PW_ARGS_UNREADABLE) p = put_true(PUT(p, "args_unreadable")), pairs++;
-  if (flags & PW_MEMFD) p = put_true(PUT(p, "memfd")), pairs++;
-  if (flags & PW_UPPER_LAYER) p = put_true(PUT(p, "drift")), pairs++;
-  if (flags & PW_DELETED) p = put_true(PUT(p, "deleted")), pairs++;
+  if (flags & PW_ARGS_CUT) {
+    p = pw_put_uint(PUT(p, "args_bytes"), exec->args_total_bytes);
+    pairs++;
+  }
+  p = PUT_IF_TRUE(p, "args_unreadable", flags & PW_ARGS_UNREADABLE, &pairs);
+  p = PUT_IF_TRUE(p, "memfd", flags & PW_MEMFD, &pairs);
+  p = PUT_IF_TRUE(p, "drift", flags & PW_UPPER_LAYER, &pairs);
+  p = PUT_IF_TRUE(p, "deleted", flags & PW_DELETED, &pairs);
   end_map(map, pairs);
   return p;
 }
@@ -160,7 +167,8 @@ static uint8_t *put_signal(uint8_t *p, unsigned number)
       PW_WORD("SIGTSTP"), PW_WORD("SIGTTIN"), PW_WORD("SIGTTOU"),   PW_WORD("SIGURG"),  PW_WORD("SIGXCPU"),
       PW_WORD("SIGXFSZ"), PW_WORD("SIGVTALRM"), PW_WORD("SIGPROF"), PW_WORD("SIGWINCH"), PW_WORD("SIGIO"),
       PW_WORD("SIGPWR"),  PW_WORD("SIGSYS")};
-  if (number < sizeof names / sizeof names[0]) return put_word(p, &names[number]);
+  if (number < sizeof names / sizeof names[0])
+    return put_word(p, &names[number]);
   uint8_t *const end = pw_put_decimal(p + 3, number); /* a real-time signal: SIG34 */
   memcpy(p + 1, "SIG", 3);
   pw_put_str_head(p, (uint32_t)(end - p - 1));
@@ -180,7 +188,7 @@ static uint8_t *put_exit(uint8_t *p, const struct pw_exit *exit)
     p = pw_put_uint(PUT(p, "signal_number"), signal);
     pairs += 2;
   }
-  if (exit->status & 0x80) p = put_true(PUT(p, "core_dumped")), pairs++;
+  p = PUT_IF_TRUE(p, "core_dumped", exit->status & 0x80, &pairs);
   end_map(map, pairs);
   return p;
 }
@@ -194,13 +202,19 @@ static uint8_t *put_podwitness(uint8_t *p, const struct pw_head *head, uint32_t 
   p = pw_put_scope(p, scope, head->cgroup_id);
   p = put_namespaces(p, task);
   p = pw_put_hex64(PUT(p, "capabilities_effective"), task->cap_effective);
-  if (task->loginuid != UINT32_MAX) p = pw_put_decimal(PUT(p, "login_user_id"), task->loginuid), pairs++;
+  if (task->loginuid != UINT32_MAX) {
+    p = pw_put_decimal(PUT(p, "login_user_id"), task->loginuid);
+    pairs++;
+  }
   if (head->kind == PW_EXEC) {
     p = put_cut(p, head->flags, &pairs);
     p = put_exec(p, (const struct pw_exec *)head);
     pairs++;
   }
-  if (head->kind == PW_EXIT) p = put_exit(p, (const struct pw_exit *)head), pairs++;
+  if (head->kind == PW_EXIT) {
+    p = put_exit(p, (const struct pw_exit *)head);
+    pairs++;
+  }
   end_map(map, pairs);
   return p;
 }

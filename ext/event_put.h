@@ -33,11 +33,28 @@ static inline uint8_t *put_word(uint8_t *p, const struct pw_word *word)
   return p + 1 + word->bytes;
 }
 
-static inline uint8_t *put_true(uint8_t *p) { return pw_put_byte(p, 0xc3); }
-
 /* A map of up to 15 pairs; the count is put in by end_map. */
 static inline uint8_t *begin_map(uint8_t *p) { return p + 1; }
 static inline void end_map(uint8_t *began, unsigned pairs) { began[-1] = (uint8_t)(0x80 | pairs); }
+
+/* Pairs that a map has only where they say something; `*pairs` counts them. */
+#define PUT_IF_TRUE(p, literal, is_true, pairs) put_if_true(p, literal, sizeof(literal) - 1, is_true, pairs)
+static inline uint8_t *put_if_true(uint8_t *p, const char *key, size_t length, unsigned is_true, unsigned *pairs)
+{
+  if (!is_true)
+    return p;
+  *pairs += 1;
+  return pw_put_byte(put_literal(p, key, length), 0xc3);
+}
+
+#define PUT_UNLESS_0(p, literal, value, pairs) put_unless_0(p, literal, sizeof(literal) - 1, value, pairs)
+static inline uint8_t *put_unless_0(uint8_t *p, const char *key, size_t length, uint64_t value, unsigned *pairs)
+{
+  if (value == 0)
+    return p;
+  *pairs += 1;
+  return pw_put_uint(put_literal(p, key, length), value);
+}
 
 /* Bytes from the kernel or from a process, as UTF-8: a byte that is not part of
  * a character is written \xNN; so that this can be undone, a backslash that is

@@ -21,7 +21,8 @@ int pw_ring_map(struct pw_ring *ring, int fd, uint64_t bytes)
     return PW_E_SYSCALL;
   }
   void *consumer = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (consumer == MAP_FAILED) return PW_E_SYSCALL;
+  if (consumer == MAP_FAILED)
+    return PW_E_SYSCALL;
   void *producer = mmap(NULL, page + 2 * bytes, PROT_READ, MAP_SHARED, fd, (off_t)page);
   if (producer == MAP_FAILED) {
     const int reason = errno;
@@ -39,8 +40,10 @@ int pw_ring_map(struct pw_ring *ring, int fd, uint64_t bytes)
 void pw_ring_unmap(struct pw_ring *ring)
 {
   const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-  if (ring->consumer != NULL) munmap(ring->consumer, page);
-  if (ring->producer != NULL) munmap((void *)(uintptr_t)ring->producer, page + 2 * ring->bytes);
+  if (ring->consumer != NULL)
+    munmap(ring->consumer, page);
+  if (ring->producer != NULL)
+    munmap((void *)(uintptr_t)ring->producer, page + 2 * ring->bytes);
   memset(ring, 0, sizeof *ring);
 }
 
@@ -68,14 +71,18 @@ enum pw_slot_state pw_ring_look(const struct pw_ring *ring, uint64_t position, u
 {
   const uint64_t filled = producer - position;
   slot->next = producer;
-  if (filled == 0) return PW_SLOT_EMPTY;
-  if (filled > ring->bytes || filled < HEADER_BYTES || position % 8 != 0) return PW_SLOT_CORRUPT;
+  if (filled == 0)
+    return PW_SLOT_EMPTY;
+  if (filled > ring->bytes || filled < HEADER_BYTES || position % 8 != 0)
+    return PW_SLOT_CORRUPT;
   const uint8_t *header = ring->data + (position & (ring->bytes - 1));
   const uint32_t word = __atomic_load_n((const uint32_t *)(const void *)header, __ATOMIC_ACQUIRE);
-  if (word & LENGTH_BUSY) return PW_SLOT_EMPTY;
+  if (word & LENGTH_BUSY)
+    return PW_SLOT_EMPTY;
   const uint32_t length = word & LENGTH_MASK;
   const uint64_t taken = ((uint64_t)length + HEADER_BYTES + 7) & ~UINT64_C(7);
-  if (taken > filled) return PW_SLOT_CORRUPT;
+  if (taken > filled)
+    return PW_SLOT_CORRUPT;
   slot->record = header + HEADER_BYTES;
   slot->bytes = length;
   slot->next = position + taken;

@@ -1,17 +1,23 @@
 #include "json.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "json_number.h"
 #include "msgpack.h"
 
 #if defined(__SSE2__) && !defined(PW_PLAIN_C)
 #include <emmintrin.h>
 #endif
 
+/* What every key and value goes through; a call would cost as much as the work. */
+#define HOT static inline __attribute__((always_inline))
+#define COLD static __attribute__((noinline))
+
 /* The longest header of a str: an escaped one is decoded behind room for it. */
 #define STR_HEAD_BYTES 5
+
+/* Up to here a loop of vectors is faster than a call of memcpy(). */
+#define FEW_BYTES 96
 
 struct level {
   uint8_t *head;   /* one byte, for the header; widened when the level closes */
@@ -21,18 +27,18 @@ struct level {
 
 struct parser {
   const struct pw_json_input *input;
-  const uint8_t *at;
   const uint8_t *end;
   const uint8_t *readable_end;
-  uint8_t *out;
-  int depth;       /* 0: in the object itself */
-  struct level levels[PW_JSON_DEPTH];
 };
 
-static inline int is_digit(uint8_t byte)
-{
-  return (uint8_t)(byte - '0') < 10;
-}
+/* Where the text is read and the msgpack written. Passed and returned by value, so that
+ * both stay in registers. at == NULL: the text is no object. */
+struct cursor {
+  const uint8_t *at;
+  uint8_t *out;
+};
+
+static const struct cursor NOT_JSON = {NULL, NULL};
 
 static inline int is_plain(uint8_t byte)
 {
@@ -57,24 +63,27 @@ static inline unsigned special_mask(__m128i bytes)
   return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, escape), control));
 }
 
-/* A string of less than 16 plain characters, which most keys and values are: one look
- * finds its end and one store writes it. Returns 0 when it is none; nothing is done then. */
-static inline int short_string(struct parser *p)
+/* Copies in whole vectors: reads and writes up to 15 bytes too much. */
+static inline void copy_over(uint8_t *to, const uint8_t *from, size_t bytes)
 {
-  if (p->readable_end - p->at < 16)
-    return 0;
-  __m128i bytes = _mm_loadu_si128((const __m128i *)p->at);
+  for (size_t i = 0; i < bytes; i += 16)
+    _mm_storeu_si128((__m128i *)(to + i), _mm_loadu_si128((const __m128i *)(from + i)));
+}
+
+/* A string of less than 16 plain characters, which most keys and values are: one look
+ * finds its end and one store writes it. at == NULL when it is none. */
+HOT struct cursor short_string(const struct parser *p, struct cursor c)
+{
+  if (p->readable_end - c.at < 16)
+    return NOT_JSON;
+  __m128i bytes = _mm_loadu_si128((const __m128i *)c.at);
   unsigned mask = special_mask(bytes);
-  if (!mask)
-    return 0;
-  unsigned length = (unsigned)__builtin_ctz(mask);
-  if (p->at[length] != '"' || p->at + length >= p->end)
-    return 0;
-  p->out[0] = (uint8_t)(0xa0 | length);
-  _mm_storeu_si128((__m128i *)(p->out + 1), bytes);
-  p->out += 1 + length;
-  p->at += length + 1;
-  return 1;
+  unsigned length = (unsigned)__builtin_ctz(mask | 1u << 16);
+  if (length == 16 || c.at[length] != '"' || c.at + length >= p->end)
+    return NOT_JSON;
+  *c.out = (uint8_t)(0xa0 | length);
+  _mm_storeu_si128((__m128i *)(c.out + 1), bytes);
+  return (struct cursor){c.at + length + 1, c.out + length + 1};
 }
 
 /* The end of the run of plain characters that starts at `at`; maybe beyond `end`. */
@@ -92,10 +101,16 @@ static inline const uint8_t *plain_run(const struct parser *p, const uint8_t *at
 
 #else
 
-static inline int short_string(struct parser *p)
+static inline void copy_over(uint8_t *to, const uint8_t *from, size_t bytes)
+{
+  memcpy(to, from, bytes);
+}
+
+HOT struct cursor short_string(const struct parser *p, struct cursor c)
 {
   (void)p;
-  return 0;
+  (void)c;
+  return NOT_JSON;
 }
 
 static inline uint64_t any_byte_below(uint64_t word, uint8_t bound)
@@ -119,19 +134,16 @@ static inline const uint8_t *plain_run(const struct parser *p, const uint8_t *at
 
 #endif
 
-static inline void skip_space(struct parser *p)
+COLD const uint8_t *skip_spaces(const uint8_t *at, const uint8_t *end)
 {
-  while (p->at < p->end && *p->at <= ' ' &&
-         (*p->at == ' ' || *p->at == '\n' || *p->at == '\t' || *p->at == '\r'))
-    p->at++;
+  while (at < end && (*at == ' ' || *at == '\n' || *at == '\t' || *at == '\r'))
+    at++;
+  return at;
 }
 
-static inline int take(struct parser *p, uint8_t wanted)
+HOT const uint8_t *skip_space(const struct parser *p, const uint8_t *at)
 {
-  if (p->at >= p->end || *p->at != wanted)
-    return 0;
-  p->at++;
-  return 1;
+  return at < p->end && *at <= ' ' ? skip_spaces(at, p->end) : at;
 }
 
 static int hex4(const uint8_t *at, const uint8_t *end, uint32_t *value)
@@ -142,7 +154,7 @@ static int hex4(const uint8_t *at, const uint8_t *end, uint32_t *value)
   for (int i = 0; i < 4; i++) {
     uint8_t letter = at[i] | 0x20;
     uint32_t digit;
-    if (is_digit(at[i]))
+    if (at[i] >= '0' && at[i] <= '9')
       digit = at[i] - '0';
     else if (letter >= 'a' && letter <= 'f')
       digit = letter - 'a' + 10u;
@@ -224,278 +236,192 @@ static size_t trimmed(const uint8_t *body, size_t bytes)
   return bytes;
 }
 
-/* A string with escapes: p->at is behind the quote, the first escape at `run_end`. */
-static int escaped_string(struct parser *p, const uint8_t *run_end, int trim)
+/* A string with escapes: c.at is behind the quote, the first escape at `run_end`. */
+static struct cursor escaped_string(const struct parser *p, struct cursor c, const uint8_t *run_end, int trim)
 {
-  uint8_t *body = p->out + STR_HEAD_BYTES;
+  uint8_t *body = c.out + STR_HEAD_BYTES;
   uint8_t *out = body;
-  const uint8_t *at = p->at;
+  const uint8_t *at = c.at;
   for (;;) {
     out = pw_put_bytes(out, at, (size_t)(run_end - at));
     at = run_end;
     if (at >= p->end || *at < 0x20)
-      return 0;
+      return NOT_JSON;
     if (*at == '"')
       break;
     at = escape(at + 1, p->end, &out);
     if (!at)
-      return 0;
+      return NOT_JSON;
     run_end = plain_run(p, at);
     if (run_end > p->end)
-      return 0;
+      return NOT_JSON;
   }
   size_t bytes = (size_t)(out - body);
   if (trim)
     bytes = trimmed(body, bytes);
-  p->out = pw_put_str_head(p->out, bytes);
-  memmove(p->out, body, bytes);
-  p->out += bytes;
-  p->at = at + 1;
-  return 1;
+  out = pw_put_str_head(c.out, bytes);
+  memmove(out, body, bytes);
+  return (struct cursor){at + 1, out + bytes};
 }
 
-/* p->at is behind the quote. A string without escapes has nothing to trim. */
-static inline int string(struct parser *p, int trim)
+COLD struct cursor long_string(const struct parser *p, struct cursor c, int trim)
 {
-  if (short_string(p))
-    return 1;
-  const uint8_t *run_end = plain_run(p, p->at);
+  const uint8_t *run_end = plain_run(p, c.at);
   if (run_end >= p->end)
-    return 0;
+    return NOT_JSON;
   if (*run_end != '"')
-    return escaped_string(p, run_end, trim);
-  size_t bytes = (size_t)(run_end - p->at);
-  p->out = pw_put_str_head(p->out, bytes);
-  p->out = pw_put_bytes(p->out, p->at, bytes);
-  p->at = run_end + 1;
-  return 1;
+    return escaped_string(p, c, run_end, trim);
+  size_t bytes = (size_t)(run_end - c.at);
+  uint8_t *out = pw_put_str_head(c.out, bytes);
+  if (bytes <= FEW_BYTES && p->readable_end - c.at >= FEW_BYTES + 16)
+    copy_over(out, c.at, bytes);
+  else
+    memcpy(out, c.at, bytes);
+  return (struct cursor){run_end + 1, out + bytes};
 }
 
-static inline void note_key(struct parser *p, const uint8_t *packed)
+/* c.at is behind the quote. A string without escapes has nothing to trim. */
+HOT struct cursor string(const struct parser *p, struct cursor c, int trim)
 {
-  size_t bytes = (size_t)(p->out - packed);
-  for (size_t i = 0; i < p->input->watch_count; i++) {
-    const struct pw_text *watch = &p->input->watches[i];
-    if (watch->bytes == bytes && memcmp(watch->at, packed, bytes) == 0)
-      p->input->seen[i] = 1;
+  struct cursor behind = short_string(p, c);
+  return behind.at ? behind : long_string(p, c, trim);
+}
+
+COLD void note_key(const struct pw_json_input *input, const uint8_t *packed, size_t bytes)
+{
+  for (size_t i = 0; i < input->watch_count; i++)
+    if (input->watches[i].bytes == bytes && memcmp(input->watches[i].at, packed, bytes) == 0)
+      input->seen[i] = 1;
+}
+
+/* A key and its colon. */
+HOT struct cursor key(const struct parser *p, struct cursor c, int is_watched)
+{
+  uint8_t *packed = c.out;
+  if (c.at >= p->end || *c.at != '"')
+    return NOT_JSON;
+  c.at++;
+  c = string(p, c, 0);
+  if (!c.at)
+    return NOT_JSON;
+  if (is_watched)
+    note_key(p->input, packed, (size_t)(c.out - packed));
+  c.at = skip_space(p, c.at);
+  if (c.at >= p->end || *c.at != ':')
+    return NOT_JSON;
+  c.at++;
+  return c;
+}
+
+HOT struct cursor literal(const struct parser *p, struct cursor c, const char *text, size_t bytes,
+                             uint8_t packed)
+{
+  if ((size_t)(p->end - c.at) < bytes || memcmp(c.at, text, bytes) != 0)
+    return NOT_JSON;
+  return (struct cursor){c.at + bytes, pw_put_byte(c.out, packed)};
+}
+
+HOT struct cursor scalar(const struct parser *p, struct cursor c, int trim)
+{
+  switch (*c.at) {
+  case '"':
+    c.at++;
+    return string(p, c, trim);
+  case 't':
+    return literal(p, c, "true", 4, 0xc3);
+  case 'f':
+    return literal(p, c, "false", 5, 0xc2);
+  case 'n':
+    return literal(p, c, "null", 4, 0xc0);
+  default:
+    c.at = pw_json_number(c.at, p->end, &c.out);
+    return c;
   }
 }
 
-static int key(struct parser *p)
+/* Writes the header of a map or an array that ends at `out`. Returns the new end. */
+static uint8_t *close_level(const struct level *level, uint8_t *out)
 {
-  uint8_t *packed = p->out;
-  if (!take(p, '"') || !string(p, 0))
-    return 0;
-  if (p->depth == 0)
-    note_key(p, packed);
-  skip_space(p);
-  return take(p, ':');
-}
-
-/* Digits as far as 64 bits hold them exactly; the rest is only counted. */
-struct decimal {
-  uint64_t digits;
-  int exponent;    /* of ten */
-  int exact;
-};
-
-static const uint8_t *digits(const uint8_t *at, const uint8_t *end, struct decimal *number, int fraction)
-{
-  const uint8_t *start = at;
-  uint64_t value = number->digits;
-  unsigned digit;
-  for (; at < end && (digit = (unsigned)*at - '0') < 10 && value < UINT64_MAX / 10; at++)
-    value = value * 10 + digit;
-  if (at < end && is_digit(*at) && value == UINT64_MAX / 10 && *at - '0' <= (int)(UINT64_MAX % 10))
-    value = value * 10 + (*at++ - '0');
-  number->digits = value;
-  number->exponent -= fraction ? (int)(at - start) : 0;
-  for (; at < end && is_digit(*at); at++)
-    number->exact = 0;
-  return at;
-}
-
-static const uint8_t *exponent(const uint8_t *at, const uint8_t *end, struct decimal *number)
-{
-  int negative = 0, value = 0;
-  if (at < end && (*at == '+' || *at == '-'))
-    negative = *at++ == '-';
-  if (at >= end || !is_digit(*at))
-    return NULL;
-  for (; at < end && is_digit(*at); at++)
-    if (value < 100000)
-      value = value * 10 + (*at - '0');
-  number->exponent += negative ? -value : value;
-  return at;
-}
-
-/* Up to 2^53 and 10^22 are exact as float64, so one operation rounds rightly. All
- * else is strtod's: it stops at `end` by itself, as no number goes on there. */
-static int put_float(struct parser *p, const uint8_t *start, const uint8_t *end,
-                     const struct decimal *number, int negative)
-{
-  static const double TENS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-  double value;
-  if (number->exact && number->digits <= (uint64_t)1 << 53 && number->exponent >= -22 &&
-      number->exponent <= 22) {
-    value = (double)number->digits;
-    value = number->exponent < 0 ? value / TENS[-number->exponent] : value * TENS[number->exponent];
-    value = negative ? -value : value;
-  } else {
-    char *stopped;
-    value = strtod((const char *)start, &stopped);
-    if ((const uint8_t *)stopped != end || isinf(value))
-      return 0;
-  }
-  p->out = pw_put_double(p->out, value);
-  p->at = end;
-  return 1;
-}
-
-static int number(struct parser *p)
-{
-  const uint8_t *start = p->at;
-  const uint8_t *at = start;
-  struct decimal number = {.exact = 1};
-  int negative = *at == '-';
-  int integer = 1;
-  at += negative;
-  if (at >= p->end || !is_digit(*at))
-    return 0;
-  at = *at == '0' ? at + 1 : digits(at, p->end, &number, 0);
-  if (at < p->end && *at == '.') {
-    const uint8_t *fraction = at + 1;
-    integer = 0;
-    at = digits(fraction, p->end, &number, 1);
-    if (at == fraction)
-      return 0;
-  }
-  if (at < p->end && (*at | 0x20) == 'e') {
-    integer = 0;
-    at = exponent(at + 1, p->end, &number);
-  }
-  if (!at || at >= p->end)
-    return 0;
-  if (!integer || !number.exact || (negative && number.digits > (uint64_t)1 << 63))
-    return put_float(p, start, at, &number, negative);
-  p->out = negative ? pw_put_int(p->out, (int64_t)-number.digits) : pw_put_uint(p->out, number.digits);
-  p->at = at;
-  return 1;
-}
-
-static int literal(struct parser *p, const char *text, size_t bytes, uint8_t packed)
-{
-  if ((size_t)(p->end - p->at) < bytes || memcmp(p->at, text, bytes) != 0)
-    return 0;
-  p->at += bytes;
-  p->out = pw_put_byte(p->out, packed);
-  return 1;
-}
-
-static int open_level(struct parser *p, int is_map)
-{
-  if (p->depth + 1 >= PW_JSON_DEPTH)
-    return 0;
-  p->depth++;
-  p->levels[p->depth] = (struct level){.head = p->out, .is_map = is_map};
-  p->out++;
-  p->at++;
-  return 1;
-}
-
-static void close_level(struct parser *p)
-{
-  struct level *level = &p->levels[p->depth];
   size_t more = pw_count_head_bytes(level->count) - 1;
-  if (more) {
-    memmove(level->head + 1 + more, level->head + 1, (size_t)(p->out - level->head - 1));
-    p->out += more;
-  }
+  if (more)
+    memmove(level->head + 1 + more, level->head + 1, (size_t)(out - level->head - 1));
   if (level->is_map)
     pw_put_map_head(level->head, level->count);
   else
     pw_put_array_head(level->head, level->count);
-  p->depth--;
+  return out + more;
 }
 
-static int scalar(struct parser *p)
-{
-  switch (*p->at) {
-  case '"':
-    p->at++;
-    return string(p, p->depth == 0 && p->input->trim);
-  case 't':
-    return literal(p, "true", 4, 0xc3);
-  case 'f':
-    return literal(p, "false", 5, 0xc2);
-  case 'n':
-    return literal(p, "null", 4, 0xc0);
-  default:
-    return number(p);
-  }
-}
-
-/* A key and a value, or a value; of a map or an array only its opening. */
-static int item(struct parser *p)
-{
-  if (p->levels[p->depth].is_map && !key(p))
-    return 0;
-  skip_space(p);
-  if (p->at >= p->end)
-    return 0;
-  p->levels[p->depth].count++;
-  if (*p->at == '{' || *p->at == '[')
-    return open_level(p, *p->at == '{');
-  return scalar(p);
-}
-
-/* Closes what is closed here. 1: an item follows, 0: the object is complete, -1: neither. */
-static int after_item(struct parser *p)
+/* Closes what is closed at c.at, then takes a comma if one is due. *depth < 0: all is closed. */
+HOT struct cursor next_item(const struct parser *p, struct cursor c, const struct level *levels,
+                                      int *depth)
 {
   for (;;) {
-    struct level *level = &p->levels[p->depth];
-    skip_space(p);
-    if (take(p, level->is_map ? '}' : ']')) {
-      if (p->depth == 0)
-        return 0;
-      close_level(p);
+    const struct level *level = &levels[*depth];
+    c.at = skip_space(p, c.at);
+    if (c.at >= p->end)
+      return NOT_JSON;
+    if (*c.at == (level->is_map ? '}' : ']')) {
+      c.at++;
+      if (--*depth < 0)
+        return c;
+      c.out = close_level(level, c.out);
       continue;
     }
-    if (level->count && !take(p, ','))
-      return -1;
-    skip_space(p);
-    return 1;
+    if (level->count && *c.at++ != ',')
+      return NOT_JSON;
+    c.at = skip_space(p, c.at);
+    return c;
   }
 }
 
-static int object(struct parser *p)
+/* The pairs of the object whose brace is at c.at - 1. */
+static struct cursor pairs(const struct parser *p, struct cursor c, size_t *count)
 {
-  int more;
-  skip_space(p);
-  if (!take(p, '{'))
-    return 0;
-  while ((more = after_item(p)) == 1)
-    if (!item(p))
-      return 0;
-  skip_space(p);
-  return more == 0 && p->at == p->end;
+  struct level levels[PW_JSON_DEPTH];
+  int depth = 0;
+  levels[0] = (struct level){.is_map = 1};
+  for (;;) {
+    c = next_item(p, c, levels, &depth);
+    if (depth < 0 || !c.at)
+      break;
+    struct level *level = &levels[depth];
+    if (level->is_map) {
+      c = key(p, c, depth == 0 && p->input->watch_count);
+      if (!c.at)
+        break;
+      c.at = skip_space(p, c.at);
+    }
+    if (c.at >= p->end)
+      return NOT_JSON;
+    level->count++;
+    if (*c.at != '{' && *c.at != '[') {
+      c = scalar(p, c, depth == 0 && p->input->trim);
+      if (!c.at)
+        break;
+      continue;
+    }
+    if (++depth == PW_JSON_DEPTH)
+      return NOT_JSON;
+    levels[depth] = (struct level){.head = c.out++, .is_map = *c.at++ == '{'};
+  }
+  *count = levels[0].count;
+  return c;
 }
 
 int64_t pw_json_object(const struct pw_json_input *input, uint8_t *out, size_t *out_bytes)
 {
-  struct parser p;
-  p.input = input;
-  p.at = input->text;
-  p.end = input->text + input->bytes;
-  p.readable_end = input->text + input->readable_bytes;
-  p.out = out;
-  p.depth = 0;
-  p.levels[0] = (struct level){.is_map = 1};
-  if (!object(&p))
+  struct parser p = {input, input->text + input->bytes, input->text + input->readable_bytes};
+  struct cursor c = {skip_space(&p, input->text), out};
+  size_t count;
+  if (c.at >= p.end || *c.at != '{')
     return -1;
-  *out_bytes = (size_t)(p.out - out);
-  return (int64_t)p.levels[0].count;
+  c.at++;
+  c = pairs(&p, c, &count);
+  if (!c.at || skip_space(&p, c.at) != p.end)
+    return -1;
+  *out_bytes = (size_t)(c.out - out);
+  return (int64_t)count;
 }
 
 int64_t pw_json_pairs(const uint8_t *text, size_t bytes, int trim, uint8_t *out, size_t *out_bytes)

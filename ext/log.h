@@ -73,7 +73,8 @@ struct pw_plan {
   struct pw_merge merge;
   const struct pw_text *watches; /* packed keys that steps look at */
   size_t watch_count;
-  uint8_t *seen;          /* watch_count bytes */
+  size_t noted_count;     /* the first of them: what an object has of these is noted in seen */
+  uint8_t *seen;          /* watch_count bytes, all 0 before a call */
   struct pw_piece *pieces; /* step_count + PW_LOG_PIECES */
 };
 

@@ -131,6 +131,28 @@ static inline uint8_t *pw_put_bytes(uint8_t *out, const void *from, size_t bytes
   return out + bytes;
 }
 
+/* The same for what is mostly short: no call, two copies that may overlap. */
+static inline uint8_t *pw_put_short(uint8_t *out, const void *from, size_t bytes)
+{
+  const uint8_t *at = from;
+  if (bytes > 32) {
+    memcpy(out, at, bytes);
+  } else if (bytes >= 16) {
+    memcpy(out, at, 16);
+    memcpy(out + bytes - 16, at + bytes - 16, 16);
+  } else if (bytes >= 8) {
+    memcpy(out, at, 8);
+    memcpy(out + bytes - 8, at + bytes - 8, 8);
+  } else if (bytes >= 4) {
+    memcpy(out, at, 4);
+    memcpy(out + bytes - 4, at + bytes - 4, 4);
+  } else {
+    for (size_t i = 0; i < bytes; i++)
+      out[i] = at[i];
+  }
+  return out + bytes;
+}
+
 /* [EventTime, ...: the head of an entry; the record follows. */
 #define PW_ENTRY_HEAD_BYTES 11
 

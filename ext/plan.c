@@ -125,28 +125,37 @@ struct source {
   size_t readable_bytes;
 };
 
+static int find_in_run(const struct pw_piece *run, const struct pw_text *key, struct pw_text *value)
+{
+  const uint8_t *end = run->value + run->value_bytes;
+  struct pair pair;
+  for (const uint8_t *at = run->value; at < end && read_pair(at, end, &pair); at = pair.next)
+    if (has_key(&pair, key)) {
+      *value = (struct pw_text){pair.value, (size_t)(pair.next - pair.value)};
+      return 1;
+    }
+  return 0;
+}
+
 static int find_source(const struct build *b, int32_t watch, size_t content_readable_bytes,
                        struct source *source)
 {
-  const struct pw_text *key = &b->plan->watches[watch];
-  for (size_t i = 0; i < b->count; i++) {
-    const struct pw_piece *piece = &b->pieces[i];
-    struct pw_text value = {piece->value, piece->value_bytes};
-    *source = (struct source){i, piece->kind == RUN, piece->kind == TEXT, value, value.bytes};
+  const struct pw_plan *plan = b->plan;
+  const struct pw_piece *piece = b->pieces;
+  for (size_t i = 0; i < b->count; i++, piece++) {
     if (piece->watch == watch) {
-      if (piece->key == b->plan->content.packed.at)
-        source->readable_bytes = content_readable_bytes;
+      int is_content = piece->key == plan->content.packed.at;
+      *source = (struct source){i, 0, piece->kind == TEXT, {piece->value, piece->value_bytes},
+                                is_content ? content_readable_bytes : piece->value_bytes};
       return 1;
     }
-    const uint8_t *end = value.at + value.bytes;
-    struct pair pair;
-    if (piece->kind != RUN || !b->plan->seen[watch])
-      continue;
-    for (const uint8_t *at = value.at; at < end && read_pair(at, end, &pair); at = pair.next)
-      if (has_key(&pair, key)) {
-        source->value = (struct pw_text){pair.value, (size_t)(pair.next - pair.value)};
-        return 1;
-      }
+    if (piece->kind == RUN && plan->seen[watch] &&
+        find_in_run(piece, &plan->watches[watch], &source->value)) {
+      source->piece = i;
+      source->in_run = 1;
+      source->is_text = 0;
+      return 1;
+    }
   }
   return 0;
 }
@@ -155,7 +164,7 @@ static void note_keys(const struct pw_plan *plan, const uint8_t *at, const uint8
 {
   struct pair pair;
   for (; at < end && read_pair(at, end, &pair); at = pair.next)
-    for (size_t i = 0; i < plan->watch_count; i++)
+    for (size_t i = 0; i < plan->noted_count; i++)
       if (has_key(&pair, &plan->watches[i]))
         plan->seen[i] = 1;
 }
@@ -170,7 +179,7 @@ static int64_t lift_text(const struct pw_plan *plan, const struct source *source
     .readable_bytes = source->readable_bytes,
     .trim = plan->merge.trim,
     .watches = plan->watches,
-    .watch_count = lifted ? plan->watch_count : 0,
+    .watch_count = lifted ? plan->noted_count : 0,
     .seen = plan->seen,
   };
   if (input.bytes < 2 || (*input.text != '{' && *input.text > ' '))
@@ -204,8 +213,9 @@ static int64_t lift(const struct pw_plan *plan, struct source *source, int lifte
 /* A text that turned out to be no object may have left marks in `seen`. */
 static void note_again(const struct build *b)
 {
-  if (b->plan->watch_count)
-    memset(b->plan->seen, 0, b->plan->watch_count);
+  if (!b->plan->noted_count)
+    return;
+  memset(b->plan->seen, 0, b->plan->noted_count);
   for (size_t i = 0; i < b->count; i++)
     if (b->pieces[i].kind == RUN)
       note_keys(b->plan, b->pieces[i].value, b->pieces[i].value + b->pieces[i].value_bytes);
@@ -274,7 +284,7 @@ static int push_object(struct build *b, const struct pw_record *record)
     .bytes = record->content.bytes,
     .readable_bytes = record->readable_bytes,
     .watches = b->plan->watches,
-    .watch_count = b->plan->watch_count,
+    .watch_count = b->plan->noted_count,
     .seen = b->plan->seen,
   };
   size_t bytes;
@@ -315,10 +325,10 @@ static int push_record(struct build *b, const struct pw_record *record)
 
 static uint8_t *write_piece(uint8_t *out, const struct pw_piece *piece)
 {
-  out = pw_put_bytes(out, piece->key, piece->key_bytes);
+  out = pw_put_short(out, piece->key, piece->key_bytes);
   if (piece->kind == TEXT)
     out = pw_put_str_head(out, piece->value_bytes);
-  return pw_put_bytes(out, piece->value, piece->value_bytes);
+  return pw_put_short(out, piece->value, piece->value_bytes);
 }
 
 static int write_entry(const struct build *b, const struct pw_record *record, struct pw_log_batch *batch)
@@ -345,8 +355,8 @@ static int write_entry(const struct build *b, const struct pw_record *record, st
 int pw_plan_emit(const struct pw_plan *plan, const struct pw_record *record, struct pw_log_batch *batch)
 {
   struct build b = {.plan = plan, .pieces = plan->pieces, .work = batch->work};
-  if (plan->watch_count)
-    memset(plan->seen, 0, plan->watch_count);
+  if (plan->noted_count)
+    memset(plan->seen, 0, plan->noted_count);
   int fits = push_record(&b, record);
   for (size_t i = 0; i < plan->step_count; i++)
     apply(&b, &plan->steps[i], record->readable_bytes);

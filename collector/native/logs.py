@@ -182,7 +182,7 @@ class _Plan:
 
     def __init__(self, plan: LogPlan) -> None:
         self._kept: list[Any] = []
-        self._watches = _watched(plan)
+        self._watches, noted_count = _watched(plan)
         steps = _concatenated(plan.steps, self._watches)
         native = self.native = ffi.new("struct pw_plan *")
         native.framing = plan.framing
@@ -193,6 +193,7 @@ class _Plan:
             self._set_step(native.steps[index], step)
         native.watches = self._keep(ffi.new("struct pw_text[]", len(self._watches)))
         native.watch_count = len(self._watches)
+        native.noted_count = noted_count
         for key, index in self._watches.items():
             self._set_text(native.watches[index], packed(key))
         native.seen = self._keep(ffi.new("uint8_t[]", len(self._watches)))
@@ -244,10 +245,15 @@ class _Constant(NamedTuple):
     pairs: int
 
 
-def _watched(plan: LogPlan) -> dict[str, int]:
-    """The keys that steps look at, with their index."""
-    keys = [step.key for step in plan.steps if isinstance(step, Merge) or step.op != Op.APPEND]
-    return {key: index for index, key in enumerate(dict.fromkeys(keys))}
+def _watched(plan: LogPlan) -> tuple[dict[str, int], int]:
+    """The keys that steps look at, with their index, and how many of them may be a JSON object's.
+
+    What is merged is only looked for in an object where the object is the record.
+    """
+    fields = [step.key for step in plan.steps if isinstance(step, Field) and step.op != Op.APPEND]
+    merged = [step.key for step in plan.steps if isinstance(step, Merge)]
+    noted = dict.fromkeys(fields + merged if plan.framing == Framing.JSON else fields)
+    return {key: index for index, key in enumerate(noted | dict.fromkeys(merged))}, len(noted)
 
 
 def _constant(field: Field) -> _Constant:

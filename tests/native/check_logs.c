@@ -73,6 +73,7 @@ static struct pw_plan make_plan(uint64_t choice, struct pw_step *steps, uint8_t 
               .keep = !!(choice & 512), .trim = !!(choice & 1024)},
     .watches = WATCHES,
     .watch_count = LENGTH(WATCHES),
+    .noted_count = LENGTH(WATCHES),
     .seen = seen,
     .pieces = pieces,
   };

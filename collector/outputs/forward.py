@@ -29,8 +29,9 @@ from collector.outputs.forward_protocol import (
     is_ack,
     message_options,
 )
-from collector.outputs.link import SILENCE_S, Endpoint, Link, connect
+from collector.outputs.link import SILENCE_S, Link, connect
 from collector.outputs.pool import ConnectionSettings, Pool
+from collector.outputs.resolver import Endpoint, Resolver
 from collector.outputs.tls import TlsSessions, TlsSettings
 from collector.plugin import DeliveryError
 
@@ -82,8 +83,7 @@ class Settings(ConnectionSettings, TlsSettings):
     def __post_init__(self) -> None:
         if self.unix_path and self.tls:
             raise ValueError("has both Unix_Path and tls: TLS needs Host and Port.")
-        if self.key_file and not self.crt_file:
-            raise ValueError("has tls.key_file without tls.crt_file.")
+        super().__post_init__()
 
     @property
     def credentials(self) -> Credentials | None:
@@ -108,6 +108,7 @@ class ForwardOutput:
         self._settings = settings
         self._tls = tls
         self._endpoint = Endpoint(settings.host, settings.port, settings.unix_path)
+        self._resolver = Resolver(self._endpoint)
         self._credentials = settings.credentials
         self._pool = Pool(settings, self._open)
 
@@ -170,7 +171,8 @@ class ForwardOutput:
             raise DeliveryError(f"can't connect to {self._endpoint}: it {_sentence(reason)}") from reason
 
     async def _connect(self, timeout_s: float) -> Link:
-        link = await connect(self._endpoint, timeout_s, self._settings.io_timeout_s or SILENCE_S)
+        addresses = await self._resolver.addresses()
+        link = await connect(addresses, timeout_s, self._settings.io_timeout_s or SILENCE_S)
         try:
             if self._tls:
                 await link.start_tls(self._tls.context(), self._tls.server_name(self._settings.host))

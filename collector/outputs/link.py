@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
+
+from collector.outputs.resolver import Address
 
 Result = TypeVar("Result")
 
@@ -34,20 +36,6 @@ class ConnectionEnded(ConnectionResetError):
 
     def __init__(self) -> None:
         super().__init__(errno.ECONNRESET, "the receiver closed the connection")
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where to connect: a host and port, or the path of a UNIX socket."""
-
-    host: str
-    port: int
-    unix_path: str = ""
-
-    def __str__(self) -> str:
-        if self.unix_path:
-            return self.unix_path
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Link:
@@ -174,32 +162,27 @@ def _set(ready: asyncio.Future[None]) -> None:
         ready.set_result(None)
 
 
-async def connect(endpoint: Endpoint, timeout_s: float, silence_s: float = SILENCE_S) -> Link:
+async def connect(addresses: Sequence[Address], timeout_s: float, silence_s: float = SILENCE_S) -> Link:
     """A plain connection to the first address that answers. Raises OSError, TimeoutError."""
-    loop = asyncio.get_running_loop()
-    if endpoint.unix_path:
-        return Link(await _connect_one(socket.AF_UNIX, endpoint.unix_path, timeout_s), silence_s)
-    async with asyncio.timeout(timeout_s):
-        found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    failure: OSError | None = None
-    for family, _, _, _, address in found:
+    failure: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    for address in addresses:
         try:
             # Each address has its part of the time, so that one that never answers leaves some to the next.
-            sock = await _connect_one(family, address, timeout_s / len(found))
+            return Link(await _connect_one(address, timeout_s / len(addresses)), silence_s)
         except OSError as reason:
             failure = reason
-        else:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return Link(sock, silence_s)
-    raise failure or OSError(errno.EADDRNOTAVAIL, "the name has no address")
+    raise failure
 
 
-async def _connect_one(family: int, address: str | tuple[object, ...], timeout_s: float) -> socket.socket:
+async def _connect_one(address: Address, timeout_s: float) -> socket.socket:
+    family, place = address
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         async with asyncio.timeout(timeout_s):
-            await asyncio.get_running_loop().sock_connect(sock, address)
+            await asyncio.get_running_loop().sock_connect(sock, place)
+        if family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
         sock.close()
         raise

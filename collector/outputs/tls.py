@@ -8,8 +8,12 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from collector.config.schema import boolean, key, text
+from collector.config.schema import boolean, choice, key, text
 from collector.errors import OperatorError
+
+# Those before are broken, and OpenSSL has switched them off.
+VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+VERSION = choice(*VERSIONS)
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,19 @@ class TlsSettings:
     ca_path: str = key("tls.ca_path", text, default="", help="Directory of hashed CA certificates.")
     crt_file: str = key("tls.crt_file", text, default="", help="Own certificate, for a receiver that asks.")
     key_file: str = key("tls.key_file", text, default="", help="Private key of tls.crt_file.")
+    min_version: str = key(
+        "tls.min_version", VERSION, default="TLSv1.2", help="Lowest version of TLS to be spoken."
+    )
+    max_version: str = key(
+        "tls.max_version", VERSION, default="TLSv1.3", help="Highest version of TLS to be spoken."
+    )
     key_passwd: str = key("tls.key_passwd", text, default="", help="Password of tls.key_file.")
+
+    def __post_init__(self) -> None:
+        if self.key_file and not self.crt_file:
+            raise ValueError("has tls.key_file without tls.crt_file.")
+        if VERSIONS[self.min_version] > VERSIONS[self.max_version]:
+            raise ValueError("has a tls.min_version above its tls.max_version.")
 
 
 class TlsFilesUnusable(OperatorError):
@@ -82,6 +98,8 @@ class TlsSessions:
     def _build(self) -> ssl.SSLContext:
         own = self._settings
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = VERSIONS[own.min_version]
+        context.maximum_version = VERSIONS[own.max_version]
         context.check_hostname = own.verify and own.verify_hostname
         context.verify_mode = ssl.CERT_REQUIRED if own.verify else ssl.CERT_NONE
         files = ", ".join(filter(None, (own.ca_file, own.ca_path, own.crt_file, own.key_file)))

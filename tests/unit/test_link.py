@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from collector.outputs.link import ConnectionEnded, Endpoint, Link, connect
+from collector.outputs.link import ConnectionEnded, Link, connect
 
 
 async def pair(silence_s: float = 20) -> tuple[Link, socket.socket]:
@@ -98,31 +98,14 @@ def test_finish_waits_until_the_other_end_has_read_everything() -> None:
 def test_the_next_address_is_tried() -> None:
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-            loop = asyncio.get_running_loop()
-            resolve = loop.getaddrinfo
-
-            async def two(*arguments: object, **options: object) -> object:
-                found = await resolve("127.0.0.1", port, type=socket.SOCK_STREAM)
-                family, kind, protocol, name, _ = found[0]
-                return [(family, kind, protocol, name, ("127.0.0.1", 1)), found[0]]
-
-            loop.getaddrinfo = two  # type: ignore[method-assign,assignment]
-            link = await connect(Endpoint("two.example", port), 20)
+            open_port = server.getsockname()
+            with socket.create_server(("127.0.0.1", 0)) as other:
+                closed_port = other.getsockname()
+            link = await connect([(socket.AF_INET, closed_port), (socket.AF_INET, open_port)], 20)
             link.close()
+            with pytest.raises(ConnectionRefusedError):
+                await connect([(socket.AF_INET, closed_port)], 20)
+            with pytest.raises(OSError, match="Cannot assign requested address"):
+                await connect([], 20)
 
     asyncio.run(scenario())
-
-
-def test_a_name_without_address() -> None:
-    async def scenario() -> None:
-        with pytest.raises(socket.gaierror):
-            await connect(Endpoint("name.invalid", 1), 20)
-
-    asyncio.run(scenario())
-
-
-def test_how_endpoints_are_called() -> None:
-    assert str(Endpoint("logs.example", 24224)) == "logs.example:24224"
-    assert str(Endpoint("::1", 24224)) == "[::1]:24224"
-    assert str(Endpoint("", 0, "/run/forward.sock")) == "/run/forward.sock"

@@ -214,6 +214,13 @@ def test_a_refused_handshake_says_why(users: Users, sentence: str) -> None:
     asyncio.run(scenario())
 
 
+def test_keys_that_contradict_each_other() -> None:
+    with pytest.raises(ValueError, match="TLS needs Host and Port"):
+        dataclasses.replace(Settings(), unix_path="/run/x", tls=True)
+    with pytest.raises(ValueError, match=r"tls\.key_file without"):
+        dataclasses.replace(Settings(), tls=True, key_file="client.key")
+
+
 def test_nobody_listens() -> None:
     async def scenario() -> None:
         with socket.socket() as unused:

@@ -29,6 +29,19 @@ def test_what_is_checked() -> None:
     assert sessions(vhost="other.example").server_name("logs.example") == "other.example"
 
 
+def test_versions() -> None:
+    usual, new = sessions().context(), sessions(min_version="TLSv1.3").context()
+    assert (usual.minimum_version, usual.maximum_version) == (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+    assert (new.minimum_version, new.maximum_version) == (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3)
+    with pytest.raises(ValueError, match=r"tls\.min_version above"):
+        sessions(min_version="TLSv1.3", max_version="TLSv1.2")
+
+
+def test_a_key_needs_its_certificate() -> None:
+    with pytest.raises(ValueError, match=r"tls\.key_file without tls\.crt_file"):
+        sessions(key_file="client.key")
+
+
 def test_a_context_stays_while_its_files_do(tmp_path: Path) -> None:
     authority = Authority.make(tmp_path)
     subject = sessions(ca_file=str(authority.certificate))

@@ -111,7 +111,7 @@ class _File:
 
     def _include(self, number: int, path: str) -> None:
         place = f"{self._path}:{number}"
-        found = included_files(path, self._path)
+        found = included_files(path, self._path, self._draft.files[0])
         if not found:
             self._problem(
                 number, f"@INCLUDE {path} names no file.", "Relative paths start at the including file."
@@ -162,9 +162,17 @@ def _spelled(indent: str) -> str:
     return "tabs and spaces"
 
 
-def included_files(path: str, by: str) -> list[str]:
-    """The files that a path or pattern names, sorted; relative to the file that names them."""
-    absolute = os.path.join(os.path.dirname(by), path)
-    if any(letter in path for letter in "*?["):
-        return sorted(found for found in glob.glob(absolute) if os.path.isfile(found))
-    return [absolute] if os.path.exists(absolute) else []
+def included_files(path: str, by: str, main: str) -> list[str]:
+    """The files that a path or pattern names, sorted.
+
+    Relative to the file that names them, else to the main file, where Fluent Bit looks.
+    """
+    for folder in (os.path.dirname(by), os.path.dirname(main)):
+        absolute = os.path.join(folder, path)
+        if any(letter in path for letter in "*?["):
+            found = sorted(one for one in glob.glob(absolute) if os.path.isfile(one))
+        else:
+            found = [absolute] if os.path.exists(absolute) else []
+        if found:
+            return found
+    return []

@@ -111,7 +111,7 @@ class _File:
             if not isinstance(item, pyyaml.ScalarNode):
                 self._problem(item, "an include must be a path.")
                 continue
-            found = included_files(item.value, self._path)
+            found = included_files(item.value, self._path, self._draft.files[0])
             if not found:
                 problem = f"the include {item.value} names no file."
                 self._problem(item, problem, "Relative paths start at the including file.")

@@ -93,6 +93,13 @@ def test_paths_are_relative_to_the_including_file(tmp_path: Path) -> None:
     assert draft.sections[0].file == f"{tmp_path}/sub/two.conf"
 
 
+def test_paths_may_be_relative_to_the_main_file(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "one.conf").write_text("@INCLUDE two.conf\n")
+    draft = read(tmp_path, "@INCLUDE sub/one.conf\n", two="[INPUT]\n  Name tail\n")
+    assert told(draft) == [("INPUT", [("Name", "tail", 2)])]
+
+
 def test_a_cycle_ends(tmp_path: Path) -> None:
     draft = read(tmp_path, "@INCLUDE a.conf\n", a="@INCLUDE b.conf\n", b="@INCLUDE a.conf\n")
     assert [str(problem) for problem in draft.problems] == [

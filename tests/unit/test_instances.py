@@ -43,5 +43,7 @@ def test_no_retry_limits(written: str) -> None:
 
 
 def test_inputs() -> None:
-    common = load(InputCommon, section("INPUT", Name="x", Tag="a.*", Mem_Buf_Limit="50MB", Log_Level="Warning"))
+    common = load(
+        InputCommon, section("INPUT", Name="x", Tag="a.*", Mem_Buf_Limit="50MB", Log_Level="Warning")
+    )
     assert (common.tag, common.mem_buf_limit_bytes, common.log_level) == ("a.*", 50_000_000, "warn")

@@ -118,28 +118,39 @@ class RingWatch:
 
     def __init__(self, ring_fd: int, stop: asyncio.Event) -> None:
         self._loop = asyncio.get_running_loop()
-        self._notified = asyncio.Event()
+        self._is_notified = False
+        self._waiting: asyncio.Future[None] = self._loop.create_future()
         self._epoll = select.epoll()
         self._epoll.register(ring_fd, select.EPOLLIN | select.EPOLLET)
         self._loop.add_reader(self._epoll.fileno(), self._on_ready)
         self._stop = stop
         self._stopping = self._loop.create_task(stop.wait())
-        self._stopping.add_done_callback(lambda _: self._notified.set())
+        self._stopping.add_done_callback(lambda _: self._end_wait())
 
     def _on_ready(self) -> None:
         if self._epoll.poll(0):
-            self._notified.set()
+            self._is_notified = True
+            self._end_wait()
+
+    def _end_wait(self) -> None:
+        if not self._waiting.done():
+            self._waiting.set_result(None)
 
     async def wait(self, timeout_s: float) -> bool:
-        """Whether there was a notification in time. At once when it is time to stop."""
-        if self._stop.is_set():
-            return False
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, timeout_s)):
-                await self._notified.wait()
-        was_set = self._notified.is_set()
-        self._notified.clear()
-        return was_set
+        """Whether there was a notification in time. At once when it is time to stop.
+
+        Runs fifty times a second under load: a bare future and timer cost half of
+        what asyncio.timeout and asyncio.Event do.
+        """
+        if not self._is_notified and not self._stop.is_set():
+            self._waiting = self._loop.create_future()
+            timer = self._loop.call_later(max(0.0, timeout_s), self._end_wait)
+            try:
+                await self._waiting
+            finally:
+                timer.cancel()
+        was_notified, self._is_notified = self._is_notified, False
+        return was_notified
 
     def close(self) -> None:
         self._stopping.cancel()
@@ -213,6 +224,8 @@ class Ebpf:
             if is_empty or refused:
                 is_hurried = refused or drain.is_waiting
                 await self._pause(drain, watch, RETRY_S if is_hurried else tick_at - time.monotonic())
+            else:
+                await asyncio.sleep(0)
             if time.monotonic() >= tick_at:
                 tick_at = time.monotonic() + TICK_S
                 self._tell(drain.tick())
@@ -222,7 +235,6 @@ class Ebpf:
                 least_bytes = 0 if is_empty else CHUNK_BYTES
                 refused = self._offer(list(drain.flow.chunks(self._chunk, least_bytes=least_bytes)))
             # While outputs have no room events stay in the ring; when that is full, the kernel counts.
-            await asyncio.sleep(0)
         self._left = refused
 
     async def _pause(self, drain: EventDrain, watch: RingWatch, timeout_s: float) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from probes.btf import Btf
 from probes.catalog import HOOKS, Dialect, Map, MapType
 from probes.exchange import ProbeError
 from probes.headers import write_tree
@@ -92,11 +93,11 @@ def first_error(said: str) -> str:
 
 
 @contextmanager
-def header_directory(without: Sequence[str]) -> Iterator[Path]:
+def header_directory(sections: Sequence[Btf], without: Sequence[str]) -> Iterator[Path]:
     """A private directory with the made headers, gone at the end. Raises ProbeError."""
     directory = temporary_directory()
     try:
-        write_tree(directory, [hook.tracepoint for hook in HOOKS], without)
+        write_tree(directory, sections, [hook.tracepoint for hook in HOOKS], without)
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)

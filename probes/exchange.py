@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -74,6 +75,18 @@ def send_error(channel: socket.socket, error: ProbeError) -> None:
     channel.send(json.dumps({"error": [error.problem, error.consequence, error.remedy]}).encode())
 
 
+def receive_descriptors(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """As socket.recv_fds(), which ignores its flags. A child that inherited a descriptor would go on holding
+    the probes when we are gone."""
+    passed = array("i")
+    space = socket.CMSG_LEN(DESCRIPTORS_PER_MESSAGE * passed.itemsize)
+    content, controls, _, _ = channel.recvmsg(MESSAGE_BYTES, space, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, data in controls:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            passed.frombytes(data[: len(data) - len(data) % passed.itemsize])
+    return content, passed.tolist()
+
+
 @dataclass(slots=True)
 class Answer:
     """What has come back so far. Owns the descriptors until they are taken."""
@@ -84,7 +97,7 @@ class Answer:
 
     def receive(self, channel: socket.socket) -> bool:
         """Takes one message of a channel that is readable; False: there will be no more."""
-        content, passed, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, DESCRIPTORS_PER_MESSAGE)
+        content, passed = receive_descriptors(channel)
         if not content:
             return False
         message = json.loads(content)

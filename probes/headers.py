@@ -36,6 +36,7 @@ atomic_t counter
 cred uid gid euid cap_effective user_ns
 kuid_t val
 kgid_t val
+kernel_cap_t val
 pid level numbers
 upid nr ns
 nsproxy mnt_ns net_ns
@@ -67,7 +68,8 @@ possible_net_t net
 sock __sk_common sk_protocol sk_cgrp_data sk_max_ack_backlog sk_err
 sock_cgroup_data cgroup val
 inet_sock inet_sport
-tcp_sock snd_una write_seq bytes_sent bytes_acked bytes_received bytes_retrans total_retrans srtt_us segs_in segs_out
+tcp_sock snd_una write_seq bytes_sent bytes_acked bytes_received bytes_retrans
+tcp_sock total_retrans srtt_us segs_in segs_out
 """
 
 
@@ -310,10 +312,12 @@ def _defines(line: str, names: Collection[str]) -> bool:
     return len(words) > 1 and words[0] == "#define" and words[1] in names
 
 
-def write_tree(directory: Path, tracepoints: Iterable[str], without: Collection[str] = ()) -> None:
-    """The tree for the running kernel. Raises OSError, BtfError."""
+def write_tree(
+    directory: Path, sections: Sequence[Btf], tracepoints: Iterable[str], without: Collection[str] = ()
+) -> None:
+    """The tree for this machine, whose types `sections` are. Raises OSError."""
     tree = header_tree(
-        running_kernel(), tracepoints, release=platform.release(), machine=platform.machine(), without=without
+        sections, tracepoints, release=platform.release(), machine=platform.machine(), without=without
     )
     for name, text in tree.items():
         path = directory / name

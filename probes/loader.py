@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from probes import bpf
-from probes.btf import BtfError
+from probes.btf import Btf, BtfError
 from probes.catalog import HOOKS, Dialect, Hook, Map, dialects, hooks_of, maps_of
 from probes.compiler import CodeOf, CompileError, Compiler, header_directory
 from probes.exchange import (
@@ -185,15 +185,19 @@ def make_maps(subjects: Sequence[str], ring_bytes: int) -> dict[Map, int]:
     return made
 
 
-def find_btf_ids() -> dict[str, int]:
-    """Of the tracepoints in the catalog. Raises ProbeError."""
+def read_types() -> list[Btf]:
+    """The kernel's, then those of modules. Raises ProbeError."""
     try:
-        kernel = running_kernel()[0]
-        found = {hook.tracepoint: kernel.typedef(f"btf_trace_{hook.tracepoint}") for hook in HOOKS}
+        return running_kernel()
     except (OSError, BtfError) as error:
         raise ProbeError(
             f"The kernel's types can't be read: {error}.", NOTHING_LOADED, f"See {BTF_DIRECTORY}."
         ) from error
+
+
+def find_btf_ids(kernel: Btf) -> dict[str, int]:
+    """Of those tracepoints in the catalog that the kernel has."""
+    found = {hook.tracepoint: kernel.typedef(f"btf_trace_{hook.tracepoint}") for hook in HOOKS}
     return {tracepoint: btf_id for tracepoint, btf_id in found.items() if btf_id is not None}
 
 
@@ -201,10 +205,10 @@ def load(request: Request) -> tuple[dict[Map, int], Attacher]:
     """Raises ProbeError."""
     check_requirements()
     lift_locked_memory_limit()
-    btf_ids = find_btf_ids()
+    types = read_types()
     maps = make_maps(request.subjects, request.ring_bytes)
-    with header_directory(request.without) as headers:
-        attacher = Attacher(Compiler(headers, maps), btf_ids)
+    with header_directory(types, request.without) as headers:
+        attacher = Attacher(Compiler(headers, maps), find_btf_ids(types[0]))
         attacher.run(hooks_of(request.subjects), request.dialect)
     return maps, attacher
 

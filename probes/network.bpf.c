@@ -187,32 +187,44 @@ static __always_inline void emit_closed(struct sock *sk, struct socket_state *st
   submit(out);
 }
 
-/* Sockets without a state were opened before the probes; but one that ends in SYN_RECV never was a connection,
- * and one that was in CLOSE is done with already. */
+/* Sockets without a state were opened before the probes. One that ends in SYN_RECV never was a connection: what
+ * is known of its address was of an older socket. One that was in CLOSE is done with already. */
 static __always_inline void on_closed(struct sock *sk, int old_state)
 {
   u64 key = (u64)sk;
   struct socket_state unknown = {.role = role_by_state(old_state)};
   struct socket_state *state = map_lookup(MAP(sockets), &key);
+  bool never_open = old_state == TCP_SYN_RECV && !(state && state->simultaneous);
   if (old_state == TCP_LISTEN)
     forget_listener(sk);
-  if (state)
+  if (state && !never_open)
     emit_closed(sk, state, old_state);
-  else if (old_state != TCP_SYN_RECV && old_state != TCP_CLOSE)
+  else if (!never_open && old_state != TCP_CLOSE)
     emit_closed(sk, &unknown, old_state);
-  map_delete(MAP(sockets), &key);
+  if (state)
+    map_delete(MAP(sockets), &key);
 }
 
-/* Both ends called connect() at once: SYN_SENT -> SYN_RECV -> ESTABLISHED. A socket made for an accept has no
- * state yet. */
-static __always_inline void on_established(struct sock *sk)
+/* Both ends called connect() at once. */
+static __always_inline void on_simultaneous_open(struct sock *sk)
+{
+  u64 key = (u64)sk;
+  struct socket_state *state = map_lookup(MAP(sockets), &key);
+  if (state)
+    state->simultaneous = 1;
+}
+
+static __always_inline void on_established(struct sock *sk, int old_state)
 {
   u64 key = (u64)sk;
   struct socket_state *state = map_lookup(MAP(sockets), &key);
   struct pw_tcp *out;
-  if (!state)
+  if (old_state == TCP_SYN_RECV && !(state && state->simultaneous)) {
     on_accepted(sk);
-  else if (state->role == PW_CLIENT && (out = begin_tcp(sk, state, PW_TCP_CONNECT)))
+    return;
+  }
+  out = state ? begin_tcp(sk, state, PW_TCP_CONNECT) : 0;
+  if (out)
     submit(out);
 }
 
@@ -220,7 +232,6 @@ PROGRAM(inet_sock_set_state)
 {
   struct sock *sk = ARGUMENT(0);
   int old_state = ctx[1], new_state = ctx[2];
-  u64 key = (u64)sk;
   if (FIELD(sk, sk_protocol) != IPPROTO_TCP)
     return 0;
   switch (new_state) {
@@ -230,12 +241,12 @@ PROGRAM(inet_sock_set_state)
   case TCP_LISTEN:
     on_listen(sk);
     break;
-  case TCP_SYN_RECV: /* a new socket: what is known of this address was of an older one */
-    if (old_state == TCP_LISTEN)
-      map_delete(MAP(sockets), &key);
+  case TCP_SYN_RECV:
+    if (old_state == TCP_SYN_SENT)
+      on_simultaneous_open(sk);
     break;
   case TCP_ESTABLISHED:
-    on_established(sk);
+    on_established(sk, old_state);
     break;
   case TCP_FIN_WAIT1:
   case TCP_LAST_ACK:

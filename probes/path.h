@@ -5,28 +5,35 @@
 #include "dialect.h"
 #include "events.h"
 
-/* Mount crossings count as components. The verifier walks every turn of the loop, so it can't be PATH_MAX / 2. */
-#define PATH_COMPONENTS 96
-#define NAME_BYTES 256 /* NAME_MAX and NUL */
+/* The verifier walks every turn of the loops, so these can't be as many as PATH_MAX allows. */
+#define COMPONENTS_IN_MOUNT 96 /* below the first mount point: nearly always the whole path */
+#define COMPONENTS_ABOVE 48    /* of the mount point and what is above, each crossing counts as one */
+#define NAME_BYTES 256         /* NAME_MAX and NUL */
 
-static __always_inline struct mount *mount_of(struct vfsmount *vfsmount)
+/* *used must be in a map. The verifier knows nothing of what it reads from there, so all turns of a loop look
+ * the same to it; in a register each would have bounds of its own, and each way out of the loop be checked anew
+ * with all that follows, up to its limit of a million instructions. False: there is no room. */
+static __always_inline bool append_name(char *out, volatile u16 *used, const void *name)
 {
-  return (struct mount *)((char *)vfsmount - OFF_mount__mnt);
+  u64 at = *used;
+  long bytes;
+  if (at > PW_PATH_BYTES - NAME_BYTES)
+    return false;
+  BOUND(at, PW_PATH_BYTES - 1);
+  bytes = bpf_probe_read_kernel_str(out + at, NAME_BYTES, name);
+  if (bytes <= 0)
+    return false;
+  *used = at + bytes;
+  return true;
 }
 
-/* Writes at most PW_PATH_BYTES to `out`, and how many to *used; false when the root was not reached.
- *
- * *used must be in a map. The verifier knows nothing of what it reads from there, so all turns of the loop look
- * the same to it; in a register each would have bounds of its own, and each way out of the loop be checked anew
- * with all that follows, up to its limit of a million instructions. */
-static __always_inline bool write_path(char *out, volatile u16 *used, struct dentry *dentry, struct vfsmount *vfsmount)
+/* From the mount that `vfsmount` is in to the root of the namespace. These pointers come out of a container_of,
+ * which the verifier can't follow, so that every step is a probe read. */
+static __always_inline bool append_above(char *out, volatile u16 *used, struct vfsmount *vfsmount)
 {
-  struct mount *mount = mount_of(vfsmount);
-  struct dentry *root = PROBED(vfsmount, mnt_root);
-  for (int turn = 0; turn < PATH_COMPONENTS; turn++) {
-    struct dentry *parent;
-    u64 at = *used;
-    long bytes;
+  struct mount *mount = (struct mount *)((char *)vfsmount - OFF_mount__mnt);
+  struct dentry *dentry = 0, *root = 0;
+  for (int turn = 0; turn < COMPONENTS_ABOVE; turn++) {
     if (dentry == root) {
       struct mount *above = PROBED(mount, mnt_parent);
       if (above == mount)
@@ -36,14 +43,24 @@ static __always_inline bool write_path(char *out, volatile u16 *used, struct den
       root = PROBED(mount, mnt.mnt_root);
       continue;
     }
-    if (at > PW_PATH_BYTES - NAME_BYTES)
+    if (!append_name(out, used, PROBED(dentry, d_name.name)))
       return false;
-    BOUND(at, PW_PATH_BYTES - 1);
-    bytes = bpf_probe_read_kernel_str(out + at, NAME_BYTES, PROBED(dentry, d_name.name));
-    if (bytes <= 0)
+    dentry = PROBED(dentry, d_parent);
+  }
+  return false;
+}
+
+/* Writes at most PW_PATH_BYTES to `out`, and how many to *used; false when the root was not reached. */
+static __always_inline bool write_path(char *out, volatile u16 *used, struct dentry *dentry, struct vfsmount *vfsmount)
+{
+  struct dentry *root = FIELD(vfsmount, mnt_root);
+  for (int turn = 0; turn < COMPONENTS_IN_MOUNT; turn++) {
+    struct dentry *parent;
+    if (dentry == root)
+      return append_above(out, used, vfsmount);
+    if (!append_name(out, used, FIELD(dentry, d_name.name)))
       return false;
-    *used = at + bytes;
-    parent = PROBED(dentry, d_parent);
+    parent = FIELD(dentry, d_parent);
     if (parent == dentry) /* no name in any directory: a memfd, a pipe, a detached tree */
       return true;
     dentry = parent;

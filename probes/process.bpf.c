@@ -69,11 +69,18 @@ static __always_inline void fill_args(struct pw_exec *exec, struct mm_struct *mm
   exec->args_bytes = kept;
 }
 
-static __always_inline void append_path(struct pw_exec *exec, u64 at, u16 *bytes, struct path *path, u16 cut_flag)
+static __always_inline void append_exe(struct pw_exec *exec, u64 at, struct file *file)
 {
   BOUND(at, 2 * PW_PATH_BYTES - 1);
-  if (!write_path(exec->data + at, bytes, PROBED(path, dentry), PROBED(path, mnt)))
-    exec->head.flags |= cut_flag;
+  if (!write_path(exec->data + at, &exec->exe_bytes, FIELD(file, f_path.dentry), FIELD(file, f_path.mnt)))
+    exec->head.flags |= PW_EXE_CUT;
+}
+
+static __always_inline void append_cwd(struct pw_exec *exec, u64 at, struct fs_struct *fs)
+{
+  BOUND(at, 2 * PW_PATH_BYTES - 1);
+  if (!write_path(exec->data + at, &exec->cwd_bytes, FIELD(fs, pwd.dentry), FIELD(fs, pwd.mnt)))
+    exec->head.flags |= PW_CWD_CUT;
 }
 
 /* One byte more than is kept and the NUL, to see whether the name was longer. */
@@ -115,9 +122,9 @@ PROGRAM(sched_process_exec)
   fill_binary(exec, file);
   fill_args(exec, mm);
   bytes = exec->args_bytes;
-  append_path(exec, bytes, &exec->exe_bytes, &file->f_path, PW_EXE_CUT);
+  append_exe(exec, bytes, file);
   bytes += exec->exe_bytes;
-  append_path(exec, bytes, &exec->cwd_bytes, &fs->pwd, PW_CWD_CUT);
+  append_cwd(exec, bytes, fs);
   bytes += exec->cwd_bytes;
   exec->filename_bytes = append_filename(exec, bytes, FIELD(binary, filename));
   bytes += exec->filename_bytes;

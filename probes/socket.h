@@ -37,7 +37,8 @@ struct socket_state {
   u64 since_ns; /* connect(), accept or listen(); also tells apart sockets that had the same address */
   u8 role;
   u8 owner_source;
-  u8 pad[6];
+  u8 simultaneous; /* a client that has met the other end's SYN: SYN_SENT -> SYN_RECV */
+  u8 pad[5];
 };
 
 /* Key of the map `listeners`. IPv4 stands as ::ffff:a.b.c.d, "any" of both families as zeroes: a listener on

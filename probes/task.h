@@ -22,8 +22,11 @@ static __always_inline void fill_credentials(struct pw_task *out, struct task_st
   out->gid = FIELD(cred, gid.val);
   out->euid = FIELD(cred, euid.val);
   out->user_ns = FIELD(user_ns, ns.inum);
-  /* u32[2] before 6.3, u64 since: the same eight bytes on little-endian machines. */
+#ifdef HAVE_kernel_cap_t__val
+  out->cap_effective = FIELD(cred, cap_effective.val);
+#else /* before 6.3: u32[2] with the low half first */
   bpf_probe_read_kernel(&out->cap_effective, sizeof(out->cap_effective), &cred->cap_effective);
+#endif
 #ifdef HAVE_task_struct__loginuid
   out->loginuid = FIELD(task, loginuid.val);
 #else

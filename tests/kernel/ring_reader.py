@@ -7,6 +7,9 @@ import struct
 from pathlib import Path
 
 BUSY, DISCARDED, LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1
+# Of positions: native, so that eight bytes are stored at once. "<Q" stores byte by byte, and the kernel that
+# reads in between takes the ring for full.
+POSITION = struct.Struct("@Q")
 
 
 class RingReader:
@@ -29,7 +32,7 @@ class RingReader:
 
     def positions(self) -> tuple[int, int]:
         """(of the reader, of the kernel), in bytes since the ring was made."""
-        return struct.unpack_from("<Q", self._consumer)[0], struct.unpack_from("<Q", self._producer)[0]
+        return POSITION.unpack_from(self._consumer)[0], POSITION.unpack_from(self._producer)[0]
 
     def drain(self) -> list[bytes]:
         records: list[bytes] = []
@@ -43,13 +46,13 @@ class RingReader:
             if not head & DISCARDED:
                 records.append(self._producer[place + 8 : place + 8 + length])
             at += (length + 8 + 7) & ~7
-            struct.pack_into("<Q", self._consumer, 0, at)
+            POSITION.pack_into(self._consumer, 0, at)
             end = self.positions()[1]
         return records
 
     def discard(self) -> None:
         """Frees all space without a look: a record that is being written is skipped too."""
-        struct.pack_into("<Q", self._consumer, 0, self.positions()[1])
+        POSITION.pack_into(self._consumer, 0, self.positions()[1])
 
     def close(self) -> None:
         self._consumer.close()

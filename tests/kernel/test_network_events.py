@@ -307,6 +307,28 @@ def test_listeners_on_one_port_are_told_apart_by_address(
     assert accept.owner_pid == server.process.pid
 
 
+@FAMILIES
+def test_socket_that_connects_to_itself(witness: Witness, cgroup: Cgroup, family: int, address: str) -> None:
+    """Both SYNs cross: SYN_SENT -> SYN_RECV -> ESTABLISHED is a connect here, not an accept."""
+
+    def work() -> None:
+        with socket.socket(family) as own:
+            own.bind((address, EPHEMERAL))
+            own.connect(own.getsockname())
+            own.send(b"to myself")
+            own.recv(100)
+
+    pid, status = run(cgroup, work)
+    assert status == 0
+    connect, close, end = complete(witness, cgroup, 1)
+    assert (connect.kind, close.kind, end.kind) == ("TCP_CONNECT", "TCP_CLOSE", "EXIT")
+    assert connect.socket_id == close.socket_id
+    assert connect.local_port == connect.remote_port
+    assert {connect.owner_pid, close.owner_pid} == {pid}
+    assert {connect.role, close.role} == {ROLES["PW_CLIENT"]}
+    assert (close.bytes_sent, close.bytes_acked, close.bytes_received) == (9, 9, 9)
+
+
 def set_loopback_up() -> None:
     from pyroute2 import IPRoute
 

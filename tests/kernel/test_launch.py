@@ -1,0 +1,281 @@
+"""probes.launch: what it gives, what it leaves behind, and what it says when it can't."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from sandbox import Cgroup, check, libc, mount, private_mounts, run
+from test_bpf import program_id
+from witness import Witness
+
+from probes import bpf
+from probes.catalog import HOOKS, KINDS, Dialect, RecordKind, hooks_of
+from probes.launch import Attached, ProbeError, launch
+
+ROOT = Path(__file__).resolve().parents[2]
+RING_BYTES = 1 << 16
+SUBJECTS = ["process", "network", "cgroup"]
+
+
+def attach(*subjects: str, **options: object) -> Attached:
+    return asyncio.run(launch(subjects or SUBJECTS, ring_bytes=RING_BYTES, **options))  # type: ignore[arg-type]
+
+
+def own_descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+def are_gone(programs: set[int]) -> bool:
+    """The kernel frees a program some time after its last descriptor: nothing tells when."""
+    deadline = time.monotonic() + 20
+    while programs & set(bpf.program_ids()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not programs & set(bpf.program_ids())
+
+
+@pytest.mark.parametrize("dialect", [None, *Dialect], ids=str)
+def test_all_hooks_are_attached(dialect: Dialect | None) -> None:
+    probes = attach(dialect=dialect)
+    assert [report.hook for report in probes.hooks] == [hook.tracepoint for hook in HOOKS]
+    assert {report.state for report in probes.hooks} == {"attached"}
+    assert {report.dialect for report in probes.hooks} == {dialect or Dialect.TP_BTF}
+    assert {report.reason + report.consequence for report in probes.hooks} == {""}
+    assert set(probes.links) == set(probes.programs) == {hook.tracepoint for hook in HOOKS}
+    assert set(probes.missed()) == set(probes.programs)
+    assert len(probes.lost()) == KINDS
+    probes.close()
+
+
+def test_only_the_wanted_subjects_are_attached() -> None:
+    probes = attach("cgroup")
+    assert set(probes.links) == {hook.tracepoint for hook in hooks_of(["cgroup"])}
+    assert set(probes.maps) == {"cgroup_scratch"}
+    probes.close()
+
+
+def test_close_leaves_no_descriptor_and_no_program() -> None:
+    before = own_descriptors()
+    probes = attach()
+    programs = {program_id(descriptor) for descriptor in probes.programs.values()}
+    assert programs <= set(bpf.program_ids())
+    probes.close()
+    probes.close()
+    assert own_descriptors() == before
+    assert are_gone(programs)
+
+
+def test_descriptors_are_not_inherited() -> None:
+    probes = attach("cgroup")
+    held = [probes.ring_fd, probes.lost_fd, *probes.links.values(), *probes.programs.values()]
+    assert [os.get_inheritable(descriptor) for descriptor in held] == [False] * len(held)
+    probes.close()
+
+
+HOLDER = """
+    import asyncio, os, signal, sys
+    from probes.launch import launch
+    probes = asyncio.run(launch(["process", "network", "cgroup"], ring_bytes=65536))
+    for descriptor in probes.programs.values():
+        with open(f"/proc/self/fdinfo/{descriptor}") as info:
+            print(*(line.split()[1] for line in info if line.startswith("prog_id:")), flush=True)
+    print("bcc" in sys.modules, flush=True)
+    signal.pause()
+"""
+
+
+def test_killed_holder_leaves_no_program() -> None:
+    command = [sys.executable, "-c", textwrap.dedent(HOLDER)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        programs = {int(holder.stdout.readline()) for _ in HOOKS}
+        assert holder.stdout.readline() == "False\n"
+        assert programs <= set(bpf.program_ids())
+        holder.send_signal(signal.SIGKILL)
+    assert are_gone(programs)
+
+
+def test_loop_goes_on_meanwhile() -> None:
+    async def watch() -> tuple[Attached, int]:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.01)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        probes = await launch(["process"], ring_bytes=RING_BYTES)
+        ticking.cancel()
+        return probes, ticks
+
+    probes, ticks = asyncio.run(watch())
+    probes.close()
+    assert ticks > 5
+
+
+def test_subject_that_does_not_compile_leaves_the_others() -> None:
+    """As on a kernel whose `struct linux_binprm` has another member for it."""
+    probes = attach(without=("HAVE_sock_cgroup_data__cgroup",))
+    states = {report.hook: report.state for report in probes.hooks}
+    network = {hook.tracepoint for hook in hooks_of(["network"])}
+    assert {name for name, state in states.items() if state == "failed"} == network
+    (failed,) = (report for report in probes.hooks if report.hook == "inet_sock_set_state")
+    assert "error: no member named 'val'" in failed.reason
+    assert failed.consequence == "No TCP connection is seen."
+    assert RecordKind.TCP_CLOSE in failed.kinds
+    probes.close()
+
+
+def test_exit_is_one_on_a_kernel_that_does_not_say_which_thread_was_last(
+    cgroup: Cgroup, programs: Path
+) -> None:
+    """Before 6.16 the tracepoint has one argument, and threads that end at once all look like the last."""
+    witness = Witness.attach(["process"], without=("ARGUMENTS_sched_process_exit",))
+
+    def work() -> None:
+        for _ in range(53):
+            pid = os.fork()
+            if pid == 0:
+                os.execv(programs / "threads", ["threads", "burst", "5"])
+            os.waitpid(pid, 0)
+
+    run(cgroup, work)
+    assert witness.counts(cgroup.id) == {"FORK": 53, "EXEC": 53, "EXIT": 54}
+    witness.close()
+
+
+@pytest.mark.parametrize(
+    ("subjects", "ring_bytes", "problem"),
+    [
+        (["process", "proces"], 65536, "There are no probes for proces."),
+        ([], 65536, "There are no probes for nothing."),
+        (["process"], 65537, "A ring of 65537 bytes can't be made."),
+        (["process"], 1024, "A ring of 1024 bytes can't be made."),
+    ],
+)
+def test_arguments_are_checked_before_anything_starts(
+    subjects: list[str], ring_bytes: int, problem: str
+) -> None:
+    with pytest.raises(ProbeError) as refused:
+        asyncio.run(launch(subjects, ring_bytes=ring_bytes))
+    assert refused.value.problem == problem
+    assert refused.value.remedy
+
+
+def fake_bcc(directory: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (directory / "bcc.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(directory))
+
+
+def refusal(**options: float) -> ProbeError:
+    before = own_descriptors()
+    with pytest.raises(ProbeError) as refused:
+        attach("process", **options)
+    assert own_descriptors() == before
+    assert subprocess.run(["pgrep", "-f", f"-P{os.getpid()}", "probes.loader"]).returncode == 1
+    return refused.value
+
+
+def test_missing_bcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_bcc(tmp_path, "raise ImportError('libbcc.so.0: cannot open shared object file')", monkeypatch)
+    error = refusal()
+    assert error.problem.startswith(f"BCC can't be imported by {sys.executable}: libbcc.so.0")
+    assert "python3-bpfcc" in error.remedy
+
+
+def test_child_that_dies_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_bcc(tmp_path, "import os; os.write(2, b'last words'); os.abort()", monkeypatch)
+    assert "ended with status -6, without an answer: last words" in refusal().problem
+
+
+def test_child_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_bcc(tmp_path, "import signal; signal.pause()", monkeypatch)
+    assert refusal(timeout_s=0.5).problem == "The loader of the probes was not done after 0.5 s."
+
+
+def test_cancelled_launch_ends_its_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_bcc(tmp_path, "import signal; signal.pause()", monkeypatch)
+
+    async def cancel() -> None:
+        task = asyncio.create_task(launch(["process"], ring_bytes=RING_BYTES))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    before = own_descriptors()
+    asyncio.run(cancel())
+    assert own_descriptors() == before
+
+
+def problem_in_a_fork(cgroup: Cgroup, prepare: object) -> str:
+    """What launch() says in a process that first calls `prepare`."""
+    read_end, write_end = os.pipe()
+
+    def work() -> None:
+        prepare()  # type: ignore[operator]
+        try:
+            attach("process")
+        except ProbeError as error:
+            os.write(write_end, str(error).encode())
+
+    run(cgroup, work)
+    os.close(write_end)
+    with os.fdopen(read_end) as said:
+        return said.read()
+
+
+def test_no_description_of_types(cgroup: Cgroup) -> None:
+    def hide_btf() -> None:
+        private_mounts()
+        mount("tmpfs", "/sys/kernel/btf", "tmpfs")
+
+    said = problem_in_a_fork(cgroup, hide_btf)
+    assert "/sys/kernel/btf/vmlinux is missing" in said
+    assert "CONFIG_DEBUG_INFO_BTF" in said
+
+
+def test_no_permission(cgroup: Cgroup) -> None:
+    prctl_capbset_drop, sys_admin, perfmon, bpf_capability = 24, 21, 38, 39
+
+    def drop() -> None:
+        for capability in (sys_admin, perfmon, bpf_capability):
+            check(libc.prctl(prctl_capbset_drop, capability, 0, 0, 0))
+
+    said = problem_in_a_fork(cgroup, drop)
+    assert "EPERM" in said
+    assert "Run privileged" in said
+
+
+def test_read_only_root_needs_no_tmp(cgroup: Cgroup) -> None:
+    """As in a container with readOnlyRootFilesystem: headers go to /dev/shm."""
+
+    def seal() -> None:
+        private_mounts()
+        for directory in ("/tmp", "/var/tmp", "/usr/tmp"):
+            if os.path.isdir(directory):
+                mount("tmpfs", directory, "tmpfs", 1)  # MS_RDONLY
+        os.environ.pop("TMPDIR", None)
+        attach("process").close()
+        assert not list(Path("/dev/shm").glob("podwitness-headers-*"))
+        raise SystemExit(0)
+
+    _, status = run(cgroup, lambda: problem_of(seal))
+    assert status == 0
+
+
+def problem_of(work: object) -> int:
+    try:
+        work()  # type: ignore[operator]
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 1

@@ -132,7 +132,8 @@ def files(draw: st.DrawFn) -> bytes:
     """Lines, some with carriage returns or NULs before them; the last maybe without its newline."""
     lines = draw(st.lists(LINES, max_size=12))
     ends = [draw(st.sampled_from([b"\n", b"\n", b"\n", b"\r\n", b"\n\0\0"])) for _ in lines]
-    if ends and draw(st.booleans()):
+    ends_open = draw(st.booleans())
+    if ends and ends_open:
         ends[-1] = b""
     return b"".join(line + end for line, end in zip(lines, ends, strict=True))
 
@@ -159,8 +160,9 @@ LAYOUTS = st.one_of(
 @st.composite
 def plans(draw: st.DrawFn) -> LogPlan:
     steps: list[Field | Merge] = list(draw(st.lists(FIELDS, max_size=6)))
-    if draw(st.booleans()):
-        steps.insert(draw(st.integers(0, len(steps))), draw(MERGES))
+    merge = draw(st.one_of(st.none(), MERGES))
+    if merge:
+        steps.insert(draw(st.integers(0, len(steps))), merge)
     return LogPlan(draw(st.sampled_from(list(Framing))), draw(LAYOUTS), tuple(steps))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from typing import Any
 
 import msgpack
 import pytest
@@ -133,7 +134,7 @@ NOT_OBJECTS = (
 )
 
 
-def value_of(text: str) -> object:
+def value_of(text: str) -> Any:
     found = json_pairs(b'{"":' + text.encode() + b"}")
     assert found is not None
     assert found[0] == 1
@@ -141,7 +142,7 @@ def value_of(text: str) -> object:
 
 
 @pytest.mark.parametrize("text", NUMBERS)
-def test_number(text):
+def test_number(text: str) -> None:
     value = value_of(text)
     assert type(value) is type(NUMBERS[text])
     assert value == NUMBERS[text]
@@ -150,35 +151,35 @@ def test_number(text):
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["r", ".17e", ".25e", ".3f"]))
 @example(9007199254740993.0, "r")
-def test_floats_round_as_python_does(number, form):
+def test_floats_round_as_python_does(number: float, form: str) -> None:
     text = repr(number) if form == "r" else format(number, form)
     assert struct.pack(">d", value_of(text)) == struct.pack(">d", float(text))
 
 
 @given(st.from_regex(r"\A-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?(e[+-]?[0-9]{1,3})?\Z"))
-def test_any_number_as_the_reference(text):
+def test_any_number_as_the_reference(text: str) -> None:
     expected = parse_object('{"":' + text + "}")
     found = json_pairs(b'{"":' + text.encode() + b"}")
     assert found == (expected and (1, pack_pairs(expected.pairs)[1:]))
 
 
 @pytest.mark.parametrize("text", STRINGS)
-def test_string(text):
+def test_string(text: str) -> None:
     assert value_of(text) == STRINGS[text]
 
 
 @pytest.mark.parametrize("text", NOT_VALUES)
-def test_no_value(text):
+def test_no_value(text: str) -> None:
     assert json_pairs(b'{"":' + text.encode() + b"}") is None
 
 
 @pytest.mark.parametrize("text", NOT_OBJECTS)
-def test_not_exactly_one_object(text):
+def test_not_exactly_one_object(text: str) -> None:
     assert json_pairs(text.encode()) is None
 
 
 @pytest.mark.parametrize("length", range(70))
-def test_strings_of_every_length_around_the_vectors(length):
+def test_strings_of_every_length_around_the_vectors(length: int) -> None:
     body = "x" * length
     assert value_of(f'"{body}"') == body
     assert value_of(f'"{body}\\n{body}"') == f"{body}\n{body}"
@@ -187,27 +188,27 @@ def test_strings_of_every_length_around_the_vectors(length):
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"":', "}")])
-def test_depth_is_bounded(opening, closing):
+def test_depth_is_bounded(opening: str, closing: str) -> None:
     """The object itself is the first level of 128."""
     deep = opening * 127 + "0" + closing * 127
     assert json_pairs(f'{{"":{deep}}}'.encode()) is not None
     assert json_pairs(f'{{"":{opening}{deep}{closing}}}'.encode()) is None
 
 
-def test_very_deep_text_is_refused_and_not_followed():
+def test_very_deep_text_is_refused_and_not_followed() -> None:
     assert json_pairs(b'{"":' + b"[" * 1_000_000) is None
 
 
-def test_doubled_keys_stay_in_order():
+def test_doubled_keys_stay_in_order() -> None:
     assert json_pairs(b'{"a":1,"b":2,"a":3}') == (3, b"\xa1a\x01\xa1b\x02\xa1a\x03")
 
 
-def test_bytes_that_are_no_utf8_pass_through():
+def test_bytes_that_are_no_utf8_pass_through() -> None:
     assert json_pairs(b'{"\xff":"\xc3\\n"}') == (1, b"\xa1\xff\xa2\xc3\n")
 
 
 @given(st.one_of(json_objects(), mutated(json_objects()), st.binary(max_size=30)))
-def test_any_text_as_the_reference(text):
+def test_any_text_as_the_reference(text: bytes) -> None:
     expected = parse_object(text.decode("utf-8", "surrogateescape"))
     found = json_pairs(text)
     if expected is None:
@@ -217,12 +218,12 @@ def test_any_text_as_the_reference(text):
         assert (found[0], found[1]) == (len(expected.pairs), body(expected.pairs))
 
 
-def body(pairs: list) -> bytes:
+def body(pairs: list[tuple[str, Any]]) -> bytes:
     return pack_pairs(pairs)[1 if len(pairs) < 16 else 3 :]
 
 
 @given(st.dictionaries(st.text(), st.recursive(st.none() | st.booleans() | st.text(), st.lists), max_size=15))
-def test_what_python_writes_is_read_back(value):
+def test_what_python_writes_is_read_back(value: dict[str, Any]) -> None:
     found = json_pairs(json.dumps(value).encode())
     assert found is not None
     assert msgpack.unpackb(bytes([0x80 | found[0]]) + found[1]) == value

@@ -21,12 +21,12 @@ T2 = b"2024-01-02T04:04:06+01:00"
 
 
 @given(files(), plans(), LIMITS)
-def test_whole_file_as_the_reference(data, plan, limit):
+def test_whole_file_as_the_reference(data: bytes, plan: LogPlan, limit: int) -> None:
     assert follow(data, plan, limit).total == encode(data, plan, NOW_NS, limit)
 
 
 @given(files(), plans(), LIMITS, st.lists(st.integers(0, 600), max_size=8))
-def test_pieces_make_the_same_as_the_whole(data, plan, limit, cuts):
+def test_pieces_make_the_same_as_the_whole(data: bytes, plan: LogPlan, limit: int, cuts: list[int]) -> None:
     pieces = follow(data, plan, limit, [min(cut, len(data)) for cut in cuts])
     assert pieces.total == encode(data, plan, NOW_NS, limit)
     assert pieces.offset == len(data)
@@ -34,7 +34,9 @@ def test_pieces_make_the_same_as_the_whole(data, plan, limit, cuts):
 
 
 @given(files(), plans(), LIMITS, st.lists(st.integers(0, 600), max_size=8), st.integers(0, 8))
-def test_resumed_file_has_each_record_once(data, plan, limit, cuts, place):
+def test_resumed_file_has_each_record_once(
+    data: bytes, plan: LogPlan, limit: int, cuts: list[int], place: int
+) -> None:
     """A new stream starts at any place that was reported; nothing is doubled or lost."""
     whole = follow(data, plan, limit, [min(cut, len(data)) for cut in cuts])
     position, entries_before = whole.places[place % len(whole.places)]
@@ -64,7 +66,7 @@ PLANS = (
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.framing.name)
 @pytest.mark.parametrize("limit", [10, 1000])
-def test_every_split_of_a_file(plan, limit):
+def test_every_split_of_a_file(plan: LogPlan, limit: int) -> None:
     expected = encode(CORPUS, plan, NOW_NS, limit)
     for cut in range(len(CORPUS) + 1):
         follower = follow(CORPUS, plan, limit, [cut])
@@ -72,7 +74,7 @@ def test_every_split_of_a_file(plan, limit):
     assert follow(CORPUS, plan, limit, range(len(CORPUS))).total == expected
 
 
-def test_record_of_fluent_bits_multiline_cri_with_merge_log():
+def test_record_of_fluent_bits_multiline_cri_with_merge_log() -> None:
     data = T1 + b' stdout P {"a":1,\n' + T2 + b' stdout F "b":"x\\n"}\n'
     pairs = [("time", T1.decode()), ("stream", "stdout"), ("_p", "P"), ("a", 1), ("b", "x")]
     batch = LogStream(JOINED).encode(data, 0, NOW_NS)
@@ -80,20 +82,20 @@ def test_record_of_fluent_bits_multiline_cri_with_merge_log():
     assert batch[1:] == (1, len(data), (-1, -1), 0, 0, 0)
 
 
-def test_record_of_fluent_bits_parser_cri():
+def test_record_of_fluent_bits_parser_cri() -> None:
     data = T1 + b" stderr P half\n"
     batch = LogStream(LogPlan(Framing.CRI, CRI_LAYOUT)).encode(data, 0, NOW_NS)
     pairs = [("time", T1.decode()), ("stream", "stderr"), ("logtag", "P"), ("message", "half")]
     assert batch.entries == entry(T1_NS, pairs)
 
 
-def test_empty_line_is_a_record_and_a_carriage_return_is_cut():
+def test_empty_line_is_a_record_and_a_carriage_return_is_cut() -> None:
     batch = LogStream(LogPlan(Framing.LINE, Layout())).encode(b"\n\r\nx\r\n", 0, NOW_NS)
     values = ["", "\r", "x"]  # Fluent Bit's tail: only lines of two bytes and more lose theirs
     assert batch.entries == b"".join(entry(NOW_NS, [("log", value)]) for value in values)
 
 
-def test_open_records_tell_where_they_began():
+def test_open_records_tell_where_they_began() -> None:
     stream = LogStream(JOINED)
     lines = [T1 + b" stdout F whole\n", T1 + b" stderr P e\n", T1 + b" stdout P o\n"]
     batch = stream.encode(b"".join(lines), 1000, NOW_NS)
@@ -102,7 +104,7 @@ def test_open_records_tell_where_they_began():
     assert batch.records == 1
 
 
-def test_record_over_the_bound_is_cut_and_marked():
+def test_record_over_the_bound_is_cut_and_marked() -> None:
     data = b"".join(T1 + b" stdout %c " % tag + b"x" * 7 + b"\n" for tag in b"PPF")
     batch = LogStream(JOINED, max_record_bytes=16).encode(data, 0, NOW_NS)
     pairs = [("time", T1.decode()), ("stream", "stdout"), ("_p", "P"), ("log", "x" * 16), ("truncated", True)]
@@ -110,7 +112,7 @@ def test_record_over_the_bound_is_cut_and_marked():
     assert (batch.cut, batch.cut_bytes) == (1, 5)
 
 
-def test_line_longer_than_any_buffer_makes_one_record():
+def test_line_longer_than_any_buffer_makes_one_record() -> None:
     """A line of 300 KiB through a buffer of 64 KiB, bounded at 100 KiB; then all goes on as before."""
     line = T1 + b" stdout F " + b"y" * (300 << 10) + b"\n"
     data = line + T1 + b" stdout F next\n"
@@ -123,7 +125,7 @@ def test_line_longer_than_any_buffer_makes_one_record():
     assert follower.total == encode(data, LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT), NOW_NS, 100 << 10)
 
 
-def test_overlong_line_without_newline_is_not_lost_over_a_restart():
+def test_overlong_line_without_newline_is_not_lost_over_a_restart() -> None:
     data = b"z" * 70_000
     whole = follow(data, LogPlan(Framing.LINE, Layout()), 1 << 20, [len(data)])
     resumed = Follower(LogPlan(Framing.LINE, Layout()), 1 << 20)
@@ -133,14 +135,14 @@ def test_overlong_line_without_newline_is_not_lost_over_a_restart():
     assert resumed.total.records == 1
 
 
-def test_hole_of_a_truncated_file_is_passed_over():
+def test_hole_of_a_truncated_file_is_passed_over() -> None:
     hole = b"\0" * 200_000
     stream = LogStream(LogPlan(Framing.LINE, Layout()))
     assert stream.encode(hole, 0, NOW_NS)[:3] == (b"", 0, len(hole))
     assert stream.encode(hole + b"x\n", len(hole), NOW_NS).entries == entry(NOW_NS, [("log", "x")])
 
 
-def test_output_too_small_for_one_record_is_an_error(monkeypatch):
+def test_output_too_small_for_one_record_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "ARENA", Arena())
     stream = LogStream(JOINED)
     logs.ARENA.batch.out_capacity = 20
@@ -148,13 +150,13 @@ def test_output_too_small_for_one_record_is_an_error(monkeypatch):
         stream.encode(T1 + b" stdout F x\n", 0, NOW_NS)
 
 
-def test_many_appended_fields_are_one_copy_and_all_there():
+def test_many_appended_fields_are_one_copy_and_all_there() -> None:
     steps = [Field(Op.APPEND, f"k{number}", number) for number in range(70_000)]
     batch = LogStream(LogPlan(Framing.LINE, Layout()).then(*steps)).encode(b"x\n", 0, NOW_NS)
     assert batch.entries == entry(NOW_NS, [("log", "x"), *((step.key, step.value) for step in steps)])
 
 
-def test_plan_changes_between_batches():
+def test_plan_changes_between_batches() -> None:
     stream = LogStream(LogPlan(Framing.LINE, Layout()))
     first = stream.encode(b"x\n", 0, NOW_NS).entries
     stream.set_plan(LogPlan(Framing.LINE, Layout(content="message")))
@@ -163,7 +165,7 @@ def test_plan_changes_between_batches():
     )
 
 
-def test_closed_stream_may_be_closed_again():
+def test_closed_stream_may_be_closed_again() -> None:
     stream = LogStream(JOINED)
     stream.encode(T1 + b" stdout P open\n", 0, NOW_NS)
     stream.close()
@@ -171,7 +173,7 @@ def test_closed_stream_may_be_closed_again():
 
 
 @pytest.mark.parametrize("count", [0, 15, 16, 65_535, 65_536])
-def test_map_headers_are_the_shortest(count):
+def test_map_headers_are_the_shortest(count: int) -> None:
     text = "{" + ",".join(f'"{number}":0' for number in range(count)) + "}"
     pairs = json_pairs(text.encode())
     assert pairs is not None

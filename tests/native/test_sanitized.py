@@ -30,7 +30,7 @@ CHECKS = sorted(path.stem for path in HERE.glob("check_*.c"))
 HARMFUL = {
     "heap-buffer-overflow": "volatile char *volatile p = malloc(4); p[n + 3] = 1; free((void *)p);",
     "signed integer overflow": "volatile int most = 2147483647; most = most + n;",
-    "detected memory leaks": "char *volatile p = malloc(4); p = 0;",
+    "detected memory leaks": "char *volatile p; for (int i = 0; i < 100; i++) p = malloc(4); (void)p;",
 }
 
 
@@ -70,7 +70,7 @@ int main(int count, char **names) {{
 
 
 @pytest.fixture(scope="module", params=["as shipped", "plain C"])
-def program(request, tmp_path_factory):
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sanitized")
     main = folder / "main.c"
     main.write_text(main_program())
@@ -80,19 +80,19 @@ def program(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_no_report(program, name):
+def test_no_report(program: Path, name: str) -> None:
     result = run(program, name)
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"{name} ran\n"
     assert not re.search(r"Sanitizer|runtime error", result.stderr), result.stderr
 
 
-def test_the_log_core_is_among_the_checks():
+def test_the_log_core_is_among_the_checks() -> None:
     assert "check_logs" in CHECKS
 
 
 @pytest.mark.parametrize("report", HARMFUL)
-def test_sanitizers_are_awake(report, tmp_path):
+def test_sanitizers_are_awake(report: str, tmp_path: Path) -> None:
     """A report must fail the program here; else the tests above prove nothing."""
     source = tmp_path / "harmful.c"
     source.write_text(

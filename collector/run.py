@@ -28,7 +28,7 @@ from collector.identity.table import IdentityTable
 from collector.plugin import Input
 from collector.service.health import Health
 from collector.service.metrics import Metrics
-from collector.service.table import TABLE
+from collector.service.table import TABLE, begin_at_zero
 from collector.summary import summary
 
 if TYPE_CHECKING:
@@ -185,6 +185,12 @@ def open_pipeline(rooms: Rooms) -> Pipeline:
         positions = functools.partial(stores.open, config.name)
         context = InputContext(**parts, intake=router, chain=chain, positions=positions)
         inputs[config.name] = make(config, context)
+    begin_at_zero(
+        rooms.metrics,
+        inputs=[one.name for one in document.inputs],
+        filters=[one.name for one in document.filters],
+        outputs=[one.name for one in document.outputs],
+    )
     return Pipeline(router, stores, inputs)
 
 

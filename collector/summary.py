@@ -11,7 +11,7 @@ COUNTED = {  # metric -> how its rows are called
     "fluentbit_input_records_total": "records of",
     "podwitness_kernel_events_total": "kernel events",
 }
-LOST = ("podwitness_loss_records_total", "podwitness_kernel_events_lost_total")
+LOST = ("podwitness_lost_records_total", "podwitness_kernel_events_lost_total")
 
 
 def summary(metrics: Metrics, seconds: float) -> str:

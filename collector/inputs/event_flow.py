@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collector.inputs.event_plans import SubjectPlan
     from collector.service.metrics import Metrics
 
-# A chunk is handed over when it has this size, or when the ring is empty. Receivers' limits for one message
-# start at a megabyte.
+# A chunk is handed over when it has this size, or when the ring is empty. One call of the encoder gives up to a
+# MiB more. Receivers' limits for one message start at some megabytes.
 CHUNK_BYTES = 512 << 10
 
 
@@ -26,15 +26,31 @@ class Batch:
     """Entries of one tag that are not handed over yet."""
 
     tag: str
-    pieces: list[bytes] = field(default_factory=list)
-    records: int = 0
+    pieces: list[Entries] = field(default_factory=list)
     size_bytes: int = 0
 
     def add(self, entries: Entries) -> None:
         if entries.records:
-            self.pieces.append(entries.entries)
-            self.records += entries.records
+            self.pieces.append(entries)
             self.size_bytes += len(entries.entries)
+
+    def take(self) -> Iterator[Entries]:
+        """All of it, in parts that end once they have CHUNK_BYTES."""
+        part: list[Entries] = []
+        part_bytes = 0
+        pieces, self.pieces, self.size_bytes = self.pieces, [], 0
+        for piece in pieces:
+            part.append(piece)
+            part_bytes += len(piece.entries)
+            if part_bytes >= CHUNK_BYTES:
+                yield _join(part)
+                part, part_bytes = [], 0
+        if part:
+            yield _join(part)
+
+
+def _join(part: list[Entries]) -> Entries:
+    return Entries(b"".join(piece.entries for piece in part), sum(piece.records for piece in part))
 
 
 class EventFlow:
@@ -81,10 +97,9 @@ class EventFlow:
 
     def chunks(self, make: Callable[[str, Entries], Chunk], *, least_bytes: int = 0) -> Iterator[Chunk]:
         """What has gathered, of each tag that has at least `least_bytes`."""
-        for subject, batch in self._batches.items():
-            if batch.records and batch.size_bytes >= least_bytes:
-                self._batches[subject] = Batch(batch.tag)
-                yield make(batch.tag, Entries(b"".join(batch.pieces), batch.records))
+        for batch in self._batches.values():
+            if batch.size_bytes >= least_bytes:
+                yield from (make(batch.tag, part) for part in batch.take())
 
     def _encode(self, cgroup_id: int, plans: ContainerPlans) -> int:
         parked = self._pending.take(cgroup_id)

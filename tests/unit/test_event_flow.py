@@ -12,7 +12,7 @@ from collector.entries import unpack_entries
 from collector.filters.chain import FilterChain
 from collector.filters.modify import Modify, Settings
 from collector.inputs.event_containers import EventContainers
-from collector.inputs.event_flow import EventFlow
+from collector.inputs.event_flow import CHUNK_BYTES, EventFlow
 from collector.inputs.event_pending import Pending
 from collector.inputs.event_plans import Planner
 from collector.native.events import Entries, EventEncoder
@@ -174,6 +174,21 @@ def test_filters_may_drop_all_records_of_a_batch() -> None:
     rig.submit(fork(1, CONTAINER))
     rig.drain()
     assert rig.came_out() == []
+
+
+def test_many_records_that_waited_go_out_in_chunks_of_bounded_size() -> None:
+    rig = Rig(pending_bytes=8 << 20)
+    record = records.exec_record(b"\xff" * 4000, cgroup_id=UNKNOWN)
+    count = 0
+    for _ in range(30):
+        while rig.ring.submit(record):
+            count += 1
+        rig.drain()
+    rig.flow.settle(0, all_now=True)
+    chunks = list(rig.flow.chunks(chunk))
+    assert sum(one.records for one in chunks) == count
+    assert sum(len(one.entries) for one in chunks) > 4 * CHUNK_BYTES
+    assert max(len(one.entries) for one in chunks) <= CHUNK_BYTES + (1 << 20)
 
 
 def test_small_batches_wait_until_asked_for() -> None:

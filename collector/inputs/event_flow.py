@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collector.inputs.event_plans import SubjectPlan
     from collector.service.metrics import Metrics
 
-# A chunk is handed over when it has this size, or when the ring is empty. One call of the encoder gives up to a
-# MiB more. Receivers' limits for one message start at some megabytes.
+# A chunk is handed over when it has this size, or when the ring is empty. One call of the encoder gives up to
+# a MiB more. Receivers' limits for one message start at some megabytes.
 CHUNK_BYTES = 512 << 10
 
 

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -69,9 +70,19 @@ static bool read_events(struct pw_lookout *lookout)
   return true;
 }
 
+/* Before ordinary work where we may (CAP_SYS_NICE): on a loaded node a thread of the
+ * usual kind waits its turn for milliseconds. What it does in one go is bounded by
+ * the queue, then it waits for its ordinary consumer. */
+static void go_first(void)
+{
+  struct sched_param lowest = {.sched_priority = 1};
+  (void)pthread_setschedparam(pthread_self(), SCHED_FIFO, &lowest);
+}
+
 static void *look_out(void *argument)
 {
   struct pw_lookout *lookout = argument;
+  go_first();
   struct pollfd polled[] = {{.fd = lookout->watch.fd, .events = POLLIN},
                             {.fd = lookout->end_fd, .events = POLLIN}};
   for (bool goes_on = true; goes_on;) {

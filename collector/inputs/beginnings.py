@@ -31,6 +31,7 @@ class Beginnings:
         self._skips_history = is_first_start and not read_from_head
         self._finished: OrderedDict[tuple[int, int], Position] = OrderedDict()
         self._listings: dict[str, list[str]] = {}
+        self._inherited: list[tuple[Position, FollowedFile]] = []
 
     def begin(self, file: FollowedFile, path: str, *, at_start: bool) -> None:
         """Puts the file's offset where reading begins. Raises OSError."""
@@ -63,21 +64,41 @@ class Beginnings:
         if len(self._finished) > MAX_FINISHED:
             self._finished.popitem(last=False)
 
+    def leave_open(self, earlier: FollowedFile, later: FollowedFile) -> None:
+        """Records that `earlier` left open go on in `later`."""
+        self._inherited.append((Position(earlier.key, earlier.place, earlier.offset), later))
+
+    def close_inherited(self) -> None:
+        """Once their records are delivered, files that left some open count as read.
+
+        Without this their last parts would be read again after every restart.
+        """
+        waiting = []
+        for position, heir in self._inherited:
+            stored = self._positions.load(FileKey(*heir.inode))
+            if max(heir.inherited) < 0 and stored is not None and stored.offset >= heir.inherited_until:
+                if self._positions.load(position.file) is not None:
+                    self._positions.record(position)
+            else:
+                waiting.append((position, heir))
+        self._inherited = waiting
+
     def siblings(self, place: str, roots: tuple[str, ...], since_ns: int) -> list[OpenFile]:
         """What `place` was renamed to and still has to be read, open, oldest first.
 
         These are files with a stored position, and those without one that were
-        written since `since_ns`. Compressed ones can't be continued.
+        written since `since_ns` (0: this name is new, and what begins at its end
+        has no past). Compressed ones can't be continued.
         """
         directory, name = os.path.split(place)
-        found: list[tuple[int, OpenFile]] = []
+        found: list[OpenFile] = []
         for other in rotated_siblings(name, self._names_in(directory)):
             path = os.path.join(directory, other)
             with contextlib.suppress(OSError, Refused):  # renamed or compressed meanwhile: met again, or read
                 status = os.lstat(path)
                 if self._is_unread(status, since_ns):
-                    found.append((status.st_mtime_ns, open_pinned(pin(path), roots)))
-        return [file for _, file in sorted(found, key=lambda pair: pair[0])]
+                    found.append(open_pinned(pin(path), roots))
+        return found
 
     def _is_unread(self, status: os.stat_result, since_ns: int) -> bool:
         inode = status.st_dev, status.st_ino
@@ -85,7 +106,7 @@ class Beginnings:
             return False
         stored = self._positions.load(FileKey(*inode))
         if stored is None:
-            return not self._skips_history and status.st_mtime_ns >= since_ns
+            return status.st_mtime_ns >= since_ns if since_ns else not self._skips_history
         return status.st_size != stored.offset or max(stored.partials) >= 0
 
     def _names_in(self, directory: str) -> list[str]:
@@ -108,8 +129,20 @@ class Beginnings:
         for position in self._positions.all():
             inode = position.file.device, position.file.inode
             is_foreign = position.file.device == FOREIGN_DEVICE
-            if not is_foreign and inode not in present and selection.wants(position.path):
+            if is_foreign or inode in present or not selection.wants(position.path):
+                continue
+            if not self._has_name(inode, os.path.realpath(position.path)):
                 self._positions.forget(position.file)
+
+    def _has_name(self, inode: tuple[int, int], place: str) -> bool:
+        """Whether the file is still there, as `place` or as what that was renamed to."""
+        directory, name = os.path.split(place)
+        for other in (name, *rotated_siblings(name, self._names_in(directory))):
+            with contextlib.suppress(OSError):
+                status = os.lstat(os.path.join(directory, other))
+                if (status.st_dev, status.st_ino) == inode:
+                    return True
+        return False
 
     def forget(self, key: FileKey) -> None:
         """Drops the position of a file that is gone."""

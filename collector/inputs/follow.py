@@ -48,11 +48,20 @@ class FollowedFile:
     head: bytes = b""
     wd: int = -1
     truncations: int = 0
+    resumed: Position | None = None
+    inherited_until: int = 0  # the offset at which the last of these was complete
+    inherited: tuple[int, int] = (
+        -1,
+        -1,
+    )  # partials that the file before this one left open, as offsets there
+    inherited_lines: bytes = b""
+    is_only_heir: bool = False  # where the inherited began can't be read again
     found_s: float = 0.0  # CLOCK_MONOTONIC, as all that follow
     is_ready: bool = False  # waits for its turn
     is_read: bool = False  # nothing more was there at the last look
-    is_rotated: bool = False  # has another name than `place`
+    is_rotated: bool = False  # has, or had when it was unlinked, another name than `place`
     is_gone: bool = False  # has no name any more
+    replaced: bool = False  # it was renamed over the file before it
     was_closed: bool = False  # by a writer, since the last look
     grown_s: float = 0.0  # when it last was found grown
 
@@ -77,6 +86,7 @@ class FollowedFile:
 
     def resume(self, position: Position) -> None:
         self.look_at_head()
+        self.resumed = position
         self.offset = self.log.resume(position)
 
     def start_at_end(self) -> None:
@@ -141,12 +151,62 @@ class FollowedFile:
         """After a truncation: from the start, with nothing open."""
         self.offset = 0
         self.truncations += 1
+        self.inherited = (-1, -1)
         self.log.resume(Position(self.key, self.place, 0))
+
+    @property
+    def is_untouched(self) -> bool:
+        """Nothing of it was read, now or before a restart."""
+        return self.offset == 0 and self.resumed is None
+
+    def inherit(self, earlier: FollowedFile) -> None:
+        """Goes on with the records that the file before this one left open."""
+        self.inherited_lines = earlier.open_lines()
+        self.log.encode(self.inherited_lines, 0, 0)
+        self.inherited = self.log.partials
+        self.is_only_heir = earlier.is_gone or earlier.is_only_heir
+
+    def open_lines(self) -> bytes:
+        """The CRI lines of all records that are open."""
+        kept = []
+        for stream, now, then in zip((b"stdout", b"stderr"), self.log.partials, self.inherited, strict=True):
+            if now < 0:
+                continue
+            start = 0 if now == then else now
+            lines = os.pread(self.fd, self.offset - start, start)
+            before = self.inherited_lines if now == then else b""
+            kept += [
+                line for line in (before + lines).splitlines(True) if line.split(b" ", 2)[1:2] == [stream]
+            ]
+        return b"".join(kept)
+
+    def take_partials(self) -> tuple[int, int]:
+        """Where open records began, as of the last portion; of an inherited one, 0."""
+        stdout, stderr = (
+            0 if -1 < now == then else now
+            for now, then in zip(self.log.partials, self.inherited, strict=True)
+        )
+        still = (self.inherited[0] if stdout == 0 else -1, self.inherited[1] if stderr == 0 else -1)
+        if still != self.inherited:
+            self.inherited, self.inherited_until = still, self.offset
+            self.inherited_lines = self.inherited_lines if max(still) >= 0 else b""
+        return stdout, stderr
+
+    def may_discard_open(self, later: FollowedFile) -> bool:
+        """Whether all that is open here was completed and delivered from `later` before a restart."""
+        if not self.has_open_records or later.resumed is None or later.resumed.offset == 0:
+            return False
+        pairs = zip(self.log.partials, later.resumed.partials, strict=True)
+        return all(there < 0 for here, there in pairs if here >= 0)
 
     def look_at_names(self) -> None:
         """Whether it was renamed or unlinked."""
         self.is_gone = os.fstat(self.fd).st_nlink == 0
-        self.is_rotated = not self.is_gone and path_of(self.fd) != self.place
+        self.is_rotated = path_of(self.fd) != self.place
+
+    def goes_on_in(self, later: FollowedFile) -> bool:
+        """Whether one writer went from this file to that one. After a plain deletion it is another writer."""
+        return self.is_rotated or later.replaced
 
     def is_final(self, now_s: float, rotate_wait_s: float) -> bool:
         """Whether nobody can write to it any more: renamed or unlinked, and no writer has it open.
@@ -157,6 +217,11 @@ class FollowedFile:
             return False
         written = has_writer(self.fd)
         return now_s - self.grown_s >= rotate_wait_s if written is None else not written
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether an unterminated line stands at the end."""
+        return os.fstat(self.fd).st_size > self.offset
 
     @property
     def has_open_records(self) -> bool:

@@ -34,6 +34,7 @@ class Succession:
     identity: Identity | None = None
     rest: Rest = ()
     is_planned: bool = False
+    written_ns: int = 0  # when its last file was written last, wall clock; 0: it had none
     files: list[FollowedFile] = field(default_factory=list)
 
     def before(self, file: FollowedFile) -> Iterator[FollowedFile]:

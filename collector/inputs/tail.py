@@ -28,7 +28,7 @@ from collector.inputs.tail_paths import KubeletRoots, select
 from collector.inputs.tail_settings import Settings, plan_of
 from collector.native.files import has_writer
 from collector.native.logs import LogStream
-from collector.plan import LogPlan
+from collector.plan import Framing, LogPlan
 
 if TYPE_CHECKING:
     from collector.context import InputContext
@@ -94,7 +94,7 @@ class Tail:
         try:
             await self._follow(stop)
             await self._loop.run_in_executor(None, discovery.close)
-            await self._read_what_is_gone()
+            await self._hand_over()
         finally:
             await self._loop.run_in_executor(None, discovery.close)
             stopping.cancel()
@@ -110,6 +110,10 @@ class Tail:
             reports,
             refresh_s=self._settings.refresh_interval_s,
         )
+
+    def is_followed(self, device: int, inode: int) -> bool:
+        """Whether the file is held open."""
+        return (device, inode) in self._files
 
     # Told by Discovery, from its thread
 
@@ -198,6 +202,10 @@ class Tail:
         """The net below inotify, and the end of positions of files that are gone."""
         self._passed_by.clear()
         self._make_ready(self._events.look(self._files.values()))
+        self._beginnings.close_inherited()
+        for place, succession in list(self._successions.items()):
+            if not succession.files and not os.path.exists(place):
+                del self._successions[place]
         while self._gone and self._gone[0][0] + FORGET_S <= self._now_s:
             _, key = self._gone.popleft()
             if (key.device, key.inode) not in self._files:
@@ -234,18 +242,17 @@ class Tail:
 
     def _begin(self, found: Found) -> None:
         succession = self._successions.get(found.place)
-        since_ns = 0
         if succession is None:
             succession = self._plans.succession(found.place, self._now_s)
             self._successions[found.place] = succession
         elif succession.files:
-            since_ns = os.fstat(succession.files[-1].fd).st_mtime_ns
+            succession.written_ns = os.fstat(succession.files[-1].fd).st_mtime_ns
             self._context.metrics.add("fluentbit_input_files_rotated_total", self._context.name)
         if not found.early:
             self._name(succession, found.path)
-        for file in self._beginnings.siblings(found.place, self._selection.roots, since_ns):
+        for file in self._beginnings.siblings(found.place, self._selection.roots, succession.written_ns):
             self._add(succession, file, at_start=found.at_start)
-        self._add(succession, found.file, at_start=found.at_start)
+        self._add(succession, found.file, at_start=found.at_start, replaced=found.moved)
 
     def _name(self, succession: Succession, path: str) -> None:
         if not succession.path:
@@ -253,12 +260,15 @@ class Tail:
             self._names.update((file.inode, path) for file in succession.files)
             self._make_ready(succession.files)
 
-    def _add(self, succession: Succession, opened: OpenFile, *, at_start: bool) -> None:
+    def _add(
+        self, succession: Succession, opened: OpenFile, *, at_start: bool, replaced: bool = False
+    ) -> None:
         if (opened.device, opened.inode) in self._files:
             os.close(opened.fd)
             return
         log = LogStream(succession.plan, max_record_bytes=self._settings.max_record_bytes)
         file = FollowedFile(opened, succession.place, log, found_s=self._now_s, grown_s=self._now_s)
+        file.replaced = replaced
         try:
             # Watched first: what is written from here on is told.
             self._events.add(file)
@@ -284,11 +294,10 @@ class Tail:
             self._gone.append((self._now_s, file.key))
         del self._files[file.inode], self._names[file.inode]
         succession.files.remove(file)
+        succession.written_ns = os.fstat(file.fd).st_mtime_ns
         file.close()
         self._context.metrics.add("fluentbit_input_files_closed_total", self._context.name)
         self._make_ready(succession.files)
-        if not succession.files:
-            del self._successions[succession.place]
 
     # Reading
 
@@ -373,7 +382,7 @@ class Tail:
             records=records,
             source=self._context.name,
             created_ns=time.monotonic_ns(),
-            position=Position(key, succession.path, portion.to_offset, file.log.partials),
+            position=Position(key, succession.path, portion.to_offset, file.take_partials()),
             raw_bytes=portion.to_offset - portion.from_offset,
         )
         await self._context.intake.submit(chunk)
@@ -400,13 +409,27 @@ class Tail:
             await self._close_open_records(succession, file)
 
     async def _finish(self, succession: Succession, file: FollowedFile) -> None:
-        """Reads what came until nobody could write any more; what is open then is complete."""
+        """Reads what came until nobody could write any more; what is open then is complete or goes on."""
+        later = next((one for one in succession.files if one is not file), None)
+        if later is not None and (
+            succession.plan.framing is not Framing.CRI_JOINED or not file.goes_on_in(later)
+        ):
+            later = None
+        await self._read_to_end(succession, file, end=later is None)
+        if later is not None:
+            if file.has_open_records and later.is_untouched and not file.has_rest:
+                later.inherit(file)
+                self._beginnings.leave_open(file, later)
+            elif not file.may_discard_open(later):
+                await self._read_to_end(succession, file, end=True)
+        self._leave(succession, file)
+
+    async def _read_to_end(self, succession: Succession, file: FollowedFile, *, end: bool) -> None:
         at_end = False
         while not at_end:
-            portion = await self._read(file, end=True)
+            portion = await self._read(file, end=end)
             await self._submit(succession, file, portion, file.key)
             at_end = portion.at_end
-        self._leave(succession, file)
 
     async def _close_open_records(self, succession: Succession, file: FollowedFile) -> None:
         """A container that ended in the middle of a line leaves a part without an end.
@@ -423,18 +446,23 @@ class Tail:
             file.was_closed = False
             await self._submit(succession, file, file.close_open_records(time.time_ns()), file.key)
 
-    async def _read_what_is_gone(self) -> None:
-        """At the end: a file without a name can't be read after a restart."""
+    async def _hand_over(self) -> None:
+        """At the end: what can't be read again after a restart, as it is in files without a name."""
         self._take_news()
-        for file in [file for file in self._files.values() if file.is_gone]:
+        for file in list(self._files.values()):
             succession = self._successions[file.place]
             path = succession.path or self._plans.link_of(succession.place, self._selection)
-            if path is None:
+            if path is None or not (file.is_gone or file.is_only_heir):
                 continue
             self._name(succession, path)
             self._plans.settle(succession, succession.since_s + IDENTITY_WAIT_S)
-            await self._check_truncation(succession, file)
-            await self._finish(succession, file)
+            if file.is_gone:
+                await self._check_truncation(succession, file)
+                await self._finish(succession, file)
+        for file in self._files.values():
+            if file.is_only_heir and max(file.inherited) >= 0:
+                portion = file.close_open_records(time.time_ns())
+                await self._submit(self._successions[file.place], file, portion, file.key)
 
     def _identity_changed(self, _: int, identity: Identity) -> None:
         for succession in self._successions.values():

@@ -43,6 +43,7 @@ class Found:
     place: str
     early: bool
     at_start: bool
+    moved: bool  # it came to this name by being renamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Discovery:
         self._lookout: Lookout | None = None
         self._by_path: dict[str, _Directory] = {}
         self._by_wd: dict[int, _Directory] = {}
-        self._links: dict[str, str] = {}  # link -> what it leads to
+        self._links: dict[str, str] = {}  # name found -> the same without links
         self._told: set[str] = set()
         self._at_start = True
         self._ending = threading.Event()
@@ -196,36 +197,33 @@ class Discovery:
     def _take(self, event: WatchEvent) -> None:
         directory = self._by_wd.get(event.wd)
         if directory is None:
-            if event.pinned_fd >= 0:
-                os.close(event.pinned_fd)
+            _close(event.pinned_fd)
         elif event.mask & _APPEARED:
-            self._appeared(directory, event.name, event.pinned_fd)
+            self._appeared(directory, event)
         elif event.mask & _VANISHED:
             self._vanished(directory, event.name)
         elif event.mask & _DIR_GONE:
             self._forget(directory)
 
-    def _appeared(self, directory: _Directory, name: str, pinned_fd: int) -> None:
+    def _appeared(self, directory: _Directory, event: WatchEvent) -> None:
+        name, moved = event.name, bool(event.mask & inotify.MOVED_TO)
         try:
             if name in directory.targets:
-                self._offer(directory.targets[name], False, os.dup(pinned_fd) if pinned_fd >= 0 else -1)
+                self._offer(directory.targets[name], False, _duplicate(event.pinned_fd), moved)
             for wanted in list(directory.wanted):
+                path = os.path.join(wanted.shown, name)
                 if not wanted.matches(name):
                     continue
-                if wanted.level >= 0 and wanted.is_last:
-                    duplicate = os.dup(pinned_fd) if pinned_fd >= 0 else -1
-                    self._offer(os.path.join(wanted.shown, name), wanted.early, duplicate)
-                elif wanted.level >= 0:
-                    self._enter(
-                        wanted.pattern, wanted.level + 1, os.path.join(wanted.shown, name), wanted.early
-                    )
-                else:
+                if wanted.level < 0:
                     self._scan_pattern(wanted.pattern, wanted.early)
+                elif wanted.is_last:
+                    self._offer(path, wanted.early, _duplicate(event.pinned_fd), moved)
+                else:
+                    self._enter(wanted.pattern, wanted.level + 1, path, wanted.early)
         except OSError as error:
             self._out_of_descriptors(error)
         finally:
-            if pinned_fd >= 0:
-                os.close(pinned_fd)
+            _close(event.pinned_fd)
 
     def _vanished(self, directory: _Directory, name: str) -> None:
         for wanted in directory.wanted:
@@ -233,13 +231,11 @@ class Discovery:
 
     def _unlink(self, link: str) -> None:
         target = self._links.pop(link, None)
-        if target is None:
+        directory = self._by_path.get(os.path.dirname(target)) if target else None
+        if directory is None or directory.targets.pop(os.path.basename(target or ""), None) is None:
             return
-        directory = self._by_path.get(os.path.dirname(target))
-        if directory is not None:
-            directory.targets.pop(os.path.basename(target), None)
-            if not directory.targets and not directory.wanted:
-                self._forget(directory)
+        if not directory.targets and not directory.wanted:
+            self._forget(directory)
 
     def _forget(self, directory: _Directory) -> None:
         self._by_path.pop(directory.path, None)
@@ -312,11 +308,11 @@ class Discovery:
         for name in names:
             path = os.path.join(shown, name)
             if wanted.is_last:
-                self._offer(path, early, -1)
+                self._offer(path, early)
             else:
                 self._enter(pattern, level + 1, path, early)
 
-    def _offer(self, path: str, early: bool, pinned_fd: int) -> None:
+    def _offer(self, path: str, early: bool, pinned_fd: int = -1, moved: bool = False) -> None:
         """Opens a file that was found, unless the receiver has it under this name; takes over the pin."""
         if not early and self._selection.excludes(path):
             _close(pinned_fd)
@@ -337,7 +333,7 @@ class Discovery:
             # Not the file's own name: that may have been rotated away since the event.
             place = os.path.realpath(path)
             self._follow_link(path, place, early)
-            self._reports.found(Found(opened, path, place, early, self._at_start))
+            self._reports.found(Found(opened, path, place, early, self._at_start, moved))
 
     def _is_held(self, path: str, early: bool) -> bool:
         status = os.stat(path)
@@ -350,13 +346,13 @@ class Discovery:
 
     def _follow_link(self, path: str, target: str, early: bool) -> None:
         """Watches where a link leads, for the file that takes the target's place after a rotation."""
-        if early or target == path or self._links.get(path) == target or not self._selection.wants(path):
+        if early or self._links.get(path) == target or not self._selection.wants(path):
             return
         self._unlink(path)
-        directory = self._directory(os.path.dirname(target))
+        self._links[path] = target
+        directory = self._directory(os.path.dirname(target)) if target != path else None
         if directory is not None:
             directory.targets[os.path.basename(target)] = path
-            self._links[path] = target
 
     # Telling
 
@@ -385,6 +381,10 @@ class Discovery:
             )
         else:
             self._reports.refused(path, error.strerror or str(error))
+
+
+def _duplicate(fd: int) -> int:
+    return os.dup(fd) if fd >= 0 else -1
 
 
 def _close(fd: int) -> None:

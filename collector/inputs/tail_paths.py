@@ -19,6 +19,7 @@ _WILDCARD = re.compile(r"[*?\[]")
 _ROTATED = re.compile(r"\.(?:[0-9]{8}-[0-9]{6}|[0-9]{1,4})|-[0-9]{8}(?:-[0-9]{1,10})?")
 # As Fluent Bit's tag_compose: these bytes become dots.
 _SEPARATORS = re.compile(r"[/\\:]")
+MAX_NUMBER = 9999
 UNKNOWN_CONTAINER_ID = "0" * 64
 
 
@@ -124,11 +125,20 @@ class KubeletRoots:
 
 
 def rotated_siblings(name: str, names: Sequence[str]) -> list[str]:
-    """Files in the sorted `names` that `name` was renamed to and that are not compressed."""
+    """Files in the sorted `names` that `name` was renamed to and that are not compressed, oldest first.
+
+    Their names tell the order: a time counts up, a number counts down to the newest.
+    Times of last writing would not do: they are those of the kernel's tick.
+    """
     found = []
     for other in names[bisect.bisect_right(names, name) :]:
         if not other.startswith(name):
             break
         if _ROTATED.fullmatch(other[len(name) :]):
             found.append(other)
-    return found
+    return sorted(found, key=_age)
+
+
+def _age(name: str) -> tuple[int, str]:
+    suffix = name.rpartition(".")[2]
+    return (-int(suffix), "") if len(suffix) <= 4 and suffix.isdecimal() else (-MAX_NUMBER - 1, name)

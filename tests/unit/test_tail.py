@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from tail_follower import Follower, make_follower, running
 
 from collector.config.schema import InvalidConfiguration
 from collector.errors import ConfigError
+from tests.tail_follower import Follower, make_follower, running
 
 
 def lines(start: int, stop: int) -> bytes:

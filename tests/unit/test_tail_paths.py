@@ -88,7 +88,16 @@ def test_rotated_siblings_are_those_of_this_name_only() -> None:
         "0.log", "0.log.20260101-101500", "0.log.20260101-101500.gz", "0.log.20260101-101500.tmp",
         "0.log.1", "10.log.1", "0.log-20260101", "0.log.old", "0.logx",
     ]  # fmt: skip
-    assert rotated_siblings("0.log", sorted(names)) == ["0.log-20260101", "0.log.1", "0.log.20260101-101500"]
+    assert set(rotated_siblings("0.log", sorted(names))) == {
+        "0.log.20260101-101500", "0.log.1", "0.log-20260101",
+    }  # fmt: skip
+
+
+def test_rotated_siblings_come_oldest_first() -> None:
+    numbers = [f"a.log.{number}" for number in (10, 9, 2, 1)]
+    assert rotated_siblings("a.log", sorted(numbers)) == numbers
+    times = [f"a.log.2026010{day}-000000" for day in (1, 2, 3)]
+    assert rotated_siblings("a.log", times) == times
 
 
 def test_below_means_inside() -> None:

@@ -1,0 +1,147 @@
+"""Following against the model: any course of writes, rotations, deletions and restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.model.following import STREAMS, Container, Node
+
+CONTAINERS = 2
+Action = Callable[[Node], Awaitable[None]]
+
+
+def on(container: int, what: Callable[[Node, Container], Awaitable[None]]) -> Action:
+    return lambda node: what(node, node.containers[container])
+
+
+class Named:
+    """An action with a name, so that a failing course can be read."""
+
+    def __init__(self, name: str, act: Action) -> None:
+        self.name, self.act = name, act
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def write(container: int, count: int, stream: str, part: bool) -> Named:
+    async def act(node: Node, one: Container) -> None:
+        for _ in range(count):
+            one.line(stream, part=part)
+
+    return Named(f"write({container}, {count}, {stream!r}, {part})", on(container, act))
+
+
+def rotate(container: int, late: int) -> Named:
+    async def act(node: Node, one: Container) -> None:
+        one.rotate(late=late)
+
+    return Named(f"rotate({container}, {late})", on(container, act))
+
+
+def replace(container: int) -> Named:
+    async def act(node: Node, one: Container) -> None:
+        if one.log.exists():
+            await node.is_seen(one)
+            one.replace()
+
+    return Named(f"replace({container})", on(container, act))
+
+
+def delete(container: int, late: int) -> Named:
+    async def act(node: Node, one: Container) -> None:
+        if one.log.exists():
+            await node.is_seen(one)
+            one.delete(late=late)
+
+    return Named(f"delete({container}, {late})", on(container, act))
+
+
+def truncate(container: int) -> Named:
+    async def act(node: Node, one: Container) -> None:
+        if one.log.exists() and not any(one.open.values()):
+            await node.is_seen(one)
+            await node.has_all()
+            one.log.write_bytes(b"")
+
+    return Named(f"truncate({container})", on(container, act))
+
+
+def restart(acked: int, meanwhile: tuple[Named, ...]) -> Named:
+    async def act(node: Node) -> None:
+        await node.end(acked)
+        for action in meanwhile:
+            await action.act(node)
+        await node.start()
+
+    return Named(f"restart({acked}, {meanwhile})", act)
+
+
+def pause(milliseconds: int) -> Named:
+    async def act(node: Node) -> None:
+        await asyncio.sleep(milliseconds / 1000)
+
+    return Named(f"pause({milliseconds})", act)
+
+
+def room(is_there: bool) -> Named:
+    async def act(node: Node) -> None:
+        assert node.follower is not None
+        has_room = node.follower.intake.has_room
+        has_room.set() if is_there else has_room.clear()
+
+    return Named(f"room({is_there})", act)
+
+
+def ack(count: int) -> Named:
+    async def act(node: Node) -> None:
+        assert node.follower is not None
+        node.follower.intake.ack(min(count, len(node.follower.intake.open)))
+
+    return Named(f"ack({count})", act)
+
+
+containers = st.integers(0, CONTAINERS - 1)
+writes = st.builds(write, containers, st.integers(1, 5), st.sampled_from(STREAMS), st.booleans())
+rotations = st.builds(rotate, containers, st.integers(0, 3))
+actions = st.one_of(
+    writes,
+    writes,
+    rotations,
+    st.builds(replace, containers),
+    st.builds(delete, containers, st.integers(0, 3)),
+    st.builds(truncate, containers),
+    st.builds(restart, st.integers(0, 10), st.lists(st.one_of(writes, rotations), max_size=4).map(tuple)),
+    st.builds(pause, st.integers(1, 20)),
+    st.builds(room, st.booleans()),
+    st.builds(ack, st.integers(1, 10)),
+)
+
+
+async def live(folder: Path, course: list[Named]) -> None:
+    node = Node(folder, CONTAINERS)
+    await node.start()
+    for action in course:
+        await action.act(node)
+    for container in node.containers:
+        if container.log.exists():
+            await node.is_seen(container)
+            container.delete(late=0)
+        for stream in STREAMS:
+            container.end_of(stream)
+    await node.has_all()
+    await node.end(acked=10**6)
+    node.check()
+
+
+@given(course=st.lists(actions, min_size=1, max_size=30))
+@settings(max_examples=60)
+def test_every_record_arrives_once_and_in_order(course: list[Named]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        asyncio.run(live(Path(name), course))

@@ -89,14 +89,14 @@ def _process(event: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[str, 
     elif action == "fork":
         details = f"from {_actor(_map(process, 'parent'))}"
     else:
-        details = _ending(event, process)
+        details = _ending(event, record)
     return action, _actor(process), details, "process"
 
 
-def _ending(event: Mapping[str, Any], process: Mapping[str, Any]) -> str:
-    code = process.get("exit_code")
-    signal = process.get("exit_signal")
-    how = f"exit code {code}" if code is not None else f"signal {signal}" if signal is not None else "ended"
+def _ending(event: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    code = _map(record, "process").get("exit_code")
+    signal = _map(_map(record, "podwitness"), "exit").get("signal")
+    how = f"exit code {code}" if code is not None else f"killed by {signal}" if signal else "ended"
     return f"{how} after {_duration(event.get('duration', 0))}"
 
 

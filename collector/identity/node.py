@@ -14,7 +14,7 @@ _MACHINE_ID = "etc/machine-id"
 _PRODUCT_UUID = "sys/class/dmi/id/product_uuid"
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"  # of the kernel, the same in every container
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("podwitness.identity")
 
 
 def node_name(environ: Mapping[str, str] = os.environ) -> str:

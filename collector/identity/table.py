@@ -34,7 +34,7 @@ _RETRY_NS = 50_000_000
 _RETRIES = 9  # each after twice the time: 25 s in all
 _MAX_DUE = 256  # at a time: looking takes about 30 us, and holds up the event loop
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("podwitness.identity")
 
 
 class BundleSource(Protocol):

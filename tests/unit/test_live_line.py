@@ -36,7 +36,8 @@ def test_exit_tells_how_and_after_how_long() -> None:
 
 
 def test_a_killed_process_names_the_signal() -> None:
-    record = {**process("exit", duration=2_000_000_000), "podwitness": {"exit": {"signal": "SIGKILL"}}, **HOST}
+    killed = {"podwitness": {"exit": {"signal": "SIGKILL"}}}
+    record = {**process("exit", duration=2_000_000_000), **killed, **HOST}
     assert live_line(0, record).details == "killed by SIGKILL after 2 s"
 
 

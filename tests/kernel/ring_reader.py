@@ -7,9 +7,6 @@ import struct
 from pathlib import Path
 
 BUSY, DISCARDED, LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1
-# Of positions: native, so that eight bytes are stored at once. "<Q" stores byte by byte, and the kernel that
-# reads in between takes the ring for full.
-POSITION = struct.Struct("@Q")
 
 
 class RingReader:
@@ -21,6 +18,9 @@ class RingReader:
         self._consumer = mmap.mmap(
             descriptor, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE
         )
+        # Stored in one piece, which struct.pack_into() does not: a kernel that reads a position half written
+        # takes the ring for full.
+        self._position = memoryview(self._consumer).cast("Q")
         # The data pages are mapped twice, so that a record that wraps around is in one piece.
         self._producer = mmap.mmap(
             descriptor,
@@ -32,7 +32,7 @@ class RingReader:
 
     def positions(self) -> tuple[int, int]:
         """(of the reader, of the kernel), in bytes since the ring was made."""
-        return POSITION.unpack_from(self._consumer)[0], POSITION.unpack_from(self._producer)[0]
+        return self._position[0], struct.unpack_from("@Q", self._producer)[0]
 
     def drain(self) -> list[bytes]:
         records: list[bytes] = []
@@ -46,14 +46,15 @@ class RingReader:
             if not head & DISCARDED:
                 records.append(self._producer[place + 8 : place + 8 + length])
             at += (length + 8 + 7) & ~7
-            POSITION.pack_into(self._consumer, 0, at)
+            self._position[0] = at
             end = self.positions()[1]
         return records
 
     def discard(self) -> None:
         """Frees all space without a look: a record that is being written is skipped too."""
-        POSITION.pack_into(self._consumer, 0, self.positions()[1])
+        self._position[0] = self.positions()[1]
 
     def close(self) -> None:
+        self._position.release()
         self._consumer.close()
         self._producer.close()

@@ -146,9 +146,16 @@ class Btf:
         return self._content[start:end].decode()
 
     def _string_offset(self, text: str) -> int | None:
-        at = self._content.find(b"\0" + text.encode() + b"\0", *self._strings)
-        if at >= 0:
-            return at + 1 - self._strings[0] + self.string_start
+        start, end = self._strings
+        ended = text.encode() + b"\0"
+        # A module's first string has no other before it.
+        at = (
+            start
+            if self._content.startswith(ended, start)
+            else self._content.find(b"\0" + ended, start, end) + 1
+        )
+        if at:
+            return at - start + self.string_start
         return self._base._string_offset(text) if self._base else None
 
     def _id(self, name: str, *, typedef: bool) -> int | None:

@@ -1,0 +1,113 @@
+"""probes.compiler: BCC on this machine, with made headers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from event_layout import HEADER, LAYOUT
+
+from probes.catalog import SUBJECTS, maps
+from probes.compiler import captured_stderr, first_error, map_flags, source_text
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def in_a_process(text: str) -> str:
+    """BCC changes the process that it is in."""
+    head = """
+        import sys
+        from probes.catalog import *
+        from probes.compiler import *
+        from probes.headers import running_kernel
+        from probes.loader import make_maps
+        types, maps = running_kernel(), make_maps(SUBJECTS, 65536)
+    """
+    program = textwrap.dedent(head) + textwrap.dedent(text)
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_code_of_every_program_in_both_dialects() -> None:
+    said = in_a_process("""
+        with header_directory(types, ()) as headers:
+            compiler = Compiler(headers, maps)
+            for dialect in Dialect:
+                code_of = compiler.compile(SUBJECTS, dialect)
+                print(*(len(code_of(hook.tracepoint)) % 8 for hook in HOOKS), sep="")
+    """)
+    assert said == "00000000\n00000000\n"
+
+
+def test_size_that_the_c_side_does_not_have_is_refused() -> None:
+    """A map that is declared too small for its struct does not get as far as the kernel."""
+    said = in_a_process("""
+        import dataclasses
+        maps = {
+            dataclasses.replace(made, value_bytes=made.value_bytes + (made.name == "sockets")): descriptor
+            for made, descriptor in maps.items()
+        }
+        with header_directory(types, ()) as headers:
+            try:
+                Compiler(headers, maps).compile(["network"], Dialect.TP_BTF)
+            except CompileError as error:
+                print(error)
+    """)
+    assert "error: " in said
+    assert "value of sockets" in said
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_records_have_their_asserted_sizes_for_other_compilers_too(compiler: str, tmp_path: Path) -> None:
+    source = tmp_path / "sizes.c"
+    source.write_text(f'#include <linux/types.h>\n#include "{HEADER}"\n')
+    subprocess.run([compiler, "-std=c11", "-Wall", "-Werror", "-c", source, "-o", os.devnull], check=True)
+
+
+def test_every_struct_has_an_asserted_size_and_no_hidden_padding() -> None:
+    import ctypes
+
+    assert set(LAYOUT.sizes) == set(LAYOUT.structs)
+    for name, struct in LAYOUT.structs.items():
+        assert ctypes.sizeof(struct) == LAYOUT.sizes[name], name
+        end = 0
+        for field, *_ in struct._fields_:
+            assert getattr(struct, field).offset == end, f"{name}.{field} stands after a hole"
+            end += getattr(struct, field).size
+        assert end == LAYOUT.sizes[name], f"{name} ends with a hole"
+
+
+def test_every_kind_has_a_struct() -> None:
+    kinds = [kind for name, kind in LAYOUT.enums["pw_kind"].items() if name != "PW_KINDS"]
+    assert {LAYOUT.struct_of(kind).__name__ for kind in kinds} | {"pw_head", "pw_task"} == set(LAYOUT.structs)
+
+
+def test_text_keeps_the_names_and_lines_of_its_files() -> None:
+    text = source_text(SUBJECTS)
+    assert re.findall(r'^#line 1 "(\w+)\.bpf\.c"$', text, re.MULTILINE) == list(SUBJECTS)
+
+
+def test_flags_tell_descriptor_and_sizes_of_each_map() -> None:
+    flags = list(map_flags({made: number for number, made in enumerate(maps(8192))}))
+    assert "-DPW_MAP_ring=0" in flags
+    assert "-DPW_RING_BYTES=8192" in flags
+    assert "-DPW_VALUE_BYTES_lost=8" in flags
+    assert len(flags) == 3 * len(maps(8192)) + 1
+
+
+def test_captured_words_are_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
+    with captured_stderr() as said:
+        os.write(2, b"a.c:1:2: error: no such thing\n")
+        assert first_error(said()) == "a.c:1:2: error: no such thing"
+        assert capfd.readouterr().err == ""
+    assert capfd.readouterr().err == "a.c:1:2: error: no such thing\n"
+
+
+def test_first_error_of_nothing_is_nothing() -> None:
+    assert first_error("warning: only this\n") == ""

@@ -1,0 +1,93 @@
+"""probes.catalog agrees with the header of the records and with the text of the programs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from probes.catalog import (
+    HOOKS,
+    KINDS,
+    SUBJECTS,
+    Dialect,
+    MapType,
+    RecordKind,
+    dialects,
+    hooks_of,
+    maps,
+    maps_of,
+)
+
+PROBES = Path(__file__).parents[2] / "probes"
+EVENTS_H = (PROBES / "events.h").read_text()
+PROGRAMS = {path.name.removesuffix(".bpf.c"): path.read_text() for path in PROBES.glob("*.bpf.c")}
+
+
+def test_kinds_are_those_of_the_header() -> None:
+    (body,) = re.findall(r"enum pw_kind \{(.*?)\};", EVENTS_H, re.DOTALL)
+    kinds = {name: int(value) for name, value in re.findall(r"PW_(\w+) = (\d+)", body)}
+    assert kinds.pop("KINDS") == KINDS
+    assert kinds == {kind.name: kind.value for kind in RecordKind}
+
+
+def test_every_program_is_in_the_table_and_has_a_program() -> None:
+    written = {
+        (subject, tracepoint)
+        for subject, text in PROGRAMS.items()
+        for tracepoint in re.findall(r"^PROGRAM\((\w+)\)", text, re.MULTILINE)
+    }
+    assert written == {(hook.subject, hook.tracepoint) for hook in HOOKS}
+
+
+def test_every_kind_of_record_comes_from_a_hook_of_the_subject_that_emits_it() -> None:
+    for subject, text in PROGRAMS.items():
+        emitted = {
+            RecordKind[name] for name in re.findall(r"\bPW_(\w+)", text) if name in RecordKind.__members__
+        }
+        assert emitted == {kind for hook in hooks_of([subject]) for kind in hook.kinds}
+
+
+def test_every_map_is_used_and_every_used_map_is_made() -> None:
+    texts = [path.read_text() for path in PROBES.glob("*.[ch]")]
+    used = {name for text in texts for name in re.findall(r"\bMAP\((\w+)\)", text)} - {"name"}
+    assert used == {made.name for made in maps(4096)}
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_maps_of_a_subject_are_those_that_its_text_uses(subject: str) -> None:
+    made = {found.name for found in maps_of([subject], 4096)}
+    assert made >= {"ring", "lost"}
+    assert made - {"ring", "lost"} == set(re.findall(r"\bMAP\((\w+)\)", PROGRAMS[subject]))
+
+
+def test_ring_has_the_wanted_size_and_losses_can_be_mapped() -> None:
+    by_name = {made.name: made for made in maps(1 << 20)}
+    assert (by_name["ring"].type, by_name["ring"].entries) == (MapType.RINGBUF, 1 << 20)
+    assert by_name["lost"].mappable
+    assert (by_name["lost"].value_bytes, by_name["lost"].entries) == (8, KINDS)
+
+
+def test_names_of_maps_fit_into_the_kernels() -> None:
+    assert all(len(f"pw_{made.name}") <= 15 or made.name.endswith("_scratch") for made in maps(4096))
+
+
+def test_subjects_keep_the_order_of_the_table() -> None:
+    assert [hook.subject for hook in hooks_of(["cgroup", "process"])] == ["process"] * 3 + ["cgroup"] * 2
+
+
+def test_unknown_subject_is_named() -> None:
+    with pytest.raises(KeyError, match="proces"):
+        hooks_of(["process", "proces"])
+
+
+def test_every_hook_says_what_is_lost_without_it() -> None:
+    assert all(hook.without.endswith(".") and hook.since >= (5, 8) for hook in HOOKS)
+
+
+def test_better_dialect_is_tried_first_where_the_kernel_has_it() -> None:
+    hook = HOOKS[0]
+    assert dialects(hook, {hook.tracepoint: 1}) == (Dialect.TP_BTF, Dialect.RAW_TP)
+    assert dialects(hook, {}) == (Dialect.RAW_TP,)
+    assert dialects(hook, {hook.tracepoint: 1}, Dialect.RAW_TP) == (Dialect.RAW_TP,)

@@ -69,16 +69,22 @@ static __always_inline void fill_args(struct pw_exec *exec, struct mm_struct *mm
   exec->args_bytes = kept;
 }
 
+/* Where the next path goes. The verifier has to see that the longest still fits. */
+#define PATH_START(at) \
+  BOUND(at, PW_EXEC_DATA_BYTES - 1); \
+  if (at > PW_ARGS_BYTES + PW_PATH_BYTES) \
+    return;
+
 static __always_inline void append_exe(struct pw_exec *exec, u64 at, struct file *file)
 {
-  BOUND(at, 2 * PW_PATH_BYTES - 1);
+  PATH_START(at);
   if (!write_path(exec->data + at, &exec->exe_bytes, FIELD(file, f_path.dentry), FIELD(file, f_path.mnt)))
     exec->head.flags |= PW_EXE_CUT;
 }
 
 static __always_inline void append_cwd(struct pw_exec *exec, u64 at, struct fs_struct *fs)
 {
-  BOUND(at, 2 * PW_PATH_BYTES - 1);
+  PATH_START(at);
   if (!write_path(exec->data + at, &exec->cwd_bytes, FIELD(fs, pwd.dentry), FIELD(fs, pwd.mnt)))
     exec->head.flags |= PW_CWD_CUT;
 }

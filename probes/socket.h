@@ -59,7 +59,8 @@ _Static_assert(PW_KEY_BYTES_listeners == sizeof(struct listener_key), "key of li
 _Static_assert(PW_VALUE_BYTES_listeners == sizeof(struct listener), "value of listeners");
 _Static_assert(PW_VALUE_BYTES_sockets == sizeof(struct socket_state), "value of sockets");
 
-/* The calling process. Only where the calling process is the one that acts on the socket. */
+/* The calling process, by the name of its leader: threads often have names of their own. Only where the caller
+ * is the one that acts on the socket. */
 static __always_inline void fill_owner(struct owner *owner)
 {
   struct task_struct *leader = CURRENT_FIELD(CURRENT_TASK(), group_leader);
@@ -67,7 +68,7 @@ static __always_inline void fill_owner(struct owner *owner)
   owner->cgroup_id = bpf_get_current_cgroup_id();
   owner->pid = bpf_get_current_pid_tgid() >> 32;
   owner->uid = bpf_get_current_uid_gid();
-  bpf_get_current_comm(owner->comm, sizeof(owner->comm));
+  bpf_probe_read_kernel(owner->comm, PW_COMM_BYTES, &leader->comm);
 }
 
 static __always_inline u32 socket_net_ns(struct sock *sk)

@@ -33,7 +33,7 @@ STATISTICS = Path("/proc/sys/kernel/bpf_stats_enabled")
 
 class Work(NamedTuple):
     argument: str
-    count: int
+    times: int
     name: str
 
 
@@ -61,7 +61,7 @@ def workload() -> Iterator[tuple[Path, Path]]:
 
 
 def measure(programs: tuple[Path, Path], work: Work) -> Cost:
-    command = [str(programs[0]), work.argument, str(work.count), str(programs[1])]
+    command = [str(programs[0]), work.argument, str(work.times), str(programs[1])]
     said = subprocess.run(
         command, check=True, capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {0})
     ).stdout.split()
@@ -138,7 +138,7 @@ def in_programs_us(watch: Watch, programs: tuple[Path, Path], work: Work) -> flo
         for _ in range(3):
             before = watch.run_times_ns()
             measure(programs, work)
-            least = min(least, (watch.run_times_ns() - before) / work.count / 1000)
+            least = min(least, (watch.run_times_ns() - before) / work.times / 1000)
     watch.detach()
     return least
 

@@ -10,7 +10,7 @@ from typing import Any
 
 HEADER = Path(__file__).parents[2] / "probes" / "events.h"
 
-SCALARS = {
+SCALARS: dict[str, type[Any]] = {
     "__u8": ctypes.c_uint8,
     "__u16": ctypes.c_uint16,
     "__u32": ctypes.c_uint32,
@@ -43,7 +43,7 @@ class EventLayout:
         for of_struct, type_name, member, array in re.findall(r"(struct )?(\w+) (\w+)(\[\w*\])?;", body):
             if array == "[]":
                 continue  # what it holds is in the tail
-            field = self.structs[type_name] if of_struct else SCALARS[type_name]
+            field: Any = self.structs[type_name] if of_struct else SCALARS[type_name]
             length = array.strip("[]")
             if length:
                 field = field * (int(length) if length.isdigit() else self.constants[length])

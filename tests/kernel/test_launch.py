@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sandbox import Cgroup, check, libc, mount, private_mounts, run
+from sandbox import Cgroup, check, execve, libc, mount, private_mounts, run
 from test_bpf import program_id
 from witness import Witness
 
@@ -133,6 +133,20 @@ def test_subject_that_does_not_compile_leaves_the_others() -> None:
     assert failed.consequence == "No TCP connection is seen."
     assert RecordKind.TCP_CLOSE in failed.kinds
     probes.close()
+
+
+def test_exec_on_a_kernel_that_lacks_what_is_optional(cgroup: Cgroup, programs: Path) -> None:
+    """No audit, capabilities in two halves, overlayfs a module that is not loaded."""
+    absent = ("HAVE_task_struct__loginuid", "HAVE_kernel_cap_t__val", "HAVE_ovl_inode____upperdentry")
+    witness = Witness.attach(["process"], without=absent)
+    whole = Witness.attach(["process"])
+    run(cgroup, lambda: execve(str(programs / "nothing"), [b"nothing"]))
+    (event,), (other,) = (found.events(cgroup.id, "EXEC") for found in (witness, whole))
+    assert event.loginuid == 0xFFFFFFFF
+    assert event.cap_effective == other.cap_effective > 0
+    assert (event.pid, event.start_ns, event.tail) == (other.pid, other.start_ns, other.tail)
+    witness.close()
+    whole.close()
 
 
 def test_exit_is_one_on_a_kernel_that_does_not_say_which_thread_was_last(

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,31 @@ def test_tracepoint_that_the_kernel_lacks_is_reported_with_its_version() -> None
     (hook,) = (hook for hook in HOOKS if hook.tracepoint == "sock_send_length")
     reason = reason_of(hook, FileNotFoundError(2, "No such file or directory"))
     assert reason == "the kernel has no tracepoint sock_send_length (since Linux 6.3)"
+
+
+REFUSED_DIALECT = """
+    from probes.catalog import *
+    from probes.compiler import *
+    from probes.headers import running_kernel
+    from probes.loader import *
+    types, maps = running_kernel(), make_maps(SUBJECTS, 65536)
+    with header_directory(types, ()) as headers:
+        no_tracepoint = {hook.tracepoint: 1 for hook in HOOKS}
+        attacher = Attacher(Compiler(headers, maps), no_tracepoint)
+        attacher.run(HOOKS, None)
+    for hook in HOOKS:
+        result = attacher.result(hook)
+        print(result.dialect, len(result.reasons), result.reasons[0])
+"""
+
+
+def test_hook_that_one_dialect_is_refused_for_gets_the_other() -> None:
+    """The kernel's own refusal, of programs for a type that is no tracepoint."""
+    command = [sys.executable, "-c", textwrap.dedent(REFUSED_DIALECT)]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lines = said.strip().split("\n")
+    assert len(lines) == len(HOOKS)
+    assert all(line.startswith("raw_tp 1 bpf(BPF_PROG_LOAD): ") for line in lines)
 
 
 @pytest.mark.parametrize(

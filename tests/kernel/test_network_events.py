@@ -94,9 +94,12 @@ def test_connections_are_counted_and_both_ends_agree(
 ) -> None:
     sizes = [2 * number * number for number in range(1, 14)]
     server = Server(cgroup, family, address, echo, len(sizes))
-    client, _ = run(
-        other_cgroup, lambda: [ask(family, address, server.port, size) for size in sizes] and None
-    )
+
+    def ask_for_each_size() -> None:
+        for size in sizes:
+            ask(family, address, server.port, size)
+
+    client, _ = run(other_cgroup, ask_for_each_size)
     assert server.process.wait() == 0
     ours, theirs = complete(witness, cgroup, 13), complete(witness, other_cgroup, 13)
     assert [event.kind for event in of_kind(ours, "TCP_LISTEN", "TCP_UNLISTEN")] == [
@@ -341,6 +344,11 @@ def own_network() -> None:
     set_loopback_up()
 
 
+def serve_seven(listener: socket.socket) -> None:
+    for _ in range(7):
+        echo(listener.accept()[0])
+
+
 @FAMILIES
 def test_connections_in_a_network_namespace(
     witness: Witness, cgroup: Cgroup, family: int, address: str
@@ -350,7 +358,7 @@ def test_connections_in_a_network_namespace(
     def work() -> None:
         own_network()
         listener = socket.create_server((address, EPHEMERAL), family=family)
-        serving = threading.Thread(target=lambda: [echo(listener.accept()[0]) for _ in range(7)])
+        serving = threading.Thread(target=serve_seven, args=(listener,))
         serving.start()
         for size in range(7):
             ask(family, address, listener.getsockname()[1], size)
@@ -398,6 +406,45 @@ def test_connection_that_is_older_than_the_probes(cgroup: Cgroup, other_cgroup: 
         witness.close()
         os.close(read_end)
         os.close(write_end)
+
+
+def test_listener_that_is_older_than_the_probes(cgroup: Cgroup, other_cgroup: Cgroup) -> None:
+    """As nearly all are when the agent starts: the first read tells the process all the same."""
+    server = Server(cgroup, socket.AF_INET, "127.0.0.1", echo)
+    witness = Witness.attach(["network"])
+    try:
+        run(other_cgroup, lambda: ask(socket.AF_INET, "127.0.0.1", server.port, 10))
+        server.process.wait()
+        accept, *rest = witness.events(cgroup.id)
+        assert (accept.kind, accept.flags, accept.owner_pid) == ("TCP_ACCEPT", {"OWNER_UNKNOWN"}, 0)
+        assert accept.owner_source == SOURCES["PW_OWNER_NONE"]
+        close = next(event for event in rest if event.kind == "TCP_CLOSE")
+        assert (close.flags, close.owner_pid) == (set(), server.process.pid)
+        assert close.owner_source == SOURCES["PW_OWNER_BY_IO"]
+    finally:
+        witness.close()
+
+
+def test_one_of_two_listeners_on_a_port_ends(witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup) -> None:
+    """By SO_REUSEPORT several share it, as workers of a web server: the one that ends takes nothing away."""
+    with socket.socket() as first:
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        first.bind(("127.0.0.1", EPHEMERAL))
+        port = first.getsockname()[1]
+        first.listen()
+
+        def work() -> None:
+            with socket.create_server(("127.0.0.1", port), reuse_port=True) as second:
+                first.close()
+                Process(other_cgroup, lambda: ask(socket.AF_INET, "127.0.0.1", port, 10))
+                echo(second.accept()[0])
+
+        server = Process(cgroup, work)
+        witness.wait_for(lambda: bool(witness.events(cgroup.id, "TCP_LISTEN")))
+        first.close()
+        server.wait()
+    (accept,) = of_kind(complete(witness, cgroup, 1), "TCP_ACCEPT")
+    assert accept.owner_pid == server.pid
 
 
 def test_retransmissions_are_counted(witness: Witness, cgroup: Cgroup) -> None:

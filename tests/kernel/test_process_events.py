@@ -175,6 +175,29 @@ def test_path_past_the_limit_keeps_its_end_and_says_so(
     assert parts.exe.count(b"/") > min(depth, 90) - 5
 
 
+def test_longest_argv_and_path_together(
+    witness: Witness, cgroup: Cgroup, programs: Path, tmp_path: Path
+) -> None:
+    """Each part has all the bytes that it may have: none may run into another."""
+    name = "n" * 255
+    argv = [b"x" * (ARGS_BYTES - 3), b"0"]
+
+    def work() -> None:
+        os.chdir(tmp_path)
+        for _ in range(18):
+            os.mkdir(name)
+            os.chdir(name)
+        shutil.copy(programs / "nothing", name)
+        execve(name, argv)
+
+    event, parts = executed(witness, cgroup, work)
+    assert parts.argv == argv
+    assert event.exe_bytes == event.cwd_bytes == LAYOUT.constants["PW_PATH_BYTES"]
+    assert parts.exe == parts.cwd == f"/{name}".encode() * 16
+    assert parts.filename == name.encode()
+    assert event.flags == {"EXE_CUT", "CWD_CUT"}
+
+
 @pytest.mark.parametrize("longer", [0, 1])
 def test_filename_is_cut_past_its_limit_only(
     witness: Witness, cgroup: Cgroup, programs: Path, tmp_path: Path, longer: int

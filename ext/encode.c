@@ -4,19 +4,14 @@
 #include "cri.h"
 #include "log.h"
 #include "plan.h"
-
-/* A buffer that grows, up to what its user asks for; readable PW_LOG_SLACK_BYTES beyond `bytes`. */
-struct store {
-  uint8_t *at;
-  size_t bytes;
-  size_t capacity;
-};
+#include "store.h"
 
 /* A record whose last part has not come yet. */
 struct open_record {
-  struct store text;
+  struct pw_store text;
   int64_t first;          /* file offset of its first line; -1: no record is open */
   size_t cut_bytes;
+  int is_starved;
   uint32_t seconds;
   uint32_t nanoseconds;
   size_t time_bytes;
@@ -27,14 +22,16 @@ struct open_record {
 
 /* A line longer than what the caller's buffer showed of it. */
 struct open_line {
-  struct store text;
+  struct pw_store text;
   int64_t first;          /* -1: none */
   size_t line_bytes;      /* of which text has the first */
+  int is_starved;
   uint8_t last;
 };
 
 struct pw_log_stream {
   size_t max_record_bytes;
+  struct pw_log_budget *budget;
   struct open_record records[2];  /* stdout, stderr */
   struct open_line line;
   struct pw_cri_clock clock;
@@ -48,6 +45,7 @@ struct line {
   size_t shown;
   size_t bytes;
   uint8_t last;
+  int is_starved;         /* more would have been shown */
   const uint8_t *readable_end;
   uint64_t start;
   uint64_t end;           /* where the next line starts */
@@ -61,14 +59,15 @@ struct call {
   int64_t now_ns;
 };
 
-enum outcome { DONE, FULL, NO_MEMORY };
+enum outcome { DONE, FULL };
 
-struct pw_log_stream *pw_log_open(size_t max_record_bytes)
+struct pw_log_stream *pw_log_open(size_t max_record_bytes, struct pw_log_budget *budget)
 {
   struct pw_log_stream *stream = calloc(1, sizeof *stream);
   if (!stream)
     return NULL;
   stream->max_record_bytes = max_record_bytes;
+  stream->budget = budget;
   pw_log_resume(stream, 0, -1, -1);
   return stream;
 }
@@ -77,9 +76,9 @@ void pw_log_close(struct pw_log_stream *stream)
 {
   if (!stream)
     return;
-  free(stream->records[0].text.at);
-  free(stream->records[1].text.at);
-  free(stream->line.text.at);
+  pw_store_clear(&stream->records[0].text, stream->budget, 0);
+  pw_store_clear(&stream->records[1].text, stream->budget, 0);
+  pw_store_clear(&stream->line.text, stream->budget, 0);
   free(stream);
 }
 
@@ -97,29 +96,6 @@ uint64_t pw_log_resume(struct pw_log_stream *stream, uint64_t offset, int64_t pa
   return start;
 }
 
-/* Appends what fits under `limit`. Returns 0 when there is no memory; nothing changed then. */
-static int store_append(struct store *store, const uint8_t *from, size_t bytes, size_t limit)
-{
-  size_t room = store->bytes < limit ? limit - store->bytes : 0;
-  size_t taken = bytes < room ? bytes : room;
-  size_t wanted = store->bytes + taken + PW_LOG_SLACK_BYTES;
-  if (wanted > store->capacity) {
-    size_t capacity = wanted + wanted / 2;
-    if (capacity > limit + PW_LOG_SLACK_BYTES)
-      capacity = limit + PW_LOG_SLACK_BYTES;
-    uint8_t *grown = realloc(store->at, capacity);
-    if (!grown)
-      return 0;
-    memset(grown + store->capacity, 0, capacity - store->capacity);
-    store->at = grown;
-    store->capacity = capacity;
-  }
-  if (taken)
-    memcpy(store->at + store->bytes, from, taken);
-  store->bytes += taken;
-  return 1;
-}
-
 /* The longest line that can hold a whole record. */
 static size_t line_limit(const struct pw_log_stream *stream)
 {
@@ -134,16 +110,21 @@ static enum outcome emit(struct call *call, const struct pw_record *record, size
   return DONE;
 }
 
-/* The part of a line from `start` to `bytes` as content, cut to its bound. */
+/* The part of a line from `start` to `bytes` as content, as far as it is shown and
+ * within its bound. Returns how much of it is not in the record. */
 static size_t set_content(const struct call *call, const struct line *line, size_t start, size_t bytes,
                           struct pw_record *record)
 {
   size_t limit = call->stream->max_record_bytes;
   size_t whole = bytes - start;
-  record->content = (struct pw_text){line->at + start, whole < limit ? whole : limit};
+  size_t taken = (bytes < line->shown ? bytes : line->shown) - start;
+  if (taken > limit)
+    taken = limit;
+  record->content = (struct pw_text){line->at + start, taken};
   record->readable_bytes = (size_t)(line->readable_end - record->content.at);
-  record->is_cut = whole > limit;
-  return whole - record->content.bytes;
+  record->is_cut = taken < whole;
+  record->is_starved = line->is_starved && taken < whole && taken < limit;
+  return whole - taken;
 }
 
 static enum outcome take_plain(struct call *call, const struct line *line, size_t bytes, int is_raw)
@@ -179,10 +160,13 @@ static enum outcome emit_open(struct call *call, int stream)
     .seconds = open->seconds,
     .nanoseconds = open->nanoseconds,
     .is_cut = open->cut_bytes > 0,
+    .is_starved = open->is_starved,
   };
   enum outcome outcome = emit(call, &record, open->cut_bytes);
-  if (outcome == DONE)
+  if (outcome == DONE) {
     open->first = -1;
+    pw_store_clear(&open->text, call->stream->budget, PW_LOG_KEPT_BYTES);
+  }
   return outcome;
 }
 
@@ -191,6 +175,7 @@ static void start_open(struct open_record *open, const struct pw_cri_head *head,
   open->text.bytes = 0;
   open->first = (int64_t)offset;
   open->cut_bytes = 0;
+  open->is_starved = 0;
   open->seconds = head->seconds;
   open->nanoseconds = head->nanoseconds;
   open->time_bytes = head->time.bytes;
@@ -199,29 +184,39 @@ static void start_open(struct open_record *open, const struct pw_cri_head *head,
   memcpy(open->logtag, head->logtag.at, head->logtag.bytes);
 }
 
+/* Appends a part's content to its record. After a gap nothing more is taken. */
+static void append_part(const struct call *call, struct open_record *open, const struct line *line,
+                        size_t bytes, size_t start)
+{
+  size_t limit = call->stream->max_record_bytes;
+  size_t shown = (bytes < line->shown ? bytes : line->shown) - start;
+  size_t taken = 0;
+  if (!open->is_starved)
+    taken = pw_store_append(&open->text, call->stream->budget, line->at + start, shown, limit);
+  size_t missing = bytes - start - taken;
+  open->cut_bytes += missing;
+  open->is_starved |= missing && open->text.bytes < limit;
+}
+
 /* A part that has others before or behind it. The record is left as it was unless DONE. */
 static enum outcome join_part(struct call *call, const struct line *line, size_t bytes,
                               const struct pw_cri_head *head)
 {
   struct open_record *open = &call->stream->records[head->is_stderr];
-  if (open->first < 0)
+  int is_first = open->first < 0;
+  if (is_first)
     start_open(open, head, line->start);
-  int is_first = open->first == (int64_t)line->start;
   size_t text_bytes = open->text.bytes, cut_bytes = open->cut_bytes;
-  size_t shown = bytes < line->shown ? bytes : line->shown;
-  enum outcome outcome = NO_MEMORY;
-  if (store_append(&open->text, line->at + head->bytes, shown - head->bytes,
-                   call->stream->max_record_bytes)) {
-    open->cut_bytes += bytes - head->bytes - (open->text.bytes - text_bytes);
-    outcome = head->is_partial ? DONE : emit_open(call, head->is_stderr);
-  }
-  if (outcome == DONE)
+  int is_starved = open->is_starved;
+  append_part(call, open, line, bytes, head->bytes);
+  if (head->is_partial || emit_open(call, head->is_stderr) == DONE)
     return DONE;
   open->text.bytes = text_bytes;
   open->cut_bytes = cut_bytes;
+  open->is_starved = is_starved;
   if (is_first)
     open->first = -1;
-  return outcome;
+  return FULL;
 }
 
 /* Whether a line before the resumed offset is the part of a record that was still open there. */
@@ -250,22 +245,23 @@ static enum outcome take_line(struct call *call, const struct line *line)
   return take_part(call, line, bytes, &head);
 }
 
-/* Adds to the overlong line. */
-static int line_append(struct pw_log_stream *stream, const uint8_t *at, size_t bytes, uint64_t offset)
+/* Adds to the overlong line, or begins it. */
+static void line_append(struct pw_log_stream *stream, const uint8_t *at, size_t bytes, uint64_t offset)
 {
   struct open_line *open = &stream->line;
-  size_t before = open->first < 0 ? 0 : open->text.bytes;
-  open->text.bytes = before;
-  if (!store_append(&open->text, at, bytes, line_limit(stream)))
-    return 0;
   if (open->first < 0) {
     open->first = (int64_t)offset;
-    open->line_bytes = 0;
+    open->text.bytes = open->line_bytes = 0;
+    open->is_starved = 0;
+  }
+  size_t limit = line_limit(stream);
+  if (!open->is_starved) {
+    size_t taken = pw_store_append(&open->text, stream->budget, at, bytes, limit);
+    open->is_starved = taken < bytes && open->text.bytes < limit;
   }
   open->line_bytes += bytes;
   if (bytes)
     open->last = at[bytes - 1];
-  return 1;
 }
 
 /* The overlong line is complete; the next one starts at `end`. */
@@ -277,29 +273,42 @@ static enum outcome take_open_line(struct call *call, uint64_t end)
     .shown = open->text.bytes,
     .bytes = open->line_bytes,
     .last = open->last,
+    .is_starved = open->is_starved,
     .readable_end = open->text.at + open->text.capacity,
     .start = (uint64_t)open->first,
     .end = end,
   };
   enum outcome outcome = take_line(call, &line);
-  if (outcome == DONE)
+  if (outcome == DONE) {
     open->first = -1;
+    pw_store_clear(&open->text, call->stream->budget, PW_LOG_KEPT_BYTES);
+  }
   return outcome;
 }
 
 /* The overlong line goes on with `bytes`, behind which is its newline at `offset`. */
 static enum outcome end_open_line(struct call *call, const uint8_t *at, size_t bytes, uint64_t offset)
 {
-  struct open_line saved = call->stream->line;
-  if (!line_append(call->stream, at, bytes, 0))
-    return NO_MEMORY;
+  struct open_line *open = &call->stream->line;
+  struct open_line before = *open;
+  line_append(call->stream, at, bytes, 0);
   enum outcome outcome = take_open_line(call, offset + 1);
   if (outcome != DONE) {
-    call->stream->line.text.bytes = saved.text.bytes;
-    call->stream->line.line_bytes = saved.line_bytes;
-    call->stream->line.last = saved.last;
+    open->text.bytes = before.text.bytes;
+    open->line_bytes = before.line_bytes;
+    open->is_starved = before.is_starved;
+    open->last = before.last;
   }
   return outcome;
+}
+
+/* A line that the input holds whole. */
+static enum outcome take_shown_line(struct call *call, const uint8_t *at, size_t bytes, const uint8_t *readable_end,
+                                    uint64_t start, uint64_t end)
+{
+  struct line line = {.at = at, .shown = bytes, .bytes = bytes, .last = bytes ? at[bytes - 1] : 0,
+                      .readable_end = readable_end, .start = start, .end = end};
+  return take_line(call, &line);
 }
 
 /* The lines of the input from *at on; *at follows. */
@@ -314,35 +323,38 @@ static enum outcome take_lines(struct call *call, const uint8_t **at, const uint
     if (!newline)
       return DONE;
     size_t bytes = (size_t)(newline - *at);
-    if (goes_on) {
-      outcome = end_open_line(call, *at, bytes, end_offset - (uint64_t)(end - newline));
-    } else {
-      struct line line = {.at = *at, .shown = bytes, .bytes = bytes, .last = bytes ? newline[-1] : 0,
-                          .readable_end = end, .start = end_offset - (uint64_t)(end - *at),
-                          .end = end_offset - (uint64_t)(end - newline) + 1};
-      outcome = take_line(call, &line);
-    }
+    uint64_t line_end = end_offset - (uint64_t)(end - newline);
+    if (goes_on)
+      outcome = end_open_line(call, *at, bytes, line_end);
+    else
+      outcome = take_shown_line(call, *at, bytes, end, line_end - bytes, line_end + 1);
     if (outcome == DONE)
       *at = newline + 1;
   }
   return outcome;
 }
 
-/* What is left without a newline: into the stream when it is long or the last. */
+/* What is left without a newline: a line if it is the last, into the stream when it is
+ * long. A line without its newline was never complete before, wherever the stream resumed. */
 static enum outcome take_rest(struct call *call, const uint8_t **at, const uint8_t *end, uint64_t end_offset,
                               int is_last)
 {
   size_t bytes = (size_t)(end - *at);
+  uint64_t start = end_offset - bytes;
+  int goes_on = call->stream->line.first >= 0;
   int is_long = bytes >= PW_LOG_REST_BYTES || bytes >= line_limit(call->stream);
-  if (bytes && (is_long || is_last || call->stream->line.first >= 0)) {
-    if (!line_append(call->stream, *at, bytes, end_offset - bytes))
-      return NO_MEMORY;
+  enum outcome outcome = DONE;
+  if (bytes && (goes_on || (is_long && !is_last)))
+    line_append(call->stream, *at, bytes, start);
+  else if (bytes && is_last)
+    outcome = take_shown_line(call, *at, bytes, end, start, UINT64_MAX);
+  else
+    return DONE;
+  if (outcome == DONE)
     *at = end;
-  }
-  return DONE;
+  return outcome;
 }
 
-/* A line without its newline was never complete before, wherever the stream resumed. */
 static enum outcome flush(struct call *call)
 {
   struct open_record *records = call->stream->records;
@@ -372,6 +384,7 @@ static void clear_results(struct pw_log_batch *batch)
   batch->unparsed = 0;
   batch->cut = 0;
   batch->cut_bytes = 0;
+  batch->starved = 0;
   batch->full = 0;
 }
 
@@ -394,7 +407,5 @@ int pw_log_encode(struct pw_log_stream *stream, const struct pw_plan *plan, cons
   batch->consumed = (size_t)(at - in);
   batch->full = outcome == FULL;
   tell_open(stream, batch);
-  if (outcome == NO_MEMORY)
-    return PW_E_MEMORY;
   return outcome == FULL && batch->records == 0 ? PW_E_OUTPUT_FULL : PW_OK;
 }

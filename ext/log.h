@@ -4,9 +4,10 @@
  * is done to a record is the plan (collector/plan.py tells what each part means,
  * tests/reference/plan.py says it in plain Python).
  *
- * Memory of a stream is bounded by 3 * (max_record_bytes + PW_LOG_SLACK_BYTES)
- * (an open record for stdout, one for stderr, one overlong line), and is only
- * taken when partial lines arrive; nothing else allocates. */
+ * A stream takes memory when partial lines arrive, at most 3 * (max_record_bytes +
+ * 2 * PW_LOG_SLACK_BYTES): a record open on stdout, one on stderr, an overlong line.
+ * All streams share a budget; where it is used up a record is cut. Nothing else
+ * allocates. */
 #ifndef PODWITNESS_LOG_H
 #define PODWITNESS_LOG_H
 
@@ -17,6 +18,7 @@
 
 #define PW_LOG_SLACK_BYTES 256   /* of a line besides its content, and of a buffer besides its text */
 #define PW_LOG_REST_BYTES 65536  /* an unterminated rest this long is taken into the stream */
+#define PW_LOG_KEPT_BYTES 65536  /* of each buffer of a stream, when the record is out */
 #define PW_LOG_END 1             /* flag: nothing follows, what is open is a record now */
 
 enum pw_framing { PW_LINE = 0, PW_CRI = 1, PW_CRI_JOINED = 2, PW_JSON = 3 };
@@ -89,17 +91,24 @@ struct pw_log_batch {
   size_t consumed;        /* of the input: whole lines, and an overlong rest */
   size_t records;
   size_t unparsed;        /* lines that did not fit the framing, kept raw */
-  size_t cut;             /* records cut at max_record_bytes */
+  size_t cut;             /* records cut: at max_record_bytes, or starved */
   size_t cut_bytes;       /* what they lost */
+  size_t starved;         /* those of them that were cut as the budget was used up */
   int64_t partials[2];    /* file offset of the first line of an open record; -1: none */
   int32_t full;           /* stopped as the output is full: call again with what was not consumed */
+};
+
+/* What the open records of all streams may take together; outlives them. */
+struct pw_log_budget {
+  size_t limit_bytes;
+  size_t taken_bytes;
 };
 
 struct pw_log_stream;
 
 /* A stream with nothing open; NULL: out of memory. `max_record_bytes` bounds a
  * record's content; what exceeds it is cut, counted and marked. */
-struct pw_log_stream *pw_log_open(size_t max_record_bytes);
+struct pw_log_stream *pw_log_open(size_t max_record_bytes, struct pw_log_budget *budget);
 void pw_log_close(struct pw_log_stream *stream);
 
 /* The stream starts anew at a saved position (collector/delivery/chunk.py,
@@ -115,8 +124,8 @@ uint64_t pw_log_resume(struct pw_log_stream *stream, uint64_t offset, int64_t pa
  * time of records that have none of their own. With PW_LOG_END and nothing `full`,
  * everything is consumed and nothing stays open.
  *
- * Fills the batch also on error; returns PW_OK, PW_E_MEMORY (a partial line found
- * no room: nothing of it is consumed), or PW_E_OUTPUT_FULL when not one record fits. */
+ * Returns PW_OK, or PW_E_OUTPUT_FULL when not one record fits; the batch is filled
+ * then too. */
 int pw_log_encode(struct pw_log_stream *stream, const struct pw_plan *plan, const uint8_t *in,
                   size_t in_bytes, uint64_t offset, int flags, int64_t now_ns,
                   struct pw_log_batch *batch);

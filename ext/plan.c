@@ -365,6 +365,7 @@ int pw_plan_emit(const struct pw_plan *plan, const struct pw_record *record, str
   batch->records++;
   batch->unparsed += !fits;
   batch->cut += record->is_cut != 0;
+  batch->starved += record->is_starved != 0;
   return 1;
 }
 

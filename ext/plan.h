@@ -15,6 +15,7 @@ struct pw_record {
   uint32_t nanoseconds;
   int is_raw;             /* the line did not fit the framing: content is all of it */
   int is_cut;
+  int is_starved;         /* cut as there was no memory for more */
 };
 
 /* Writes the entry at batch->out + batch->out_bytes and counts it. Returns 0 and

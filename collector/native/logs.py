@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgpack
@@ -14,6 +15,9 @@ from collector.plan import Field, Framing, LogPlan, Merge, Op, Step
 DEFAULT_MAX_RECORD_BYTES = 2 << 20
 """As much as Fluent Bit joins of one record (multiline buffer limit)."""
 
+OPEN_RECORDS_BYTES = 24 << 20
+"""Bound of all open records of all files together; beyond it a record is cut earlier."""
+
 INPUT_BYTES = 256 << 10
 """Of one read: input, scratch and the entries made of it stay within the caches."""
 
@@ -21,7 +25,8 @@ INPUT_BYTES = 256 << 10
 class LogBatch(NamedTuple):
     """What came of one call. `partials`: file offset of the first line of the record open
     on stdout and on stderr, -1: none. `unparsed`: lines kept raw as they did not fit the
-    framing. `cut`: records longer than the bound, `cut_bytes`: what they lost."""
+    framing. `cut`: records cut at their bound, `cut_bytes`: what they lost, `starved`: those
+    that were cut earlier as the open records of all files were at their bound together."""
 
     entries: bytes
     records: int
@@ -30,6 +35,7 @@ class LogBatch(NamedTuple):
     unparsed: int
     cut: int
     cut_bytes: int
+    starved: int
 
 
 class Arena:
@@ -67,6 +73,7 @@ class Arena:
             batch.unparsed,
             batch.cut,
             batch.cut_bytes,
+            batch.starved,
         )
 
 
@@ -76,6 +83,22 @@ _uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 lib.pw_memory_keep(4 << 20, 16 << 20)
 
 ARENA = Arena()
+_BUDGET = ffi.new("struct pw_log_budget *", {"limit_bytes": OPEN_RECORDS_BYTES})
+
+
+def _closer(budget: Any) -> Callable[[Any], None]:
+    """Closes a stream, and until then keeps the budget alive that it gives its memory back to."""
+    close = lib.pw_log_close
+
+    def close_stream(stream: Any, _budget: Any = budget) -> None:
+        close(stream)
+
+    return close_stream
+
+
+def open_records_bytes() -> int:
+    """What the open records of all files take now."""
+    return int(_BUDGET.taken_bytes)
 
 
 class LogStream:
@@ -86,9 +109,10 @@ class LogStream:
 
     def __init__(self, plan: LogPlan, *, max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES) -> None:
         self._max_record_bytes = max_record_bytes
-        self.native = lib.pw_log_open(max_record_bytes)
-        if self.native == ffi.NULL:
+        opened = lib.pw_log_open(max_record_bytes, _BUDGET)
+        if opened == ffi.NULL:
             raise MemoryError("no memory for the state of a log file")
+        self.native = ffi.gc(opened, _closer(_BUDGET))
         self.partials: tuple[int, int] = (-1, -1)
         self.set_plan(plan)
 
@@ -144,12 +168,8 @@ class LogStream:
         return int(lib.pw_log_resume(self.native, position.offset, *position.partials))
 
     def close(self) -> None:
-        if self.native != ffi.NULL:
-            lib.pw_log_close(self.native)
-            self.native = ffi.NULL
-
-    def __del__(self) -> None:
-        self.close()
+        """Gives the memory back. The stream is not to be used any more."""
+        ffi.release(self.native)
 
 
 def _joined(batches: list[LogBatch]) -> LogBatch:
@@ -161,6 +181,7 @@ def _joined(batches: list[LogBatch]) -> LogBatch:
         sum(batch.unparsed for batch in batches),
         sum(batch.cut for batch in batches),
         sum(batch.cut_bytes for batch in batches),
+        sum(batch.starved for batch in batches),
     )
 
 

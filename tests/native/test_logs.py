@@ -79,7 +79,7 @@ def test_record_of_fluent_bits_multiline_cri_with_merge_log() -> None:
     pairs = [("time", T1.decode()), ("stream", "stdout"), ("_p", "P"), ("a", 1), ("b", "x")]
     batch = LogStream(JOINED).encode(data, 0, NOW_NS)
     assert batch.entries == entry(T1_NS, [*pairs, (KUBERNETES.key, KUBERNETES.value)])
-    assert batch[1:] == (1, len(data), (-1, -1), 0, 0, 0)
+    assert batch[1:] == (1, len(data), (-1, -1), 0, 0, 0, 0)
 
 
 def test_record_of_fluent_bits_parser_cri() -> None:
@@ -110,6 +110,35 @@ def test_record_over_the_bound_is_cut_and_marked() -> None:
     pairs = [("time", T1.decode()), ("stream", "stdout"), ("_p", "P"), ("log", "x" * 16), ("truncated", True)]
     assert batch.entries == entry(T1_NS, [*pairs, (KUBERNETES.key, KUBERNETES.value)])
     assert (batch.cut, batch.cut_bytes) == (1, 5)
+
+
+def test_open_records_of_all_streams_share_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record that finds the budget used up is cut at its end, counted and marked; others are whole."""
+    before = logs.open_records_bytes()
+    monkeypatch.setattr(logs._BUDGET, "limit_bytes", before + 20_000)
+    plan = LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT)
+    hungry, late = LogStream(plan), LogStream(plan)
+    hungry.encode(T1 + b" stdout P " + b"h" * 12_000 + b"\n", 0, NOW_NS)
+    late.encode(T1 + b" stdout P first\n" + T1 + b" stdout P " + b"l" * 12_000 + b"\n", 0, NOW_NS)
+    assert hungry.encode(T1 + b" stdout F end\n", 0, NOW_NS)[4:] == (0, 0, 0, 0)
+    hungry.close()
+    batch = late.encode(T1 + b" stdout F end\n", 0, NOW_NS)
+    assert (batch.cut, batch.starved) == (1, 1)
+    kept = 5 + 12_000 + 3 - batch.cut_bytes
+    pairs = [("time", T1.decode()), ("stream", "stdout"), ("_p", "P")]
+    log = ("first" + "l" * 12_000)[:kept]
+    assert batch.entries == entry(T1_NS, [*pairs, ("log", log), ("truncated", True)])
+    late.close()
+    assert logs.open_records_bytes() == before
+
+
+def test_memory_of_a_large_record_goes_back() -> None:
+    stream = LogStream(JOINED)
+    before = logs.open_records_bytes()
+    stream.encode(T1 + b" stdout P " + b"x" * 1_000_000 + b"\n", 0, NOW_NS)
+    assert 1_000_000 < logs.open_records_bytes() - before < 2_000_000
+    stream.encode(T1 + b" stdout F \n", 0, NOW_NS)
+    assert logs.open_records_bytes() == before
 
 
 def test_line_longer_than_any_buffer_makes_one_record() -> None:

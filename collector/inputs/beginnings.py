@@ -4,17 +4,58 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Container
+from typing import NamedTuple
 
 from collector.delivery.chunk import FileKey, Position
 from collector.delivery.positions import FOREIGN_DEVICE, Positions
-from collector.inputs.follow import FollowedFile
+from collector.inputs.follow import FollowedFile, is_file_of
 from collector.inputs.tail_open import OpenFile, Refused, open_pinned, pin
 from collector.inputs.tail_paths import Selection, rotated_siblings
 
 # Files read to their end and closed though they still have a name: as many as 800 pods keep of rotations.
 MAX_FINISHED = 4096
+
+# Times of files are those of the kernel's last tick, up to 10 ms old.
+CLOCK_TICK_NS = 10_000_000
+
+
+class Sibling(NamedTuple):
+    """A renamed file of a log. `is_done`: what is open at its end was completed in a later one."""
+
+    file: OpenFile
+    is_done: bool
+
+
+class _Look(NamedTuple):
+    path: str
+    file: OpenFile
+    stored: Position | None
+    size: int
+    written_ns: int
+
+
+def _is_done(look: _Look, later: list[_Look]) -> bool:
+    """Whether what is open at the end of a file was completed in a later one, and delivered."""
+    if look.stored is not None and look.stored.offset == look.size:
+        is_open = [partial >= 0 for partial in look.stored.partials]
+    else:
+        is_open = [True, True]
+    for one in later:
+        if one.stored is None or not one.stored.offset:
+            if one.size:
+                return False
+            continue
+        # A record that an earlier file left open is marked 0 there, see FollowedFile.take_partials.
+        pairs = zip(is_open, one.stored.partials, strict=True)
+        is_open = [was and partial == 0 for was, partial in pairs]
+        if not any(is_open):
+            return True
+        if one.stored.offset < one.size:
+            return False
+    return False
 
 
 class Beginnings:
@@ -29,13 +70,14 @@ class Beginnings:
     def __init__(self, positions: Positions, *, is_first_start: bool, read_from_head: bool) -> None:
         self._positions = positions
         self._skips_history = is_first_start and not read_from_head
+        self._began_ns = time.time_ns() - CLOCK_TICK_NS
         self._finished: OrderedDict[tuple[int, int], Position] = OrderedDict()
         self._listings: dict[str, list[str]] = {}
-        self._inherited: list[tuple[Position, FollowedFile]] = []
 
     def begin(self, file: FollowedFile, path: str, *, at_start: bool) -> None:
         """Puts the file's offset where reading begins. Raises OSError."""
-        stored = self._stored(file)
+        stored = self._stored(file.file)
+        self._finished.pop(file.inode, None)
         if stored is not None:
             file.resume(stored)
         elif at_start and self._skips_history:
@@ -44,17 +86,18 @@ class Beginnings:
                 # Recorded now: after a restart the file would else count as new.
                 self._positions.record(Position(file.key, path, file.offset))
 
-    def _stored(self, file: FollowedFile) -> Position | None:
-        key = FileKey(*file.inode)
-        found = self._finished.pop(file.inode, None) or self._positions.load(key)
-        if found is None or not file.is_file_of(found.file):
+    def _stored(self, file: OpenFile) -> Position | None:
+        """How far this very file was read before."""
+        found = self._finished.get((file.device, file.inode))
+        found = found or self._positions.load(FileKey(file.device, file.inode))
+        if found is None or not is_file_of(file, found.file):
             return None
         return found if os.fstat(file.fd).st_size >= found.offset else None
 
     def is_read(self, file: OpenFile) -> bool:
         """Whether the file was read to its end before, and closed."""
-        finished = self._finished.get((file.device, file.inode))
-        return finished is not None and os.fstat(file.fd).st_size == finished.offset
+        stored = self._stored(file) if (file.device, file.inode) in self._finished else None
+        return stored is not None and os.fstat(file.fd).st_size == stored.offset
 
     def finish(self, file: FollowedFile) -> None:
         """The file was read to its end and is closed; if it has a name, it may be met again."""
@@ -64,50 +107,38 @@ class Beginnings:
         if len(self._finished) > MAX_FINISHED:
             self._finished.popitem(last=False)
 
-    def leave_open(self, earlier: FollowedFile, later: FollowedFile) -> None:
-        """Records that `earlier` left open go on in `later`."""
-        self._inherited.append((Position(earlier.key, earlier.place, earlier.offset), later))
-
-    def close_inherited(self) -> None:
-        """Once their records are delivered, files that left some open count as read.
-
-        Without this their last parts would be read again after every restart.
-        """
-        waiting = []
-        for position, heir in self._inherited:
-            stored = self._positions.load(FileKey(*heir.inode))
-            if max(heir.inherited) < 0 and stored is not None and stored.offset >= heir.inherited_until:
-                if self._positions.load(position.file) is not None:
-                    self._positions.record(position)
-            else:
-                waiting.append((position, heir))
-        self._inherited = waiting
-
-    def siblings(self, place: str, roots: tuple[str, ...], since_ns: int) -> list[OpenFile]:
+    def siblings(self, place: str, roots: tuple[str, ...], since_ns: int) -> list[Sibling]:
         """What `place` was renamed to and still has to be read, open, oldest first.
 
         These are files with a stored position, and those without one that were
-        written since `since_ns` (0: this name is new, and what begins at its end
-        has no past). Compressed ones can't be continued.
+        written since `since_ns` (0: this name is new; where history is skipped, that
+        is what was written before the start). Compressed ones can't be continued.
         """
         directory, name = os.path.split(place)
-        found: list[OpenFile] = []
-        for other in rotated_siblings(name, self._names_in(directory)):
-            path = os.path.join(directory, other)
-            with contextlib.suppress(OSError, Refused):  # renamed or compressed meanwhile: met again, or read
-                status = os.lstat(path)
-                if self._is_unread(status, since_ns):
-                    found.append(open_pinned(pin(path), roots))
+        names = [*rotated_siblings(name, self._names_in(directory)), name]
+        looked_at = [one for one in (self._look(os.path.join(directory, one), roots) for one in names) if one]
+        found = []
+        for index, look in enumerate(looked_at):
+            is_done = _is_done(look, looked_at[index + 1 :])
+            if look.path != place and self._is_unread(look, is_done, since_ns):
+                found.append(Sibling(look.file, is_done))
+            else:
+                os.close(look.file.fd)
         return found
 
-    def _is_unread(self, status: os.stat_result, since_ns: int) -> bool:
-        inode = status.st_dev, status.st_ino
-        if inode in self._finished:
-            return False
-        stored = self._positions.load(FileKey(*inode))
-        if stored is None:
-            return status.st_mtime_ns >= since_ns if since_ns else not self._skips_history
-        return status.st_size != stored.offset or max(stored.partials) >= 0
+    def _look(self, path: str, roots: tuple[str, ...]) -> _Look | None:
+        """None where the file is no log, or was renamed or compressed meanwhile."""
+        try:
+            file = open_pinned(pin(path), roots)
+        except (OSError, Refused):
+            return None
+        status = os.fstat(file.fd)
+        return _Look(path, file, self._stored(file), status.st_size, status.st_mtime_ns)
+
+    def _is_unread(self, look: _Look, is_done: bool, since_ns: int) -> bool:
+        if look.stored is None:
+            return look.written_ns >= (since_ns or (self._began_ns if self._skips_history else 0))
+        return look.size != look.stored.offset or (max(look.stored.partials) >= 0 and not is_done)
 
     def _names_in(self, directory: str) -> list[str]:
         if directory not in self._listings:

@@ -24,6 +24,15 @@ def fingerprint(head: bytes) -> bytes:
     return hashlib.blake2b(head, digest_size=16).digest()
 
 
+def is_file_of(file: OpenFile, key: FileKey) -> bool:
+    """Whether the key was made of this file, and not of another that had its inode before."""
+    if (key.device, key.inode) != (file.device, file.inode):
+        return False
+    return not key.fingerprint_bytes or key.fingerprint == fingerprint(
+        os.pread(file.fd, key.fingerprint_bytes, 0)
+    )
+
+
 class Portion(NamedTuple):
     """What was read in one go: entries, from where to where, and what was odd about it."""
 
@@ -49,7 +58,8 @@ class FollowedFile:
     wd: int = -1
     truncations: int = 0
     resumed: Position | None = None
-    inherited_until: int = 0  # the offset at which the last of these was complete
+    has_begun: bool = False  # something of it was read in this run
+    is_done: bool = False  # what is open at its end is known to be complete
     inherited: tuple[int, int] = (
         -1,
         -1,
@@ -63,6 +73,7 @@ class FollowedFile:
     is_gone: bool = False  # has no name any more
     replaced: bool = False  # it was renamed over the file before it
     was_closed: bool = False  # by a writer, since the last look
+    final_s: float = 0.0  # when it was found final, 0: not yet
     grown_s: float = 0.0  # when it last was found grown
 
     @property
@@ -76,13 +87,6 @@ class FollowedFile:
     @property
     def key(self) -> FileKey:
         return FileKey(self.file.device, self.file.inode, fingerprint(self.head), len(self.head))
-
-    def is_file_of(self, key: FileKey) -> bool:
-        """Whether this is the file that the key was made of, and not another that got its inode."""
-        if (key.device, key.inode) != self.inode:
-            return False
-        head = os.pread(self.fd, key.fingerprint_bytes, 0)
-        return not key.fingerprint_bytes or fingerprint(head) == key.fingerprint
 
     def resume(self, position: Position) -> None:
         self.look_at_head()
@@ -131,6 +135,7 @@ class FollowedFile:
             unparsed += batch.unparsed
             cut += batch.cut
             cut_bytes += batch.cut_bytes
+        self.has_begun |= taken > 0
         return Portion(b"".join(entries), records, start, self.offset, unparsed, cut, cut_bytes, at_end)
 
     def close_open_records(self, now_ns: int) -> Portion:
@@ -150,27 +155,33 @@ class FollowedFile:
     def begin_anew(self) -> None:
         """After a truncation: from the start, with nothing open."""
         self.offset = 0
+        self.head = b""
+        self.look_at_head()
         self.truncations += 1
         self.inherited = (-1, -1)
         self.log.resume(Position(self.key, self.place, 0))
 
-    @property
-    def is_untouched(self) -> bool:
-        """Nothing of it was read, now or before a restart."""
-        return self.offset == 0 and self.resumed is None
-
     def inherit(self, earlier: FollowedFile) -> None:
-        """Goes on with the records that the file before this one left open."""
-        self.inherited_lines = earlier.open_lines()
+        """Goes on with the records that the file before this one left open.
+
+        Read in part before a restart, it only takes those that it had not completed.
+        """
+        taken = (True, True)
+        if self.resumed is not None and self.resumed.offset:
+            taken = (self.resumed.partials[0] == 0, self.resumed.partials[1] == 0)
+        self.inherited_lines = earlier.open_lines(taken)
         self.log.encode(self.inherited_lines, 0, 0)
         self.inherited = self.log.partials
-        self.is_only_heir = earlier.is_gone or earlier.is_only_heir
+        is_lost = earlier.is_gone or (earlier.is_only_heir and max(earlier.inherited) >= 0)
+        self.is_only_heir = is_lost and bool(self.inherited_lines)
 
-    def open_lines(self) -> bytes:
-        """The CRI lines of all records that are open."""
+    def open_lines(self, wanted: tuple[bool, bool]) -> bytes:
+        """The CRI lines of the records that are open, on stdout and on stderr if wanted."""
         kept = []
-        for stream, now, then in zip((b"stdout", b"stderr"), self.log.partials, self.inherited, strict=True):
-            if now < 0:
+        for stream, is_wanted, now, then in zip(
+            (b"stdout", b"stderr"), wanted, self.log.partials, self.inherited, strict=True
+        ):
+            if now < 0 or not is_wanted:
                 continue
             start = 0 if now == then else now
             lines = os.pread(self.fd, self.offset - start, start)
@@ -188,16 +199,9 @@ class FollowedFile:
         )
         still = (self.inherited[0] if stdout == 0 else -1, self.inherited[1] if stderr == 0 else -1)
         if still != self.inherited:
-            self.inherited, self.inherited_until = still, self.offset
+            self.inherited = still
             self.inherited_lines = self.inherited_lines if max(still) >= 0 else b""
         return stdout, stderr
-
-    def may_discard_open(self, later: FollowedFile) -> bool:
-        """Whether all that is open here was completed and delivered from `later` before a restart."""
-        if not self.has_open_records or later.resumed is None or later.resumed.offset == 0:
-            return False
-        pairs = zip(self.log.partials, later.resumed.partials, strict=True)
-        return all(there < 0 for here, there in pairs if here >= 0)
 
     def look_at_names(self) -> None:
         """Whether it was renamed or unlinked."""

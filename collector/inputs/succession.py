@@ -43,6 +43,10 @@ class Succession:
                 return
             yield other
 
+    def after(self, file: FollowedFile) -> FollowedFile | None:
+        place = self.files.index(file) + 1
+        return self.files[place] if place < len(self.files) else None
+
 
 class Plans:
     """Works out what is done to the records of a succession."""

@@ -43,22 +43,25 @@ SUMMARY = "Follows log files."
 PACE_S = 0.01
 # From here on a read is worth the hop to another thread (some 50 us), so that outputs go on meanwhile.
 THREAD_BYTES = 64 << 10
+# The file that takes the place of a rotated one is found within milliseconds of the rename, if there is one.
+HEIR_WAIT_S = 1.0
 IDENTITY_RETRY_S = 0.05
 # Acks of a deleted file's last chunks may still be on their way, and would write its position again.
 FORGET_S = 60.0
 MAX_REFUSED = 1000
+# At the end; some 100 MB. A file that is written faster than it is read must not hold up the end.
+CATCH_UP_S = 0.3
 
 
 class Tail:
     """The running input."""
 
-    def __init__(
-        self, settings: Settings, plan: LogPlan, context: InputContext, kubelet: KubeletRoots | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, plan: LogPlan, context: InputContext) -> None:
         self._settings = settings
         self._context = context
-        self._kubelet = kubelet or KubeletRoots()
-        self._selection = select(settings.path, settings.exclude_path)
+        host_root = context.document.service.host_root
+        self._kubelet = KubeletRoots.below(host_root)
+        self._selection = select(settings.path, settings.exclude_path, host_root)
         is_first_start = not settings.db or not os.path.exists(settings.db)
         self._positions = context.positions(settings.db or None)
         self._beginnings = Beginnings(
@@ -93,6 +96,7 @@ class Tail:
         discovery.start()
         try:
             await self._follow(stop)
+            await self._catch_up()
             await self._loop.run_in_executor(None, discovery.close)
             await self._hand_over()
         finally:
@@ -152,6 +156,14 @@ class Tail:
                 self._take_news()
             read_s = self._now_s
 
+    async def _catch_up(self) -> None:
+        """What was written before the end: without a DB nobody will read it later."""
+        end_s = self._now_s + CATCH_UP_S
+        self._take_news()
+        self._make_ready(self._events.look(self._files.values()))
+        while self._ready and self._now_s < end_s:
+            await self._turn(self._ready.popleft())
+
     async def _wait_until(self, when_s: float) -> None:
         if self._events.must_look:
             when_s = min(when_s, self._now_s + POLL_S)
@@ -202,7 +214,6 @@ class Tail:
         """The net below inotify, and the end of positions of files that are gone."""
         self._passed_by.clear()
         self._make_ready(self._events.look(self._files.values()))
-        self._beginnings.close_inherited()
         for place, succession in list(self._successions.items()):
             if not succession.files and not os.path.exists(place):
                 del self._successions[place]
@@ -226,6 +237,7 @@ class Tail:
         if known is not None:
             os.close(found.file.fd)
             known.look_at_names()
+            known.replaced |= found.moved and found.place == known.place
             if not found.early:
                 self._name(self._successions[known.place], found.path)
         elif self._passes_by(found.file):
@@ -250,9 +262,11 @@ class Tail:
             self._context.metrics.add("fluentbit_input_files_rotated_total", self._context.name)
         if not found.early:
             self._name(succession, found.path)
-        for file in self._beginnings.siblings(found.place, self._selection.roots, succession.written_ns):
-            self._add(succession, file, at_start=found.at_start)
+        roots = self._selection.roots
+        for sibling in self._beginnings.siblings(found.place, roots, succession.written_ns):
+            self._add(succession, sibling.file, at_start=found.at_start, is_done=sibling.is_done)
         self._add(succession, found.file, at_start=found.at_start, replaced=found.moved)
+        self._make_ready(succession.files)  # one of them may have waited for its heir
 
     def _name(self, succession: Succession, path: str) -> None:
         if not succession.path:
@@ -261,14 +275,22 @@ class Tail:
             self._make_ready(succession.files)
 
     def _add(
-        self, succession: Succession, opened: OpenFile, *, at_start: bool, replaced: bool = False
+        self,
+        succession: Succession,
+        opened: OpenFile,
+        *,
+        at_start: bool,
+        replaced: bool = False,
+        is_done: bool = False,
     ) -> None:
-        if (opened.device, opened.inode) in self._files:
+        known = self._files.get((opened.device, opened.inode))
+        if known is not None:
             os.close(opened.fd)
+            known.replaced |= replaced
             return
         log = LogStream(succession.plan, max_record_bytes=self._settings.max_record_bytes)
         file = FollowedFile(opened, succession.place, log, found_s=self._now_s, grown_s=self._now_s)
-        file.replaced = replaced
+        file.replaced, file.is_done = replaced, is_done
         try:
             # Watched first: what is written from here on is told.
             self._events.add(file)
@@ -400,7 +422,11 @@ class Tail:
     async def _at_end(self, succession: Succession, file: FollowedFile) -> None:
         now_s, wait_s = self._now_s, self._settings.rotate_wait_s
         if file.is_final(now_s, wait_s):
-            await self._finish(succession, file)
+            file.final_s = file.final_s or now_s
+            if self._awaits_heir(succession, file) and now_s < file.final_s + HEIR_WAIT_S:
+                self._due_s[file] = file.final_s + HEIR_WAIT_S
+            else:
+                await self._finish(succession, file)
         elif file.is_gone or file.is_rotated:
             # A writer's close is told; without that, time decides.
             self._due_s[file] = max(file.grown_s, now_s - wait_s / 2) + wait_s
@@ -408,20 +434,21 @@ class Tail:
         elif file.was_closed and file.has_open_records:
             await self._close_open_records(succession, file)
 
+    def _awaits_heir(self, succession: Succession, file: FollowedFile) -> bool:
+        """Whether records are open that go on in a file which is not found yet."""
+        is_joined = succession.plan.framing is Framing.CRI_JOINED
+        return is_joined and file.has_open_records and succession.after(file) is None
+
     async def _finish(self, succession: Succession, file: FollowedFile) -> None:
         """Reads what came until nobody could write any more; what is open then is complete or goes on."""
-        later = next((one for one in succession.files if one is not file), None)
-        if later is not None and (
-            succession.plan.framing is not Framing.CRI_JOINED or not file.goes_on_in(later)
-        ):
-            later = None
-        await self._read_to_end(succession, file, end=later is None)
-        if later is not None:
-            if file.has_open_records and later.is_untouched and not file.has_rest:
-                later.inherit(file)
-                self._beginnings.leave_open(file, later)
-            elif not file.may_discard_open(later):
-                await self._read_to_end(succession, file, end=True)
+        later = succession.after(file)
+        is_joined = succession.plan.framing is Framing.CRI_JOINED
+        goes_on = is_joined and (file.is_done or (later is not None and file.goes_on_in(later)))
+        await self._read_to_end(succession, file, end=not goes_on)
+        if goes_on and (file.has_rest or later is None or later.has_begun) and not file.is_done:
+            await self._read_to_end(succession, file, end=True)
+        elif goes_on and later is not None and not file.is_done:
+            later.inherit(file)
         self._leave(succession, file)
 
     async def _read_to_end(self, succession: Succession, file: FollowedFile, *, end: bool) -> None:

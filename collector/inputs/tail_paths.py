@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from collector.identity.paths import CONTAINERS, PODS, LogName, read_pod_log
 
@@ -68,6 +69,7 @@ class Selection:
 
     patterns: tuple[PathPattern, ...]
     excluded: tuple[re.Pattern[str], ...]
+    host_root: str = "/"
 
     def wants(self, path: str) -> bool:
         return not self.excludes(path) and any(pattern.matches(path) for pattern in self.patterns)
@@ -79,14 +81,16 @@ class Selection:
     @property
     def roots(self) -> tuple[str, ...]:
         """Directories that the files, with links resolved, have to lie in."""
-        own = (os.path.realpath(pattern.fixed) for pattern in self.patterns)
-        return tuple(dict.fromkeys((*map(os.path.realpath, LOG_ROOTS), *own)))
+        common = (os.path.join(self.host_root, root[1:]) for root in LOG_ROOTS)
+        own = (pattern.fixed for pattern in self.patterns)
+        return tuple(dict.fromkeys(map(os.path.realpath, (*common, *own))))
 
 
-def select(paths: Iterable[str], excluded: Iterable[str]) -> Selection:
+def select(paths: Iterable[str], excluded: Iterable[str], host_root: str = "/") -> Selection:
     return Selection(
         tuple(compile_path(path) for path in paths),
         tuple(re.compile(fnmatch.translate(pattern), re.DOTALL) for pattern in excluded),
+        host_root,
     )
 
 
@@ -104,10 +108,15 @@ def tag_of(tag: str, path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KubeletRoots:
-    """The two directories of the kubelet; elsewhere only in tests."""
+    """The two directories of the kubelet."""
 
     containers: str = CONTAINERS
     pods: str = PODS
+
+    @classmethod
+    def below(cls, host_root: str) -> Self:
+        """Of a host whose root directory is mounted there."""
+        return cls(os.path.join(host_root, CONTAINERS[1:]), os.path.join(host_root, PODS[1:]))
 
     def pods_pattern(self, selection: Selection) -> PathPattern | None:
         """Where the files behind the links appear first; None when Path does not mean the links."""

@@ -118,7 +118,10 @@ class Node:
         )
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self.follower.tail.run(self._stop))
-        await asyncio.wait_for(self.follower.tail.has_looked.wait(), 30)
+        looking = asyncio.create_task(self.follower.tail.has_looked.wait())
+        await asyncio.wait((looking, self._task), timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        if self._task.done():
+            self._task.result()
 
     async def end(self, acked: int) -> None:
         """Stops the agent when the receiver has acknowledged that many of the open chunks."""

@@ -50,6 +50,7 @@ def replace(container: int) -> Named:
         if one.log.exists():
             await node.is_seen(one)
             one.replace()
+            await node.is_seen(one)  # seen later, after a rotation, it would not be known as the heir
 
     return Named(f"replace({container})", on(container, act))
 

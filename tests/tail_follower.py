@@ -23,7 +23,6 @@ from collector.entries import unpack_entries
 from collector.filters.chain import FilterChain
 from collector.identity.table import IdentityTable
 from collector.inputs.tail import Settings, Tail
-from collector.inputs.tail_paths import KubeletRoots
 from collector.inputs.tail_settings import plan_of
 from collector.plugin import Filter
 from collector.service.metrics import Metrics
@@ -137,7 +136,7 @@ def make_follower(
 
     context = InputContext(
         plugin=PluginConfig("input", "tail", "tail.0", settings, InputCommon(name="tail", tag=tag), written),
-        document=Document(ServiceSettings(), {}, (), (), ()),
+        document=Document(ServiceSettings(host_root=str(folder)), {}, (), (), ()),
         node="node-1",
         node_id=bytes(8),
         log=log,
@@ -148,8 +147,7 @@ def make_follower(
         chain=FilterChain(filters),
         positions=open_positions,
     )
-    kubelet = KubeletRoots(f"{folder}/var/log/containers", f"{folder}/var/log/pods")
-    tail = Tail(settings, plan_of(settings, context), context, kubelet)
+    tail = Tail(settings, plan_of(settings, context), context)
     return Follower(tail, intake, metrics, identities)
 
 

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from collector.delivery.chunk import Chunk
+from collector.entries import unpack_entries
 from tests.tail_follower import Follower, make_follower
 
 STREAMS = ("stdout", "stderr")
@@ -193,11 +195,7 @@ def _tag(log: Path) -> str:
     return str(log).lstrip("/").replace("/", ".")
 
 
-def _records(chunks: Sequence[object]) -> list[tuple[str, str]]:
-    from collector.entries import unpack_entries
-
+def _records(chunks: Sequence[Chunk]) -> list[tuple[str, str]]:
     return [
-        (chunk.tag, str(dict(pairs)["log"]))  # type: ignore[attr-defined]
-        for chunk in chunks
-        for _, pairs in unpack_entries(chunk.entries)  # type: ignore[attr-defined]
+        (chunk.tag, str(dict(pairs)["log"])) for chunk in chunks for _, pairs in unpack_entries(chunk.entries)
     ]

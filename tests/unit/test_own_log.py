@@ -12,6 +12,9 @@ from collector import own_log
 from collector.errors import OperatorError
 
 
+FORGED = "x\n[2026/01/01 00:00:00] [ info] all is well\x1b[2J"
+
+
 def lines(path: Path) -> list[str]:
     return path.read_text().splitlines()
 
@@ -25,7 +28,7 @@ def test_lines_have_time_level_part_and_message(tmp_path: Path) -> None:
 
 def test_a_quoted_name_cant_forge_a_line(tmp_path: Path) -> None:
     own_log.configure("info", str(tmp_path / "log"))
-    logging.getLogger(own_log.ROOT).error("bad name %s", "x\n[2026/01/01 00:00:00] [ info] all is well\x1b[2J")
+    logging.getLogger(own_log.ROOT).error("bad name %s", FORGED)
     (line,) = lines(tmp_path / "log")
     assert "x\\x0a[2026" in line
     assert "\x1b" not in line
@@ -39,5 +42,5 @@ def test_a_part_has_its_own_level(tmp_path: Path) -> None:
 
 
 def test_a_log_file_that_cant_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OperatorError, match="Log_File .*/missing/log can't be written"):
+    with pytest.raises(OperatorError, match=r"Log_File .*/missing/log can't be written"):
         own_log.configure("info", str(tmp_path / "missing" / "log"))

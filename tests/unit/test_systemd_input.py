@@ -119,5 +119,5 @@ def test_reading_from_the_tail_gives_only_what_comes_later(tmp_path: Path) -> No
 
 
 def test_no_journal_is_said_with_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(OperatorError, match="There is no journal in .*/missing"):
+    with pytest.raises(OperatorError, match=r"There is no journal in .*/missing"):
         open_journal(Settings(path=str(tmp_path / "missing")))

@@ -11,7 +11,6 @@ import pytest
 from collector import own_log
 from collector.errors import OperatorError
 
-
 FORGED = "x\n[2026/01/01 00:00:00] [ info] all is well\x1b[2J"
 
 

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from collector.config.document import Document, PluginConfig
@@ -18,6 +19,7 @@ from collector.config.sections import Entry, Section
 from collector.config.service import ServiceSettings
 from collector.context import InputContext
 from collector.delivery.chunk import Chunk
+from collector.delivery.losses import Loss
 from collector.delivery.positions import Positions
 from collector.entries import unpack_entries
 from collector.filters.chain import FilterChain
@@ -56,6 +58,9 @@ class Intake:
 
     def offer(self, chunk: Chunk) -> bool:
         raise AssertionError("files wait for room")
+
+    def report_loss(self, loss: Loss) -> None:
+        raise AssertionError(f"nothing is lost here: {loss}")
 
     def ack(self, count: int | None = None) -> None:
         """The oldest chunks are delivered: their positions move."""
@@ -120,10 +125,16 @@ def section(**keys: str) -> Section:
 
 
 def make_follower(
-    folder: Path, *, filters: tuple[Filter, ...] = (), acks: bool = True, tag: str = "t.*", **keys: str
+    folder: Path,
+    keys: Mapping[str, str] = MappingProxyType({}),
+    *,
+    filters: tuple[Filter, ...] = (),
+    acks: bool = True,
+    tag: str = "t.*",
+    **more: str,
 ) -> Follower:
     """`folder` stands for /: its /var/log has the kubelet's directories. Keys as in a section."""
-    written = section(**keys)
+    written = section(**keys, **more)
     settings = load(Settings, written)
     log = logging.getLogger("test tail")
     metrics = Metrics(TABLE)

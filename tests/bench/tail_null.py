@@ -64,7 +64,7 @@ def _cat(folder: Path, size_bytes: int) -> Measured:
 
 
 def _tail(folder: Path, keys: dict[str, str], size_bytes: int, records: int) -> Measured:
-    follower = make_follower(folder, Path=f"{folder}/pods/*/*/*.log", Read_from_Head="On", **keys)
+    follower = make_follower(folder, keys, Path=f"{folder}/pods/*/*/*.log", Read_from_Head="On")
     with _clock(size_bytes, resource.RUSAGE_SELF) as measured:
         asyncio.run(_until_read(follower, size_bytes))
     return measured[0]

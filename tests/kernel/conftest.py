@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sandbox import Cgroup, unified_mount
-from witness import Witness
 
 from probes.catalog import Dialect
+from tests.kernel.sandbox import Cgroup, unified_mount
+from tests.kernel.witness import Witness
 
 WORKLOADS = Path(__file__).parent / "workloads"
 _serial = itertools.count()

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
-from event_layout import LAYOUT
-from sandbox import Cgroup, execve, mount, private_mounts, run, unified_mount
-from witness import Witness
+from tests.kernel.event_layout import LAYOUT
+from tests.kernel.sandbox import Cgroup, execve, mount, private_mounts, run, unified_mount
+from tests.kernel.witness import Witness
 
 
 def path_of(event: SimpleNamespace) -> str:

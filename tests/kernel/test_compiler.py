@@ -10,10 +10,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from event_layout import HEADER, LAYOUT
 
 from probes.catalog import SUBJECTS, maps
 from probes.compiler import captured_stderr, first_error, map_flags, source_text
+from tests.kernel.event_layout import HEADER, LAYOUT
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
-from sandbox import Cgroup, check, execve, libc, mount, private_mounts, run
-from test_bpf import program_id
-from witness import Witness
 
 from probes import bpf
 from probes.catalog import HOOKS, KINDS, Dialect, RecordKind, hooks_of
 from probes.launch import Attached, ProbeError, launch
+from tests.kernel.sandbox import Cgroup, check, execve, libc, mount, private_mounts, run
+from tests.kernel.test_bpf import program_id
+from tests.kernel.witness import Witness
 
 ROOT = Path(__file__).resolve().parents[2]
 RING_BYTES = 1 << 16

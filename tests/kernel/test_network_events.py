@@ -11,9 +11,10 @@ from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
-from event_layout import LAYOUT
-from sandbox import CLONE_NEWNET, Cgroup, Process, run, unshare
-from witness import Witness
+
+from tests.kernel.event_layout import LAYOUT
+from tests.kernel.sandbox import CLONE_NEWNET, Cgroup, Process, run, unshare
+from tests.kernel.witness import Witness
 
 AF = {"IPv4": (socket.AF_INET, "127.0.0.1"), "IPv6": (socket.AF_INET6, "::1")}
 FAMILIES = pytest.mark.parametrize(("family", "address"), AF.values(), ids=AF)

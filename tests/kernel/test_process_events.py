@@ -13,9 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from event_layout import LAYOUT, exec_parts
-from sandbox import Cgroup, execve, mount, private_mounts, run
-from witness import Witness
+
+from tests.kernel.event_layout import LAYOUT, exec_parts
+from tests.kernel.sandbox import Cgroup, execve, mount, private_mounts, run
+from tests.kernel.witness import Witness
 
 ARGS_BYTES = LAYOUT.constants["PW_ARGS_BYTES"]
 
@@ -228,7 +229,7 @@ def test_paths_in_a_mount_namespace_are_as_seen_there(
         (root / "volume" / "bin").mkdir()
         shutil.copy(programs / "nothing", root / "volume" / "bin" / "nothing")
         os.chdir(root)
-        from sandbox import check, libc
+        from tests.kernel.sandbox import check, libc
 
         check(libc.syscall(155, b".", b"old"))  # pivot_root
         os.chdir("/volume/bin")
@@ -355,7 +356,7 @@ def test_namespaces_are_those_that_proc_shows(witness: Witness, cgroup: Cgroup, 
 
 def test_pid_in_its_namespace(witness: Witness, cgroup: Cgroup, programs: Path) -> None:
     def work() -> None:
-        from sandbox import CLONE_NEWPID, unshare
+        from tests.kernel.sandbox import CLONE_NEWPID, unshare
 
         unshare(CLONE_NEWPID)
         pid = os.fork()

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sandbox import Cgroup, run
-from witness import Witness
 
 from probes.catalog import RecordKind
+from tests.kernel.sandbox import Cgroup, run
+from tests.kernel.witness import Witness
 
 ATTEMPTS = 5
 

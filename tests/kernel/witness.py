@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from types import SimpleNamespace
 
-from event_layout import LAYOUT
-from ring_reader import RingReader
-
 from probes.catalog import SUBJECTS, Dialect
 from probes.launch import Attached, launch
+from tests.kernel.event_layout import LAYOUT
+from tests.kernel.ring_reader import RingReader
 
 RING_BYTES = 8 << 20
 DEADLINE_S = 20.0

@@ -82,8 +82,9 @@ class Container:
         self.writer = following
 
     def delete(self, *, late: int) -> None:
-        """The log's name goes, the writer writes on a little, then the container ends."""
-        self.log.unlink()
+        """All names of the log go, the writer writes on a little, then the container ends."""
+        for path in self.log.parent.glob(f"{self.log.name}*"):
+            path.unlink()
         for index in range(late):
             self.line(STREAMS[index % 2], part=False)
         for stream in STREAMS:
@@ -111,12 +112,12 @@ class Node:
     async def start(self) -> None:
         self.follower = make_follower(
             self.folder,
+            {"multiline.parser": "cri"},
             acks=False,
             tag="*",
             Path=f"{self.folder}/*.log",
             DB=f"{self.folder}/positions.db",
             Rotate_Wait="0.3",
-            **{"multiline.parser": "cri"},
         )
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self.follower.tail.run(self._stop))

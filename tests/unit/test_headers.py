@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_btf import SOURCE
 
 from probes.btf import Btf
 from probes.headers import (
@@ -19,6 +18,7 @@ from probes.headers import (
     running_kernel,
     wanted_members,
 )
+from tests.unit.test_btf import SOURCE
 
 WANTED_OF_SOURCE = wanted_members("""
 outer name x y both in pointer number many small missing

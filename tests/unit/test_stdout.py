@@ -34,8 +34,8 @@ def printed(*records: list[tuple[Any, Any]], tag: str = "kube.x", **keys: str) -
     read, write = os.pipe()
     with open(write, "wb", buffering=0) as stream:
         asyncio.run(deliver(Stdout(settings(**keys), stream)))
-    with open(read, "rb") as stream:
-        return stream.read().decode()
+    with open(read, encoding="utf-8", newline="") as printed:
+        return printed.read()
 
 
 RECORDS: list[list[tuple[Any, Any]]] = [[("log", "a\nb"), ("n", 1)], [("log", "é")]]

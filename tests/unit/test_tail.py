@@ -65,12 +65,12 @@ def test_a_restart_goes_on_where_delivery_was(tmp_path: Path, acks: bool) -> Non
         log, db = tmp_path / "a.log", f"{tmp_path}/positions.db"
         keys = {"Path": f"{tmp_path}/*.log", "DB": db}
         log.write_bytes(lines(0, 10))
-        async with running(make_follower(tmp_path, acks=acks, **keys)) as first:
+        async with running(make_follower(tmp_path, keys, acks=acks)) as first:
             append(log, lines(10, 20))
             await first.intake.wait_for(10)
         append(log, lines(20, 30))
         (tmp_path / "meanwhile.log").write_bytes(lines(0, 5))
-        async with running(make_follower(tmp_path, **keys)) as second:
+        async with running(make_follower(tmp_path, keys)) as second:
             await second.intake.wait_for(15 if acks else 25)
         again = texts(20, 30) if acks else texts(10, 30)
         assert sorted(second.intake.texts()) == sorted(again + texts(0, 5))
@@ -119,7 +119,7 @@ def test_rotated_files_are_read_first_after_a_restart(tmp_path: Path) -> None:
     async def follow() -> None:
         log, db = tmp_path / "0.log", f"{tmp_path}/positions.db"
         keys = {"Path": f"{tmp_path}/*.log", "DB": db}
-        async with running(make_follower(tmp_path, **keys)) as first:
+        async with running(make_follower(tmp_path, keys)) as first:
             append(log, lines(0, 10))
             await first.intake.wait_for(10)
         append(log, lines(10, 20))
@@ -127,10 +127,10 @@ def test_rotated_files_are_read_first_after_a_restart(tmp_path: Path) -> None:
         append(log, lines(20, 30))
         log.rename(tmp_path / "0.log.20260101-000010")
         append(log, lines(30, 40))
-        async with running(make_follower(tmp_path, **keys)) as second:
+        async with running(make_follower(tmp_path, keys)) as second:
             await second.intake.wait_for(30)
         assert second.intake.texts() == texts(10, 40)
-        async with running(make_follower(tmp_path, **keys)) as third:
+        async with running(make_follower(tmp_path, keys)) as third:
             append(log, lines(40, 41))
             await third.intake.wait_for(1)
         assert third.intake.texts() == texts(40, 41)
@@ -194,12 +194,12 @@ def test_a_reused_inode_is_a_new_file(tmp_path: Path) -> None:
         db = f"{tmp_path}/positions.db"
         keys = {"Path": f"{tmp_path}/*.log", "DB": db}
         log = tmp_path / "a.log"
-        async with running(make_follower(tmp_path, **keys)) as first:
+        async with running(make_follower(tmp_path, keys)) as first:
             append(log, lines(0, 10))
             await first.intake.wait_for(10)
         # The same inode with another content is what a reused inode is to the agent.
         log.write_bytes(lines(50, 70))
-        async with running(make_follower(tmp_path, **keys)) as second:
+        async with running(make_follower(tmp_path, keys)) as second:
             await second.intake.wait_for(20)
         assert second.intake.texts() == texts(50, 70)
 
@@ -289,4 +289,4 @@ def test_chunk_ids_are_those_of_the_bytes(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_in_the_configuration_is_named(tmp_path: Path, keys: dict[str, str], word: str) -> None:
     with pytest.raises((InvalidConfiguration, ConfigError), match=word):
-        make_follower(tmp_path, **keys)
+        make_follower(tmp_path, keys)

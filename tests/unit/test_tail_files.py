@@ -54,6 +54,9 @@ class Seen:
     def paths(self) -> list[str]:
         return [found.path for found in self.files]
 
+    def wait_for_files(self, count: int) -> None:
+        self.wait(lambda: len(self.files) == count)
+
     def close(self) -> None:
         for found in self.files:
             os.close(found.file.fd)
@@ -146,7 +149,7 @@ def test_a_link_and_what_takes_the_place_of_its_target(tmp_path: Path, seen: See
     for number in range(4):
         (pods / "0.log").rename(pods / f"0.log.{number}")
         (pods / "0.log").write_text(f"second {number}")
-        seen.wait(lambda number=number: len(seen.files) == number + 2)
+        seen.wait_for_files(number + 2)
     assert set(seen.paths) == {str(links / "x.log")}
     (pods / "0.tmp").write_text("renamed over")
     (pods / "0.tmp").rename(pods / "0.log")

@@ -37,7 +37,7 @@ enum pw_flag {             /* pw_head.flags */
   PW_EXE_CUT = 1 << 1,     /* path deeper or longer than the walk goes */
   PW_CWD_CUT = 1 << 2,
   PW_FILENAME_CUT = 1 << 3,
-  PW_MEMFD = 1 << 4,       /* the binary is an unlinked file on tmpfs */
+  PW_MEMFD = 1 << 4,       /* the binary is a memfd: it never had a name */
   PW_UPPER_LAYER = 1 << 5, /* the binary is in an overlay's upper layer: not from the image */
   PW_DELETED = 1 << 6,     /* the binary has no name any more */
   PW_ARGS_UNREADABLE = 1 << 7,
@@ -116,9 +116,9 @@ struct pw_exit {
 struct pw_tcp {            /* all PW_TCP_* kinds */
   struct pw_head head;
   __u64 socket_id;         /* same for all records of one socket */
-  __u64 duration_ns;       /* since connect() or accept; 0 where it has no meaning */
+  __u64 duration_ns;       /* since connect(), accept or listen(); 0 where it has no meaning */
   __u64 owner_start_ns;
-  __u64 bytes_sent;
+  __u64 bytes_sent;        /* payload, as all four; with what was sent again */
   __u64 bytes_acked;
   __u64 bytes_received;
   __u64 bytes_retransmitted;

@@ -163,40 +163,41 @@ struct cpu_time {
   u64 run_ns; /* exact */
 };
 
-static __always_inline void add_thread(struct cpu_time *sum, struct task_struct *thread)
+static __always_inline void add_other_thread(struct cpu_time *sum, struct task_struct *thread)
 {
   sum->user_ticks_ns += PROBED(thread, utime);
   sum->system_ticks_ns += PROBED(thread, stime);
   sum->run_ns += PROBED(thread, se.sum_exec_runtime);
 }
 
-/* Threads that were reaped have left their sums in signal_struct. Those still listed are the leader, which
- * waits for its parent, and threads between do_exit() and their reaping. */
-static __always_inline struct cpu_time cpu_time_of_group(struct signal_struct *signal)
+/* Threads that were reaped have left their sums in signal_struct. Still listed, beside `last`, are the leader,
+ * which waits for its parent, and threads between do_exit() and their reaping. */
+static __always_inline struct cpu_time cpu_time_of_group(struct signal_struct *signal, struct task_struct *last)
 {
   struct cpu_time sum = {
-    .user_ticks_ns = PROBED(signal, utime),
-    .system_ticks_ns = PROBED(signal, stime),
-    .run_ns = PROBED(signal, sum_sched_runtime),
+    .user_ticks_ns = FIELD(signal, utime) + FIELD(last, utime),
+    .system_ticks_ns = FIELD(signal, stime) + FIELD(last, stime),
+    .run_ns = FIELD(signal, sum_sched_runtime) + FIELD(last, se.sum_exec_runtime),
   };
   struct list_head *end = (struct list_head *)((char *)signal + OFF_signal_struct__thread_head);
-  struct list_head *node = PROBED(end, next);
+  struct list_head *node = FIELD(signal, thread_head.next);
   for (int walked = 0; walked < THREADS_WALKED && node != end && node; walked++) {
-    add_thread(&sum, (struct task_struct *)((char *)node - OFF_task_struct__thread_node));
+    struct task_struct *thread = (struct task_struct *)((char *)node - OFF_task_struct__thread_node);
+    if (thread != last)
+      add_other_thread(&sum, thread);
     node = PROBED(node, next);
   }
   return sum;
 }
 
-/* As cputime_adjust() in the kernel: the exact run time, split in the proportion that the ticks saw. */
-static __always_inline void fill_cpu_time(struct pw_exit *exit, struct signal_struct *signal)
+/* As cputime_adjust() in the kernel: the exact run time, split in the proportion that the ticks saw. Too short
+ * for a tick, it counts as system time: an exec and an exit are the kernel's work for the most part. */
+static __always_inline void fill_cpu_time(struct pw_exit *exit, struct cpu_time sum)
 {
-  struct cpu_time sum = cpu_time_of_group(signal);
-  u64 system_us = sum.system_ticks_ns / 1000, user_us = sum.user_ticks_ns / 1000;
-  if (user_us + system_us == 0)
-    system_us = 1; /* too short for a tick: an exec and an exit are the kernel's work for the most part */
-  /* Parts of 1024, since the product of two times in ns overflows after 4 s. */
-  exit->system_ns_total = sum.run_ns / 1024 * (system_us * 1024 / (user_us + system_us));
+  u64 system_us = sum.system_ticks_ns / 1000, ticks_us = system_us + sum.user_ticks_ns / 1000;
+  exit->system_ns_total = sum.run_ns;
+  if (ticks_us) /* in parts of 1024, since the product of two times in ns overflows after 4 s */
+    exit->system_ns_total = sum.run_ns / 1024 * (system_us * 1024 / ticks_us);
   exit->user_ns_total = sum.run_ns - exit->system_ns_total;
 }
 
@@ -247,10 +248,10 @@ PROGRAM(sched_process_exit)
    * process's, which is the leader's. */
   fill_task(&exit->task, task);
   exit->task.tid = exit->task.pid;
-  bpf_probe_read_kernel(exit->task.comm, PW_COMM_BYTES, &leader->comm);
+  copy_comm(exit->task.comm, leader);
   exit->duration_ns = exit->head.time_ns - exit->task.start_ns;
   exit->status = exit_status(signal, leader);
-  fill_cpu_time(exit, signal);
+  fill_cpu_time(exit, cpu_time_of_group(signal, task));
   submit(exit);
   return 0;
 }

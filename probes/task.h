@@ -6,6 +6,17 @@
 
 #define LOGINUID_UNSET 4294967295u
 
+/* Two loads where the verifier lets typed pointers be followed, else a call. */
+static __always_inline void copy_comm(char out[PW_COMM_BYTES], struct task_struct *task)
+{
+#if defined(PW_TP_BTF) && OFF_task_struct__comm % 8 == 0
+  ((u64 *)out)[0] = ((u64 *)task->comm)[0];
+  ((u64 *)out)[1] = ((u64 *)task->comm)[1];
+#else
+  bpf_probe_read_kernel(out, PW_COMM_BYTES, &task->comm);
+#endif
+}
+
 static __always_inline u64 cgroup_id_of(struct task_struct *task)
 {
   struct css_set *set = FIELD(task, cgroups);
@@ -62,8 +73,8 @@ static __always_inline void fill_task(struct pw_task *out, struct task_struct *t
   out->pid = FIELD(task, tgid);
   out->tid = FIELD(task, pid);
   out->parent_pid = FIELD(parent, tgid);
-  bpf_probe_read_kernel(out->comm, PW_COMM_BYTES, &task->comm);
-  bpf_probe_read_kernel(out->parent_comm, PW_COMM_BYTES, &parent->comm);
+  copy_comm(out->comm, task);
+  copy_comm(out->parent_comm, parent);
   fill_credentials(out, task);
   fill_namespaces(out, task);
 }

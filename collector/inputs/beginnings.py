@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from collector.delivery.chunk import FileKey, Position
 from collector.delivery.positions import FOREIGN_DEVICE, Positions
-from collector.inputs.follow import FollowedFile, is_file_of
+from collector.inputs.follow import FINGERPRINT_BYTES, FollowedFile, is_file_of
 from collector.inputs.tail_open import OpenFile, Refused, open_pinned, pin
 from collector.inputs.tail_paths import Selection, rotated_siblings
 
@@ -30,7 +30,7 @@ class Sibling(NamedTuple):
 
 
 class _Look(NamedTuple):
-    path: str
+    name: str
     file: OpenFile
     stored: Position | None
     size: int
@@ -76,7 +76,7 @@ class Beginnings:
 
     def begin(self, file: FollowedFile, path: str, *, at_start: bool) -> None:
         """Puts the file's offset where reading begins. Raises OSError."""
-        stored = self._stored(file.file)
+        stored = self._stored(file.file, path)
         self._finished.pop(file.inode, None)
         if stored is not None:
             file.resume(stored)
@@ -86,29 +86,35 @@ class Beginnings:
                 # Recorded now: after a restart the file would else count as new.
                 self._positions.record(Position(file.key, path, file.offset))
 
-    def _stored(self, file: OpenFile) -> Position | None:
-        """How far this very file was read before."""
+    def _stored(self, file: OpenFile, path: str) -> Position | None:
+        """How far this very file was read before, as the log `path` ("": any).
+
+        Short files of two logs may begin alike, and one may have the other's inode.
+        """
         found = self._finished.get((file.device, file.inode))
         found = found or self._positions.load(FileKey(file.device, file.inode))
         if found is None or not is_file_of(file, found.file):
+            return None
+        is_short = 0 < found.file.fingerprint_bytes < FINGERPRINT_BYTES
+        if is_short and path and found.path != path:
             return None
         return found if os.fstat(file.fd).st_size >= found.offset else None
 
     def is_read(self, file: OpenFile) -> bool:
         """Whether the file was read to its end before, and closed."""
-        stored = self._stored(file) if (file.device, file.inode) in self._finished else None
+        stored = self._stored(file, "") if (file.device, file.inode) in self._finished else None
         return stored is not None and os.fstat(file.fd).st_size == stored.offset
 
-    def finish(self, file: FollowedFile) -> None:
+    def finish(self, file: FollowedFile, path: str) -> None:
         """The file was read to its end and is closed; if it has a name, it may be met again."""
         if file.is_gone:
             return
-        self._finished[file.inode] = Position(file.key, file.place, file.offset)
+        self._finished[file.inode] = Position(file.key, path, file.offset)
         if len(self._finished) > MAX_FINISHED:
             self._finished.popitem(last=False)
 
-    def siblings(self, place: str, roots: tuple[str, ...], since_ns: int) -> list[Sibling]:
-        """What `place` was renamed to and still has to be read, open, oldest first.
+    def siblings(self, place: str, path: str, roots: tuple[str, ...], since_ns: int) -> list[Sibling]:
+        """What `place`, the file of the log `path`, was renamed to and is not read yet, open, oldest first.
 
         These are files with a stored position, and those without one that were
         written since `since_ns` (0: this name is new; where history is skipped, that
@@ -116,24 +122,25 @@ class Beginnings:
         """
         directory, name = os.path.split(place)
         names = [*rotated_siblings(name, self._names_in(directory)), name]
-        looked_at = [one for one in (self._look(os.path.join(directory, one), roots) for one in names) if one]
+        looks = (self._look(os.path.join(directory, one), path, roots) for one in names)
+        looked_at = [look for look in looks if look is not None]
         found = []
         for index, look in enumerate(looked_at):
             is_done = _is_done(look, looked_at[index + 1 :])
-            if look.path != place and self._is_unread(look, is_done, since_ns):
+            if look.name != place and self._is_unread(look, is_done, since_ns):
                 found.append(Sibling(look.file, is_done))
             else:
                 os.close(look.file.fd)
         return found
 
-    def _look(self, path: str, roots: tuple[str, ...]) -> _Look | None:
+    def _look(self, name: str, path: str, roots: tuple[str, ...]) -> _Look | None:
         """None where the file is no log, or was renamed or compressed meanwhile."""
         try:
-            file = open_pinned(pin(path), roots)
+            file = open_pinned(pin(name), roots)
         except (OSError, Refused):
             return None
         status = os.fstat(file.fd)
-        return _Look(path, file, self._stored(file), status.st_size, status.st_mtime_ns)
+        return _Look(name, file, self._stored(file, path), status.st_size, status.st_mtime_ns)
 
     def _is_unread(self, look: _Look, is_done: bool, since_ns: int) -> bool:
         if look.stored is None:

@@ -263,7 +263,8 @@ class Tail:
         if not found.early:
             self._name(succession, found.path)
         roots = self._selection.roots
-        for sibling in self._beginnings.siblings(found.place, roots, succession.written_ns):
+        path, since_ns = succession.path, succession.written_ns
+        for sibling in self._beginnings.siblings(found.place, path, roots, since_ns):
             self._add(succession, sibling.file, at_start=found.at_start, is_done=sibling.is_done)
         self._add(succession, found.file, at_start=found.at_start, replaced=found.moved)
         self._make_ready(succession.files)  # one of them may have waited for its heir
@@ -311,7 +312,7 @@ class Tail:
         """Nothing of the file will be read any more."""
         self._events.leave(file)
         self._due_s.pop(file, None)
-        self._beginnings.finish(file)
+        self._beginnings.finish(file, succession.path)
         if file.is_gone:
             self._gone.append((self._now_s, file.key))
         del self._files[file.inode], self._names[file.inode]

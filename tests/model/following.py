@@ -39,7 +39,7 @@ class Container:
         if self.writer < 0:
             self.writer = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         self.number += 1
-        piece = f"[{stream} {self.number}]"
+        piece = f"[{stream} {self.log.stem} {self.number}]"
         tag = "P" if part else "F"
         os.write(self.writer, f"2026-01-01T00:00:00.{self.number:09}Z {stream} {tag} {piece}\n".encode())
         self.open[stream] += piece

@@ -63,13 +63,15 @@ Step = Field | Merge
 class Layout:
     """Key names of what the framing found, in the order of the record; "" leaves one out.
 
-    LINE and JSON use only `content` (JSON for a line that is not an object).
+    LINE uses only `content`, JSON only `raw`: the key of a line that does not fit
+    the framing, which is kept as it is (Fluent Bit's Key, whatever the parser).
     """
 
     time: str = ""
     stream: str = ""
     logtag: str = ""
     content: str = "log"
+    raw: str = "log"
 
 
 # Fluent Bit 5: conf/parsers.conf `cri` and src/multiline/flb_ml_parser_cri.c.

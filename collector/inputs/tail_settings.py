@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from collector.config.parsers import framing
@@ -88,11 +88,11 @@ class Settings:
 def plan_of(settings: Settings, context: InputContext) -> LogPlan:
     """How lines become records. Raises ConfigError for a parser that can't be run."""
     if settings.multiline_parser:
-        return LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT)
+        return LogPlan(Framing.CRI_JOINED, replace(CRI_JOINED_LAYOUT, raw=settings.line_key))
     if not settings.parser:
         return LogPlan(Framing.LINE, Layout(content=settings.line_key))
     try:
         kind, layout = framing(settings.parser, context.document.parsers)
     except ValueError as reason:
         raise ConfigError(f"{context.plugin.section.place}: {reason}") from None
-    return LogPlan(kind, layout)
+    return LogPlan(kind, replace(layout, raw=settings.line_key))

@@ -238,7 +238,7 @@ class _Plan:
         self._set_key(native.stream, layout.stream)
         self._set_key(native.logtag, layout.logtag)
         self._set_key(native.content, layout.content)
-        self._set_key(native.raw, layout.content or "log")
+        self._set_key(native.raw, layout.raw)
         self._set_key(native.truncated, "truncated")
 
     def _set_step(self, native: Any, step: _Constant | Merge) -> None:

@@ -121,7 +121,7 @@ def _framed(data: bytes, plan: LogPlan, now_ns: int, limit: int) -> Iterator[Fou
             continue
         parsed = parse_line(stripped)
         if parsed is None:
-            pairs, cut_bytes = _content(plan.layout.content or "log", line, limit)
+            pairs, cut_bytes = _content(plan.layout.raw, line, limit)
             yield Found(now_ns, pairs, True, cut_bytes)
         elif plan.framing == Framing.CRI:
             yield _record(plan.layout, parsed, parsed.content, limit)
@@ -135,7 +135,7 @@ def _plain(line: bytes, plan: LogPlan, now_ns: int, limit: int) -> Found:
         found = parse_object(_text(line)) if len(line) <= limit else None
         if found is not None:
             return Found(now_ns, found.pairs, False, 0)
-        pairs, cut_bytes = _content(plan.layout.content or "log", line, limit)
+        pairs, cut_bytes = _content(plan.layout.raw, line, limit)
         return Found(now_ns, pairs, True, cut_bytes)
     pairs, cut_bytes = _content(plan.layout.content, line, limit)
     return Found(now_ns, pairs, False, cut_bytes)

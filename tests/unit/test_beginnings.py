@@ -1,0 +1,190 @@
+"""Where reading begins."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.delivery.chunk import FileKey, Position
+from collector.delivery.positions import Positions
+from collector.inputs.beginnings import Beginnings
+from collector.inputs.follow import FollowedFile
+from collector.inputs.tail_open import open_pinned, pin
+from collector.inputs.tail_paths import select
+from collector.native.logs import LogStream
+from collector.plan import Framing, Layout, LogPlan
+from collector.service.metrics import Metrics
+from collector.service.table import TABLE
+
+Follow = Callable[[Path], FollowedFile]
+
+
+@pytest.fixture
+def positions() -> Positions:
+    return Positions(None, log=logging.getLogger("test"), metrics=Metrics(TABLE))
+
+
+@pytest.fixture
+def follow(tmp_path: Path) -> Iterator[Follow]:
+    opened: list[FollowedFile] = []
+
+    def open_file(path: Path) -> FollowedFile:
+        log = LogStream(LogPlan(Framing.LINE, Layout()))
+        opened.append(FollowedFile(open_pinned(pin(str(path)), (str(tmp_path),)), str(path), log))
+        return opened[-1]
+
+    yield open_file
+    for file in opened:
+        file.close()
+
+
+def read_to(file: FollowedFile, positions: Positions, path: Path, offset: int) -> None:
+    file.look_at_head()
+    positions.record(Position(file.key, str(path), offset))
+
+
+@pytest.mark.parametrize(
+    ("is_first_start", "read_from_head", "at_start", "offset"),
+    [
+        (True, False, True, 6),
+        (True, True, True, 0),
+        (True, False, False, 0),
+        (False, False, True, 0),
+        (False, False, False, 0),
+    ],
+)
+def test_without_a_position(
+    tmp_path: Path, positions: Positions, follow: Follow, is_first_start: bool, read_from_head: bool,
+    at_start: bool, offset: int,
+) -> None:  # fmt: skip
+    path = tmp_path / "a.log"
+    path.write_bytes(b"1\n2\n3\n")
+    beginnings = Beginnings(positions, is_first_start=is_first_start, read_from_head=read_from_head)
+    file = follow(path)
+    beginnings.begin(file, str(path), at_start=at_start)
+    assert file.offset == offset
+    stored = positions.load(FileKey(*file.inode))
+    assert (stored.offset if stored else 0) == offset
+
+
+def test_a_position_goes_before_all_if_it_is_of_this_file(
+    tmp_path: Path, positions: Positions, follow: Follow
+) -> None:
+    path = tmp_path / "a.log"
+    path.write_bytes(b"1\n2\n3\n")
+    beginnings = Beginnings(positions, is_first_start=True, read_from_head=False)
+    read_to(follow(path), positions, path, 4)
+    file = follow(path)
+    beginnings.begin(file, str(path), at_start=True)
+    assert file.offset == 4
+    elsewhere = follow(path)
+    beginnings.begin(elsewhere, "/another/log", at_start=False)
+    assert elsewhere.offset == 0, "short files of two logs may begin alike"
+    path.write_bytes(b"another file with this inode\n")
+    reused = follow(path)
+    beginnings.begin(reused, str(path), at_start=False)
+    assert reused.offset == 0
+
+
+def test_a_finished_file_is_known_again(tmp_path: Path, positions: Positions, follow: Follow) -> None:
+    path = tmp_path / "a.log.1"
+    path.write_bytes(b"1\n")
+    beginnings = Beginnings(positions, is_first_start=True, read_from_head=True)
+    file = follow(path)
+    file.read_portion(1)
+    file.look_at_head()
+    assert not beginnings.is_read(file.file)
+    beginnings.finish(file, str(path))
+    assert beginnings.is_read(file.file)
+    with path.open("ab") as writer:
+        writer.write(b"2\n")
+    assert not beginnings.is_read(file.file)
+    again = follow(path)
+    beginnings.begin(again, str(path), at_start=False)
+    assert again.offset == 2
+
+
+def siblings(beginnings: Beginnings, place: Path, since_ns: int = 0) -> list[tuple[str, bool]]:
+    found = beginnings.siblings(str(place), str(place), (str(place.parent),), since_ns)
+    for one in found:
+        os.close(one.file.fd)
+    return [(Path(one.file.real_path).name, one.is_done) for one in found]
+
+
+def test_siblings_that_are_not_read_to_their_end(
+    tmp_path: Path, positions: Positions, follow: Follow
+) -> None:
+    log = tmp_path / "0.log"
+    log.write_bytes(b"1\n2\n")
+    for day, content in enumerate((b"read\n", b"half\nread\n", b"never seen\n"), 1):
+        (tmp_path / f"0.log.2026010{day}-000000").write_bytes(content)
+    (tmp_path / "0.log.20260104-000000.gz").write_bytes(b"compressed")
+    read_to(follow(tmp_path / "0.log.20260101-000000"), positions, log, 5)
+    read_to(follow(tmp_path / "0.log.20260102-000000"), positions, log, 5)
+    beginnings = Beginnings(positions, is_first_start=False, read_from_head=False)
+    assert siblings(beginnings, log) == [("0.log.20260102-000000", False), ("0.log.20260103-000000", False)]
+    beginnings.forget_listings()
+    later_ns = time.time_ns() + 10**12
+    assert siblings(beginnings, log, later_ns) == [("0.log.20260102-000000", False)]
+
+
+def test_at_the_first_start_the_past_is_left_alone(tmp_path: Path, positions: Positions) -> None:
+    log = tmp_path / "0.log"
+    log.write_bytes(b"1\n")
+    old = tmp_path / "0.log.20260101-000000"
+    old.write_bytes(b"old\n")
+    os.utime(old, (1, 1))
+    beginnings = Beginnings(positions, is_first_start=True, read_from_head=False)
+    assert siblings(beginnings, log) == []
+    (tmp_path / "0.log.20260102-000000").write_bytes(b"made and renamed since\n")
+    beginnings.forget_listings()
+    assert siblings(beginnings, log) == [("0.log.20260102-000000", False)]
+    from_head = Beginnings(positions, is_first_start=True, read_from_head=True)
+    assert len(siblings(from_head, log)) == 2
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ((-1, -1), []),  # completed in the next file
+        ((0, -1), [("0.log.20260101-000000", False)]),  # open there still
+        ((1, -1), []),  # another record is open there
+    ],
+)
+def test_what_was_left_open_and_completed_later_is_not_read_again(
+    tmp_path: Path, positions: Positions, follow: Follow, there: tuple[int, int], expected: list[object]
+) -> None:
+    log, old = tmp_path / "0.log", tmp_path / "0.log.20260101-000000"
+    log.write_bytes(b"1\n2\n")
+    old.write_bytes(b"partial\n")
+    for path, partials in ((old, (4, -1)), (log, there)):
+        file = follow(path)
+        file.look_at_head()
+        positions.record(Position(file.key, str(log), path.stat().st_size, partials))
+    beginnings = Beginnings(positions, is_first_start=False, read_from_head=False)
+    assert siblings(beginnings, log) == expected
+
+
+def test_positions_of_missing_files_are_forgotten_and_no_others(
+    tmp_path: Path, positions: Positions, follow: Follow
+) -> None:
+    held, renamed, gone, foreign = (
+        tmp_path / f"{name}.log" for name in ("held", "renamed", "gone", "x.other")
+    )
+    for path in (held, renamed, gone, foreign):
+        path.write_bytes(path.name.encode())
+        read_to(follow(path), positions, path, 1)
+    keep = {position.file.inode for position in positions.all() if position.path != str(gone)}
+    renamed.rename(f"{renamed}.20260101-000000")
+    gone.unlink()
+    foreign.unlink()
+    beginnings = Beginnings(positions, is_first_start=False, read_from_head=False)
+    status = held.stat()
+    selection = select([f"{tmp_path}/*.log"], ["*other*"])
+    beginnings.forget_missing({(status.st_dev, status.st_ino)}, selection)
+    assert {position.file.inode for position in positions.all()} == keep

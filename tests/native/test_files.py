@@ -1,0 +1,130 @@
+"""inotify and reading, as Python sees them (collector.native.files)."""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from collector.entries import unpack_entries
+from collector.native import files
+from collector.native.files import FileWatch, Lookout, has_writer, read
+from collector.native.logs import INPUT_BYTES, LogStream
+from collector.plan import Framing, Layout, LogPlan
+
+PLAN = LogPlan(Framing.LINE, Layout(content="log"))
+WAIT_MS = 20_000
+
+
+def test_a_lookout_tells_names_and_pins_what_appeared(tmp_path: Path) -> None:
+    lookout = Lookout()
+    wd = lookout.add_dir(str(tmp_path))
+    assert lookout.add_dir(str(tmp_path)) == wd
+    name = os.fsdecode(b"not utf-8 \xff.log")
+    (tmp_path / name).write_text("x")
+    (event,) = lookout.wait(WAIT_MS)
+    assert (event.wd, event.mask, event.name) == (wd, files.CREATE, name)
+    assert os.readlink(f"/proc/self/fd/{event.pinned_fd}") == str(tmp_path / name)
+    os.close(event.pinned_fd)
+    (tmp_path / name).rename(tmp_path / "b")
+    seen = [seen for _ in range(2) for seen in lookout.wait(WAIT_MS if not _ else 0)]
+    assert {event.mask for event in seen} <= {files.MOVED_FROM, files.MOVED_TO}
+    for event in seen:
+        if event.pinned_fd >= 0:
+            os.close(event.pinned_fd)
+    lookout.close()
+    lookout.close()
+
+
+def test_a_lookout_is_woken(tmp_path: Path) -> None:
+    lookout = Lookout()
+    waker = threading.Timer(0.05, lookout.wake)
+    waker.start()
+    started_s = time.monotonic()
+    assert lookout.wait(WAIT_MS) == []
+    assert time.monotonic() - started_s < WAIT_MS / 1000
+    waker.join()
+    lookout.close()
+
+
+def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    lookout = Lookout()
+    with pytest.raises(FileNotFoundError):
+        lookout.add_dir(str(tmp_path / "x"))
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        lookout.add_dir(str(tmp_path / "file"))
+    lookout.close()
+
+
+def test_when_no_descriptor_is_left_the_error_says_so() -> None:
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, usual[1]))
+    try:
+        for made in (FileWatch, Lookout):
+            with pytest.raises(OSError, match="Too many open files"):
+                made()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+
+
+def test_a_watched_file_tells_growth_by_any_name(tmp_path: Path) -> None:
+    watch = FileWatch()
+    path = tmp_path / "a"
+    path.touch()
+    reader = os.open(path, os.O_RDONLY)
+    wd = watch.add(reader)
+    assert watch.read() == []
+    path.rename(tmp_path / "b")
+    with (tmp_path / "b").open("ab") as writer:
+        writer.write(b"x")
+        writer.flush()
+        assert watch.read() == [(wd, files.MOVE_SELF | files.MODIFY)]
+    (tmp_path / "b").unlink()
+    assert watch.read() == [(wd, files.CLOSE_WRITE | files.ATTRIB)]
+    watch.remove(wd)
+    watch.remove(wd)
+    os.close(reader)
+    watch.close()
+
+
+def test_reading_goes_in_steps_of_the_shared_buffer(tmp_path: Path) -> None:
+    lines = [f"line {number}" for number in range(2 * INPUT_BYTES // 10)]
+    path = tmp_path / "a"
+    path.write_text("\n".join(lines) + "\nrest")
+    fd = os.open(path, os.O_RDONLY)
+    stream, offset, found = LogStream(PLAN), 0, []
+    at_end = False
+    while not at_end:
+        batch, at_end = read(stream, fd, offset, 1)
+        offset += batch.consumed
+        found += [str(dict(pairs)["log"]) for _, pairs in unpack_entries(batch.entries)]
+    assert found == lines
+    batch, at_end = read(stream, fd, offset, 1, end=True)
+    assert (batch.records, batch.consumed, at_end) == (1, 4, True)
+    os.close(fd)
+
+
+def test_a_read_that_fails_raises(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        read(LogStream(PLAN), -1, 0, 1)
+    directory = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(IsADirectoryError):
+        read(LogStream(PLAN), directory, 0, 1)
+    os.close(directory)
+
+
+def test_a_writer_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with path.open("wb"):
+        reader = os.open(path, os.O_RDONLY)
+        assert has_writer(reader) is True
+    assert has_writer(reader) is False
+    os.close(reader)
+    assert has_writer(reader) is None

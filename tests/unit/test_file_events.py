@@ -1,0 +1,119 @@
+"""What happens to open files, told by inotify or found by looking."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.errors import OperatorError
+from collector.inputs.file_events import FileEvents
+from collector.inputs.follow import FollowedFile
+from collector.inputs.tail_open import open_pinned, pin
+from collector.native.logs import LogStream
+from collector.plan import Framing, Layout, LogPlan
+
+Follow = Callable[[str], FollowedFile]
+
+
+@pytest.fixture
+def problems() -> list[OperatorError]:
+    return []
+
+
+@pytest.fixture
+def follow(tmp_path: Path) -> Iterator[Follow]:
+    opened: list[FollowedFile] = []
+
+    def open_file(name: str) -> FollowedFile:
+        path = tmp_path / name
+        path.touch()
+        log = LogStream(LogPlan(Framing.LINE, Layout()))
+        opened.append(FollowedFile(open_pinned(pin(str(path)), (str(tmp_path),)), str(path), log))
+        return opened[-1]
+
+    yield open_file
+    for file in opened:
+        file.close()
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"x\n")
+
+
+def test_only_files_with_events_are_touched(
+    tmp_path: Path, problems: list[OperatorError], follow: Follow
+) -> None:
+    events = FileEvents(problems.append)
+    files = [follow(f"{number}.log") for number in range(3)]
+    for file in files:
+        events.add(file)
+    assert events.take() == ([], False)
+    append(tmp_path / "1.log")
+    assert events.take() == ([files[1]], False)
+    assert files[1].was_closed
+    (tmp_path / "0.log").rename(tmp_path / "0.log.1")
+    (tmp_path / "2.log").unlink()
+    assert events.take() == ([files[0], files[2]], False)
+    assert files[0].is_rotated
+    assert files[2].is_gone
+    append(tmp_path / "0.log.1")
+    assert events.take() == ([files[0]], False)
+    events.leave(files[0])
+    append(tmp_path / "0.log.1")
+    assert events.take() == ([], False)
+    assert not events.must_look
+    assert problems == []
+    events.close()
+
+
+def test_lost_events_are_told(tmp_path: Path, problems: list[OperatorError], follow: Follow) -> None:
+    events = FileEvents(problems.append)
+    files = [follow(f"{number}.log") for number in range(2)]
+    writers = []
+    for file in files:
+        events.add(file)
+        writers.append(os.open(file.place, os.O_WRONLY))
+    for turn in range(int(Path("/proc/sys/fs/inotify/max_queued_events").read_text()) + 2):
+        os.pwrite(writers[turn % 2], b"x", 0)
+    lost = False
+    while not lost:
+        touched, lost = events.take()
+        assert touched or lost
+    assert set(events.look(files)) == set(files)
+    for writer in writers:
+        os.close(writer)
+    events.close()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "sysctl"),
+    [("add", 28, "fs.inotify.max_user_watches"), ("__init__", 24, "fs.inotify.max_user_instances")],
+)
+def test_without_inotify_files_are_looked_at(
+    tmp_path: Path, problems: list[OperatorError], follow: Follow, monkeypatch: pytest.MonkeyPatch,
+    call: str, error: int, sysctl: str,
+) -> None:  # fmt: skip
+    def refuse(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(f"collector.native.files.FileWatch.{call}", refuse)
+    events = FileEvents(problems.append)
+    files = [follow("0.log"), follow("1.log")]
+    for file in files:
+        events.add(file)
+    assert events.must_look
+    (problem,) = problems
+    assert sysctl in problem.remedy
+    assert events.look() == []
+    append(tmp_path / "0.log")
+    (tmp_path / "1.log").unlink()
+    assert set(events.look()) == set(files)
+    for file in files:
+        events.leave(file)
+    assert not events.must_look
+    assert events.take() == ([], False)
+    events.close()

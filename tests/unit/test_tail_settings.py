@@ -1,0 +1,91 @@
+"""The keys of tail, and the plan that they mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from collector.config.document import load_file, load_sections
+from collector.config.sections import Entry, Section
+from collector.context import InputContext
+from collector.errors import ConfigError
+from collector.inputs.tail_settings import Settings, plan_of
+from collector.plan import CRI_JOINED_LAYOUT, CRI_LAYOUT, Framing, Layout, LogPlan
+
+BRIEF = """
+[INPUT]
+    Name              tail
+    Tag               kube.*
+    Path              /var/log/containers/*.log
+    Parser            cri
+    DB                /var/log/flb-kube.db
+    Mem_Buf_Limit     50MB
+    Skip_Long_Lines   On
+    Refresh_Interval  10
+[INPUT]
+    Name              tail
+    Tag               audit.*
+    Path              /var/log/kubernetes/audit/audit.log
+    Parser            json
+    DB                /var/log/flb-audit.db
+    Mem_Buf_Limit     100MB
+[OUTPUT]
+    Name              null
+    Match             *
+"""
+
+
+def loaded(**keys: str) -> tuple[Settings, InputContext]:
+    entries = {"Name": "tail", "Path": "/var/log/*.log", **{k.replace("__", "."): v for k, v in keys.items()}}
+    section = Section("INPUT", "f", 1, tuple(Entry(key, value, "f", 2) for key, value in entries.items()))
+    output = Section("OUTPUT", "f", 9, (Entry("Name", "null", "f", 9),))
+    document = load_sections([section, output], {})
+    context = InputContext.__new__(InputContext)
+    object.__setattr__(context, "document", document)
+    object.__setattr__(context, "plugin", document.inputs[0])
+    return document.inputs[0].settings, context
+
+
+def test_a_configuration_of_fluent_bit_loads(tmp_path: Path) -> None:
+    path = tmp_path / "fluent-bit.conf"
+    path.write_text(BRIEF)
+    kube, audit = (config.settings for config in load_file(str(path), {}).inputs)
+    assert kube.path == ("/var/log/containers/*.log",)
+    assert (kube.refresh_interval_s, kube.rotate_wait_s, kube.skip_long_lines) == (10, 5, True)
+    assert (kube.db, audit.db) == ("/var/log/flb-kube.db", "/var/log/flb-audit.db")
+    assert (audit.refresh_interval_s, audit.parser) == (60, "json")
+
+
+@pytest.mark.parametrize(
+    ("keys", "plan"),
+    [
+        ({}, LogPlan(Framing.LINE, Layout(content="log"))),
+        ({"Key": "message"}, LogPlan(Framing.LINE, Layout(content="message"))),
+        ({"Parser": "cri"}, LogPlan(Framing.CRI, CRI_LAYOUT)),
+        ({"multiline__parser": "cri"}, LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT)),
+        ({"multiline__parser": "docker, cri"}, LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT)),
+        ({"multiline__parser": "cri", "Parser": "json"}, LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT)),
+    ],
+)
+def test_the_plan_is_that_of_the_parser(keys: dict[str, str], plan: LogPlan) -> None:
+    assert plan_of(*loaded(**keys)) == plan
+
+
+def test_a_parser_that_can_not_be_run_is_named_with_its_place() -> None:
+    settings, context = loaded(Parser="json")
+    object.__setattr__(settings, "parser", "nothing")
+    with pytest.raises(ConfigError, match=r"^f:1: .*nothing"):
+        plan_of(settings, context)
+
+
+@pytest.mark.parametrize(("written", "expected"), [("32k", 2 << 20), ("8M", 8_000_000)])
+def test_a_record_may_have_two_mebibytes_at_least(written: str, expected: int) -> None:
+    settings, _ = loaded(Buffer_Max_Size=written)
+    assert settings.max_record_bytes == expected
+
+
+@pytest.mark.parametrize("key", ["Path", "Refresh_Interval", "multiline__parser"])
+def test_values_that_make_no_sense_are_refused(key: str) -> None:
+    with pytest.raises(ConfigError):
+        loaded(**{key: "0" if key == "Refresh_Interval" else "java" if "multi" in key else " , "})

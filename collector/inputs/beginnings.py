@@ -12,7 +12,7 @@ from typing import NamedTuple
 from collector.delivery.chunk import FileKey, Position
 from collector.delivery.positions import FOREIGN_DEVICE, Positions
 from collector.inputs.follow import FINGERPRINT_BYTES, FollowedFile, is_file_of
-from collector.inputs.tail_open import OpenFile, Refused, open_pinned, pin
+from collector.inputs.tail_open import OpenFile, Refused, open_pinned, path_of, pin
 from collector.inputs.tail_paths import Selection, rotated_siblings
 
 # Files read to their end and closed though they still have a name: as many as 800 pods keep of rotations.
@@ -113,8 +113,13 @@ class Beginnings:
         if len(self._finished) > MAX_FINISHED:
             self._finished.popitem(last=False)
 
-    def siblings(self, place: str, path: str, roots: tuple[str, ...], since_ns: int) -> list[Sibling]:
-        """What `place`, the file of the log `path`, was renamed to and is not read yet, open, oldest first.
+    def siblings(
+        self, file: OpenFile, place: str, path: str, roots: tuple[str, ...], since_ns: int
+    ) -> list[Sibling]:
+        """What `place`, the file of the log `path`, was renamed to before `file` and is not read yet.
+
+        Open, oldest first. A file that has been renamed itself since it was found
+        has only the older ones before it.
 
         These are files with a stored position, and those without one that were
         written since `since_ns` (0: this name is new; where history is skipped, that
@@ -122,21 +127,25 @@ class Beginnings:
         """
         directory, name = os.path.split(place)
         names = [*rotated_siblings(name, self._names_in(directory)), name]
-        looks = (self._look(os.path.join(directory, one), path, roots) for one in names)
+        present = os.path.basename(path_of(file.fd))
+        if present not in names or not os.fstat(file.fd).st_nlink:
+            return []
+        before = names[: names.index(present)]
+        looks = (self._look(directory, one, path, roots) for one in names)
         looked_at = [look for look in looks if look is not None]
         found = []
         for index, look in enumerate(looked_at):
             is_done = _is_done(look, looked_at[index + 1 :])
-            if look.name != place and self._is_unread(look, is_done, since_ns):
+            if look.name in before and self._is_unread(look, is_done, since_ns):
                 found.append(Sibling(look.file, is_done))
             else:
                 os.close(look.file.fd)
         return found
 
-    def _look(self, name: str, path: str, roots: tuple[str, ...]) -> _Look | None:
+    def _look(self, directory: str, name: str, path: str, roots: tuple[str, ...]) -> _Look | None:
         """None where the file is no log, or was renamed or compressed meanwhile."""
         try:
-            file = open_pinned(pin(name), roots)
+            file = open_pinned(pin(os.path.join(directory, name)), roots)
         except (OSError, Refused):
             return None
         status = os.fstat(file.fd)

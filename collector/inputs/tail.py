@@ -264,7 +264,7 @@ class Tail:
             self._name(succession, found.path)
         roots = self._selection.roots
         path, since_ns = succession.path, succession.written_ns
-        for sibling in self._beginnings.siblings(found.place, path, roots, since_ns):
+        for sibling in self._beginnings.siblings(found.file, found.place, path, roots, since_ns):
             self._add(succession, sibling.file, at_start=found.at_start, is_done=sibling.is_done)
         self._add(succession, found.file, at_start=found.at_start, replaced=found.moved)
         self._make_ready(succession.files)  # one of them may have waited for its heir

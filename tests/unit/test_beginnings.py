@@ -109,8 +109,13 @@ def test_a_finished_file_is_known_again(tmp_path: Path, positions: Positions, fo
     assert again.offset == 2
 
 
-def siblings(beginnings: Beginnings, place: Path, since_ns: int = 0) -> list[tuple[str, bool]]:
-    found = beginnings.siblings(str(place), str(place), (str(place.parent),), since_ns)
+def siblings(
+    beginnings: Beginnings, place: Path, since_ns: int = 0, current: Path | None = None
+) -> list[tuple[str, bool]]:
+    roots = (str(place.parent),)
+    file = open_pinned(pin(str(current or place)), roots)
+    found = beginnings.siblings(file, str(place), str(place), roots, since_ns)
+    os.close(file.fd)
     for one in found:
         os.close(one.file.fd)
     return [(Path(one.file.real_path).name, one.is_done) for one in found]
@@ -131,6 +136,9 @@ def test_siblings_that_are_not_read_to_their_end(
     beginnings.forget_listings()
     later_ns = time.time_ns() + 10**12
     assert siblings(beginnings, log, later_ns) == [("0.log.20260102-000000", False)]
+    beginnings.forget_listings()
+    renamed = tmp_path / "0.log.20260103-000000"
+    assert siblings(beginnings, log, current=renamed) == [("0.log.20260102-000000", False)]
 
 
 def test_at_the_first_start_the_past_is_left_alone(tmp_path: Path, positions: Positions) -> None:

@@ -16,10 +16,10 @@ PYTHON := $(VENV)/bin/python
 
 # What the collector needs: BCC compiles the probes, gcc compiles the extension.
 RUN_PACKAGES := python3 python3-venv python3-dev python3-bpfcc python3-systemd gcc libc6-dev
-# What the tests drive: a container runtime with a locally made image, TLS peers, journal files, manifests.
-TEST_PACKAGES := containerd runc containernetworking-plugins busybox-static iproute2 openssl \
-  systemd-journal-remote ruby
-SOAK_PACKAGES := clang valgrind
+# What the tests drive: a container runtime with a locally made image, TLS peers, journal files, manifests, and a
+# second compiler that has to agree on the layout of records.
+TEST_PACKAGES := containerd runc containernetworking-plugins busybox-static iproute2 openssl procps \
+  systemd-journal-remote ruby clang
 
 NATIVE_SOURCES := $(wildcard ext/*.c ext/*.h ext/*.py probes/*.h)
 
@@ -67,7 +67,7 @@ lint: test-packages $(VENV)/test.done $(VENV)/native.done ## The extension with 
 bench: root test-packages $(VENV)/test.done $(VENV)/native.done ## Measure, each figure beside its limit
 	@exec $(PYTHON) -m tests.bench
 
-soak: root test-packages soak-packages $(VENV)/test.done $(VENV)/native.done ## Long search for new examples
+soak: root test-packages $(VENV)/test.done $(VENV)/native.done ## Long search for new examples
 	@exec $(PYTHON) -m pytest -q --hypothesis-profile=soak --timeout=3600 $(TESTS)
 
 docs: $(VENV)/test.done $(VENV)/native.done ## Print the reference pages into docs/
@@ -91,9 +91,6 @@ run-packages:
 test-packages: run-packages
 	$(call packages,test-packages,$(TEST_PACKAGES) $(if $(shell command -v kubectl)$(IS_UBUNTU),,kubernetes-client))
 
-soak-packages: test-packages
-	$(call packages,soak-packages,$(SOAK_PACKAGES))
-
 $(PYTHON): | run-packages
 	$(call step,venv,$(VENV) from $(SYSTEM_PYTHON),\
 	  $(SYSTEM_PYTHON) -m venv --system-site-packages $(VENV) && $(PYTHON) -m pip install setuptools wheel cffi)
@@ -114,4 +111,4 @@ $(VENV)/native.done: $(NATIVE_SOURCES) | $(PYTHON)
 
 # The steps share one .venv.
 .NOTPARALLEL:
-.PHONY: help run test lint bench soak docs fresh clean root run-packages test-packages soak-packages
+.PHONY: help run test lint bench soak docs fresh clean root run-packages test-packages

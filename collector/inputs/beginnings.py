@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from collector.delivery.chunk import FileKey, Position
 from collector.delivery.positions import FOREIGN_DEVICE, Positions
-from collector.inputs.follow import FINGERPRINT_BYTES, FollowedFile, is_file_of
+from collector.inputs.follow import FollowedFile, is_file_of
 from collector.inputs.tail_open import OpenFile, Refused, open_pinned, path_of, pin
 from collector.inputs.tail_paths import Selection, rotated_siblings
 
@@ -87,16 +87,17 @@ class Beginnings:
                 self._positions.record(Position(file.key, path, file.offset))
 
     def _stored(self, file: OpenFile, path: str) -> Position | None:
-        """How far this very file was read before, as the log `path` ("": any).
+        """How far this very file was read before, as the log `path`.
 
-        Short files of two logs may begin alike, and one may have the other's inode.
+        Files may begin alike, and one may have got the other's inode: they are the
+        same only if what was read then had this name.
         """
         found = self._finished.get((file.device, file.inode))
         found = found or self._positions.load(FileKey(file.device, file.inode))
         if found is None or not is_file_of(file, found.file):
             return None
-        is_short = 0 < found.file.fingerprint_bytes < FINGERPRINT_BYTES
-        if is_short and path and found.path != path:
+        # A rotated name begins with the name before.
+        if found.path != path and not file.real_path.startswith(os.path.realpath(found.path)):
             return None
         return found if os.fstat(file.fd).st_size >= found.offset else None
 

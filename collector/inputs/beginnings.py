@@ -166,7 +166,7 @@ class Beginnings:
         return self._listings[directory]
 
     def forget_listings(self) -> None:
-        """Names of directories are remembered while many files are begun; they may have changed now."""
+        """Directories are remembered during the first look, when many files lie in one; then they change."""
         self._listings.clear()
 
     def forget_missing(self, present: Container[tuple[int, int]], selection: Selection) -> None:

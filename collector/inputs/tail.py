@@ -21,13 +21,12 @@ from collector.errors import OperatorError
 from collector.inputs.beginnings import Beginnings
 from collector.inputs.file_events import FileEvents
 from collector.inputs.follow import FollowedFile, Portion
+from collector.inputs.followed import Followed
 from collector.inputs.succession import IDENTITY_WAIT_S, Plans, Succession
 from collector.inputs.tail_files import POLL_S, Discovery, Found, Reports
-from collector.inputs.tail_open import OpenFile
 from collector.inputs.tail_paths import KubeletRoots, select
 from collector.inputs.tail_settings import Settings, plan_of
 from collector.native.files import has_writer
-from collector.native.logs import LogStream
 from collector.plan import Framing, LogPlan
 
 if TYPE_CHECKING:
@@ -46,8 +45,6 @@ THREAD_BYTES = 64 << 10
 # The file that takes the place of a rotated one is found within milliseconds of the rename, if there is one.
 HEIR_WAIT_S = 1.0
 IDENTITY_RETRY_S = 0.05
-# Acks of a deleted file's last chunks may still be on their way, and would write its position again.
-FORGET_S = 60.0
 MAX_REFUSED = 1000
 # At the end; some 100 MB. A file that is written faster than it is read must not hold up the end.
 CATCH_UP_S = 0.3
@@ -70,9 +67,6 @@ class Tail:
         self._plans = Plans(
             plan, context.plugin.tag, settings.path_key, self._kubelet, context.identities, context.chain
         )
-        self._files: dict[tuple[int, int], FollowedFile] = {}
-        self._names: dict[tuple[int, int], str] = {}  # the same files' names, for the thread of Discovery
-        self._successions: dict[str, Succession] = {}
         self._ready: deque[FollowedFile] = deque()
         self._due_s: dict[FollowedFile, float] = {}  # when to look again at files that nothing happens to
         self._arrived: deque[Found] = deque()
@@ -80,18 +74,24 @@ class Tail:
         self.has_looked = asyncio.Event()  # all files that were there at the start are followed
         self._wake = asyncio.Event()
         self._refused: set[str] = set()
-        self._passed_by: set[tuple[int, int]] = set()  # until the first look is over
-        self._gone: deque[tuple[float, FileKey]] = deque()
 
     async def run(self, stop: asyncio.Event) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=self._context.name)
         self._events = FileEvents(self._problem)
+        self._followed = Followed(
+            self._settings,
+            self._selection,
+            self._plans,
+            self._beginnings,
+            self._events,
+            ready=self._make_ready,
+            count=lambda name: self._context.metrics.add(name, self._context.name),
+            log=self._context.log,
+        )
         self._context.identities.changed.append(self._identity_changed)
         stopping = self._loop.create_task(stop.wait())
         stopping.add_done_callback(lambda _: self._wake.set())
-        if self._events.watch_fd >= 0:
-            self._loop.add_reader(self._events.watch_fd, self._wake.set)
         discovery = self._discovery()
         discovery.start()
         try:
@@ -110,14 +110,14 @@ class Tail:
         return Discovery(
             self._selection,
             self._kubelet.pods_pattern(self._selection),
-            self._names,
+            self._followed.names,
             reports,
             refresh_s=self._settings.refresh_interval_s,
         )
 
     def is_followed(self, device: int, inode: int) -> bool:
         """Whether the file is held open."""
-        return (device, inode) in self._files
+        return (device, inode) in self._followed.files
 
     # Told by Discovery, from its thread
 
@@ -160,7 +160,7 @@ class Tail:
         """What was written before the end: without a DB nobody will read it later."""
         end_s = self._now_s + CATCH_UP_S
         self._take_news()
-        self._make_ready(self._events.look(self._files.values()))
+        self._make_ready(self._events.look(self._followed.files.values()))
         while self._ready and self._now_s < end_s:
             await self._turn(self._ready.popleft())
 
@@ -187,15 +187,15 @@ class Tail:
 
     def _take_news(self) -> None:
         while self._arrived:
-            self._take_found(self._arrived.popleft())
-        self._beginnings.forget_listings()
+            self._followed.take(self._arrived.popleft(), self._now_s)
         if self._has_scanned:
             self._has_scanned = False
-            self._first_look_is_over()
+            self._followed.first_look_is_over()
+            self.has_looked.set()
         touched, events_lost = self._events.take()
         self._make_ready(touched)
         if events_lost:
-            self._make_ready(self._events.look(self._files.values()))
+            self._make_ready(self._events.look(self._followed.files.values()))
 
     def _take_due(self) -> None:
         now_s = self._now_s
@@ -211,131 +211,24 @@ class Tail:
                 self._ready.append(file)
 
     def _look_at_all(self) -> None:
-        """The net below inotify, and the end of positions of files that are gone."""
-        self._passed_by.clear()
-        self._make_ready(self._events.look(self._files.values()))
-        for place, succession in list(self._successions.items()):
-            if not succession.files and not os.path.exists(place):
-                del self._successions[place]
-        while self._gone and self._gone[0][0] + FORGET_S <= self._now_s:
-            _, key = self._gone.popleft()
-            if (key.device, key.inode) not in self._files:
-                self._beginnings.forget(key)
-
-    def _first_look_is_over(self) -> None:
-        # Where nothing is there at all, a mount is probably missing.
-        if self._files:
-            self._beginnings.forget_missing({*self._files, *self._passed_by}, self._selection)
-        self._passed_by.clear()
-        self.has_looked.set()
-
-    # Files come and go
-
-    def _take_found(self, found: Found) -> None:
-        inode = found.file.device, found.file.inode
-        known = self._files.get(inode)
-        if known is not None:
-            os.close(found.file.fd)
-            known.look_at_names()
-            known.replaced |= found.moved and found.place == known.place
-            if not found.early:
-                self._name(self._successions[known.place], found.path)
-        elif self._passes_by(found.file):
-            self._passed_by.add(inode)
-            os.close(found.file.fd)
-        else:
-            self._begin(found)
-
-    def _passes_by(self, file: OpenFile) -> bool:
-        """Whether there is nothing to read in a file."""
-        limit_s = self._settings.ignore_older_s
-        is_old = limit_s > 0 and time.time() - os.fstat(file.fd).st_mtime > limit_s
-        return is_old or self._beginnings.is_read(file)
-
-    def _begin(self, found: Found) -> None:
-        succession = self._successions.get(found.place)
-        if succession is None:
-            succession = self._plans.succession(found.place, self._now_s)
-            self._successions[found.place] = succession
-        elif succession.files:
-            succession.written_ns = os.fstat(succession.files[-1].fd).st_mtime_ns
-            self._context.metrics.add("fluentbit_input_files_rotated_total", self._context.name)
-        if not found.early:
-            self._name(succession, found.path)
-        roots = self._selection.roots
-        path, since_ns = succession.path, succession.written_ns
-        for sibling in self._beginnings.siblings(found.file, found.place, path, roots, since_ns):
-            self._add(succession, sibling.file, at_start=found.at_start, is_done=sibling.is_done)
-        self._add(succession, found.file, at_start=found.at_start, replaced=found.moved)
-        self._make_ready(succession.files)  # one of them may have waited for its heir
-
-    def _name(self, succession: Succession, path: str) -> None:
-        if not succession.path:
-            succession.path = path
-            self._names.update((file.inode, path) for file in succession.files)
-            self._make_ready(succession.files)
-
-    def _add(
-        self,
-        succession: Succession,
-        opened: OpenFile,
-        *,
-        at_start: bool,
-        replaced: bool = False,
-        is_done: bool = False,
-    ) -> None:
-        known = self._files.get((opened.device, opened.inode))
-        if known is not None:
-            os.close(opened.fd)
-            known.replaced |= replaced
-            return
-        log = LogStream(succession.plan, max_record_bytes=self._settings.max_record_bytes)
-        file = FollowedFile(opened, succession.place, log, found_s=self._now_s, grown_s=self._now_s)
-        file.replaced, file.is_done = replaced, is_done
-        try:
-            # Watched first: what is written from here on is told.
-            self._events.add(file)
-            file.look_at_names()
-            self._beginnings.begin(file, succession.path, at_start=at_start)
-        except OSError as error:
-            self._context.log.warning("%s is not followed: %s", succession.place, error)
-            self._events.leave(file)
-            file.close()
-            return
-        self._files[file.inode] = file
-        self._names[file.inode] = succession.path
-        succession.files.append(file)
-        self._context.metrics.add("fluentbit_input_files_opened_total", self._context.name)
-        self._make_ready((file,))
-
-    def _leave(self, succession: Succession, file: FollowedFile) -> None:
-        """Nothing of the file will be read any more."""
-        self._events.leave(file)
-        self._due_s.pop(file, None)
-        self._beginnings.finish(file, succession.path)
-        if file.is_gone:
-            self._gone.append((self._now_s, file.key))
-        del self._files[file.inode], self._names[file.inode]
-        succession.files.remove(file)
-        succession.written_ns = os.fstat(file.fd).st_mtime_ns
-        file.close()
-        self._context.metrics.add("fluentbit_input_files_closed_total", self._context.name)
-        self._make_ready(succession.files)
+        """The net below inotify."""
+        self._make_ready(self._events.look(self._followed.files.values()))
+        self._followed.forget(self._now_s)
 
     # Reading
 
     async def _turn(self, file: FollowedFile) -> None:
         """Reads a portion of a file, or decides that there is nothing to wait for any more."""
         file.is_ready = False
-        succession = self._successions.get(file.place)
-        if succession is None or file not in succession.files:
+        succession = self._followed.succession_of(file)
+        if succession is None:
             return
         if not succession.path and file.is_gone:
             link = self._plans.link_of(succession.place, self._selection)
             if link is None:
                 self._leave(succession, file)
                 return
-            self._name(succession, link)
+            self._followed.name(succession, link)
         if not self._may_read(succession, file):
             return
         await self._check_truncation(succession, file)
@@ -346,6 +239,10 @@ class Tail:
             await self._at_end(succession, file)
         else:
             self._make_ready((file,))
+
+    def _leave(self, succession: Succession, file: FollowedFile) -> None:
+        self._due_s.pop(file, None)
+        self._followed.leave(succession, file, self._now_s)
 
     def _may_read(self, succession: Succession, file: FollowedFile) -> bool:
         """Whether the name is known, and what was written before it is read."""
@@ -477,23 +374,23 @@ class Tail:
     async def _hand_over(self) -> None:
         """At the end: what can't be read again after a restart, as it is in files without a name."""
         self._take_news()
-        for file in list(self._files.values()):
-            succession = self._successions[file.place]
+        for file in list(self._followed.files.values()):
+            succession = self._followed.successions[file.place]
             path = succession.path or self._plans.link_of(succession.place, self._selection)
             if path is None or not (file.is_gone or file.is_only_heir):
                 continue
-            self._name(succession, path)
+            self._followed.name(succession, path)
             self._plans.settle(succession, succession.since_s + IDENTITY_WAIT_S)
             if file.is_gone:
                 await self._check_truncation(succession, file)
                 await self._finish(succession, file)
-        for file in self._files.values():
+        for file in self._followed.files.values():
             if file.is_only_heir and max(file.inherited) >= 0:
                 portion = file.close_open_records(time.time_ns())
-                await self._submit(self._successions[file.place], file, portion, file.key)
+                await self._submit(self._followed.successions[file.place], file, portion, file.key)
 
     def _identity_changed(self, _: int, identity: Identity) -> None:
-        for succession in self._successions.values():
+        for succession in self._followed.successions.values():
             if self._plans.concerns(succession, identity):
                 succession.is_planned = False
 
@@ -501,10 +398,7 @@ class Tail:
         self._thread.shutdown()
         while self._arrived:
             os.close(self._arrived.popleft().file.fd)
-        for file in self._files.values():
-            self._events.leave(file)
-            file.close()
-        self._files.clear()
+        self._followed.close()
         self._events.close()
 
 

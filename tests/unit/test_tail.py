@@ -1,4 +1,4 @@
-"""The tail input as a whole, on real files."""
+"""The tail input as a whole (collector.inputs.tail), on real files."""
 
 from __future__ import annotations
 

@@ -231,6 +231,15 @@ class Tail:
             self._followed.name(succession, link)
         if not self._may_read(succession, file):
             return
+        try:
+            await self._read_on(succession, file)
+        except OSError as error:
+            # Left, it is found again by the next look, and begins where it was left.
+            self._context.log.warning("%s can't be read: %s", succession.path, error)
+            self._context.metrics.add("podwitness_tail_read_errors_total", self._context.name)
+            self._leave(succession, file)
+
+    async def _read_on(self, succession: Succession, file: FollowedFile) -> None:
         await self._check_truncation(succession, file)
         portion = await self._read(file)
         await self._submit(succession, file, portion, file.key)

@@ -179,6 +179,13 @@ TAIL: Final = (
         "Records longer than Buffer_Max_Size; they are cut and marked `truncated`.",
         "Raise Buffer_Max_Size.",
     ),
+    Metric(
+        "podwitness_tail_read_errors_total",
+        "counter",
+        ("name",),
+        "Reads of log files that failed; the file is tried again at the next Refresh_Interval.",
+        "The log has the error; look at the disk.",
+    ),
     Metric("podwitness_tail_cut_bytes_total", "counter", ("name",), "Bytes that these records lost."),
 )
 

@@ -26,6 +26,8 @@ TOTAL_BYTES = 512 << 20
 REPETITIONS = 3
 IDLE_FILES = 200
 IDLE_S = 10.0
+APPENDS = 200
+APPEND_EVERY_S = 0.03  # slower than Tail reads under load
 
 
 class Measured(NamedTuple):
@@ -49,6 +51,10 @@ def run() -> list[Row]:
             )
     with tempfile.TemporaryDirectory() as name:
         rows.append(Row(f"idle, {IDLE_FILES} followed files", asyncio.run(_idle(Path(name))), "% of a core"))
+    with tempfile.TemporaryDirectory() as name:
+        waits_ms = sorted(asyncio.run(_waits_ms(Path(name))))
+        rows.append(Row("append to chunk, idle, median", statistics.median(waits_ms), "ms"))
+        rows.append(Row("append to chunk, idle, p99", waits_ms[len(waits_ms) * 99 // 100], "ms"))
     return rows
 
 
@@ -102,6 +108,28 @@ async def _idle(folder: Path) -> float:
         before_s = time.process_time()
         await asyncio.sleep(IDLE_S)
         return (time.process_time() - before_s) / IDLE_S * 100
+
+
+async def _waits_ms(folder: Path) -> list[float]:
+    """How long each of some lines, written one at a time, waits to be handed over."""
+    waits_ms = []
+    handed = asyncio.Event()
+
+    async def take(chunk: Chunk) -> None:
+        waits_ms.append((time.perf_counter() - written_s) * 1000)
+        handed.set()
+
+    follower = make_follower(folder, Path=f"{folder}/*.log")
+    follower.intake.submit = take  # type: ignore[method-assign]
+    async with running(follower):
+        with (folder / "a.log").open("wb", buffering=0) as log:
+            for _ in range(APPENDS):
+                await asyncio.sleep(APPEND_EVERY_S)
+                handed.clear()
+                written_s = time.perf_counter()
+                log.write(b"a line\n")
+                await handed.wait()
+    return waits_ms
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from collector.config.schema import InvalidConfiguration
 from collector.errors import ConfigError
+from collector.inputs.follow import FollowedFile, Portion
 from tests.tail_follower import Follower, make_follower, running
 
 
@@ -276,6 +278,32 @@ def test_chunk_ids_are_those_of_the_bytes(tmp_path: Path) -> None:
     first, second = asyncio.run(follow()), asyncio.run(follow())
     assert first == second
     assert len(first) > 1
+
+
+def test_a_file_that_can_not_be_read_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = FollowedFile.read_portion
+    failing = [True]
+
+    def fail(file: FollowedFile, now_ns: int, *, end: bool = False) -> Portion:
+        if failing and file.offset:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return usual(file, now_ns, end=end)
+
+    async def follow() -> None:
+        log = tmp_path / "a.log"
+        async with running(
+            make_follower(tmp_path, Path=f"{tmp_path}/*.log", Refresh_Interval="0.05")
+        ) as follower:
+            append(log, lines(0, 2))
+            await follower.intake.wait_for(2)
+            append(log, lines(2, 4))
+            await follower.until(lambda: follower.count("podwitness_tail_read_errors_total") > 1)
+            failing.clear()
+            await follower.intake.wait_for(4)
+        assert follower.intake.texts() == texts(0, 4)
+
+    monkeypatch.setattr(FollowedFile, "read_portion", fail)
+    run(follow())
 
 
 @pytest.mark.parametrize(

@@ -205,12 +205,20 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"There are: {', '.join(sorted(by_lower.values(), key=str.lower))}."
 
 
+def _only_one(declared: Key, section: Section, problems: list[ConfigError]) -> list[Entry]:
+    """The entry of a key that has one value. In [SERVICE] the last counts: it gathers files and flags."""
+    entries = list(section.all(declared.name))
+    if len(entries) > 1 and section.name != "SERVICE":
+        problem = f"{entries[-1].place}: {declared.name} is set already at {entries[0].place}."
+        problems.append(ConfigError(problem, remedy="Keep one of the two lines."))
+    return entries[-1:]
+
+
 def _read_field(field: str, declared: Key, section: Section, problems: list[ConfigError]) -> dict[str, Any]:
     if declared.kind.repeated:
         entries = list(section.all(declared.name))
     else:
-        last = section.get(declared.name)
-        entries = [last] if last else []
+        entries = _only_one(declared, section, problems)
     if not entries:
         if declared.required:
             problem = f"{section.place}: [{section.name}] needs the key {declared.name}: {declared.help}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -57,8 +57,15 @@ def test_values_are_read_and_defaults_filled_in() -> None:
     assert loaded == Settings(path=("/a", "/b"), refresh_s=60.0, limit_bytes=32000, filters=("x=1", "y=2"))
 
 
-def test_a_later_entry_of_a_single_key_counts() -> None:
-    assert load(Settings, section(("Path", "/a"), ("Path", "/b"))).path == ("/b",)
+def test_a_single_key_may_not_be_repeated() -> None:
+    assert problems(("Path", "/a"), ("Path", "/b")) == [
+        "a.conf:3: Path is set already at a.conf:2. Keep one of the two lines."
+    ]
+
+
+def test_in_service_the_last_of_a_single_key_counts() -> None:
+    gathered = replace(section(("Path", "/a"), ("Path", "/b")), name="SERVICE")
+    assert load(Settings, gathered).path == ("/b",)
 
 
 def test_all_problems_are_reported() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -96,15 +97,23 @@ class Server:
     async def start(self, listen: str, port: int) -> int:
         """Begins to listen; returns the port. Raises PortUnavailable."""
         try:
-            self._server = await asyncio.start_server(self._serve, listen, port, limit=MAX_HEAD_BYTES)
+            self._server = await self._listen(listen, port)
         except OSError as reason:
             text = os.strerror(reason.errno) if reason.errno else str(reason)
             raise PortUnavailable(
                 f"The HTTP service can't listen on {listen}:{port}: {text}.",
                 "Health and metrics could not be asked for.",
-                "Set HTTP_Listen and HTTP_Port to a free address, or HTTP_Server Off.",
+                "Set HTTP_Listen and HTTP_Port to a free address (on the command line: -P PORT), "
+                "or HTTP_Server Off.",
             ) from reason
         return int(self._server.sockets[0].getsockname()[1])
+
+    async def _listen(self, listen: str, port: int) -> asyncio.Server:
+        if listen == "::":
+            # asyncio would answer IPv6 only, and a kubelet asks by the pod's IPv4 address.
+            both = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+            return await asyncio.start_server(self._serve, sock=both, limit=MAX_HEAD_BYTES)
+        return await asyncio.start_server(self._serve, listen, port, limit=MAX_HEAD_BYTES)
 
     async def close(self) -> None:
         """Ends all connections."""

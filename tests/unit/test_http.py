@@ -119,6 +119,18 @@ def test_too_many_connections_are_turned_away_and_others_go_on() -> None:
     asyncio.run(scenario())
 
 
+def test_any_address_means_ipv4_too() -> None:
+    async def scenario() -> None:
+        server = Server(answer)
+        port = await server.start("::", 0)
+        for host in ("127.0.0.1", "::1"):
+            _, writer = await asyncio.open_connection(host, port)
+            writer.close()
+        await server.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_taken_port_is_said() -> None:
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:

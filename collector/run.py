@@ -21,7 +21,7 @@ from collector.context import Context, InputContext
 from collector.delivery.positions import PositionStores
 from collector.delivery.retry import Backoff
 from collector.delivery.router import Route, Router, Statistics
-from collector.errors import OperatorError
+from collector.errors import ConfigError, OperatorError
 from collector.filters.chain import FilterChain
 from collector.identity.node import node_id, node_name
 from collector.identity.table import IdentityTable
@@ -198,7 +198,13 @@ def make(config: PluginConfig, context: Context) -> Any:
     """The plugin that a section asks for. Raises OperatorError."""
     row = plugins.find(config.kind, config.plugin)
     assert row is not None  # the document was checked
-    return row.load().make(config.settings, context)
+    try:
+        return row.load().make(config.settings, context)
+    except ConfigError:
+        raise
+    except OperatorError as error:
+        place = f"{config.section.place}: [{config.section.name}] {config.plugin}: "
+        raise ConfigError(place + error.problem, error.consequence, error.remedy) from error
 
 
 async def start_endpoints(rooms: Rooms, pipeline: Pipeline, started_s: float) -> Endpoints | None:
@@ -237,7 +243,7 @@ def describe(document: Document) -> str:
 def say_left_over(left: Statistics) -> None:
     if left.chunks:
         log.warning(
-            "%d chunks (%d bytes) were not delivered; files are read again at the next start",
+            "%d chunks (%d bytes) were not delivered: files are read again at the next start",
             left.chunks,
             left.size_bytes,
         )

@@ -16,7 +16,8 @@ LOST = ("podwitness_lost_records_total", "podwitness_kernel_events_lost_total")
 
 def summary(metrics: Metrics, seconds: float) -> str:
     """A few lines for a person."""
-    lines = [f"podwitness ran for {seconds:.1f} s."]
+    # The terminal has just shown ^C.
+    lines = ["", f"podwitness ran for {seconds:.1f} s."]
     lines += [f"  {label}" for label in _rows(metrics)]
     lines.append(f"  lost: {_losses(metrics) or 'nothing'}")
     lines.append(
@@ -28,7 +29,8 @@ def summary(metrics: Metrics, seconds: float) -> str:
 def _rows(metrics: Metrics) -> list[str]:
     found: dict[str, list[str]] = {}
     for metric, labels, value in metrics.samples():
-        if metric.name in COUNTED and value:
+        # Changes of cgroups are not shipped, so they are no records.
+        if metric.name in COUNTED and value and not any(label.startswith("cgroup") for label in labels):
             found.setdefault(metric.name, []).append(f"{' '.join(labels)} {value:.0f}")
     return [f"{COUNTED[name]}: {', '.join(sorted(rows))}" for name, rows in found.items()]
 

@@ -42,7 +42,10 @@ def open_pinned(pinned_fd: int, roots: tuple[str, ...]) -> OpenFile:
             raise Refused("it is not a regular file")
         real_path = path_of(pinned_fd)
         if not is_below(real_path, roots):
-            raise Refused(f"it leads to {real_path!r}, which is not below {' or '.join(roots)}")
+            raise Refused(
+                f"it leads to {real_path!r}, which is not below {' or '.join(roots)}; "
+                "name the directory that it leads to in Path to have it followed"
+            )
         fd = os.open(f"/proc/self/fd/{pinned_fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
         return OpenFile(fd, real_path, status.st_dev, status.st_ino)
     finally:

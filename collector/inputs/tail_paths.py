@@ -13,7 +13,8 @@ from typing import Self
 from collector.identity.paths import CONTAINERS, PODS, LogName, read_pod_log
 
 # Where links of the kubelet lead: never out of these, whatever a container managed to put there.
-LOG_ROOTS = ("/var/log", "/var/lib/docker/containers")
+# The kubelet's two are named because an administrator may have moved them to another disk by a link.
+LOG_ROOTS = ("/var/log", PODS, CONTAINERS, "/var/lib/docker/containers")
 
 _WILDCARD = re.compile(r"[*?\[]")
 # kubelet (time), conmon (number), logrotate (number or date); compressed ones can't be continued.

@@ -93,7 +93,6 @@ class Followed:
             self.successions[found.place] = succession
         elif succession.files:
             succession.written_ns = os.fstat(succession.files[-1].fd).st_mtime_ns
-            self._count("fluentbit_input_files_rotated_total")
         if not found.early:
             self.name(succession, found.path)
         roots = self._selection.roots
@@ -138,6 +137,8 @@ class Followed:
             self._events.leave(file)
             file.close()
             return
+        if succession.files or succession.was_rotated:
+            self._count("fluentbit_input_files_rotated_total")
         self.files[file.inode] = file
         self.names[file.inode] = succession.path
         succession.files.append(file)
@@ -153,6 +154,7 @@ class Followed:
         del self.files[file.inode], self.names[file.inode]
         succession.files.remove(file)
         succession.written_ns = os.fstat(file.fd).st_mtime_ns
+        succession.was_rotated = file.is_rotated
         file.close()
         self._count("fluentbit_input_files_closed_total")
         self._ready(succession.files)

@@ -35,6 +35,7 @@ class Succession:
     rest: Rest = ()
     is_planned: bool = False
     written_ns: int = 0  # when its last file was written last, wall clock; 0: it had none
+    was_rotated: bool = False  # the last file that was left
     files: list[FollowedFile] = field(default_factory=list)
 
     def before(self, file: FollowedFile) -> Iterator[FollowedFile]:

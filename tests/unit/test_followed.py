@@ -121,7 +121,7 @@ def test_files_of_one_name_follow_each_other(tmp_path: Path, shelf: Shelf) -> No
     assert names == ["0.log.20260101-000000", "0.log.20260102-000000", "0.log"]
     assert (succession.after(first), succession.after(last)) == (succession.files[1], None)
     assert list(succession.before(last)) == succession.files[:2]
-    assert shelf.counted["rotated_total"] == 1
+    assert shelf.counted["rotated_total"] == 2
 
 
 def test_a_file_that_is_left_is_closed_and_at_last_forgotten(tmp_path: Path, shelf: Shelf) -> None:

@@ -11,7 +11,6 @@ import os
 import socket
 import struct
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from typing import Literal, NamedTuple
 
 from probes.catalog import KINDS, SUBJECTS, Dialect, Hook, RecordKind, hooks_of
 from probes.exchange import Answer, HookResult, ProbeError, Request
+from probes.starter import Command, Loader, Starter, start_child
 
-__all__ = ["Attached", "HookReport", "ProbeError", "launch"]
+__all__ = ["Attached", "HookReport", "ProbeError", "launch", "loader_command"]
 
 # Compiling takes half a second of CPU; a container that is held to a fiftieth of one needs the rest.
 TIMEOUT_S = 60.0
@@ -93,6 +93,7 @@ async def launch(
     dialect: Dialect | None = None,
     without: Sequence[str] = (),
     timeout_s: float = TIMEOUT_S,
+    starter: Starter | None = None,
 ) -> Attached:
     """Attaches the probes of `subjects` (of catalog.SUBJECTS).
 
@@ -105,7 +106,7 @@ async def launch(
     answer = Answer()
     try:
         async with asyncio.timeout(timeout_s):
-            said, status = await _ask_child(request, answer)
+            said, status = await _ask_child(request, answer, starter)
         return attached(answer, said, status, hooks_of(subjects))
     except TimeoutError as error:
         raise ProbeError(
@@ -134,38 +135,31 @@ def check_arguments(subjects: Collection[str], ring_bytes: int) -> None:
         )
 
 
-async def _ask_child(request: Request, answer: Answer) -> tuple[bytes, int]:
+async def _ask_child(request: Request, answer: Answer, starter: Starter | None) -> tuple[bytes, int]:
     """(the end of what the child said, its status). The child is gone afterwards, whatever happens."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         ours.setblocking(False)
         with theirs:
-            child = await _start(theirs)
+            child = await (starter.start(theirs) if starter else start_child(loader_command(), theirs))
         try:
             stderr = asyncio.ensure_future(_tail(child))
-            with suppress(BrokenPipeError):  # it has ended already; its words tell why
+            with suppress(ConnectionError):  # it has ended before it read that; its words tell why
                 await asyncio.get_running_loop().sock_sendall(ours, request.encode())
-            while await _readable(ours) and answer.receive(ours):
-                pass
+                while await _readable(ours) and answer.receive(ours):
+                    pass
             return await stderr, await child.wait()
         finally:
             await _end(child)
 
 
-async def _start(channel: socket.socket) -> Process:
+def loader_command() -> Command:
     """-P keeps the current directory out of the child's path: it finds this package where it is here."""
     path = os.pathsep.join(filter(None, (str(PACKAGE_PARENT), os.environ.get("PYTHONPATH"))))
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "probes.loader", str(channel.fileno())),
-        pass_fds=[channel.fileno()],
-        env={**os.environ, "PYTHONPATH": path},
-        stdin=DEVNULL,
-        stdout=DEVNULL,
-        stderr=PIPE,
-    )
+    return Command((sys.executable, "-P", "-m", "probes.loader"), {**os.environ, "PYTHONPATH": path})
 
 
-async def _tail(child: Process) -> bytes:
+async def _tail(child: Loader) -> bytes:
     """The last STDERR_BYTES, read to the end so that the child never waits for us."""
     assert child.stderr is not None
     kept = b""
@@ -174,7 +168,7 @@ async def _tail(child: Process) -> bytes:
     return kept
 
 
-async def _end(child: Process) -> None:
+async def _end(child: Loader) -> None:
     if child.returncode is None:
         with suppress(ProcessLookupError):
             child.kill()

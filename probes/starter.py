@@ -73,7 +73,7 @@ class Starter:
         channel.setblocking(False)
 
     @classmethod
-    def fork(cls, command: Command, narrow: Callable[[], None]) -> Self:
+    def fork(cls, command: Command, narrow: Callable[[], object]) -> Self:
         """Forks. `narrow` is called in the new process, to give up what loading does not take.
 
         Only while this process has a single thread and no event loop. Raises OSError.

@@ -178,7 +178,9 @@ class Ebpf:
         settings, context = self._settings, self._context
         async with contextlib.AsyncExitStack() as opened:
             try:
-                attached = await launch((*settings.subjects, CGROUPS), ring_bytes=settings.ring_bytes)
+                attached = await launch(
+                    (*settings.subjects, CGROUPS), ring_bytes=settings.ring_bytes, starter=context.starter
+                )
                 opened.enter_context(contextlib.closing(attached))
                 drain = opened.enter_context(contextlib.closing(EventDrain(settings, context, attached)))
             except (ProbeError, OSError) as error:

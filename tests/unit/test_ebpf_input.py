@@ -60,7 +60,7 @@ class Probes:
     def close(self) -> None:
         self.closed = True
 
-    async def launch(self, subjects: tuple[str, ...], *, ring_bytes: int) -> Probes:
+    async def launch(self, subjects: tuple[str, ...], *, ring_bytes: int, starter: None) -> Probes:
         assert ring_bytes == self.ring.ring_bytes
         self.asked = subjects
         return self
@@ -314,7 +314,7 @@ def test_chunks_refused_before_the_end_are_handed_over_first(probes: Probes) -> 
 def test_without_probes_the_reason_is_said_and_the_agent_goes_on(
     probes: Probes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def refuse(subjects: tuple[str, ...], *, ring_bytes: int) -> None:
+    async def refuse(subjects: tuple[str, ...], *, ring_bytes: int, starter: None) -> None:
         raise ProbeError("The kernel has no BTF.", "No probe is attached.", "Use a newer kernel.")
 
     monkeypatch.setattr(ebpf, "launch", refuse)

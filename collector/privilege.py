@@ -77,6 +77,8 @@ class Need:
     when: str = ""  # "": always
 
 
+WITHOUT_EBPF = "for the netlink witness, where granted"
+
 NEEDS = (
     Need(
         "BPF",
@@ -101,6 +103,34 @@ NEEDS = (
         "starter",
         "Reads its own program where that is installed in a folder of another user.",
         lambda situation: situation.has_probes,
+    ),
+    Need(
+        "NET_ADMIN",
+        "starter",
+        "Listens to the proc connector before Linux 6.6, with as much room as it takes.",
+        lambda situation: situation.has_probes,
+        WITHOUT_EBPF,
+    ),
+    Need(
+        "SYS_PTRACE",
+        "starter",
+        "Sees the program, folder, sockets and namespaces of processes of other users.",
+        lambda situation: situation.has_probes,
+        WITHOUT_EBPF,
+    ),
+    Need(
+        "SYS_ADMIN",
+        "starter",
+        "Enters the network namespaces of containers to list their sockets.",
+        lambda situation: situation.has_probes,
+        WITHOUT_EBPF,
+    ),
+    Need(
+        "SYS_NICE",
+        "starter",
+        "Is scheduled before others, to look at short processes while they are there.",
+        lambda situation: situation.has_probes,
+        WITHOUT_EBPF,
     ),
     Need(
         "DAC_READ_SEARCH",

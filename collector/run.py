@@ -32,6 +32,7 @@ from collector.service.metrics import Metrics
 from collector.service.table import TABLE, begin_at_zero
 from collector.summary import summary
 from probes.launch import loader_command
+from probes.netlink_launch import witness_command
 from probes.starter import Starter
 
 if TYPE_CHECKING:
@@ -112,7 +113,9 @@ def give_up_privileges(document: Document) -> Starter | None:
     starter = None
     if situation.has_probes:
         keep = wanted("starter", situation)
-        starter = Starter.fork(loader_command(), lambda: narrow(keep, for_children=True))
+        starter = Starter.fork(
+            loader_command(), lambda: narrow(keep, for_children=True), witness_command()
+        )
     try:
         kept = narrow(wanted("collector", situation)).permitted
     except OSError as error:

@@ -1,9 +1,10 @@
-"""A small process that keeps the privileges that loading takes, and starts the loader with them when asked.
+"""A small process that keeps the privileges that watching takes, and starts what has them when asked.
 
 The collector forks it before it reads anything that a container wrote, and gives the privileges up at once.
 So probes can be attached again later by a process that could not do so itself. It is asked over a
-SOCK_SEQPACKET socket: START with two descriptors (the loader's channel, its standard error), END for a loader
-that takes too long. It answers with the loader's exit status, and ends when the other end is closed.
+SOCK_SEQPACKET socket: START and the number of a command with two descriptors (the loader's channel, its
+standard error), END for a loader that takes too long. It answers with the loader's exit status, and ends when
+the other end is closed.
 """
 
 from __future__ import annotations
@@ -73,8 +74,10 @@ class Starter:
         channel.setblocking(False)
 
     @classmethod
-    def fork(cls, command: Command, narrow: Callable[[], object]) -> Self:
+    def fork(cls, command: Command, narrow: Callable[[], object], *others: Command) -> Self:
         """Forks. `narrow` is called in the new process, to give up what loading does not take.
+
+        Nothing but `command` and `others` can be started through it.
 
         Only while this process has a single thread and no event loop. Raises OSError.
         """
@@ -86,16 +89,16 @@ class Starter:
         try:
             _leave_all_but(theirs.fileno())
             narrow()
-            serve(theirs, command)
+            serve(theirs, (command, *others))
             status = 0
         finally:
             os._exit(status)
 
-    async def start(self, channel: socket.socket) -> Loader:
-        """Raises OSError when the process is gone."""
+    async def start(self, channel: socket.socket, which: int = 0) -> Loader:
+        """Starts the command of that number. Raises OSError when the process is gone."""
         reading, writing = os.pipe()
         try:
-            socket.send_fds(self._channel, [START], [channel.fileno(), writing])
+            socket.send_fds(self._channel, [START, bytes((which,))], [channel.fileno(), writing])
         except OSError:
             os.close(reading)
             raise
@@ -134,15 +137,15 @@ class _Started:
         return self.returncode
 
 
-def serve(channel: socket.socket, command: Command) -> None:
+def serve(channel: socket.socket, commands: Sequence[Command]) -> None:
     """The work of the other process, until the channel is closed."""
     while True:
-        message, descriptors, _, _ = socket.recv_fds(channel, len(START), 2)
+        message, descriptors, _, _ = socket.recv_fds(channel, len(START) + 1, 2)
         if not message:
             return
-        if message != START:  # an END that came too late
+        if message == END:  # it came too late
             continue
-        status = _run(channel, command, *descriptors)
+        status = _run(channel, commands[message[len(START)]], *descriptors)
         with suppress(BrokenPipeError):
             channel.send(str(status).encode())
 

@@ -70,7 +70,9 @@ def test_what_the_collector_keeps(change: dict[str, object], kept: set[str]) -> 
 
 
 def test_the_starter_keeps_nothing_without_probes() -> None:
-    assert privilege.wanted("starter", PLAIN) == {"BPF", "PERFMON", "SYS_RESOURCE", "DAC_READ_SEARCH"}
+    for_probes = {"BPF", "PERFMON", "SYS_RESOURCE", "DAC_READ_SEARCH"}
+    for_netlink = {"NET_ADMIN", "SYS_PTRACE", "SYS_ADMIN", "SYS_NICE"}
+    assert privilege.wanted("starter", PLAIN) == for_probes | for_netlink
     assert privilege.wanted("starter", PLAIN._replace(has_probes=False)) == set()
 
 

@@ -13,7 +13,7 @@ import struct
 import sys
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -55,6 +55,10 @@ class Attached:
     programs: dict[str, int]  # by tracepoint
     maps: dict[str, int]  # the others, which only the probes use
     hooks: tuple[HookReport, ...]
+    link_ids: dict[str, str] = field(init=False)  # as the kernel numbers them
+
+    def __post_init__(self) -> None:
+        self.link_ids = {name: _link_id(descriptor) for name, descriptor in self.links.items()}
 
     def lost(self) -> tuple[int, ...]:
         """Records that did not fit in the ring, by kind. Takes no capability."""
@@ -69,9 +73,23 @@ class Attached:
         """
         return {name: _recursion_misses(descriptor) for name, descriptor in self.programs.items()}
 
+    def gone(self) -> tuple[str, ...]:
+        """Tracepoints whose probe somebody has detached. Their descriptors are forgotten: what has these
+        numbers now is not ours to close."""
+        for name, descriptor in list(self.links.items()):
+            if _link_id(descriptor) != self.link_ids[name]:
+                del self.links[name]
+        return tuple(name for name in self.link_ids if name not in self.links)
+
+    def detach(self) -> None:
+        """Ends the probes; what they have put into the ring can still be read."""
+        while self.links:
+            os.close(self.links.popitem()[1])
+
     def close(self) -> None:
         """Detaches the probes. May be called again."""
-        for held in (self.links, self.programs, self.maps):
+        self.detach()
+        for held in (self.programs, self.maps):
             while held:
                 os.close(held.popitem()[1])
         for descriptor in {self.ring_fd, self.lost_fd} - {-1}:
@@ -80,10 +98,23 @@ class Attached:
 
 
 def _recursion_misses(program: int) -> int:
-    for line in Path(f"/proc/self/fdinfo/{program}").read_text().split("\n"):
-        if line.startswith("recursion_misses:"):
-            return int(line.split(":")[1])
-    return 0
+    return int(_descriptor_fact(program, "recursion_misses") or 0)
+
+
+def _link_id(descriptor: int) -> str:
+    """Nothing for what is no link (any more)."""
+    try:
+        return _descriptor_fact(descriptor, "link_id")
+    except FileNotFoundError:
+        return ""
+
+
+def _descriptor_fact(descriptor: int, name: str) -> str:
+    """What the kernel says of a descriptor, without a capability; "" where it does not."""
+    for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text().split("\n"):
+        if line.startswith(f"{name}:"):
+            return line.partition(":")[2].strip()
+    return ""
 
 
 async def launch(

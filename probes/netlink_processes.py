@@ -216,7 +216,10 @@ class ProcessTable:
         stat = self._stat(event.pid, known)
         if stat is not None and not stat.is_zombie:
             return []  # another thread has executed a program, and has taken over the number
-        process = known or self._look_at_zombie(event)
+        parent = Parent(event.parent_pid) if event.parent_pid else None
+        process = known or Process(event.pid, parent=parent)
+        if stat is not None:
+            process = self._moved(process)
         if stat is not None and stat.threads > 1 and len(self._leaving) < MAX_LEAVING:
             self._leaving[event.pid] = (event, process, 0)
             return []
@@ -282,10 +285,17 @@ class ProcessTable:
         except ProcessGone:
             return None
 
-    def _look_at_zombie(self, event: ProcessEvent) -> Process:
-        look = self._look(event.pid)
-        parent = Parent(event.parent_pid) if event.parent_pid else None
-        return look.process if look else Process(event.pid, parent=parent)
+    def _moved(self, process: Process) -> Process:
+        """With the cgroup that it is in now, and all that a zombie has if nothing was known of it."""
+        if not process.start_ns:
+            look = self._look(process.pid)
+            return look.process if look else process
+        try:
+            with self._open(process.pid) as files:
+                path, cgroup_id = self._cgroup(files)
+        except ProcessGone:
+            return process
+        return process._replace(cgroup_path=path, cgroup_id=cgroup_id) if cgroup_id else process
 
     def _stat(self, pid: int, known: Process | None) -> Stat | None:
         """None: the process is gone; what has its number now is another one."""
@@ -300,11 +310,7 @@ class ProcessTable:
     def _describe(self, pid: int, files: ProcessFiles) -> Process:
         stat = files.stat()
         credentials = files.credentials()
-        path = files.cgroup()
-        whole, cgroup_id = "", 0
-        if path is not None and self._cgroups is not None:
-            whole = self._cgroups.whole(path)
-            cgroup_id = self._cgroups.id_of(whole)
+        path, cgroup_id = self._cgroup(files)
         return Process(
             pid,
             stat.start_ns,
@@ -313,9 +319,16 @@ class ProcessTable:
             credentials,
             files.login_uid(),
             tuple(files.namespaces().items()),
-            whole,
+            path,
             cgroup_id,
         )
+
+    def _cgroup(self, files: ProcessFiles) -> tuple[str, int]:
+        path = files.cgroup()
+        if path is None or self._cgroups is None:
+            return "", 0
+        whole = self._cgroups.whole(path)
+        return whole, self._cgroups.id_of(whole)
 
     def _parent(self, pid: int) -> Parent | None:
         if not pid:

@@ -145,7 +145,7 @@ class NetlinkInput:
         """Health and one line in the log: which witness it is, why, and what it does not see."""
         self._parts[part.subject] = part
         said = "kernel events come from netlink only"
-        said += f" because eBPF can't be used: {self._reason}" if self._reason else ", as Witness says"
+        said += f" because eBPF can't be used: {self._reason}" if self._reason else ", as Witness asks."
         for known in self._parts.values():
             if known.reason:
                 said += f" {known.subject}: {known.reason.rstrip('.')}."

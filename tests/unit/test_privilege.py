@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,14 +21,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PLAIN = Situation(has_probes=True, http_port=2020, cgroups_at="/sys/fs/cgroup", not_ours=())
 
 
-def in_a_process(code: str) -> dict[str, list[str]]:
+def in_a_process(code: str) -> Any:
     """What `code` leaves in `result`; in a process of its own, as nothing that was given up comes back."""
     body = f"import json\nfrom collector import privilege\n{textwrap.dedent(code)}\nprint(json.dumps(result))"
     done = subprocess.run(
         [sys.executable, "-c", body], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
-    result: dict[str, list[str]] = json.loads(done.stdout)
-    return result
+    return json.loads(done.stdout)
 
 
 SHOWN = """
@@ -65,7 +65,7 @@ def test_numbers_are_the_kernels() -> None:
         ({"not_ours": ("/home/somebody",)}, {"DAC_READ_SEARCH", "DAC_OVERRIDE"}),
     ],
 )
-def test_what_the_collector_keeps(change: dict[str, object], kept: set[str]) -> None:
+def test_what_the_collector_keeps(change: dict[str, Any], kept: set[str]) -> None:
     assert privilege.wanted("collector", PLAIN._replace(**change)) == kept
 
 
@@ -82,8 +82,11 @@ def test_names_of_a_mask() -> None:
 
 def test_status_of_a_process() -> None:
     text = "Name:\tx\nNoNewPrivs:\t1\nCapInh:\t0\nCapPrm:\t0000000000000004\nCapEff:\t0\nCapBnd:\t5\n"
-    expected = (frozenset({"DAC_READ_SEARCH"}), frozenset(), frozenset({"DAC_READ_SEARCH", "CHOWN"}), True)
-    assert privilege.held(text) == expected
+    found = privilege.held(text)
+    assert found.permitted == {"DAC_READ_SEARCH"}
+    assert found.effective == set()
+    assert found.no_new_privs
+    assert found.bounding == {"DAC_READ_SEARCH", "CHOWN"}
 
 
 def test_what_is_given_up_is_gone() -> None:

@@ -30,6 +30,12 @@ class CgroupPaths:
         kept = self.own[: len(self.own) - ups] if ups <= len(self.own) else ()
         return "/" + "/".join((*kept, *names[ups:]))
 
+    def find(self, shown: str) -> tuple[int, str]:
+        """Id and whole path of what /proc shows; a name that is not UTF-8, which a container may make, with
+        its bytes as \\xNN."""
+        path = self.whole(shown)
+        return self.id_of(path), os.fsencode(path).decode("utf-8", "backslashreplace")
+
     def id_of(self, path: str) -> int:
         """0: there is no such cgroup (any more)."""
         try:

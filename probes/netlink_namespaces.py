@@ -131,10 +131,9 @@ class Namespaces:
             return 0, ""
         try:
             with ProcessFiles(pid) as files:
-                path = self._cgroups.whole(files.cgroup() or "/")
+                return self._cgroups.find(files.cgroup() or "/")
         except ProcessGone:
             return 0, ""
-        return self._cgroups.id_of(path), path
 
     def _leave(self, net_ns: int) -> None:
         """Our sockets in it would keep it alive for ever."""
@@ -177,7 +176,7 @@ class Namespaces:
             reasons = ", ".join(sorted(set(self._refused.values())))
             said.append(f"{len(self._refused)} network namespaces can't be entered ({reasons})")
         if self._hidden:
-            said.append(f"{self._hidden} processes hide which one they are in")
+            said.append(f"{self._hidden} processes hide their network namespace")
         self._outbox.part(bool(self._watched), "; ".join(said))
 
 

@@ -292,7 +292,7 @@ class ProcessTable:
             return look.process if look else process
         try:
             with self._open(process.pid) as files:
-                path, cgroup_id = self._cgroup(files)
+                cgroup_id, path = self._cgroup(files)
         except ProcessGone:
             return process
         return process._replace(cgroup_path=path, cgroup_id=cgroup_id) if cgroup_id else process
@@ -310,7 +310,7 @@ class ProcessTable:
     def _describe(self, pid: int, files: ProcessFiles) -> Process:
         stat = files.stat()
         credentials = files.credentials()
-        path, cgroup_id = self._cgroup(files)
+        cgroup_id, path = self._cgroup(files)
         return Process(
             pid,
             stat.start_ns,
@@ -323,12 +323,9 @@ class ProcessTable:
             cgroup_id,
         )
 
-    def _cgroup(self, files: ProcessFiles) -> tuple[str, int]:
-        path = files.cgroup()
-        if path is None or self._cgroups is None:
-            return "", 0
-        whole = self._cgroups.whole(path)
-        return whole, self._cgroups.id_of(whole)
+    def _cgroup(self, files: ProcessFiles) -> tuple[int, str]:
+        shown = files.cgroup()
+        return (0, "") if shown is None or self._cgroups is None else self._cgroups.find(shown)
 
     def _parent(self, pid: int) -> Parent | None:
         if not pid:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from collector.config.kinds import Kind as ValueKind
 from collector.config.kinds import repeated
-from collector.config.schema import key, seconds, size_bytes
+from collector.config.schema import choice, key, seconds, size_bytes
 from collector.delivery.chunk import Chunk, chunk_id
 from collector.delivery.losses import LOSS_TAG, Loss
 from collector.inputs.event_containers import EventContainers
@@ -65,6 +65,7 @@ def _read_ring_bytes(written: str) -> int:
 
 
 subjects_kind = ValueKind("list of process, network", _read_subjects, show=" ".join)
+witness_kind = choice("auto", "ebpf", "netlink")
 ring_kind = ValueKind("size, rounded up to a power of 2", _read_ring_bytes)
 
 
@@ -93,6 +94,19 @@ class Settings:
         seconds,
         default="10s",
         help="How often podwitness does what its own probes must report, to see that they do; 0: never.",
+    )
+
+    witness: str = key(
+        "Witness",
+        witness_kind,
+        default="auto",
+        help="`ebpf`, `netlink` (sees less), or `auto`: netlink only where eBPF can't be used.",
+    )
+    refresh_interval_s: float = key(
+        "Refresh_Interval",
+        seconds,
+        default="1s",
+        help="How often the netlink witness looks for new connections.",
     )
 
     @property
@@ -185,19 +199,39 @@ class Ebpf:
         self._patience = Patience()
 
     async def run(self, stop: asyncio.Event) -> None:
-        context = self._context
+        if self._settings.witness == "netlink":
+            await self._without_probes("", stop)
+            return
         try:
             watching = await self._attach(stop)
         except (ProbeError, OSError) as error:
-            context.log.error("kernel events are not seen: %s", error)
-            context.report(context.name, False, str(error))
-            await stop.wait()
+            await self._without_probes(str(error), stop)
             return
         self._begin_at_zero()
         while trouble := await self._work(watching, stop):
             watching = await self._replace(watching, trouble, stop)
         await self._finish(watching.drain)
         watching.close()
+
+    async def _without_probes(self, reason: str, stop: asyncio.Event) -> None:
+        """What netlink gives, unless only eBPF will do. `reason`: why there are none, if they were tried."""
+        settings, context = self._settings, self._context
+        if settings.witness == "ebpf":
+            context.log.error("kernel events are not seen: %s", reason)
+            context.report(context.name, False, reason)
+            await stop.wait()
+            return
+        # Memory that a node with probes has no use for.
+        from collector.inputs.netlink_witness import NetlinkInput, Wish
+
+        wish = Wish(
+            settings.subjects,
+            self._tags,
+            settings.ring_bytes,
+            settings.drain_interval_s,
+            settings.refresh_interval_s,
+        )
+        await NetlinkInput(context, wish, reason).run(stop)
 
     async def _attach(self, stop: asyncio.Event) -> Watching:
         """Raises ProbeError, OSError."""

@@ -5,10 +5,12 @@ docs/records-netlink.md lists them (collector/netlink_fields.py).
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import signal
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probes.netlink_processes import Ending, Image, Parent, Process, Seen
@@ -37,6 +39,7 @@ _NETWORK_TYPES = {
     "unlisten": ["info", "end"],
 }
 _NS_PER_S = 10**9
+_MAPPED = bytes(10) + b"\xff\xff"  # IPv4 as IPv6
 
 
 class Clock(NamedTuple):
@@ -225,22 +228,32 @@ def _payload(counters: Counters) -> int:
 
 def _address(packed: bytes) -> str:
     """IPv4 on an IPv6 socket is shown as IPv4."""
-    if len(packed) == 4:
-        return str(IPv4Address(packed))
-    address = IPv6Address(packed)
-    return str(address.ipv4_mapped or address)
+    return str(ip_address(_unmapped(packed)))
 
 
 def _network(seen: SocketSeen) -> Map:
-    local = seen.socket.local[0]
-    is_ipv4 = len(local) == 4 or IPv6Address(local).ipv4_mapped is not None
+    is_ipv4 = len(_unmapped(seen.socket.local[0])) == 4
     made: Map = {"transport": "tcp", "type": "ipv4" if is_ipv4 else "ipv6"}
+    if seen.role != "listener":
+        made["community_id"] = _community_id(seen.socket)
     if seen.role in ("client", "server"):
         made["direction"] = "egress" if seen.role == "client" else "ingress"
     if seen.counters is not None and seen.action == "close":
         made["bytes"] = _payload(seen.counters) + seen.counters.bytes_received
         made["packets"] = seen.counters.segments_out + seen.counters.segments_in
     return made
+
+
+def _community_id(one: TcpSocket) -> str:
+    """Version 1 with seed 0, as github.com/corelight/community-id-spec says: the same for both directions."""
+    ends = sorted((_unmapped(address), port.to_bytes(2, "big")) for address, port in (one.local, one.remote))
+    (low, low_port), (high, high_port) = ends
+    hashed = hashlib.sha1(b"\0\0" + low + high + b"\6\0" + low_port + high_port, usedforsecurity=False)
+    return "1:" + base64.b64encode(hashed.digest()).decode()
+
+
+def _unmapped(packed: bytes) -> bytes:
+    return packed[12:] if packed.startswith(_MAPPED) else packed
 
 
 def _socket(seen: SocketSeen) -> Map:

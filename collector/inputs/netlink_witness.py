@@ -24,6 +24,7 @@ from probes.netlink_launch import NetlinkWitness, launch_witness
 if TYPE_CHECKING:
     from collector.context import InputContext
 
+SUBJECTS = ("process", "network")
 # For the kernel's messages that are not read yet, of each socket: some 10,000 events.
 RECEIVE_BYTES = 8 << 20
 # While outputs have no room the reports wait; the child counts what it has to drop then.
@@ -57,6 +58,7 @@ class NetlinkInput:
         self._wish = wish
         self._reason = reason
         self._parts: dict[str, Part] = {}
+        self._subjects = tuple(one for one in wish.subjects if one in SUBJECTS)
         self._cgroups = open_paths(context.document.service.host_root)
         self._encoder = ReportEncoder(context, wish.tags, self._cgroups)
         self._run_id = os.urandom(8)
@@ -88,7 +90,7 @@ class NetlinkInput:
     def _watch(self) -> Watch:
         wish, cgroups = self._wish, self._cgroups
         return Watch(
-            wish.subjects,
+            self._subjects,
             cgroups.mount_point if cgroups else "",
             cgroups.own if cgroups else (),
             RECEIVE_BYTES,
@@ -101,7 +103,7 @@ class NetlinkInput:
         """What happens until it is started again is not seen, and nobody can count it."""
         self._context.log.error("the netlink witness has ended: %s", how)
         self._context.report(self._context.name, False, f"kernel events are not seen: {how}")
-        for subject in self._wish.subjects:
+        for subject in self._subjects:
             self._tell(Lost(subject, ANY_KIND, "witness_ended", 1))
 
     async def _follow(self, witness: NetlinkWitness, stopping: asyncio.Task[Any]) -> None:
@@ -149,9 +151,11 @@ class NetlinkInput:
         for known in self._parts.values():
             if known.reason:
                 said += f" {known.subject}: {known.reason.rstrip('.')}."
+        if others := [one for one in self._wish.subjects if one not in SUBJECTS]:
+            said += f" Not seen at all: {', '.join(others)}."
         is_well = not self._reason and all(known.is_seen for known in self._parts.values())
         self._context.report(self._context.name, is_well, said)
-        if set(self._parts) >= set(self._wish.subjects):
+        if set(self._parts) >= set(self._subjects):
             level = logging.INFO if is_well else logging.ERROR
             self._context.log.log(level, "%s", said)
 

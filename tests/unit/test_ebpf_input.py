@@ -176,7 +176,7 @@ def test_without_probes_the_reason_is_said_and_the_agent_goes_on(
     monkeypatch.setattr(ebpf, "launch", refuse)
 
     async def scenario() -> None:
-        rig = Rig(probes, settings())
+        rig = Rig(probes, settings(witness="ebpf"))
         async with rig.running():
             pass
         assert rig.reports["ebpf.0"] == (
@@ -190,7 +190,7 @@ def test_without_probes_the_reason_is_said_and_the_agent_goes_on(
 
 def test_a_ring_that_is_none_is_reported_too(probes: Probes, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        rig = Rig(probes, settings())
+        rig = Rig(probes, settings(witness="ebpf"))
         with monkeypatch.context() as patched:
             patched.setattr(probes.ring, "ring_fd", -1)
             async with rig.running():

@@ -46,7 +46,12 @@ EVENT_FIELDS = (
         "`start`, `end`; for connections `connection`, for listeners `info` too.",
     ),
     _always("event.action", "keyword", EVERY, "What happened: the kind of the record."),
-    _always("event.provider", "keyword", EVERY, "`ebpf`."),
+    _always(
+        "event.provider",
+        "keyword",
+        EVERY,
+        "`ebpf`; `netlink` where eBPF can't be used: records-netlink.md.",
+    ),
     _always(
         "event.outcome",
         "keyword",

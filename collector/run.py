@@ -114,7 +114,7 @@ def give_up_privileges(document: Document) -> Starter | None:
     if situation.has_probes:
         keep = wanted("starter", situation)
         starter = Starter.fork(
-            loader_command(), lambda: narrow(keep, for_children=True), witness_command()
+            loader_command(probe_cache(document)), lambda: narrow(keep, for_children=True), witness_command()
         )
     try:
         kept = narrow(wanted("collector", situation)).permitted
@@ -123,6 +123,11 @@ def give_up_privileges(document: Document) -> Starter | None:
     else:
         log.info("capabilities kept: %s", ", ".join(sorted(kept)) or "none")
     return starter
+
+
+def probe_cache(document: Document) -> str:
+    """Folder of compiled probes; "" for none."""
+    return next((one.settings.probe_cache for one in document.inputs if one.plugin == "ebpf"), "")
 
 
 async def collect(document: Document, starter: Starter | None) -> None:

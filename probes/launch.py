@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from probes.catalog import KINDS, SUBJECTS, Dialect, Hook, RecordKind, hooks_of
-from probes.exchange import Answer, HookResult, ProbeError, Request
+from probes.exchange import COMPILED, Answer, HookResult, Origin, ProbeError, Request
 from probes.starter import Command, Loader, Starter, start_child
 
 __all__ = ["Attached", "HookReport", "ProbeError", "launch", "loader_command"]
@@ -55,6 +55,7 @@ class Attached:
     programs: dict[str, int]  # by tracepoint
     maps: dict[str, int]  # the others, which only the probes use
     hooks: tuple[HookReport, ...]
+    origin: Origin = COMPILED
     link_ids: dict[str, str] = field(init=False)  # as the kernel numbers them
 
     def __post_init__(self) -> None:
@@ -125,19 +126,21 @@ async def launch(
     without: Sequence[str] = (),
     timeout_s: float = TIMEOUT_S,
     starter: Starter | None = None,
+    cache: str = "",
 ) -> Attached:
     """Attaches the probes of `subjects` (of catalog.SUBJECTS).
 
     `ring_bytes`: a power of two and a multiple of the page size. `dialect` forces one; `without` lets the
     kernel look as if it lacked these macros of the made headers: so what older kernels run is tried on a new
-    one. Raises ProbeError when nothing can be attached; single hooks that fail are in the result.
+    one. `cache`: folder of compiled probes, "" for none; a starter knows its own. Raises ProbeError when
+    nothing can be attached; single hooks that fail are in the result.
     """
     check_arguments(subjects, ring_bytes)
     request = Request(tuple(subjects), ring_bytes, dialect, tuple(without))
     answer = Answer()
     try:
         async with asyncio.timeout(timeout_s):
-            said, status = await _ask_child(request, answer, starter)
+            said, status = await _ask_child(request, answer, starter, cache)
         return attached(answer, said, status, hooks_of(subjects))
     except TimeoutError as error:
         raise ProbeError(
@@ -166,13 +169,15 @@ def check_arguments(subjects: Collection[str], ring_bytes: int) -> None:
         )
 
 
-async def _ask_child(request: Request, answer: Answer, starter: Starter | None) -> tuple[bytes, int]:
+async def _ask_child(
+    request: Request, answer: Answer, starter: Starter | None, cache: str
+) -> tuple[bytes, int]:
     """(the end of what the child said, its status). The child is gone afterwards, whatever happens."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         ours.setblocking(False)
         with theirs:
-            child = await (starter.start(theirs) if starter else start_child(loader_command(), theirs))
+            child = await (starter.start(theirs) if starter else start_child(loader_command(cache), theirs))
         try:
             stderr = asyncio.ensure_future(_tail(child))
             with suppress(ConnectionError):  # it has ended before it read that; its words tell why
@@ -184,10 +189,15 @@ async def _ask_child(request: Request, answer: Answer, starter: Starter | None) 
             await _end(child)
 
 
-def loader_command() -> Command:
-    """-P keeps the current directory out of the child's path: it finds this package where it is here."""
+def loader_command(cache: str = "") -> Command:
+    """-P keeps the current directory out of the child's path: it finds this package where it is here.
+
+    The folder of compiled probes is part of the command, not of the request: who may only ask the starter has
+    no say in where code for the kernel is read.
+    """
     path = os.pathsep.join(filter(None, (str(PACKAGE_PARENT), os.environ.get("PYTHONPATH"))))
-    return Command((sys.executable, "-P", "-m", "probes.loader"), {**os.environ, "PYTHONPATH": path})
+    arguments = (sys.executable, "-P", "-m", "probes.loader", *filter(None, (cache,)))
+    return Command(arguments, {**os.environ, "PYTHONPATH": path})
 
 
 async def _tail(child: Loader) -> bytes:
@@ -236,7 +246,7 @@ def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) ->
             "Run privileged, or with the capabilities BPF and PERFMON, on Linux 5.8 or newer.",
         )
     maps, links, programs = (answer.take(kind) for kind in ("map", "link", "program"))
-    return Attached(maps.pop("ring"), maps.pop("lost"), links, programs, maps, reports)
+    return Attached(maps.pop("ring"), maps.pop("lost"), links, programs, maps, reports, answer.origin)
 
 
 def hook_report(hook: Hook, result: HookResult) -> HookReport:

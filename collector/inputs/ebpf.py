@@ -64,6 +64,16 @@ def _read_ring_bytes(written: str) -> int:
     return int(1 << (max(wanted, os.sysconf("SC_PAGE_SIZE")) - 1).bit_length())
 
 
+def _read_folder(written: str) -> str:
+    """Nothing for `off`."""
+    if written.lower() == "off":
+        return ""
+    if not os.path.isabs(written):
+        raise ValueError("expected an absolute path, or off.")
+    return written
+
+
+folder_kind = ValueKind("absolute path, or off", _read_folder)
 subjects_kind = ValueKind("list of process, network", _read_subjects, show=" ".join)
 witness_kind = choice("auto", "ebpf", "netlink")
 ring_kind = ValueKind("size, rounded up to a power of 2", _read_ring_bytes)
@@ -107,6 +117,12 @@ class Settings:
         seconds,
         default="1s",
         help="How often the netlink witness looks for new connections.",
+    )
+    probe_cache: str = key(
+        "Probe_Cache",
+        folder_kind,
+        default="/var/lib/podwitness/probes",
+        help="Folder of compiled probes, for a start without the compiler; `off`: compile at each start.",
     )
 
     @property
@@ -244,6 +260,8 @@ class Ebpf:
             attached.close()
             raise
         self._report_hooks(attached.hooks)
+        level = logging.WARNING if attached.origin.is_odd else logging.INFO
+        context.log.log(level, "probes %s", attached.origin)
         now_s = time.monotonic()
         vigil = Vigil(settings.heartbeat_s, attached, drain, context.metrics, context.log, now_s)
         return Watching(attached, drain, RingWatch(attached.ring_fd, stop), vigil)

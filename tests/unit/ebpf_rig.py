@@ -20,6 +20,7 @@ from collector.filters.chain import FilterChain
 from collector.inputs import ebpf
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
+from probes.exchange import COMPILED, Origin
 from probes.launch import HookReport
 from tests.reference import event_records as records
 from tests.reference.cgroups import CONTAINER_PATH, Cgroups, identity_table
@@ -35,6 +36,7 @@ class Probes:
 
     ring: KernelRing
     hooks: tuple[HookReport, ...] = ()
+    origin: Origin = COMPILED
     lost_counts: list[int] = field(default_factory=lambda: [0] * lib.PW_KINDS)
     missed_counts: dict[str, int] = field(default_factory=dict)
     asked: tuple[str, ...] = ()

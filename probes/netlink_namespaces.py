@@ -48,6 +48,7 @@ class Namespaces:
         self._refused: dict[int, str] = {}  # namespace -> why
         self._node = netns.namespace_of(netns.node())
         self._ephemeral = _ephemeral_ports()
+        self._is_first_look = True
         self._hidden = 0  # processes that may not be looked at
         self._by_descriptor: dict[int, _Watched] = {}
         self._poll = select.poll()
@@ -82,6 +83,7 @@ class Namespaces:
                 self._enter(net_ns, pid)
         for watched in self._watched.values():
             self._look(watched)
+        self._is_first_look = False
         self._tell_refused()
 
     def _present(self) -> dict[int, int]:
@@ -112,7 +114,9 @@ class Namespaces:
             return
         self._refused.pop(net_ns, None)
         fallback = (0, "") if net_ns == self._node else self._cgroup_of(pid)
-        table = NamespaceSockets(net_ns, self._owners.find, fallback, self._ephemeral)
+        table = NamespaceSockets(
+            net_ns, self._owners.find, fallback, self._ephemeral, is_old=self._is_first_look
+        )
         watched = self._watched[net_ns] = _Watched(table, dump, destroyed)
         self._by_descriptor[destroyed.fileno()] = watched
         self._poll.register(destroyed, select.POLLIN)

@@ -63,11 +63,18 @@ class NamespaceSockets:
 
     `fallback_cgroup` (id and path) is whose a socket is that no dump has shown: the
     pod of the namespace, (0, "") in the host's. `ephemeral` are the ports that
-    connect() takes.
+    connect() takes. `is_old`: the namespace was there before the witness, and so what
+    the first dump shows is not new.
     """
 
     def __init__(
-        self, net_ns: int, find_owners: FindOwners, fallback_cgroup: tuple[int, str], ephemeral: range
+        self,
+        net_ns: int,
+        find_owners: FindOwners,
+        fallback_cgroup: tuple[int, str],
+        ephemeral: range,
+        *,
+        is_old: bool,
     ) -> None:
         self.net_ns = net_ns
         self._find_owners = find_owners
@@ -75,7 +82,7 @@ class NamespaceSockets:
         self._ephemeral = ephemeral
         self._known: dict[int, _Known] = {}
         self._listening: set[int] = set()
-        self._is_new = True
+        self._is_first_look = is_old
         self._was_overrun = False
 
     def __len__(self) -> int:
@@ -88,7 +95,7 @@ class NamespaceSockets:
     def dumped(self, found: Iterable[TcpSocket], now_ns: int, room: int) -> tuple[list[SocketSeen], int]:
         """What began since the last dump, and how many more there are than may be remembered.
 
-        Sockets of the first dump are older than the witness, and are not told.
+        What is older than the witness is not told.
         """
         shown = {one.cookie: one for one in found if one.state != State.SYN_SENT}
         if self._was_overrun:
@@ -101,11 +108,11 @@ class NamespaceSockets:
         owners = self._find_owners(new)
         begun = []
         for one in new:
-            known = _Known(one, self._role(one), owners.get(one.inode), self._is_new)
+            known = _Known(one, self._role(one), owners.get(one.inode), self._is_first_look)
             self._known[one.cookie] = known
-            if not self._is_new:
+            if not self._is_first_look:
                 begun.append(self._seen(_beginning(known.role), now_ns, known))
-        self._is_new = False
+        self._is_first_look = False
         return begun, excess
 
     def destroyed(self, one: TcpSocket, now_ns: int) -> SocketSeen | None:

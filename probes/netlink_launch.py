@@ -47,25 +47,30 @@ class NetlinkWitness:
 
     async def last_words(self) -> str:
         """Of a child that has ended: its status, and the end of what it said."""
-        said = b""
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(END_S):
-                status = await self._child.wait()
-                assert self._child.stderr is not None
-                while part := await self._child.stderr.read(STDERR_BYTES):
-                    said = (said + part)[-STDERR_BYTES:]
-                lines = said.decode(errors="replace").strip()[-STDERR_SHOWN_CHARACTERS:]
-                return f"status {status}: {lines or 'silent'}"
-        return "it has closed its channel"
+                status, said = await self._end()
+        except TimeoutError:
+            return "it has closed its channel"
+        lines = said.decode(errors="replace").strip()[-STDERR_SHOWN_CHARACTERS:]
+        return f"status {status}: {lines or 'silent'}"
 
     async def close(self) -> None:
-        """It ends when it sees the channel closed."""
+        """It ends when it sees the channel closed. May be called again."""
         self._channel.close()
         try:
             async with asyncio.timeout(END_S):
-                await self._child.wait()
+                await self._end()
         except TimeoutError:
             self._child.kill()
+
+    async def _end(self) -> tuple[int, bytes]:
+        """Its status, and the last that it said."""
+        assert self._child.stderr is not None
+        said = b""
+        while part := await self._child.stderr.read(STDERR_BYTES):
+            said = (said + part)[-STDERR_BYTES:]
+        return await self._child.wait(), said
 
 
 async def launch_witness(watch: Watch, starter: Starter | None) -> NetlinkWitness:

@@ -238,16 +238,9 @@ class Ebpf:
             await stop.wait()
             return
         # Memory that a node with probes has no use for.
-        from collector.inputs.netlink_witness import NetlinkInput, Wish
+        from collector.inputs.netlink_witness import NetlinkInput
 
-        wish = Wish(
-            settings.subjects,
-            self._tags,
-            settings.ring_bytes,
-            settings.drain_interval_s,
-            settings.refresh_interval_s,
-        )
-        await NetlinkInput(context, wish, reason).run(stop)
+        await NetlinkInput(context, settings, self._tags, reason).run(stop)
 
     async def _attach(self, stop: asyncio.Event) -> Watching:
         """Raises ProbeError, OSError."""

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from collector.delivery.chunk import Chunk, chunk_id
@@ -23,6 +23,7 @@ from probes.netlink_launch import NetlinkWitness, launch_witness
 
 if TYPE_CHECKING:
     from collector.context import InputContext
+    from collector.inputs.ebpf import Settings
 
 SUBJECTS = ("process", "network")
 # For the kernel's messages that are not read yet, of each socket: some 10,000 events.
@@ -39,28 +40,20 @@ LOSS_TOLD_NS = 1_000_000_000
 ANY_KIND = "any"
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What is asked of the witness."""
-
-    subjects: tuple[str, ...]
-    tags: Mapping[str, str]  # by subject
-    queue_bytes: int
-    interval_s: float
-    refresh_s: float
-
-
 class NetlinkInput:
     """Runs in the place of the eBPF input. `reason`: why; "" when it was asked for."""
 
-    def __init__(self, context: InputContext, wish: Wish, reason: str) -> None:
+    def __init__(
+        self, context: InputContext, settings: Settings, tags: Mapping[str, str], reason: str
+    ) -> None:
         self._context = context
-        self._wish = wish
+        self._settings = settings
+        self._tags = tags
         self._reason = reason
         self._parts: dict[str, Part] = {}
-        self._subjects = tuple(one for one in wish.subjects if one in SUBJECTS)
+        self._subjects = tuple(one for one in settings.subjects if one in SUBJECTS)
         self._cgroups = open_paths(context.document.service.host_root)
-        self._encoder = ReportEncoder(context, wish.tags, self._cgroups)
+        self._encoder = ReportEncoder(context, tags, self._cgroups)
         self._run_id = os.urandom(8)
         self._sequence = 0
 
@@ -88,15 +81,15 @@ class NetlinkInput:
             await witness.close()
 
     def _watch(self) -> Watch:
-        wish, cgroups = self._wish, self._cgroups
+        settings, cgroups = self._settings, self._cgroups
         return Watch(
             self._subjects,
             cgroups.mount_point if cgroups else "",
             cgroups.own if cgroups else (),
             RECEIVE_BYTES,
-            wish.queue_bytes,
-            wish.interval_s,
-            wish.refresh_s,
+            settings.ring_bytes,
+            settings.drain_interval_s,
+            settings.refresh_interval_s,
         )
 
     def _say_ended(self, how: str) -> None:
@@ -151,7 +144,7 @@ class NetlinkInput:
         for known in self._parts.values():
             if known.reason:
                 said += f" {known.subject}: {known.reason.rstrip('.')}."
-        if others := [one for one in self._wish.subjects if one not in SUBJECTS]:
+        if others := [one for one in self._settings.subjects if one not in SUBJECTS]:
             said += f" Not seen at all: {', '.join(others)}."
         is_well = not self._reason and all(known.is_seen for known in self._parts.values())
         self._context.report(self._context.name, is_well, said)
@@ -164,7 +157,7 @@ class NetlinkInput:
         context.metrics.add("podwitness_kernel_events_lost_total", lost.kind, lost.cause, by=lost.records)
         cause = lost.cause if lost.kind == ANY_KIND else f"{lost.cause}_{lost.kind}"
         now_ns = time.time_ns()
-        told = Loss(cause, lost.records, 0, self._wish.tags[lost.subject], source=context.name)
+        told = Loss(cause, lost.records, 0, self._tags[lost.subject], source=context.name)
         context.intake.report_loss(replace(told, since_ns=now_ns - LOSS_TOLD_NS, until_ns=now_ns))
 
 

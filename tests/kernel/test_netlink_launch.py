@@ -51,7 +51,7 @@ def own_witness() -> psutil.Process:
     (found,) = [
         child
         for child in psutil.Process().children(recursive=True)
-        if "probes.netlink_witness" in child.cmdline()
+        if child.status() != psutil.STATUS_ZOMBIE and "probes.netlink_witness" in child.cmdline()
     ]
     return found
 

@@ -157,7 +157,7 @@ ROLES = {"accept": lib.PW_SERVER, "listen": lib.PW_LISTENER, "unlisten": lib.PW_
 ROLE_NAMES = {lib.PW_CLIENT: "client", lib.PW_SERVER: "server", lib.PW_LISTENER: "listener"}
 
 
-COUNTED = {
+COUNTED: dict[str, Any] = {
     "bytes_sent": 110,
     "bytes_retransmitted": 10,
     "bytes_received": 7,

@@ -74,7 +74,9 @@ def test_it_goes_through_all_probes_and_is_not_shipped(tmp_path: Path) -> None:
         agent.wait_until_probes()
         until(lambda: component(port).get("ok"))
         first = metrics(port)
-        kinds = {match[1] for name in first if (match := re.match(r"podwitness_heartbeat_age.*\"(.*)\"", name))}
+        kinds = {
+            match[1] for name in first if (match := re.match(r"podwitness_heartbeat_age.*\"(.*)\"", name))
+        }
         assert kinds == {"exec", "fork", "exit", "listen", "unlisten"}
         latency_s = first["podwitness_heartbeat_latency_seconds"]
         assert 0 < latency_s < 5
@@ -88,6 +90,20 @@ def test_it_goes_through_all_probes_and_is_not_shipped(tmp_path: Path) -> None:
     assert not [one for one in children if one["process"]["name"] == "true"]
     assert not [one for one in records if one["event"]["action"] in ("unlisten", "probes-detached")
                 and one.get("process", {}).get("pid") == pid]  # fmt: skip
+
+
+def test_it_is_recognized_from_within_another_pid_namespace(tmp_path: Path) -> None:
+    """As in a pod without hostPID: the kernel's pids are not those that the collector knows."""
+    port = free_port()
+    alone = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    with Agent("-c", configuration(tmp_path, service(port), EBPF, STDOUT), prefix=alone) as agent:
+        agent.wait_until_probes()
+        until(lambda: component(port).get("ok"))
+        time.sleep(5 * BEAT_S)
+        assert not [one for one in agent.records() if one["event"]["kind"] == "pipeline_error"]
+        assert not [one for one in agent.records()
+                    if one.get("process", {}).get("executable") == "/usr/bin/true"
+                    and one["process"]["vpid"] != one["process"]["pid"]]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ DEFAULT_CONFIGURATION = os.path.join(os.path.dirname(__file__), "default.conf")
 
 # Name -> module with main(arguments) -> exit code, and what it does.
 SUBCOMMANDS = {
+    "doctor": ("collector.doctor.command", "tell what podwitness can do on this machine, and what it lacks"),
     "reference": ("collector.config.reference", "print every configuration key, as docs/configuration.md"),
 }
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collector.identity.table import IdentityTable
     from collector.plugin import Intake
     from collector.service.metrics import Metrics
+    from probes.starter import Starter
 
 Report = Callable[[str, bool, str], None]
 """(component, is it well, reason): a part of the collector tells health how it is."""
@@ -47,9 +48,11 @@ class InputContext(Context):
     """What an input has beside that.
 
     `positions` opens the position database at a path (None: kept in memory only)
-    and gives every caller of one path the same one.
+    and gives every caller of one path the same one. `starter` starts the loader of
+    the probes (None: the input starts it itself).
     """
 
     intake: Intake
     chain: FilterChain
     positions: Callable[[str | None], Positions]
+    starter: Starter | None = None

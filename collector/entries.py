@@ -28,10 +28,13 @@ def unpack_entries(entries: bytes) -> Iterator[tuple[int, Pairs]]:
         yield time_ns(found.time), found.pairs
 
 
-def pack_entry(time_ns: int, pairs: Pairs) -> bytes:
-    """One entry. Raises ValueError, OverflowError or TypeError for what msgpack can't hold."""
-    head = b"\x92" + pack_time(time_ns)
-    return head + _map_header(len(pairs)) + b"".join(pack(key) + pack(value) for key, value in pairs)
+def pack_entry(time_ns: int, pairs: Pairs, packed: bytes = b"", packed_pairs: int = 0) -> bytes:
+    """One entry; `packed` are pairs that follow and are msgpack already.
+
+    Raises ValueError, OverflowError or TypeError for what msgpack can't hold.
+    """
+    head = b"\x92" + pack_time(time_ns) + _map_header(len(pairs) + packed_pairs)
+    return head + b"".join(pack(key) + pack(value) for key, value in pairs) + packed
 
 
 def rewrite(entries: bytes, change: Callable[[Pairs], Pairs | None]) -> tuple[bytes, int]:

@@ -46,7 +46,12 @@ EVENT_FIELDS = (
         "`start`, `end`; for connections `connection`, for listeners `info` too.",
     ),
     _always("event.action", "keyword", EVERY, "What happened: the kind of the record."),
-    _always("event.provider", "keyword", EVERY, "`ebpf`."),
+    _always(
+        "event.provider",
+        "keyword",
+        EVERY,
+        "`ebpf`; `netlink` where eBPF can't be used: records-netlink.md.",
+    ),
     _always(
         "event.outcome",
         "keyword",
@@ -287,6 +292,29 @@ LOSS_FIELDS = (
     RecordField("podwitness.loss.to", "long", LOSS, "Offset behind the last.", OWN),
 )
 
+PROBES = ("probes-detached", "heartbeat-missing", "probes-reattached")
+PROBES_FIELDS = (
+    _always("event.kind", "keyword", PROBES, "`pipeline_error`."),
+    _always(
+        "event.action",
+        "keyword",
+        PROBES,
+        "`probes-detached`: somebody detached them. `heartbeat-missing`: what podwitness did itself was not "
+        "reported three times in a row. `probes-reattached`: they are attached again.",
+    ),
+    _always("event.reason", "keyword", PROBES, "The same in words."),
+    _always("event.start", "date", PROBES, "Until then they are known to have worked."),
+    _always(
+        "event.end",
+        "date",
+        PROBES,
+        "When that was noticed, or when they were attached again.",
+    ),
+    _always("host.name", "keyword", PROBES, "The node."),
+    _always("podwitness.probes.input", "keyword", PROBES, "The input that they belong to.", OWN),
+    _always("podwitness.probes.hooks", "keyword[]", PROBES, "The kernel's tracepoints concerned.", OWN),
+)
+
 TOP_LEVEL_KEYS = frozenset(field.name.partition(".")[0] for field in EVENT_FIELDS)
 """Keys that the encoder writes itself. A filter that touches one of them can't be folded into a plan."""
 
@@ -326,5 +354,7 @@ def page() -> str:
         "A host process has none of `container`, `kubernetes` and `orchestrator`, and scope `host`.",
         "",
     ]
-    lines += ["## What was lost", "", *_rows(LOSS_FIELDS, LOSS)]
+    lines += ["## What was lost", "", *_rows(LOSS_FIELDS, LOSS), ""]
+    lines += ["## When the probes did not work", "", "On the tag `podwitness.loss` too.", ""]
+    lines += _rows(PROBES_FIELDS, PROBES)
     return "\n".join(lines) + "\n"

@@ -26,10 +26,14 @@ from collector.filters.chain import FilterChain
 from collector.identity.node import node_id, node_name
 from collector.identity.table import IdentityTable
 from collector.plugin import Input
+from collector.privilege import narrow, situation_of, wanted
 from collector.service.health import Health
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE, begin_at_zero
 from collector.summary import summary
+from probes.launch import loader_command
+from probes.netlink_launch import witness_command
+from probes.starter import Starter
 
 if TYPE_CHECKING:
     from collector.service.endpoints import Endpoints
@@ -49,6 +53,7 @@ class Rooms:
     health: Health
     identities: IdentityTable
     node_id: bytes
+    starter: Starter | None
 
     def context(self, config: PluginConfig) -> Context:
         return Context(
@@ -78,9 +83,10 @@ def run(document: Document) -> int:
     for notice in document.notices:
         log.info("%s", notice)
     raise_descriptor_limit()
+    starter = give_up_privileges(document)
     failed: list[BaseException] = []
     try:
-        asyncio.run(collect(document))
+        asyncio.run(collect(document, starter))
     except* OperatorError as errors:
         failed = _leaves(errors)
     for error in failed:
@@ -101,11 +107,34 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def collect(document: Document) -> None:
+def give_up_privileges(document: Document) -> Starter | None:
+    """What starts the loader of the probes from now on, if there are any. Only while there is one thread."""
+    situation = situation_of(document)
+    starter = None
+    if situation.has_probes:
+        keep = wanted("starter", situation)
+        starter = Starter.fork(
+            loader_command(probe_cache(document)), lambda: narrow(keep, for_children=True), witness_command()
+        )
+    try:
+        kept = narrow(wanted("collector", situation)).permitted
+    except OSError as error:
+        log.warning("capabilities can't be given up: %s", error.strerror)
+    else:
+        log.info("capabilities kept: %s", ", ".join(sorted(kept)) or "none")
+    return starter
+
+
+def probe_cache(document: Document) -> str:
+    """Folder of compiled probes; "" for none."""
+    return next((one.settings.probe_cache for one in document.inputs if one.plugin == "ebpf"), "")
+
+
+async def collect(document: Document, starter: Starter | None) -> None:
     """Opens the rooms, works until a signal, closes them. Raises OperatorError."""
     started_s = time.monotonic()
     stop = stop_on_signals()
-    rooms = open_rooms(document)
+    rooms = open_rooms(document, starter)
     pipeline = open_pipeline(rooms)
     endpoints = await start_endpoints(rooms, pipeline, started_s)
     log.info("podwitness runs on %s: %s", rooms.identities.node, describe(document))
@@ -150,12 +179,12 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def open_rooms(document: Document) -> Rooms:
+def open_rooms(document: Document, starter: Starter | None) -> Rooms:
     root = document.service.host_root
     identities = IdentityTable.open(node_name(), root)
     identities.scan()
     health = Health(document.service)
-    return Rooms(document, Metrics(TABLE), health, identities, node_id(identities.node, root))
+    return Rooms(document, Metrics(TABLE), health, identities, node_id(identities.node, root), starter)
 
 
 def open_pipeline(rooms: Rooms) -> Pipeline:
@@ -183,7 +212,9 @@ def open_pipeline(rooms: Rooms) -> Pipeline:
         base = rooms.context(config)
         parts = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}
         positions = functools.partial(stores.open, config.name)
-        context = InputContext(**parts, intake=router, chain=chain, positions=positions)
+        context = InputContext(
+            **parts, intake=router, chain=chain, positions=positions, starter=rooms.starter
+        )
         inputs[config.name] = make(config, context)
     begin_at_zero(
         rooms.metrics,

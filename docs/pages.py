@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector import records
+from collector import netlink_fields, records
 from collector.config import reference
 from collector.service.table import TABLE
 
@@ -44,6 +44,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": reference.page,
     "metrics.md": metrics,
     "records.md": records.page,
+    "records-netlink.md": netlink_fields.page,
 }
 
 if __name__ == "__main__":

@@ -95,6 +95,20 @@ enum pw_drain_end { /* why a drain returned */
 
 #define PW_CONTROL_BYTES 1024
 
+/* A thing that the collector does so that its own probes have to report it: a
+ * child that ends, a socket that listens. Its records are taken out of the
+ * stream. That they are its own is certain: the child's pid is not given to
+ * another before the collector reaped it, nor the port while it listened. */
+struct pw_heartbeat {
+  uint32_t pid;     /* of the child, in the collector's pid namespace; 0: none */
+  uint32_t pid_ns;  /* inode of that namespace */
+  uint32_t net_ns;
+  uint16_t port;    /* on 127.0.0.1; 0: none */
+  uint16_t pad;
+  uint64_t from_ns; /* the socket listened within these times, CLOCK_BOOTTIME */
+  uint64_t until_ns;
+};
+
 struct pw_drain {
   /* set by the caller */
   uint32_t max_records;
@@ -105,11 +119,13 @@ struct pw_drain {
   struct pw_event_output network;
   struct pw_event_output unknown; /* records as the kernel made them, each padded to 8 bytes, whose cgroup
                                      is not in their table; the same minimum of room */
+  struct pw_heartbeat heartbeat;
+  uint64_t heard[PW_KINDS]; /* records of the heartbeat, by kind; the drain only adds */
   /* set by the drain */
   uint32_t end; /* enum pw_drain_end */
   uint32_t control_bytes;
   uint64_t drained_bytes;
-  uint64_t events[PW_KINDS]; /* records taken, by kind */
+  uint64_t events[PW_KINDS]; /* records taken, by kind; those of the heartbeat are not among them */
   uint64_t malformed;        /* records that are not what their kind says: dropped */
   uint64_t corrupt_bytes;    /* skipped because a length in the ring made no sense */
   uint8_t control[PW_CONTROL_BYTES];

@@ -56,6 +56,36 @@ static enum taken take_control(struct pw_drain *drain, const struct pw_head *hea
   return TAKEN_CONTROL;
 }
 
+static int is_of_child(const struct pw_heartbeat *heartbeat, const struct pw_task *task)
+{
+  return task->namespace_pid == heartbeat->pid && task->pid_ns == heartbeat->pid_ns && heartbeat->pid != 0;
+}
+
+static int is_of_listener(const struct pw_heartbeat *heartbeat, const struct pw_tcp *tcp)
+{
+  static const uint8_t loopback[4] = {127, 0, 0, 1};
+  return tcp->local_port == heartbeat->port && heartbeat->port != 0 && tcp->net_ns == heartbeat->net_ns &&
+         tcp->head.time_ns >= heartbeat->from_ns && tcp->head.time_ns <= heartbeat->until_ns &&
+         memcmp(tcp->local_address, loopback, sizeof loopback) == 0;
+}
+
+static int is_heartbeat(const struct pw_heartbeat *heartbeat, const struct pw_head *head)
+{
+  switch (head->kind) {
+    case PW_EXEC:
+      return is_of_child(heartbeat, &((const struct pw_exec *)head)->task);
+    case PW_FORK:
+      return is_of_child(heartbeat, &((const struct pw_fork *)head)->task);
+    case PW_EXIT:
+      return is_of_child(heartbeat, &((const struct pw_exit *)head)->task);
+    case PW_TCP_LISTEN:
+    case PW_TCP_UNLISTEN:
+      return is_of_listener(heartbeat, (const struct pw_tcp *)head);
+    default:
+      return 0;
+  }
+}
+
 static enum taken take_event(struct pw_drain *drain, const struct pw_head *head)
 {
   const int is_process = pw_is_process_event(head->kind);
@@ -72,6 +102,10 @@ static enum taken take(struct pw_drain *drain, const struct pw_slot *slot)
   const struct pw_head *head = (const struct pw_head *)(const void *)slot->record;
   if (pw_event_check(head, slot->bytes) != PW_OK) {
     drain->malformed++;
+    return TAKEN;
+  }
+  if (is_heartbeat(&drain->heartbeat, head)) {
+    drain->heard[head->kind]++;
     return TAKEN;
   }
   const enum taken taken = pw_is_control(head->kind) ? take_control(drain, head) : take_event(drain, head);

@@ -5,27 +5,53 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from probes.btf import Btf
+from probes.btf import Btf, BtfError
+from probes.btf_files import BTF_DIRECTORY
 from probes.catalog import HOOKS, Dialect, Map, MapType
-from probes.exchange import ProbeError
-from probes.headers import write_tree
+from probes.codes import CodeOf, CompileError
+from probes.exchange import NOTHING_LOADED, ProbeError
+from probes.headers import running_kernel, write_tree
 
 SOURCE_DIRECTORY = Path(__file__).resolve().parent
 # Where the temporary headers may go when the root file system is read-only.
 TEMPORARY_DIRECTORIES = (None, "/dev/shm", "/run")
 STDERR_BYTES = 4096
 
-CodeOf = Callable[[str], bytes]  # from a tracepoint's name to its program
+
+def check_compiler() -> None:
+    """Raises ProbeError where nothing can be compiled."""
+    try:
+        import bcc  # noqa: F401
+    except (ImportError, OSError) as error:
+        raise ProbeError(
+            f"BCC can't be imported by {sys.executable}: {error}.",
+            NOTHING_LOADED,
+            "Install python3-bpfcc (Debian, Ubuntu) or python3-bcc (Fedora); a virtual environment sees it "
+            "only with --system-site-packages.",
+        ) from error
 
 
-class CompileError(Exception):
-    """The text of the probes does not fit this kernel's types, in clang's words."""
+def read_types() -> list[Btf]:
+    """The kernel's, then those of modules. Raises ProbeError."""
+    try:
+        return running_kernel()
+    except (OSError, BtfError) as error:
+        raise ProbeError(
+            f"The kernel's types can't be read: {error}.", NOTHING_LOADED, f"See {BTF_DIRECTORY}."
+        ) from error
+
+
+def find_btf_ids(kernel: Btf) -> dict[str, int]:
+    """Of those tracepoints in the catalog that the kernel has."""
+    found = {hook.tracepoint: kernel.typedef(f"btf_trace_{hook.tracepoint}") for hook in HOOKS}
+    return {tracepoint: btf_id for tracepoint, btf_id in found.items() if btf_id is not None}
 
 
 def source_text(subjects: Sequence[str]) -> str:

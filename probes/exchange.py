@@ -1,7 +1,8 @@
 """What crosses between the collector and the loader, its child: one request, then messages back.
 
 The channel is a SOCK_SEQPACKET socket. Messages are JSON objects with one of the keys
-`descriptors` (names, in the order of the descriptors that the message carries), `report`, or `error`.
+`descriptors` (names, in the order of the descriptors that the message carries), `report` (with `origin`), or
+`error`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import socket
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from probes.catalog import Dialect
 
 # Of one message; the kernel's own limit is 253.
 DESCRIPTORS_PER_MESSAGE = 64
 MESSAGE_BYTES = 1 << 17
+NOTHING_LOADED = "No probe can be loaded; logs are not affected."
 
 
 class ProbeError(Exception):
@@ -59,6 +62,22 @@ class HookResult:
     reasons: tuple[str, ...]
 
 
+class Origin(NamedTuple):
+    """Where the code of the programs is from. `reason`: why it was not, or will not be, in the cache."""
+
+    is_cached: bool = False
+    reason: str = ""
+    is_odd: bool = False  # the operator should know
+
+    def __str__(self) -> str:
+        if self.is_cached:
+            return "from cache"
+        return f"compiled: {self.reason}" if self.reason else "compiled"
+
+
+COMPILED = Origin()
+
+
 def send_descriptors(channel: socket.socket, named: Sequence[tuple[str, int]]) -> None:
     for start in range(0, len(named), DESCRIPTORS_PER_MESSAGE):
         part = named[start : start + DESCRIPTORS_PER_MESSAGE]
@@ -66,9 +85,9 @@ def send_descriptors(channel: socket.socket, named: Sequence[tuple[str, int]]) -
         socket.send_fds(channel, [names], [descriptor for _, descriptor in part])
 
 
-def send_report(channel: socket.socket, results: Sequence[HookResult]) -> None:
+def send_report(channel: socket.socket, results: Sequence[HookResult], origin: Origin = COMPILED) -> None:
     report = [[result.tracepoint, result.dialect, result.reasons] for result in results]
-    channel.send(json.dumps({"report": report}).encode())
+    channel.send(json.dumps({"report": report, "origin": origin}).encode())
 
 
 def send_error(channel: socket.socket, error: ProbeError) -> None:
@@ -93,6 +112,7 @@ class Answer:
 
     descriptors: dict[str, int] = field(default_factory=dict)
     results: dict[str, HookResult] = field(default_factory=dict)
+    origin: Origin = COMPILED
     error: ProbeError | None = None
 
     def receive(self, channel: socket.socket) -> bool:
@@ -105,6 +125,8 @@ class Answer:
         for tracepoint, dialect, reasons in message.get("report", ()):
             found = Dialect(dialect) if dialect else None
             self.results[tracepoint] = HookResult(tracepoint, found, tuple(reasons))
+        if "origin" in message:
+            self.origin = Origin(*message["origin"])
         if "error" in message:
             self.error = ProbeError(*message["error"])
         return True

@@ -18,10 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from probes.btf import AGGREGATES, Btf, Kind, Member, Type
-
-BTF_DIRECTORY = Path("/sys/kernel/btf")
-# Modules whose types the probes want where they are not built in.
-MODULES = ("overlay",)
+from probes.btf_files import BTF_DIRECTORY, module_files
 
 Wanted = Mapping[str, Sequence[str]]
 
@@ -168,8 +165,7 @@ EMPTY = (
 def running_kernel(directory: Path = BTF_DIRECTORY) -> list[Btf]:
     """The kernel's BTF, then that of the wanted modules which are loaded. Raises OSError, BtfError."""
     kernel = Btf.load(directory / "vmlinux")
-    loaded = [directory / module for module in MODULES if (directory / module).exists()]
-    return [kernel, *(Btf.load(path, kernel) for path in loaded)]
+    return [kernel, *(Btf.load(path, kernel) for path in module_files(directory))]
 
 
 def kernel_version(release: str) -> tuple[int, int, int]:

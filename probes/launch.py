@@ -11,17 +11,17 @@ import os
 import socket
 import struct
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from probes.catalog import KINDS, SUBJECTS, Dialect, Hook, RecordKind, hooks_of
-from probes.exchange import Answer, HookResult, ProbeError, Request
+from probes.exchange import COMPILED, Answer, HookResult, Origin, ProbeError, Request
+from probes.starter import Command, Loader, Starter, start_child
 
-__all__ = ["Attached", "HookReport", "ProbeError", "launch"]
+__all__ = ["Attached", "HookReport", "ProbeError", "launch", "loader_command"]
 
 # Compiling takes half a second of CPU; a container that is held to a fiftieth of one needs the rest.
 TIMEOUT_S = 60.0
@@ -55,6 +55,11 @@ class Attached:
     programs: dict[str, int]  # by tracepoint
     maps: dict[str, int]  # the others, which only the probes use
     hooks: tuple[HookReport, ...]
+    origin: Origin = COMPILED
+    link_ids: dict[str, str] = field(init=False)  # as the kernel numbers them
+
+    def __post_init__(self) -> None:
+        self.link_ids = {name: _link_id(descriptor) for name, descriptor in self.links.items()}
 
     def lost(self) -> tuple[int, ...]:
         """Records that did not fit in the ring, by kind. Takes no capability."""
@@ -69,9 +74,23 @@ class Attached:
         """
         return {name: _recursion_misses(descriptor) for name, descriptor in self.programs.items()}
 
+    def gone(self) -> tuple[str, ...]:
+        """Tracepoints whose probe somebody has detached. Their descriptors are forgotten: what has these
+        numbers now is not ours to close."""
+        for name, descriptor in list(self.links.items()):
+            if _link_id(descriptor) != self.link_ids[name]:
+                del self.links[name]
+        return tuple(name for name in self.link_ids if name not in self.links)
+
+    def detach(self) -> None:
+        """Ends the probes; what they have put into the ring can still be read."""
+        while self.links:
+            os.close(self.links.popitem()[1])
+
     def close(self) -> None:
         """Detaches the probes. May be called again."""
-        for held in (self.links, self.programs, self.maps):
+        self.detach()
+        for held in (self.programs, self.maps):
             while held:
                 os.close(held.popitem()[1])
         for descriptor in {self.ring_fd, self.lost_fd} - {-1}:
@@ -80,10 +99,23 @@ class Attached:
 
 
 def _recursion_misses(program: int) -> int:
-    for line in Path(f"/proc/self/fdinfo/{program}").read_text().split("\n"):
-        if line.startswith("recursion_misses:"):
-            return int(line.split(":")[1])
-    return 0
+    return int(_descriptor_fact(program, "recursion_misses") or 0)
+
+
+def _link_id(descriptor: int) -> str:
+    """Nothing for what is no link (any more)."""
+    try:
+        return _descriptor_fact(descriptor, "link_id")
+    except FileNotFoundError:
+        return ""
+
+
+def _descriptor_fact(descriptor: int, name: str) -> str:
+    """What the kernel says of a descriptor, without a capability; "" where it does not."""
+    for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text().split("\n"):
+        if line.startswith(f"{name}:"):
+            return line.partition(":")[2].strip()
+    return ""
 
 
 async def launch(
@@ -93,19 +125,22 @@ async def launch(
     dialect: Dialect | None = None,
     without: Sequence[str] = (),
     timeout_s: float = TIMEOUT_S,
+    starter: Starter | None = None,
+    cache: str = "",
 ) -> Attached:
     """Attaches the probes of `subjects` (of catalog.SUBJECTS).
 
     `ring_bytes`: a power of two and a multiple of the page size. `dialect` forces one; `without` lets the
     kernel look as if it lacked these macros of the made headers: so what older kernels run is tried on a new
-    one. Raises ProbeError when nothing can be attached; single hooks that fail are in the result.
+    one. `cache`: folder of compiled probes, "" for none; a starter knows its own. Raises ProbeError when
+    nothing can be attached; single hooks that fail are in the result.
     """
     check_arguments(subjects, ring_bytes)
     request = Request(tuple(subjects), ring_bytes, dialect, tuple(without))
     answer = Answer()
     try:
         async with asyncio.timeout(timeout_s):
-            said, status = await _ask_child(request, answer)
+            said, status = await _ask_child(request, answer, starter, cache)
         return attached(answer, said, status, hooks_of(subjects))
     except TimeoutError as error:
         raise ProbeError(
@@ -134,38 +169,38 @@ def check_arguments(subjects: Collection[str], ring_bytes: int) -> None:
         )
 
 
-async def _ask_child(request: Request, answer: Answer) -> tuple[bytes, int]:
+async def _ask_child(
+    request: Request, answer: Answer, starter: Starter | None, cache: str
+) -> tuple[bytes, int]:
     """(the end of what the child said, its status). The child is gone afterwards, whatever happens."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         ours.setblocking(False)
         with theirs:
-            child = await _start(theirs)
+            child = await (starter.start(theirs) if starter else start_child(loader_command(cache), theirs))
         try:
             stderr = asyncio.ensure_future(_tail(child))
-            with suppress(BrokenPipeError):  # it has ended already; its words tell why
+            with suppress(ConnectionError):  # it has ended before it read that; its words tell why
                 await asyncio.get_running_loop().sock_sendall(ours, request.encode())
-            while await _readable(ours) and answer.receive(ours):
-                pass
+                while await _readable(ours) and answer.receive(ours):
+                    pass
             return await stderr, await child.wait()
         finally:
             await _end(child)
 
 
-async def _start(channel: socket.socket) -> Process:
-    """-P keeps the current directory out of the child's path: it finds this package where it is here."""
+def loader_command(cache: str = "") -> Command:
+    """-P keeps the current directory out of the child's path: it finds this package where it is here.
+
+    The folder of compiled probes is part of the command, not of the request: who may only ask the starter has
+    no say in where code for the kernel is read.
+    """
     path = os.pathsep.join(filter(None, (str(PACKAGE_PARENT), os.environ.get("PYTHONPATH"))))
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "probes.loader", str(channel.fileno())),
-        pass_fds=[channel.fileno()],
-        env={**os.environ, "PYTHONPATH": path},
-        stdin=DEVNULL,
-        stdout=DEVNULL,
-        stderr=PIPE,
-    )
+    arguments = (sys.executable, "-P", "-m", "probes.loader", *filter(None, (cache,)))
+    return Command(arguments, {**os.environ, "PYTHONPATH": path})
 
 
-async def _tail(child: Process) -> bytes:
+async def _tail(child: Loader) -> bytes:
     """The last STDERR_BYTES, read to the end so that the child never waits for us."""
     assert child.stderr is not None
     kept = b""
@@ -174,7 +209,7 @@ async def _tail(child: Process) -> bytes:
     return kept
 
 
-async def _end(child: Process) -> None:
+async def _end(child: Loader) -> None:
     if child.returncode is None:
         with suppress(ProcessLookupError):
             child.kill()
@@ -211,7 +246,7 @@ def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) ->
             "Run privileged, or with the capabilities BPF and PERFMON, on Linux 5.8 or newer.",
         )
     maps, links, programs = (answer.take(kind) for kind in ("map", "link", "program"))
-    return Attached(maps.pop("ring"), maps.pop("lost"), links, programs, maps, reports)
+    return Attached(maps.pop("ring"), maps.pop("lost"), links, programs, maps, reports, answer.origin)
 
 
 def hook_report(hook: Hook, result: HookResult) -> HookReport:

@@ -1,7 +1,8 @@
 """The child that compiles and attaches the probes, hands the descriptors over, and is gone.
 
-`python -m probes.loader FD`, with FD a socket as exchange.py describes. This way BCC, and the compiler in it,
-stay out of the collector's memory.
+`python -m probes.loader [CACHE] FD`, with FD a socket as exchange.py describes. This way BCC, and the
+compiler in it, stay out of the collector's memory. With probes in the folder CACHE that fit, they are not
+even loaded.
 """
 
 from __future__ import annotations
@@ -11,27 +12,33 @@ import os
 import resource
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from probes import bpf
-from probes.btf import Btf, BtfError
-from probes.catalog import HOOKS, Dialect, Hook, Map, dialects, hooks_of, maps_of
-from probes.compiler import CodeOf, CompileError, Compiler, header_directory
+from probes.btf_files import BTF_DIRECTORY
+from probes.cache import Cache
+from probes.cache_key import compiler_version, key_of
+from probes.catalog import Dialect, Hook, Map, dialects, hooks_of, maps_of
+from probes.codes import CodeOf, CodeSource, CompileError
 from probes.exchange import (
+    COMPILED,
     MESSAGE_BYTES,
+    NOTHING_LOADED,
     HookResult,
+    Origin,
     ProbeError,
     Request,
     send_descriptors,
     send_error,
     send_report,
 )
-from probes.headers import BTF_DIRECTORY, running_kernel
+from probes.kept_code import Entry, NotKept, Recorder, Replay
 
 LOG_SHOWN_CHARACTERS = 4096
-NOTHING_LOADED = "No probe can be loaded; logs are not affected."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class Attachment:
 class Attacher:
     """Attaches each hook in the best dialect that the kernel takes."""
 
-    def __init__(self, compiler: Compiler, btf_ids: dict[str, int]) -> None:
+    def __init__(self, compiler: CodeSource, btf_ids: dict[str, int]) -> None:
         """`btf_ids`: of the tracepoints' typedefs, as far as the kernel has them."""
         self._compiler = compiler
         self._btf_ids = btf_ids
@@ -61,6 +68,12 @@ class Attacher:
     def result(self, hook: Hook) -> HookResult:
         done = self.attached.get(hook)
         return HookResult(hook.tracepoint, done.dialect if done else None, tuple(self._reasons.get(hook, ())))
+
+    def detach(self) -> None:
+        while self.attached:
+            _, done = self.attached.popitem()
+            os.close(done.link)
+            os.close(done.program)
 
     def _is_wanted(self, hook: Hook, dialect: Dialect, forced: Dialect | None) -> bool:
         return hook not in self.attached and dialect in dialects(hook, self._btf_ids, forced)
@@ -79,33 +92,63 @@ class Attacher:
             for subject in subjects:
                 self._attach_all([hook for hook in hooks if hook.subject == subject], dialect)
             return
-        for hook in hooks:
-            self._attach(hook, dialect, code_of)
+        for hook, loaded in load_together(hooks, dialect, code_of, self._btf_ids).items():
+            self._attach(hook, dialect, loaded)
 
-    def _attach(self, hook: Hook, dialect: Dialect, code_of: CodeOf) -> None:
+    def _attach(self, hook: Hook, dialect: Dialect, loaded: int | OSError) -> None:
         try:
-            program, link = attach(hook, dialect, code_of(hook.tracepoint), self._btf_ids)
+            if isinstance(loaded, OSError):
+                raise loaded
+            self.attached[hook] = Attachment(hook, dialect, loaded, attach(hook, dialect, loaded))
         except OSError as error:
             self._note([hook], reason_of(hook, error))
-        else:
-            self.attached[hook] = Attachment(hook, dialect, program, link)
 
     def _note(self, hooks: Sequence[Hook], reason: str) -> None:
         for hook in hooks:
             self._reasons.setdefault(hook, []).append(reason)
 
 
-def attach(hook: Hook, dialect: Dialect, code: bytes, btf_ids: dict[str, int]) -> tuple[int, int]:
-    """(program, link). Raises OSError."""
+def load_together(
+    hooks: Sequence[Hook], dialect: Dialect, code_of: CodeOf, btf_ids: dict[str, int]
+) -> dict[Hook, int | OSError]:
+    """A program, or why there is none, for each hook.
+
+    The kernel takes up to a tenth of a second to check one, and checks those of several threads at a time.
+    """
+    codes = {hook: code_of(hook.tracepoint) for hook in hooks}
+    loaded: dict[Hook, int | OSError] = {}
+
+    def load_one(hook: Hook) -> None:
+        try:
+            loaded[hook] = load_program(hook, dialect, codes[hook], btf_ids)
+        except OSError as error:
+            loaded[hook] = error
+
+    threads = [threading.Thread(target=load_one, args=(hook,)) for hook in hooks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {hook: loaded[hook] for hook in hooks}
+
+
+def load_program(hook: Hook, dialect: Dialect, code: bytes, btf_ids: dict[str, int]) -> int:
+    """Raises OSError."""
     name = f"pw_{hook.tracepoint}"
     if dialect is Dialect.RAW_TP:
-        program = bpf.program_load(name, bpf.PROG_TYPE_RAW_TRACEPOINT, code)
-        return program, bpf.raw_tracepoint_open(program, hook.tracepoint)
-    btf_id = btf_ids.get(hook.tracepoint, 0)
-    program = bpf.program_load(
-        name, bpf.PROG_TYPE_TRACING, code, attach_type=bpf.ATTACH_TRACE_RAW_TP, btf_id=btf_id
+        return bpf.program_load(name, bpf.PROG_TYPE_RAW_TRACEPOINT, code)
+    return bpf.program_load(
+        name,
+        bpf.PROG_TYPE_TRACING,
+        code,
+        attach_type=bpf.ATTACH_TRACE_RAW_TP,
+        btf_id=btf_ids.get(hook.tracepoint, 0),
     )
-    return program, bpf.raw_tracepoint_open(program, None)
+
+
+def attach(hook: Hook, dialect: Dialect, program: int) -> int:
+    """The link's descriptor. Raises OSError."""
+    return bpf.raw_tracepoint_open(program, hook.tracepoint if dialect is Dialect.RAW_TP else None)
 
 
 def reason_of(hook: Hook, error: OSError) -> str:
@@ -127,8 +170,8 @@ def verifier_reason(log: str) -> str:
     return lines[-1] if lines else ""
 
 
-def check_requirements() -> None:
-    """Raises ProbeError for what no hook could work without."""
+def check_types() -> None:
+    """Raises ProbeError where no hook could work."""
     if not (BTF_DIRECTORY / "vmlinux").exists():
         raise ProbeError(
             f"The kernel does not describe its types: {BTF_DIRECTORY}/vmlinux is missing.",
@@ -136,15 +179,6 @@ def check_requirements() -> None:
             "Use a kernel with CONFIG_DEBUG_INFO_BTF=y (all big distributions since 2021), and give the "
             "container the host's /sys.",
         )
-    try:
-        import bcc  # noqa: F401
-    except (ImportError, OSError) as error:
-        raise ProbeError(
-            f"BCC can't be imported by {sys.executable}: {error}.",
-            NOTHING_LOADED,
-            "Install python3-bpfcc (Debian, Ubuntu) or python3-bcc (Fedora); a virtual environment sees it "
-            "only with --system-site-packages.",
-        ) from error
 
 
 def lift_locked_memory_limit() -> None:
@@ -185,32 +219,81 @@ def make_maps(subjects: Sequence[str], ring_bytes: int) -> dict[Map, int]:
     return made
 
 
-def read_types() -> list[Btf]:
-    """The kernel's, then those of modules. Raises ProbeError."""
-    try:
-        return running_kernel()
-    except (OSError, BtfError) as error:
-        raise ProbeError(
-            f"The kernel's types can't be read: {error}.", NOTHING_LOADED, f"See {BTF_DIRECTORY}."
-        ) from error
+class Loaded(NamedTuple):
+    maps: dict[Map, int]
+    attacher: Attacher
+    origin: Origin
 
 
-def find_btf_ids(kernel: Btf) -> dict[str, int]:
-    """Of those tracepoints in the catalog that the kernel has."""
-    found = {hook.tracepoint: kernel.typedef(f"btf_trace_{hook.tracepoint}") for hook in HOOKS}
-    return {tracepoint: btf_id for tracepoint, btf_id in found.items() if btf_id is not None}
-
-
-def load(request: Request) -> tuple[dict[Map, int], Attacher]:
+def load(request: Request, cache: Cache | None) -> Loaded:
     """Raises ProbeError."""
-    check_requirements()
+    check_types()
     lift_locked_memory_limit()
+    if cache is None:
+        return compile_and_attach(request, COMPILED)
+    try:
+        key = key_of(request)
+        return attach_kept(request, cache.read(key))
+    except OSError as error:
+        return compile_and_attach(request, Origin(reason=f"{error.filename}: {error.strerror}", is_odd=True))
+    except NotKept as error:
+        origin = Origin(reason=str(error), is_odd=error.is_odd)
+    return compile_and_attach(request, origin, key, cache)
+
+
+def attach_kept(request: Request, entry: Entry) -> Loaded:
+    """Raises ProbeError; NotKept when the entry is no longer as good as when it was written."""
+    version = compiler_version()
+    if version and version != entry.compiler:
+        raise NotKept(f"BCC was {entry.compiler} and is {version}", is_odd=False)
+    maps = make_maps(request.subjects, request.ring_bytes)
+    attacher = Attacher(Replay(entry.programs, by_name(maps)), entry.btf_ids)
+    try:
+        attacher.run(hooks_of(request.subjects), request.dialect)
+        lost = entry.attached - {hook.tracepoint for hook in attacher.attached}
+        if lost:
+            raise NotKept(f"the kernel no longer takes {', '.join(sorted(lost))} as it was kept")
+    except NotKept:
+        attacher.detach()
+        for descriptor in maps.values():
+            os.close(descriptor)
+        raise
+    return Loaded(maps, attacher, Origin(is_cached=True))
+
+
+def compile_and_attach(request: Request, origin: Origin, key: str = "", cache: Cache | None = None) -> Loaded:
+    """Keeps what it compiled where there is a cache. Raises ProbeError."""
+    # Not needed where the code is kept, and a third of the loader's own start.
+    from probes.compiler import Compiler, check_compiler, find_btf_ids, header_directory, read_types
+
+    check_compiler()
     types = read_types()
     maps = make_maps(request.subjects, request.ring_bytes)
+    btf_ids = find_btf_ids(types[0])
     with header_directory(types, request.without) as headers:
-        attacher = Attacher(Compiler(headers, maps), find_btf_ids(types[0]))
+        recorder = Recorder(Compiler(headers, maps), by_name(maps))
+        attacher = Attacher(recorder, btf_ids)
         attacher.run(hooks_of(request.subjects), request.dialect)
-    return maps, attacher
+    if cache is None:
+        return Loaded(maps, attacher, origin)
+    attached = frozenset(hook.tracepoint for hook in attacher.attached)
+    entry = Entry(key, compiler_version(), btf_ids, attached, recorder.programs)
+    return Loaded(maps, attacher, keep(entry, recorder.gap, cache, origin))
+
+
+def keep(entry: Entry, gap: str, cache: Cache, origin: Origin) -> Origin:
+    """`origin`, and what prevented that the entry was written, if anything did."""
+    try:
+        if gap:
+            raise NotKept(gap)
+        cache.write(entry)
+    except NotKept as error:
+        return Origin(reason=f"{origin.reason}; not kept: {error}", is_odd=True)
+    return origin
+
+
+def by_name(maps: dict[Map, int]) -> dict[str, int]:
+    return {made.name: descriptor for made, descriptor in maps.items()}
 
 
 def descriptors(maps: dict[Map, int], attacher: Attacher) -> Iterator[tuple[str, int]]:
@@ -221,20 +304,20 @@ def descriptors(maps: dict[Map, int], attacher: Attacher) -> Iterator[tuple[str,
         yield f"link:{hook.tracepoint}", attachment.link
 
 
-def main(channel: socket.socket) -> int:
+def main(channel: socket.socket, cache: Cache | None = None) -> int:
     request = Request.decode(channel.recv(MESSAGE_BYTES))
     try:
-        maps, attacher = load(request)
+        maps, attacher, origin = load(request, cache)
     except ProbeError as error:
         send_error(channel, error)
         return 1
     send_descriptors(channel, list(descriptors(maps, attacher)))
-    send_report(channel, [attacher.result(hook) for hook in hooks_of(request.subjects)])
+    send_report(channel, [attacher.result(hook) for hook in hooks_of(request.subjects)], origin)
     return 0
 
 
 if __name__ == "__main__":
-    status = main(socket.socket(fileno=int(sys.argv[1])))
+    status = main(socket.socket(fileno=int(sys.argv[-1])), *map(Cache, sys.argv[1:-1]))
     sys.stderr.flush()
     # Not by exit(): BCC undoes things in an atexit function, and freeing a compiler takes its time.
     os._exit(status)

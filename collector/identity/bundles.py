@@ -24,7 +24,7 @@ MAX_BUNDLE_BYTES = 4 << 20
 _MAX_IMAGE_CHARACTERS = 512  # of a reference, 255 for the name and 128 for the tag or the digest are legal
 
 _TASKS = "io.containerd.runtime.v2.task/k8s.io/{id}/config.json"
-_PLACES = (
+PLACES = (
     f"run/containerd/{_TASKS}",
     f"run/k3s/containerd/{_TASKS}",  # k3s and RKE2
     f"run/k0s/containerd/{_TASKS}",
@@ -211,7 +211,7 @@ class Bundles:
 
     def __init__(self, root: str = "/") -> None:
         self._root = Path(root)
-        self._places = list(_PLACES)
+        self._places = list(PLACES)
 
     def read(self, container_id: str) -> Bundle | None:
         """What the runtime says of a container; None when no runtime knows the id (any more).

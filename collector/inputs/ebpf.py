@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING
 
 from collector.config.kinds import Kind as ValueKind
 from collector.config.kinds import repeated
-from collector.config.schema import key, seconds, size_bytes
+from collector.config.schema import choice, key, seconds, size_bytes
 from collector.delivery.chunk import Chunk, chunk_id
-from collector.delivery.losses import Loss
+from collector.delivery.losses import LOSS_TAG, Loss
 from collector.inputs.event_containers import EventContainers
 from collector.inputs.event_flow import CHUNK_BYTES, EventFlow
 from collector.inputs.event_losses import ANY_KIND, KernelLoss, LossCounters, drain_losses
 from collector.inputs.event_pending import Pending
 from collector.inputs.event_plans import Planner
-from collector.native.events import DrainEnd, Entries, EventEncoder, Kind, Ring
+from collector.inputs.event_vigil import Patience, Trouble, Vigil, notice
+from collector.native.events import DrainEnd, Entries, EventEncoder, Heartbeat, Kind, Ring
 from probes.launch import Attached, HookReport, ProbeError, launch
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ RETRY_S = 0.1
 CLOCK_STEP_NS = 1_000_000
 # Programs not run are counted in /proc: looked at every so many ticks.
 MISSED_TICKS = 10
+# Until detached probes are tried to be attached again, where that failed.
+ATTACH_AGAIN_S = 10.0
 
 
 def _read_subjects(written: str) -> tuple[str, ...]:
@@ -61,7 +64,18 @@ def _read_ring_bytes(written: str) -> int:
     return int(1 << (max(wanted, os.sysconf("SC_PAGE_SIZE")) - 1).bit_length())
 
 
+def _read_folder(written: str) -> str:
+    """Nothing for `off`."""
+    if written.lower() == "off":
+        return ""
+    if not os.path.isabs(written):
+        raise ValueError("expected an absolute path, or off.")
+    return written
+
+
+folder_kind = ValueKind("absolute path, or off", _read_folder)
 subjects_kind = ValueKind("list of process, network", _read_subjects, show=" ".join)
+witness_kind = choice("auto", "ebpf", "netlink")
 ring_kind = ValueKind("size, rounded up to a power of 2", _read_ring_bytes)
 
 
@@ -84,6 +98,31 @@ class Settings:
         seconds,
         default="2s",
         help="How long they wait; then they are sent marked `unresolved`.",
+    )
+    heartbeat_s: float = key(
+        "Heartbeat_Interval",
+        seconds,
+        default="10s",
+        help="How often podwitness does what its own probes must report, to see that they do; 0: never.",
+    )
+
+    witness: str = key(
+        "Witness",
+        witness_kind,
+        default="auto",
+        help="`ebpf`, `netlink` (sees less), or `auto`: netlink only where eBPF can't be used.",
+    )
+    refresh_interval_s: float = key(
+        "Refresh_Interval",
+        seconds,
+        default="1s",
+        help="How often the netlink witness looks for new connections.",
+    )
+    probe_cache: str = key(
+        "Probe_Cache",
+        folder_kind,
+        default="/var/lib/podwitness/probes",
+        help="Folder of compiled probes, for a start without the compiler; `off`: compile at each start.",
     )
 
     @property
@@ -173,25 +212,89 @@ class Ebpf:
         self._run_id = os.urandom(8)
         self._sequence = 0
         self._left: list[Chunk] = []  # refused by the outputs
+        self._patience = Patience()
 
     async def run(self, stop: asyncio.Event) -> None:
+        if self._settings.witness == "netlink":
+            await self._without_probes("", stop)
+            return
+        try:
+            watching = await self._attach(stop)
+        except (ProbeError, OSError) as error:
+            await self._without_probes(str(error), stop)
+            return
+        self._begin_at_zero()
+        while trouble := await self._work(watching, stop):
+            watching = await self._replace(watching, trouble, stop)
+        await self._finish(watching.drain)
+        watching.close()
+
+    async def _without_probes(self, reason: str, stop: asyncio.Event) -> None:
+        """What netlink gives, unless only eBPF will do. `reason`: why there are none, if they were tried."""
         settings, context = self._settings, self._context
-        async with contextlib.AsyncExitStack() as opened:
-            try:
-                attached = await launch((*settings.subjects, CGROUPS), ring_bytes=settings.ring_bytes)
-                opened.enter_context(contextlib.closing(attached))
-                drain = opened.enter_context(contextlib.closing(EventDrain(settings, context, attached)))
-            except (ProbeError, OSError) as error:
-                context.log.error("kernel events are not seen: %s", error)
-                context.report(context.name, False, str(error))
+        if settings.witness == "ebpf":
+            context.log.error("kernel events are not seen: %s", reason)
+            context.report(context.name, False, reason)
+            await stop.wait()
+            return
+        # Memory that a node with probes has no use for.
+        from collector.inputs.netlink_witness import NetlinkInput
+
+        await NetlinkInput(context, settings, self._tags, reason).run(stop)
+
+    async def _attach(self, stop: asyncio.Event) -> Watching:
+        """Raises ProbeError, OSError."""
+        settings, context = self._settings, self._context
+        subjects = (*settings.subjects, CGROUPS)
+        attached = await launch(subjects, ring_bytes=settings.ring_bytes, starter=context.starter)
+        try:
+            drain = EventDrain(settings, context, attached)
+        except BaseException:
+            attached.close()
+            raise
+        self._report_hooks(attached.hooks)
+        level = logging.WARNING if attached.origin.is_odd else logging.INFO
+        context.log.log(level, "probes %s", attached.origin)
+        now_s = time.monotonic()
+        vigil = Vigil(settings.heartbeat_s, attached, drain, context.metrics, context.log, now_s)
+        return Watching(attached, drain, RingWatch(attached.ring_fd, stop), vigil)
+
+    async def _replace(self, old: Watching, trouble: Trouble, stop: asyncio.Event) -> Watching:
+        """New probes for those in trouble; the old ones again when it is time to stop before that worked."""
+        context = self._context
+        since_ns = time.time_ns() - int((time.monotonic() - trouble.since_s) * 1e9)
+        self._notify(trouble.action, trouble.reason, trouble.hooks, since_ns)
+        context.report(f"{context.name} probes", False, trouble.reason)
+        # Before the new ones, so that nothing is seen twice; the ring keeps what was seen.
+        old.attached.detach()
+        while (new := await self._try_attach(stop)) is None:
+            if stop.is_set():
+                return old
+        reason = f"attached again; what happened meanwhile may be missing. Before: {trouble.reason}"
+        self._notify("probes-reattached", reason, trouble.hooks, since_ns)
+        context.metrics.add("podwitness_probes_reattached_total", trouble.action)
+        self._patience.replaced(time.monotonic())
+        await self._finish(old.drain)
+        old.close()
+        return new
+
+    async def _try_attach(self, stop: asyncio.Event) -> Watching | None:
+        """None after a pause, when it did not work."""
+        try:
+            return await self._attach(stop)
+        except (ProbeError, OSError) as error:
+            self._context.log.error("the probes can't be attached again: %s", error)
+            self._context.report(self._context.name, False, str(error))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ATTACH_AGAIN_S):
                 await stop.wait()
-                return
-            watch = RingWatch(attached.ring_fd, stop)
-            opened.enter_context(contextlib.closing(watch))
-            self._report_hooks(attached.hooks)
-            self._begin_at_zero()
-            await self._work(drain, watch, stop)
-            await self._finish(drain)
+        return None
+
+    def _notify(self, action: str, reason: str, hooks: Sequence[str], since_ns: int) -> None:
+        context = self._context
+        context.log.warning("%s: %s", action, reason)
+        entry = notice(action, reason, hooks, context.name, context.node, since_ns, time.time_ns())
+        self._left.append(self._chunk(LOSS_TAG, Entries(entry, 1)))
 
     def _report_hooks(self, hooks: Sequence[HookReport]) -> None:
         context = self._context
@@ -216,36 +319,50 @@ class Ebpf:
                     "podwitness_lost_records_total", _told_cause(kind.label, "ring_full"), by=0
                 )
 
-    async def _work(self, drain: EventDrain, watch: RingWatch, stop: asyncio.Event) -> None:
-        refused: list[Chunk] = []
+    async def _work(self, watching: Watching, stop: asyncio.Event) -> Trouble | None:
+        """Until it is time to stop, or there is trouble with the probes."""
+        drain = watching.drain
         is_empty = True
         tick_at = time.monotonic()
         while not stop.is_set():
-            if is_empty or refused:
-                is_hurried = refused or drain.is_waiting
-                await self._pause(drain, watch, RETRY_S if is_hurried else tick_at - time.monotonic())
-            else:
-                await asyncio.sleep(0)
+            if is_empty or self._left:
+                is_hurried = self._left or drain.is_waiting
+                await self._pause(watching, RETRY_S if is_hurried else tick_at - time.monotonic())
             if time.monotonic() >= tick_at:
                 tick_at = time.monotonic() + TICK_S
-                self._tell(drain.tick())
-            refused = self._offer(refused)
-            if not refused:
+                if trouble := self._tick(watching):
+                    return trouble
+            self._left = self._offer(self._left)
+            if not self._left:
                 is_empty = drain.drain()
+                watching.vigil.read(time.monotonic(), drain.drained_bytes)
                 least_bytes = 0 if is_empty else CHUNK_BYTES
-                refused = self._offer(list(drain.flow.chunks(self._chunk, least_bytes=least_bytes)))
+                self._left = self._offer(list(drain.flow.chunks(self._chunk, least_bytes=least_bytes)))
             # While outputs have no room events stay in the ring; when that is full, the kernel counts.
-        self._left = refused
+            await asyncio.sleep(0)
+        return None
 
-    async def _pause(self, drain: EventDrain, watch: RingWatch, timeout_s: float) -> None:
+    def _tick(self, watching: Watching) -> Trouble | None:
+        """Trouble that it is time to do something about."""
+        context, now_s = self._context, time.monotonic()
+        losses = watching.drain.tick()
+        self._tell(losses)
+        trouble = watching.vigil.tick(now_s, was_lost=bool(losses))
+        if watching.vigil.is_proven and trouble is None:
+            self._patience.helped()
+            context.report(f"{context.name} probes", True, "")
+        return trouble if self._patience.is_over(now_s) else None
+
+    async def _pause(self, watching: Watching, timeout_s: float) -> None:
         """Until there is something to do. After a notification events may gather for a while: the next one
         comes for a record behind an emptied ring, or when the ring is half full."""
-        if await watch.wait(timeout_s) and not drain.is_past_half:
-            await watch.wait(self._settings.drain_interval_s)
+        if await watching.ring.wait(timeout_s) and not watching.drain.is_past_half:
+            await watching.ring.wait(self._settings.drain_interval_s)
 
     async def _finish(self, drain: EventDrain) -> None:
         """Hands over all that is in the ring by now, whether or not there is room."""
-        for chunk in self._left:
+        left, self._left = self._left, []
+        for chunk in left:
             await self._context.intake.submit(chunk)
         fill_bytes = drain.fill_bytes
         while fill_bytes > 0 and not drain.drain():
@@ -311,6 +428,12 @@ class EventDrain:
         self._ticks = 0
         self.drained_bytes = 0  # by the last drain
 
+    def expect(self, heartbeat: Heartbeat) -> None:
+        self._encoder.expect(heartbeat)
+
+    def heard(self) -> frozenset[Kind]:
+        return self._encoder.heard()
+
     @property
     def fill_bytes(self) -> int:
         return self._ring.fill_bytes
@@ -351,6 +474,22 @@ class EventDrain:
     def close(self) -> None:
         self._containers.close()
         self._ring.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Attached probes and what follows them."""
+
+    attached: Attached
+    drain: EventDrain
+    ring: RingWatch
+    vigil: Vigil
+
+    def close(self) -> None:
+        self.vigil.close()
+        self.ring.close()
+        self.drain.close()
+        self.attached.close()
 
 
 def make(settings: Settings, context: InputContext) -> Input:

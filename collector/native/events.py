@@ -190,6 +190,17 @@ class ContainerTable:
         return int(lib.pw_containers_count(self._table))
 
 
+class Heartbeat(NamedTuple):
+    """What the collector did so that its own probes report it; see struct pw_heartbeat."""
+
+    pid: int = 0  # in this process's pid namespace; 0: there is no child
+    pid_ns: int = 0
+    net_ns: int = 0
+    port: int = 0  # on 127.0.0.1; 0: no socket listened
+    from_ns: int = 0  # CLOCK_BOOTTIME
+    until_ns: int = 0
+
+
 class Tables(NamedTuple):
     """Filters may want the events of one subject and not the other, so each has its constant pairs."""
 
@@ -231,6 +242,17 @@ class EventEncoder:
     def set_clock(self, wall_offset_ns: int) -> None:
         """CLOCK_REALTIME minus CLOCK_BOOTTIME, of times from now on."""
         self._drain.clock.wall_offset_ns = wall_offset_ns
+
+    def expect(self, heartbeat: Heartbeat) -> None:
+        """Its records are taken out of the stream from now on, and those heard before are forgotten."""
+        for name, value in heartbeat._asdict().items():
+            setattr(self._drain.heartbeat, name, value)
+        for kind in Kind:
+            self._drain.heard[kind] = 0
+
+    def heard(self) -> frozenset[Kind]:
+        """Kinds of records of the heartbeat that have come."""
+        return frozenset(kind for kind in Kind if self._drain.heard[kind])
 
     def drain(self, ring: Ring, tables: Tables, max_records: int) -> Drained:
         """Takes up to `max_records` records out of the ring."""

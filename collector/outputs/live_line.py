@@ -43,6 +43,8 @@ def live_line(time_ns: int, record: Mapping[str, Any]) -> LiveLine:
     event = _map(record, "event")
     if event.get("action") == "loss":
         parts = ("LOST", "", _loss(record), "trouble")
+    elif event.get("kind") == "pipeline_error":
+        parts = ("PROBES", str(event.get("action", "")), str(event.get("reason", "")), "trouble")
     elif "process" in event.get("category", ()):
         parts = _process(event, record)
     elif "network" in event.get("category", ()):

@@ -148,6 +148,34 @@ KERNEL: Final = (
         "1 where the probe of a tracepoint is attached, 0 where it could not be.",
         "The log has the kernel's reason, and what is not seen without it.",
     ),
+    Metric(
+        "podwitness_heartbeat_age_seconds",
+        "gauge",
+        ("kind",),
+        "Since when a record of what podwitness itself does has not arrived, by its kind.",
+        "Beyond three times Heartbeat_Interval the probe does not work; it is attached again by itself.",
+    ),
+    Metric(
+        "podwitness_heartbeat_latency_seconds",
+        "gauge",
+        (),
+        "How long the records of the last heartbeat took to be read.",
+        "Usually below Drain_Interval and some ms; more means that this node has too little CPU.",
+    ),
+    Metric(
+        "podwitness_heartbeats_missed_total",
+        "counter",
+        ("kind",),
+        "Heartbeats of which no record arrived, by the record's kind.",
+        "A single one may be lost with others; three in a row have the probes attached again.",
+    ),
+    Metric(
+        "podwitness_probes_reattached_total",
+        "counter",
+        ("cause",),
+        "Times that probes had to be attached again.",
+        "Somebody or something on the node detaches them: the records on podwitness.loss tell since when.",
+    ),
 )
 
 TAIL: Final = (

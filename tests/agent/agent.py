@@ -67,10 +67,15 @@ class Lines:
 class Agent:
     """`podwitness` as a child; ended with the `with` block at the latest."""
 
-    def __init__(self, *arguments: str, prefix: Sequence[str] = (), cwd: Path | None = None) -> None:
-        command = [*prefix, sys.executable, "-m", "collector", *arguments]
+    def __init__(
+        self,
+        *arguments: str,
+        prefix: Sequence[str] = (),
+        command: Sequence[str] = (sys.executable, "-m", "collector"),
+        cwd: Path | None = None,
+    ) -> None:
         self.process = subprocess.Popen(
-            command,
+            [*prefix, *command, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

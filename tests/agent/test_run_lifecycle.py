@@ -131,12 +131,14 @@ def test_ctrl_c_ends_within_a_second_with_a_summary(tmp_path: Path) -> None:
 
 
 def test_without_probes_logs_go_on_and_health_says_so(tmp_path: Path) -> None:
+    """tests/agent/test_inputs_netlink_witness.py has what is seen without them."""
     port = free_port()
     (tmp_path / "a.log").write_text("still shipped\n")
-    config = configuration(tmp_path, service(port), tail(tmp_path), EBPF, STDOUT)
+    only_ebpf = EBPF + "    Witness ebpf\n"
+    config = configuration(tmp_path, service(port), tail(tmp_path), only_ebpf, STDOUT)
     with Agent("-c", config, prefix=WITHOUT_BPF) as agent:
         agent.out.wait_for("still shipped")
-        agent.log.wait_for(r"\[error\] \[ebpf\.0\]")
+        agent.log.wait_for(r"\[error\] \[ebpf\.0\] kernel events are not seen")
         status, body = get(port, "/api/v2/health")
         assert status == 500
         component = json.loads(body)["components"]["ebpf.0"]

@@ -103,6 +103,15 @@ class Pod:
             raise urllib.error.URLError(done.stderr)
         return int(json.loads(done.stdout)["pid"])
 
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`podwitness ARGUMENTS` beside it, as `kubectl exec` runs it."""
+        command = [*self._runc, "exec", self._name, sys.executable, "-m", "collector", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def status(self) -> str:
+        """/proc/PID/status of the collector."""
+        return Path(f"/proc/{self._pid()}/status").read_text()
+
     def wait_for(self, page: str, expected: str) -> str:
         """The page's body once it has `expected`; fails with the pod's output when it does not come."""
         deadline = time.monotonic() + START_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.privilege import held
 from tests.deploy.manifests import BASE, container
 from tests.deploy.pod import Pod
 
@@ -58,3 +60,29 @@ def kernel_records(pod: Pod) -> float:
 
 def test_state_is_kept_on_the_host(pod: Pod) -> None:
     assert Path(pod.host, "var/lib/podwitness/kube.db").exists()
+
+
+def test_it_holds_what_the_manifest_grants_for_the_collector(pod: Pod) -> None:
+    pod.wait_for(METRICS, "fluentbit_input_records_total")
+    assert held(pod.status()).permitted == {"DAC_READ_SEARCH"}
+
+
+def test_a_heartbeat_goes_through_its_probes(pod: Pod) -> None:
+    body = pod.wait_for(METRICS, "podwitness_heartbeat_latency_seconds")
+    assert 'podwitness_heartbeat_age_seconds{kind="exec"}' in body
+
+
+def test_the_doctor_finds_all_that_is_needed(pod: Pod) -> None:
+    (pod.host / "var/log/pods").mkdir(parents=True, exist_ok=True)
+    report = json.loads(pod.run("doctor", "--json").stdout)
+    assert [check for check in report["checks"] if check["needed"] and check["state"] == "fails"] == []
+    lesser = {check["check"] for check in report["checks"] if check["state"] != "works"}
+    # What this machine lacks, and what the manifest leaves out on purpose.
+    assert lesser <= {
+        "for netlink",
+        "netlink instead",
+        "clock",
+        "journal",
+        "memory for it",
+        "runtime's bundles",
+    }

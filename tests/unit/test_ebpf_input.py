@@ -3,156 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
-from collector._native import lib
 
 from collector.config.schema import InvalidConfiguration, load
 from collector.config.sections import Entry, Section
-from collector.context import InputContext
-from collector.delivery.chunk import Chunk
-from collector.delivery.losses import Loss
-from collector.entries import unpack_entries
-from collector.filters.chain import FilterChain
 from collector.inputs import ebpf
 from collector.native.events import Kind
-from collector.service.metrics import Metrics
-from collector.service.table import TABLE
 from probes.catalog import RecordKind
 from probes.launch import HookReport, ProbeError
-from tests.reference import event_records as records
-from tests.reference.cgroups import CONTAINER_PATH, Cgroups, identity_table
 from tests.reference.kernel_ring import FORCE_WAKEUP, NO_WAKEUP, KernelRing
-
-RING_BYTES = 1 << 16
-CGROUP = 5
-
-
-@dataclass
-class Probes:
-    """What probes.launch gives, over a ring that the test writes to."""
-
-    ring: KernelRing
-    hooks: tuple[HookReport, ...] = ()
-    lost_counts: list[int] = field(default_factory=lambda: [0] * lib.PW_KINDS)
-    missed_counts: dict[str, int] = field(default_factory=dict)
-    asked: tuple[str, ...] = ()
-    closed: bool = False
-
-    @property
-    def ring_fd(self) -> int:
-        return self.ring.ring_fd
-
-    def lost(self) -> tuple[int, ...]:
-        return tuple(self.lost_counts)
-
-    def missed(self) -> dict[str, int]:
-        return self.missed_counts
-
-    def close(self) -> None:
-        self.closed = True
-
-    async def launch(self, subjects: tuple[str, ...], *, ring_bytes: int) -> Probes:
-        assert ring_bytes == self.ring.ring_bytes
-        self.asked = subjects
-        return self
-
-
-@dataclass
-class Intake:
-    """Takes chunks while `has_room`."""
-
-    has_room: bool = True
-    chunks: list[Chunk] = field(default_factory=list)
-    refusals: int = 0
-    losses: list[Loss] = field(default_factory=list)
-
-    async def submit(self, chunk: Chunk) -> None:
-        self.chunks.append(chunk)
-
-    def offer(self, chunk: Chunk) -> bool:
-        if self.has_room:
-            self.chunks.append(chunk)
-        else:
-            self.refusals += 1
-        return self.has_room
-
-    def report_loss(self, loss: Loss) -> None:
-        self.losses.append(loss)
-
-    def pids(self) -> list[int]:
-        """In the order in which they came."""
-        entries = [entry for chunk in self.chunks for entry in unpack_entries(chunk.entries)]
-        return [dict(pairs)["process"]["pid"] for _, pairs in entries]
-
-
-class Rig:
-    """The input and its surroundings."""
-
-    def __init__(self, probes: Probes, settings: ebpf.Settings) -> None:
-        self.probes = probes
-        self.intake = Intake()
-        self.metrics = Metrics(TABLE)
-        self.reports: dict[str, tuple[bool, str]] = {}
-        self.cgroups = Cgroups({CGROUP: CONTAINER_PATH})
-        self.context = InputContext(
-            plugin=cast(Any, SimpleNamespace(name="ebpf.0", tag="kernel.*")),
-            document=cast(Any, None),
-            node="node1",
-            node_id=b"\0" * 7 + b"\1",
-            log=logging.getLogger("podwitness.ebpf.0"),
-            metrics=self.metrics,
-            identities=identity_table(self.cgroups),
-            report=lambda name, ok, reason: self.reports.update({name: (ok, reason)}),
-            intake=self.intake,
-            chain=FilterChain(()),
-            positions=cast(Any, None),
-        )
-        self.input = ebpf.make(settings, self.context)
-        self.stop = asyncio.Event()
-
-    async def until(self, condition: Callable[[], Any]) -> None:
-        """The kernel and the loop offer nothing to wait on for most of it."""
-        async with asyncio.timeout(10):
-            while not condition():  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
-
-    def has_started(self) -> bool:
-        """It gave up, or has looked at its ring for the first time."""
-        well, _ = self.reports.get("ebpf.0", (True, ""))
-        return not well or "podwitness_kernel_ring_bytes" in {
-            row.name for row, _, _ in self.metrics.samples()
-        }
-
-    def submit(self, *pids: int, flags: int = 0) -> None:
-        for pid in pids:
-            assert self.probes.ring.submit(fork(pid), flags)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.input.run(self.stop))
-        try:
-            await self.until(self.has_started)
-            yield
-        finally:
-            self.stop.set()
-            await asyncio.wait_for(task, 10)
-
-
-def has_come(intake: Intake, pid: int) -> bool:
-    return pid in intake.pids()
-
-
-def fork(pid: int, cgroup_id: int = CGROUP) -> bytes:
-    return records.record(lib.PW_FORK, task_pid=pid, cgroup_id=cgroup_id)
+from tests.unit.ebpf_rig import RING_BYTES, Probes, Rig, fork, has_come, run, settings
 
 
 @pytest.fixture
@@ -161,14 +25,6 @@ def probes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Probes]:
         made = Probes(ring)
         monkeypatch.setattr(ebpf, "launch", made.launch)
         yield made
-
-
-def settings(**changes: Any) -> ebpf.Settings:
-    return ebpf.Settings(ring_bytes=RING_BYTES, **changes)
-
-
-def run(scenario: Callable[[], Any]) -> None:
-    asyncio.run(scenario())
 
 
 def test_events_go_out_soon_after_they_happened_in_one_batch(probes: Probes) -> None:
@@ -314,13 +170,13 @@ def test_chunks_refused_before_the_end_are_handed_over_first(probes: Probes) -> 
 def test_without_probes_the_reason_is_said_and_the_agent_goes_on(
     probes: Probes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def refuse(subjects: tuple[str, ...], *, ring_bytes: int) -> None:
+    async def refuse(subjects: tuple[str, ...], *, ring_bytes: int, starter: None) -> None:
         raise ProbeError("The kernel has no BTF.", "No probe is attached.", "Use a newer kernel.")
 
     monkeypatch.setattr(ebpf, "launch", refuse)
 
     async def scenario() -> None:
-        rig = Rig(probes, settings())
+        rig = Rig(probes, settings(witness="ebpf"))
         async with rig.running():
             pass
         assert rig.reports["ebpf.0"] == (
@@ -334,7 +190,7 @@ def test_without_probes_the_reason_is_said_and_the_agent_goes_on(
 
 def test_a_ring_that_is_none_is_reported_too(probes: Probes, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        rig = Rig(probes, settings())
+        rig = Rig(probes, settings(witness="ebpf"))
         with monkeypatch.context() as patched:
             patched.setattr(probes.ring, "ring_fd", -1)
             async with rig.running():

@@ -1,0 +1,54 @@
+"""probes.netns: sockets in the namespace of another process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+
+import pytest
+from sandbox import CLONE_NEWNET, Cgroup, Process, unshare
+
+from probes import netns
+
+pytestmark = pytest.mark.kernel
+
+
+def test_sockets_are_made_there_and_the_thread_comes_back(cgroup: Cgroup) -> None:
+    ready, told = os.pipe()
+    stay, leave = os.pipe()
+
+    def work() -> None:
+        unshare(CLONE_NEWNET)
+        os.write(told, b".")
+        os.close(leave)
+        os.read(stay, 1)
+
+    process = Process(cgroup, work)
+    os.read(ready, 1)
+    before = netns.namespace_of("thread-self")
+    with netns.inside(process.pid):
+        assert netns.namespace_of("thread-self") == netns.namespace_of(process.pid) != before
+        others: list[int] = []
+        thread = threading.Thread(target=lambda: others.append(netns.namespace_of("self")))
+        made = socket.socket()
+    thread.start()
+    thread.join()
+    assert netns.namespace_of("thread-self") == before == others[0]
+    with made, pytest.raises(OSError, match="unreachable"):
+        made.connect(("127.0.0.1", 9))  # lo is down there
+    os.close(leave)
+    process.wait()
+    with pytest.raises(FileNotFoundError), netns.inside(process.pid):
+        pass
+
+
+def test_an_error_inside_brings_the_thread_back() -> None:
+    before = netns.namespace_of("thread-self")
+    with pytest.raises(KeyError), netns.inside("self"):
+        raise KeyError
+    assert netns.namespace_of("thread-self") == before
+
+
+def test_the_node_is_where_the_kernels_threads_are() -> None:
+    assert netns.namespace_of(netns.node()) == netns.namespace_of(2)

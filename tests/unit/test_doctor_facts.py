@@ -1,0 +1,72 @@
+"""collector.doctor.facts: what is found on a machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import pytest
+
+from collector.doctor.facts import folder, gather, kernel_version, lockdown_mode
+from collector.privilege import own
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"),
+    [
+        ("6.1.0-18-amd64", (6, 1)),
+        ("5.15.167.4-microsoft-standard-WSL2", (5, 15)),
+        ("6.18", (6, 18)),
+        ("6-rc1", (6, 0)),
+        ("mine", (0, 0)),
+        ("", (0, 0)),
+    ],
+)
+def test_kernel_version(release: str, expected: tuple[int, int]) -> None:
+    assert kernel_version(release) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "mode"),
+    [
+        ("none [integrity] confidentiality", "integrity"),
+        ("[none] integrity confidentiality", "none"),
+        ("", ""),
+    ],
+)
+def test_lockdown(line: str, mode: str) -> None:
+    assert lockdown_mode(line) == mode
+
+
+def test_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    assert folder(str(tmp_path)) == (str(tmp_path), 1, "")
+    assert folder(str(tmp_path / "b")) == (str(tmp_path / "b"), 0, "No such file or directory")
+
+
+def test_this_machine() -> None:
+    facts = gather()
+    assert facts.release == platform.release()
+    assert facts.kernel >= (5, 8)
+    assert facts.btf_bytes == os.stat("/sys/kernel/btf/vmlinux").st_size
+    assert facts.bcc
+    assert facts.held == own()
+    assert os.path.isdir(facts.cgroups.point)
+    assert facts.inotify is not None
+    assert not facts.inotify.error
+
+
+def test_the_root_of_the_host_may_be_elsewhere(tmp_path: Path) -> None:
+    for container in ("app", "sidecar"):
+        (tmp_path / "var/log/pods/shop_web-1_uid" / container).mkdir(parents=True)
+    (tmp_path / "var/log/containers").mkdir()
+    task = "run/containerd/io.containerd.runtime.v2.task/k8s.io"
+    (tmp_path / task / ("c" * 64)).mkdir(parents=True)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/machine-id").write_text("abc\n")
+    facts = gather(str(tmp_path))
+    assert (facts.pods.entries, facts.log_folders, facts.containers.error) == (1, 2, "")
+    assert facts.pods.path == f"{tmp_path}/var/log/pods"
+    assert (f"{tmp_path}/{task}", 1, "") in facts.bundles
+    assert facts.machine_id == "abc"

@@ -1,0 +1,71 @@
+"""collector.inputs.ebpf when its probes are in trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from collector.delivery.losses import LOSS_TAG
+from collector.entries import unpack_entries
+from collector.inputs import ebpf
+from probes.launch import ProbeError
+from tests.reference.kernel_ring import KernelRing
+from tests.unit.ebpf_rig import RING_BYTES, Intake, Probes, Rig, run, settings
+
+
+@pytest.fixture
+def probes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Probes]:
+    with KernelRing(RING_BYTES) as ring:
+        made = Probes(ring)
+        monkeypatch.setattr(ebpf, "launch", made.launch)
+        yield made
+
+
+def notices(intake: Intake) -> list[dict[str, Any]]:
+    entries = [
+        entry for chunk in intake.chunks if chunk.tag == LOSS_TAG for entry in unpack_entries(chunk.entries)
+    ]
+    return [dict(pairs) for _, pairs in entries]
+
+
+def test_detached_probes_are_replaced_on_record(probes: Probes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ebpf, "ATTACH_AGAIN_S", 0.01)
+
+    async def scenario() -> None:
+        rig = Rig(probes, settings(heartbeat_s=0.01, trace=(("network",),)))
+        async with rig.running():
+            rig.submit(1)
+            probes.failures = [ProbeError("No memory."), OSError(5, "Input/output error")]
+            probes.gone_hooks = ("sched_process_exec",)
+            await rig.until(lambda: len(notices(rig.intake)) == 2)
+            rig.submit(2)
+        assert probes.history == ["launch", "detach", "launch", "launch", "launch"]
+        detached, attached = notices(rig.intake)
+        assert detached["event"]["action"] == "probes-detached"
+        assert attached["event"]["action"] == "probes-reattached"
+        assert attached["event"]["start"] == detached["event"]["start"]
+        assert attached["event"]["start"] < attached["event"]["end"]
+        assert attached["podwitness"] == {"probes": {"input": "ebpf.0", "hooks": ["sched_process_exec"]}}
+        assert rig.intake.pids() == [1, 2]
+        assert rig.metrics.value("podwitness_probes_reattached_total", "probes-detached") == 1
+        assert rig.reports["ebpf.0"] == (True, "")
+        # Until a heartbeat has gone through, nobody knows that it helped.
+        assert rig.reports["ebpf.0 probes"] == (False, "detached from outside: sched_process_exec")
+
+    run(scenario)
+
+
+def test_stopping_while_probes_can_not_be_attached_loses_nothing(probes: Probes) -> None:
+    async def scenario() -> None:
+        rig = Rig(probes, settings(heartbeat_s=0.01, trace=(("network",),)))
+        async with rig.running():
+            probes.failures = [ProbeError("No memory.")]
+            probes.gone_hooks = ("inet_sock_set_state",)
+            await rig.until(lambda: not rig.reports.get("ebpf.0", (True, ""))[0])
+            rig.submit(3)
+        assert rig.intake.pids() == [3]
+        assert [record["event"]["action"] for record in notices(rig.intake)] == ["probes-detached"]
+
+    run(scenario)

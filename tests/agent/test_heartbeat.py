@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.agent.agent import Agent, get
-from tests.agent.test_lifecycle import STDOUT, configuration, free_port, service
+from tests.agent.test_run_lifecycle import STDOUT, configuration, free_port, service
 
 pytestmark = pytest.mark.kernel
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.agent.agent import Agent, get
-from tests.agent.test_lifecycle import EBPF, STDOUT, WITHOUT_BPF, configuration, free_port, service
+from tests.agent.test_run_lifecycle import EBPF, STDOUT, WITHOUT_BPF, configuration, free_port, service
 
 pytestmark = pytest.mark.kernel
 

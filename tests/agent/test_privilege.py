@@ -13,7 +13,7 @@ import pytest
 from collector.privilege import Held, Situation, held, own, wanted
 from probes.bpf import program_ids
 from tests.agent.agent import Agent
-from tests.agent.test_lifecycle import EBPF, STDOUT, configuration, free_port, service, tail
+from tests.agent.test_run_lifecycle import EBPF, STDOUT, configuration, free_port, service, tail
 
 pytestmark = pytest.mark.kernel
 

@@ -115,9 +115,7 @@ def test_rename_over_as_cri_o_does_it(tmp_path: Path) -> None:
                 append(log, lines(number * 10, number * 10 + 5))
                 (tmp_path / "0.log.tmp").write_bytes(lines(number * 10 + 5, number * 10 + 10))
                 (tmp_path / "0.log.tmp").rename(log)
-                await follower.until(
-                    lambda n=number: follower.count("fluentbit_input_files_opened_total") > n + 1
-                )
+                await has_opened(follower, number + 2)
             await follower.intake.wait_for(100)
         assert follower.intake.texts() == texts(0, 100)
 

@@ -28,6 +28,10 @@ def append(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+async def has_opened(follower: Follower, count: int) -> None:
+    await follower.until(lambda: follower.count("fluentbit_input_files_opened_total") >= count)
+
+
 def run(coroutine: object) -> None:
     asyncio.run(coroutine)  # type: ignore[arg-type]
 
@@ -111,6 +115,7 @@ def test_rename_over_as_cri_o_does_it(tmp_path: Path) -> None:
                 append(log, lines(number * 10, number * 10 + 5))
                 (tmp_path / "0.log.tmp").write_bytes(lines(number * 10 + 5, number * 10 + 10))
                 (tmp_path / "0.log.tmp").rename(log)
+                await has_opened(follower, number + 2)
             await follower.intake.wait_for(100)
         assert follower.intake.texts() == texts(0, 100)
 

@@ -59,6 +59,7 @@ class NetlinkInput:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. A child that ends is started again after a while."""
+        self._begin_at_zero()
         stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -66,6 +67,12 @@ class NetlinkInput:
                 await asyncio.wait([stopping], timeout=RESTART_S)
         finally:
             stopping.cancel()
+
+    def _begin_at_zero(self) -> None:
+        """A counter that appears with its first loss shows no increase to an alert."""
+        metrics = self._context.metrics
+        metrics.add("podwitness_kernel_events_lost_total", ANY_KIND, "netlink_overrun", by=0)
+        metrics.add("podwitness_lost_records_total", "netlink_overrun", by=0)
 
     async def _run_once(self, stopping: asyncio.Task[Any]) -> None:
         try:

@@ -170,7 +170,10 @@ class ProcessTable:
         """The child is its parent's copy. What /proc says of it may already be of what it executes."""
         parent = self._get(event.parent_pid) or Process(event.parent_pid)
         look = self._look(event.pid)
-        if look is None:
+        if look is None:  # then its cgroup is the parent's, who may have moved since its own start
+            parent = self._moved(parent)
+            if parent.start_ns:
+                self._remember(parent)
             child = _copy_of(parent, event)
         else:
             child = look.process._replace(comm=parent.comm or look.process.comm)

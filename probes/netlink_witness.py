@@ -29,8 +29,8 @@ SETTLE_S = 0.02
 # Events looked up in /proc together. What is executed meanwhile waits for the rest of them.
 BATCH_EVENTS = 64
 # Before all ordinary threads, so that /proc is read while the program is there: of 997 runs of /bin/true on a
-# machine with more to do than processors the arguments of 975 to 997 were seen, without it of 272 to 503. What
-# takes more than its share of a processor goes back among the others: a storm of processes is not made worse.
+# machine with more to do than processors the arguments of 975 to 997 were seen, without it of 272 to 503.
+# What takes more than its share of a processor goes back among the others, to not make a storm worse.
 PRIORITY = os.sched_param(1)
 PRIORITY_SHARE = 0.5
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h

@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from sandbox import unified_mount
-
 from probes.netlink_exchange import MESSAGE_BYTES, Lost, Part, Report, Watch, decode_report, encode
 from probes.netlink_launch import witness_command
 from probes.netlink_processes import Seen
 from probes.netlink_sockets import SocketSeen
+from tests.kernel.sandbox import unified_mount
 
 DEADLINE_S = 30.0
 

@@ -8,8 +8,9 @@ import subprocess
 import time
 
 import pytest
-from netlink_child import Child
-from sandbox import CLONE_NEWNET, Cgroup, Process, run, unshare
+
+from tests.kernel.netlink_child import Child
+from tests.kernel.sandbox import CLONE_NEWNET, Cgroup, Process, run, unshare
 
 pytestmark = pytest.mark.kernel
 

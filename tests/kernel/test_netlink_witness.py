@@ -10,10 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from netlink_child import Child
-from sandbox import Cgroup, Process, execve, run
 
 from probes.netlink_processes import Seen
+from tests.kernel.netlink_child import Child
+from tests.kernel.sandbox import Cgroup, Process, execve, run
 
 pytestmark = pytest.mark.kernel
 

@@ -7,9 +7,9 @@ import socket
 import threading
 
 import pytest
-from sandbox import CLONE_NEWNET, Cgroup, Process, unshare
 
 from probes import netns
+from tests.kernel.sandbox import CLONE_NEWNET, Cgroup, Process, unshare
 
 pytestmark = pytest.mark.kernel
 

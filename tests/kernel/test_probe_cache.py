@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sandbox import Cgroup, run
-from witness import RING_BYTES, Witness
 
 from probes.cache import Cache
 from probes.catalog import SUBJECTS
@@ -19,6 +17,8 @@ from probes.exchange import Origin
 from probes.kept_code import Entry, Program, decode, encode
 from probes.launch import Attached, ProbeError, launch, loader_command
 from probes.starter import Starter
+from tests.kernel.sandbox import Cgroup, run
+from tests.kernel.witness import RING_BYTES, Witness
 
 # Takes away every folder that has BCC, after site has set the path up.
 HIDE_BCC = "import os, sys\nsys.path[:] = [one for one in sys.path if not os.path.isdir(f'{one}/bcc')]\n"

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.connector import cn_proc
-from sandbox import CLONE_NEWNET, CLONE_NEWPID, Cgroup, run, unshare
 
 from probes.netlink import HEAD
 from probes.proc_connector import ConnectorUnusable, ProcConnector, ProcessEvent, What, events
+from tests.kernel.sandbox import CLONE_NEWNET, CLONE_NEWPID, Cgroup, run, unshare
 
 pytestmark = pytest.mark.kernel
 

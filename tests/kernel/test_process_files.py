@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sandbox import execve
 
 from probes.process_files import ARGS_BYTES, ProcessFiles, ProcessGone, processes
+from tests.kernel.sandbox import execve
 
 TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
 

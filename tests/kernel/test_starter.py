@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sandbox import check, libc
 
 from probes.launch import Attached, ProbeError, launch, loader_command
 from probes.starter import Command, Starter
+from tests.kernel.sandbox import check, libc
 
 ROOT = Path(__file__).resolve().parents[2]
 RING_BYTES = 1 << 16

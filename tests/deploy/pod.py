@@ -52,6 +52,11 @@ def granted() -> list[str]:
     return [f"CAP_{name}" for name in manifests.capabilities() if own >> _NUMBERS[name] & 1]
 
 
+def _bound(path: Path) -> dict[str, Any]:
+    """The machine's own directory at the same place."""
+    return {"destination": str(path), "type": "bind", "source": str(path), "options": ["rbind", "ro"]}
+
+
 class Pod:
     """`host` is what the pod's hostPath volumes see as the host's root; the cgroup tree is the real one."""
 
@@ -154,7 +159,8 @@ class Pod:
                 "noNewPrivileges": not security["allowPrivilegeEscalation"],
                 "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), granted()),
             },
-            "mounts": [*_OWN_MOUNTS, *self._mounts()],
+            # The tree under test last: it may be below /tmp, which the manifest covers.
+            "mounts": [*_OWN_MOUNTS, *self._mounts(), _bound(manifests.ROOT)],
             "linux": {
                 "namespaces": [{"type": kind} for kind in namespaces],
                 "cgroupsPath": f"/{self._name}",

@@ -270,6 +270,9 @@ def test_no_permission(cgroup: Cgroup) -> None:
     assert "Run privileged" in said
 
 
+MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
+
+
 def test_read_only_root_needs_no_tmp(cgroup: Cgroup) -> None:
     """As in a container with readOnlyRootFilesystem: headers go to /dev/shm."""
 
@@ -277,7 +280,9 @@ def test_read_only_root_needs_no_tmp(cgroup: Cgroup) -> None:
         private_mounts()
         for directory in ("/tmp", "/var/tmp", "/usr/tmp"):
             if os.path.isdir(directory):
-                mount("tmpfs", directory, "tmpfs", 1)  # MS_RDONLY
+                # The same files, read-only: the tree under test may be one of them.
+                mount(directory, directory, "", MS_BIND)
+                mount("none", directory, "", MS_BIND | MS_REMOUNT | MS_RDONLY)
         os.environ.pop("TMPDIR", None)
         attach("process").close()
         assert not list(Path("/dev/shm").glob("podwitness-headers-*"))

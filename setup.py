@@ -14,9 +14,7 @@ setup(
     # bcc and systemd are not here: they come as Debian packages, with the libraries they are built for.
     install_requires=[
         "cffi>=1.15",
-        "pyroute2>=0.7",
         "msgpack>=1.0.4",
-        "psutil>=5.9",
         "msgspec>=0.18",
         "rich>=13.0",
         "PyYAML>=6.0",
@@ -31,6 +29,8 @@ setup(
             "types-PyYAML",
             "kubernetes-validate",
             "grpcio",
+            "psutil>=5.9",
+            "pyroute2>=0.7",
             "aiohttp>=3.9",
             "prometheus-client>=0.16",
         ],

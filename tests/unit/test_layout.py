@@ -36,6 +36,10 @@ NO_TEST_FILE = {
     "collector.plugin": "protocols without a body",
     "collector.config.sections": "declarations; made by the tests of the readers",
     "collector.delivery.chunk": "declarations; made by the tests of delivery and inputs",
+    "probes.btf_files": "a part of the cache: tests/unit/test_cache.py, tests/kernel/test_probe_cache.py",
+    "probes.cache_key": "a part of the cache: the same",
+    "probes.codes": "a protocol without a body",
+    "probes.kept_code": "a part of the cache: the same",
 }
 
 PLUGINS = ("collector.inputs", "collector.filters", "collector.outputs")

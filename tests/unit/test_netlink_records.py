@@ -200,7 +200,10 @@ def test_a_socket(action: str, addresses: str) -> None:
     one = TcpSocket(0xC0FFEE, 1, (local, 40000), (remote, 443), 1, 0, 37, 77, None)
     owner = Owner(10, START_NS, b"curl", 33)
     seen = SocketSeen(action, 1, 13, one, ROLE_NAMES[role], owner, 77, "", True, counters)
-    assert_agrees(dict(network_record(seen, "container", CLOCK)), expected)
+    made = dict(network_record(seen, "container", CLOCK))
+    if action not in ("listen", "unlisten"):
+        assert made["network"].pop("community_id").startswith("1:")  # the eBPF witness has none yet
+    assert_agrees(made, expected)
 
 
 @given(records.any_text)

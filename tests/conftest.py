@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Read when grpc is imported: its handlers of fork abort a child that tests of the kernel make afterwards.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 HERE = Path(__file__).parent
 # Folders whose tests touch the kernel or a container runtime; the marker of the same name is put on them.
 ROOT_FOLDERS = ("kernel", "containers")

@@ -220,7 +220,23 @@ TAIL: Final = (
     Metric("podwitness_tail_cut_bytes_total", "counter", ("name",), "Bytes that these records lost."),
 )
 
-TABLE: Final = (*FLUENT_BIT, *DELIVERY, *KERNEL, *TAIL)
+JOURNAL: Final = (
+    Metric(
+        "podwitness_journal_read_errors_total",
+        "counter",
+        ("name",),
+        "Entries of the journal that could not be read; they are left out.",
+        "Run `journalctl --verify`; look at the disk.",
+    ),
+    Metric(
+        "podwitness_journal_cut_fields_total",
+        "counter",
+        ("name",),
+        "Values of journal fields longer than 2 MiB; they are cut.",
+    ),
+)
+
+TABLE: Final = (*FLUENT_BIT, *DELIVERY, *KERNEL, *TAIL, *JOURNAL)
 
 
 def begin_at_zero(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _OWN_BUFFER = "a followed file is its own buffer, its position moves when the output has acknowledged"
 _NO_THREADS = "there are no worker threads to set up"
+_SYSTEM_RESOLVER = "names are looked up by the system's resolver"
 
 # Kind of section -> key (lower case) -> why leaving it out changes nothing for the operator.
 IGNORED: dict[str, dict[str, str]] = {
@@ -26,6 +27,12 @@ IGNORED: dict[str, dict[str, str]] = {
     },
     "filter": {},
     "output": {
+        "fluentd_compat": "it is about metrics and traces, which podwitness does not send",
+        "net.connect_timeout_log_error": "a failure is logged when it is news, not each time",
+        "net.dns.mode": _SYSTEM_RESOLVER,
+        "net.dns.resolver": _SYSTEM_RESOLVER,
+        "net.proxy_env_ignore": "no proxy is taken from the environment",
+        "tls.debug": "what is wrong with TLS is in the log",
         "storage.total_limit_size": _OWN_BUFFER,
         "workers": _NO_THREADS,
     },

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collector.outputs.forward_protocol import Credentials, Handshake, Messages, ProtocolError, is_ack
+from collector.outputs.connector import ProtocolError
+from collector.outputs.forward_protocol import Credentials, Handshake, Messages, is_ack
 
 CREDENTIALS = Credentials("key", "node-1", "user", "password")
 

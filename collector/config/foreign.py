@@ -10,6 +10,8 @@ _SYSTEM_RESOLVER = "names are looked up by the system's resolver"
 IGNORED: dict[str, dict[str, str]] = {
     "service": {
         "coro_stack_size": "podwitness has no coroutine stacks",
+        "hot_reload.ensure_thread_safety": "a reload needs no such precaution",
+        "hot_reload.timeout": "a reload stops nothing that could hang; a stopped input has Grace",
         "plugins_file": "podwitness loads no plugins from files; one that is used is refused by name",
         "storage.backlog.mem_limit": _OWN_BUFFER,
         "storage.checksum": _OWN_BUFFER,
@@ -54,7 +56,7 @@ _TLS_AND_NET = _names("""
 FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
     ("service", ""): _names("""
         config_watch dns.mode dns.prefer_ipv4 dns.prefer_ipv6 dns.resolver enable_chunk_trace
-        hot_reload hot_reload.ensure_thread_safety hot_reload.timeout http_proxy
+        http_proxy
         json.convert_nan_to_null json.escape_unicode sp.convert_from_str_to_num
         storage.delete_irrecoverable_chunks storage.inherit storage.keep.rejected
         storage.rejected.path storage.trim_files streams_file

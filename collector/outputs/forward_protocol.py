@@ -185,8 +185,9 @@ class Messages:
         try:
             self._unpacker.feed(data)
             return list(self._unpacker)
-        except (ValueError, msgpack.UnpackException) as reason:
-            # BufferFull is an UnpackException; malformed bytes, too deep or too long ones a ValueError.
+        except (ValueError, TypeError, msgpack.UnpackException) as reason:
+            # BufferFull is an UnpackException; malformed bytes, too deep or too long ones a ValueError; a key
+            # that is a map or an array a TypeError.
             raise ProtocolError("sent what is not a message of the forward protocol") from reason
 
 

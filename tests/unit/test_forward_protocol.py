@@ -203,6 +203,7 @@ def test_a_handshake_in_any_pieces(first: list[int], second: list[int], keepaliv
         ([msgpack.packb(["HELLO", {}])], "did not begin with HELO"),
         ([msgpack.packb(["HELO", {"auth": b""}])], "did not begin with HELO"),
         ([helo(auth=7)], "auth is not a string"),
+        ([b"\x81\x80\x00"], "not a message of the forward protocol"),  # a map whose key is a map
         ([helo(), pong(b"other")], "does not know the shared key"),
         ([helo(), msgpack.packb(["PONG", False, "go away", "", ""])], "refused the handshake: go away"),
         ([helo(), msgpack.packb(["PONG", True, "", "server"])], "what is not PONG"),

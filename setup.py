@@ -18,6 +18,7 @@ setup(
         "msgspec>=0.18",
         "rich>=13.0",
         "PyYAML>=6.0",
+        "google-re2>=1.0",
     ],
     extras_require={
         "test": [

@@ -50,7 +50,7 @@ _RULES: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("frame", r"^[\t ]+[~^]+[~^ ]*$", "frame"),
         ("frame", r"^[\t ]+\[Previous line repeated \d+ more times?\]$", "frame"),
         ("code", r"[^\t ]", "frame"),
-        ("frame", r"^(?:[^\s.():]+\.)*[^\s.():]+(?::|$)", "start_state"),
+        ("frame", r"^(?:[^\s.():]+\.)*(?:[^\s.():]+:|[A-Z][^\s.():]*$)", "start_state"),
     ),
     "ruby": (
         ("start_state", r"^.+:\d+:in\s+.", "frame"),

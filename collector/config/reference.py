@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from collector.config import flags
 from collector.config.foreign import IGNORED
 from collector.config.instances import FilterCommon, InputCommon, OutputCommon
 from collector.config.multiline import MultilineSection
@@ -58,7 +59,10 @@ def page() -> str:
 
 def _lines() -> Iterator[str]:
     yield _HEAD
-    yield "## [SERVICE]\n"
+    yield "## Command line\n"
+    yield "Flags go in Fluent Bit's manner: each belongs to the plugin before it.\n"
+    yield from flags.table()
+    yield "\n## [SERVICE]\n"
     yield from _table(ServiceSettings)
     for kind, title in _TITLES.items():
         yield f"\n## {title}\n"
@@ -78,9 +82,9 @@ def _lines() -> Iterator[str]:
     yield from _table(Parser)
     yield "\n## [MULTILINE_PARSER]\n"
     yield (
-        "They stand where parsers do; `go`, `java`, `python` and `ruby` are built in. The first line of a record "
-        "is known by a rule with `start_state`, the next ones by the rules for the state that the last one led "
-        "to. What the patterns can say is RE2's: no looking around, no back references.\n"
+        "They stand where parsers do; `go`, `java`, `python` and `ruby` are built in. A rule with `start_state` "
+        "knows the first line of a record, the rules for the state that this led to know the next, and so on. "
+        "What the patterns can say is RE2's: no looking around, no back references.\n"
     )
     yield from _table(MultilineSection)
     yield "\n## Accepted without effect\n"

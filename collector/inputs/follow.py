@@ -16,8 +16,6 @@ from collector.native.logs import LogBatch, LogStream
 from collector.plan import Framing
 
 FINGERPRINT_BYTES = 1024
-# A portion makes a chunk: large enough that what a chunk costs vanishes, small enough to be fair.
-PORTION_BYTES = 1 << 20
 # Where reading begins at the end, it begins behind a newline; a line longer than this is cut instead.
 LAST_LINE_BYTES = 64 << 10
 # Lines that a record inherits are encoded as if they stood here, where no line of the file can be.
@@ -159,19 +157,12 @@ class FollowedFile:
         return not self.look_at_head()
 
     def read_portion(self, now_ns: int, *, end: bool = False) -> Portion:
-        """Reads up to PORTION_BYTES, moves the offset. Raises OSError, MemoryError."""
+        """Reads a portion (collector.native.logs), moves the offset. Raises OSError, MemoryError."""
         start = self.offset
-        batches: list[LogBatch] = []
-        taken = made = 0
-        at_end = False
-        while not at_end and taken < PORTION_BYTES and made < PORTION_BYTES:
-            batch, at_end = self._read_batch(now_ns, end=end)
-            self.offset += batch.consumed
-            taken += batch.consumed
-            made += len(batch.entries)
-            batches.append(batch)
-        self.has_begun |= taken > 0
-        return self._portion(start, batches, at_end=at_end, is_last=at_end and end)
+        batch, at_end = self._read_batch(now_ns, end=end)
+        self.offset += batch.consumed
+        self.has_begun |= batch.consumed > 0
+        return self._portion(batch, start, at_end=at_end, is_last=at_end and end)
 
     def _read_batch(self, now_ns: int, *, end: bool) -> tuple[LogBatch, bool]:
         """What can be read at the offset in one go, and whether that was all."""
@@ -180,7 +171,7 @@ class FollowedFile:
     def close_open_records(self, now_ns: int) -> Portion:
         """Nothing follows what is open: parts that were read become records."""
         batch = self.log.encode(b"", self.offset, now_ns, end=True)
-        return self._portion(self.offset, [batch], at_end=True, is_last=True)
+        return self._portion(batch, self.offset, at_end=True, is_last=True)
 
     def close_overdue_records(self, now_s: float) -> Portion:
         """Records of several lines that have waited for their next line as long as they may."""
@@ -190,30 +181,31 @@ class FollowedFile:
             overdue.entries, overdue.records, at, at, 0, overdue.cut, overdue.cut_bytes, True
         )._replace(began=overdue.began)
 
-    def _portion(self, start: int, batches: list[LogBatch], *, at_end: bool, is_last: bool) -> Portion:
-        entries = b"".join(batch.entries for batch in batches)
-        records = sum(batch.records for batch in batches)
-        cut = sum(batch.cut for batch in batches)
-        cut_bytes = sum(batch.cut_bytes for batch in batches)
-        if self.groups is not None:
-            taken = self.groups.take(entries, self.looked_s)
-            rest = self.groups.flush() if is_last else Regrouped()
-            entries = self.carried + taken.entries + rest.entries
-            records = self.carried_records + taken.records + rest.records
-            self.carried, self.carried_records = b"", 0
-            cut += taken.cut + rest.cut
-            cut_bytes += taken.cut_bytes + rest.cut_bytes
-        return Portion(
-            entries,
-            records,
+    def _portion(self, batch: LogBatch, start: int, *, at_end: bool, is_last: bool) -> Portion:
+        portion = Portion(
+            batch.entries,
+            batch.records,
             start,
             self.offset,
-            sum(batch.unparsed for batch in batches),
-            cut,
-            cut_bytes,
+            batch.unparsed,
+            batch.cut,
+            batch.cut_bytes,
             at_end,
-            sum(batch.skipped for batch in batches),
-            sum(batch.skipped_bytes for batch in batches),
+            batch.skipped,
+            batch.skipped_bytes,
+        )
+        return portion if self.groups is None else self._regrouped(portion, self.groups, is_last=is_last)
+
+    def _regrouped(self, portion: Portion, groups: LineGroups, *, is_last: bool) -> Portion:
+        taken = groups.take(portion.entries, self.looked_s)
+        rest = groups.flush() if is_last else Regrouped()
+        entries, records = self.carried, self.carried_records
+        self.carried, self.carried_records = b"", 0
+        return portion._replace(
+            entries=entries + taken.entries + rest.entries,
+            records=records + taken.records + rest.records,
+            cut=portion.cut + taken.cut + rest.cut,
+            cut_bytes=portion.cut_bytes + taken.cut_bytes + rest.cut_bytes,
         )
 
     def begin_anew(self) -> None:

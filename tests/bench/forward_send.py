@@ -27,7 +27,6 @@ from collector.delivery.router import Route, Router
 from collector.entries import pack_entry
 from collector.outputs.forward import ForwardOutput, Settings
 from collector.outputs.forward_protocol import encode_message
-from collector.outputs.tls import TlsSessions
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 from tests.bench.row import Row
@@ -45,7 +44,7 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as directory:
         authority = Authority.make(Path(directory))
         for name, tls in (("plain", None), ("TLS", authority)):
-            ours, bare = (_median(measure, tls) for measure in (_measure_ours, _measure_bare))
+            ours, bare = (_median(measure, tls) for measure in (_measure_ours, measure_bare))
             limit = "sendall of the same bytes"
             rows.append(Row(f"{name}: sent", ours.mb_per_s, "MB/s", limit, bare.mb_per_s))
             rows.append(Row(f"{name}: CPU", ours.cpu_s_per_gib, "CPU-s/GiB", limit, bare.cpu_s_per_gib))
@@ -121,7 +120,7 @@ def _chunks() -> list[Chunk]:
     ]
 
 
-def _measure_bare(tls: Authority | None) -> Measured:
+def measure_bare(tls: Authority | None) -> Measured:
     chunks = _chunks()
     results: list[Measured] = []
     with _sink(tls) as (port, told):
@@ -150,7 +149,7 @@ async def _send_ours(port: int, told: Connection, tls: Authority | None, results
         Settings(), port=port, tls=tls is not None, ca_file=str(tls.certificate) if tls else ""
     )
     log = logging.getLogger("bench")
-    output = ForwardOutput(settings, TlsSessions(settings, log) if tls else None)
+    output = ForwardOutput(settings, log)
     output.deliveries = 1  # the sink takes one connection
     metrics = Metrics(TABLE)
     router = Router(

@@ -82,9 +82,9 @@ def _lines() -> Iterator[str]:
     yield from _table(Parser)
     yield "\n## [MULTILINE_PARSER]\n"
     yield (
-        "They stand where parsers do; `go`, `java`, `python` and `ruby` are built in. A rule with `start_state` "
-        "knows the first line of a record, the rules for the state that this led to know the next, and so on. "
-        "What the patterns can say is RE2's: no looking around, no back references.\n"
+        "They stand where parsers do; `go`, `java`, `python` and `ruby` are built in. A rule with "
+        "`start_state` knows the first line of a record, the rules for the state that this led to know the "
+        "next, and so on. What patterns can say is RE2's: no looking around, no back references.\n"
     )
     yield from _table(MultilineSection)
     yield "\n## Accepted without effect\n"

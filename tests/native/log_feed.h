@@ -46,7 +46,7 @@ static struct pw_key key(const char *packed, int watch)
 static struct pw_plan make_plan(uint64_t choice, struct pw_step *steps, uint8_t *seen, struct pw_piece *pieces)
 {
   struct pw_plan plan = {
-    .framing = (int32_t)(choice % 4),
+    .framing = (int32_t)(choice % 4) + (choice & 1 << 13 ? 2 : 0),
     .vectors = pw_vectors(),
     .time = key("\xa4time", -1),
     .stream = key("\xa6stream", -1),
@@ -54,6 +54,9 @@ static struct pw_plan make_plan(uint64_t choice, struct pw_step *steps, uint8_t 
     .content = key("\xa3log", 0),
     .raw = key("\xa3log", 0),
     .truncated = key("\xa9truncated", -1),
+    .offset = key(choice & 1 << 12 ? "\xa1o" : "", -1),
+    .skip_long = !!(choice & 1 << 11),
+    .skip_empty = !!(choice & 1 << 15),
     .steps = steps,
     .step_count = make_steps(choice >> 2, steps),
     .merge = {.under = key(choice & 256 ? "\xa1" "a" : "", choice & 256 ? 1 : -1),
@@ -143,7 +146,7 @@ static inline int both_ways(const uint8_t *text, size_t bytes, uint64_t choice)
   CHECK(seen && pieces);
   if (feed(&plan, text, bytes, bytes, limit, budget, &whole))
     return 1;
-  plan.vectors = (int32_t)((choice >> 12) % (uint64_t)(plan.vectors + 1));
+  plan.vectors = (int32_t)((choice >> 40) % (uint64_t)(plan.vectors + 1));
   if (feed(&plan, text, bytes, 1 + (choice >> 24) % 40, limit, budget, &parts))
     return 1;
   CHECK(whole.records == parts.records);

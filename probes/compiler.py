@@ -69,6 +69,7 @@ def map_flags(maps: Mapping[Map, int]) -> Iterator[str]:
         yield f"-DPW_MAP_{made.name}={descriptor}"
         yield f"-DPW_KEY_BYTES_{made.name}={made.key_bytes}"
         yield f"-DPW_VALUE_BYTES_{made.name}={made.value_bytes}"
+        yield f"-DPW_ENTRIES_{made.name}={made.entries}"
         if made.type is MapType.RINGBUF:
             yield f"-DPW_RING_BYTES={made.entries}"
 

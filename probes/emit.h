@@ -37,10 +37,14 @@ static __always_inline void fill_head(struct pw_head *head, u16 kind, u32 record
 
 /* A zeroed record of a fixed size, its head filled but for cgroup_id. NULL: the ring is full, and that is
  * counted. Otherwise submit() must follow. */
-#define RESERVE(type, kind) ({ \
+#define RESERVE(type, kind) RESERVE_PART(type, sizeof(struct type), kind)
+
+/* The same, of which only the first bytes are zeroed: what is behind them is shortened by record_bytes, or
+ * written. */
+#define RESERVE_PART(type, zeroed_bytes, kind) ({ \
   struct type *record_ = ring_reserve(MAP(ring), sizeof(struct type), 0); \
   if (record_) { \
-    __builtin_memset(record_, 0, sizeof(struct type)); \
+    __builtin_memset(record_, 0, zeroed_bytes); \
     fill_head((struct pw_head *)record_, kind, sizeof(struct type)); \
   } else { \
     count_lost(kind); \

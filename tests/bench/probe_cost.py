@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from probes import bpf
-from probes.catalog import SUBJECTS, Dialect
+from probes.catalog import HOOKS, SUBJECTS, Dialect
 from probes.launch import Attached, launch
+from probes.loader import attach
 from tests.bench.row import Row
 from tests.kernel.ring_reader import RingReader
 
@@ -43,6 +44,7 @@ WORKS = (
     Work("exec", 1000, "fork + exec + exit"),
     Work("tcp", 6000, "TCP connection, both ends"),
     Work("io", 40000, "64 bytes each way"),
+    Work("udp", 40000, "64 bytes each way by UDP"),
 )
 
 
@@ -95,21 +97,22 @@ class Watch:
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self.probes: Attached = asyncio.run(launch(SUBJECTS, ring_bytes=RING_BYTES, dialect=dialect))
+        self.detach()  # or the reader would inherit the links, and nothing were ever detached
         stop, self._stop = os.pipe()
         self._reader = multiprocessing.get_context("fork").Process(
             target=drain_like_the_collector, args=(self.probes.ring_fd, stop), daemon=True
         )
         self._reader.start()
         os.close(stop)
+        self.attach()
 
     def detach(self) -> None:
         while self.probes.links:
             os.close(self.probes.links.popitem()[1])
 
     def attach(self) -> None:
-        for tracepoint, program in self.probes.programs.items():
-            name = tracepoint if self.dialect is Dialect.RAW_TP else None
-            self.probes.links[tracepoint] = bpf.raw_tracepoint_open(program, name)
+        for hook in HOOKS:
+            self.probes.links[hook.tracepoint] = attach(hook, self.dialect, self.probes.programs[hook.tracepoint])
 
     def runs(self) -> dict[str, Runs]:
         """Of each program, as far as statistics were kept."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
+from typing import NamedTuple
 
 
 class RecordKind(IntEnum):
@@ -33,7 +34,7 @@ class RecordKind(IntEnum):
     DNS = 25
 
 
-KINDS = 80  # PW_KINDS: length of tables by kind
+KINDS = 80  # PW_KINDS: length of tables by kind, which has gaps
 
 
 class Dialect(StrEnum):
@@ -223,9 +224,16 @@ class Map:
     mappable: bool = False  # user space reads it by mmap, without bpf(2)
 
 
-def maps(ring_bytes: int) -> tuple[Map, ...]:
+class RingSizes(NamedTuple):
+    """Bytes, powers of two. Which kinds go where is said by PW_IS_FLOW in events.h."""
+
+    ring: int
+    flow_ring: int
+
+
+def maps(sizes: RingSizes) -> tuple[Map, ...]:
     return (
-        Map("ring", MapType.RINGBUF, 0, 0, ring_bytes),
+        *(Map(name, MapType.RINGBUF, 0, 0, size_bytes) for name, size_bytes in sizes._asdict().items()),
         Map("lost", MapType.ARRAY, 4, 8, KINDS, mappable=True),
         # struct pw_exec and PW_EXEC_DATA_BYTES, for each CPU.
         Map("exec_scratch", MapType.PERCPU_ARRAY, 4, 160 + 16384, 1, ("process",)),
@@ -246,8 +254,8 @@ def maps(ring_bytes: int) -> tuple[Map, ...]:
     )
 
 
-def maps_of(subjects: Collection[str], ring_bytes: int) -> tuple[Map, ...]:
-    return tuple(made for made in maps(ring_bytes) if not set(subjects).isdisjoint(made.subjects))
+def maps_of(subjects: Collection[str], sizes: RingSizes) -> tuple[Map, ...]:
+    return tuple(made for made in maps(sizes) if not set(subjects).isdisjoint(made.subjects))
 
 
 def hooks_of(subjects: Collection[str]) -> tuple[Hook, ...]:

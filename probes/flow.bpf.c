@@ -99,10 +99,13 @@ static __always_inline void begin_flow(struct pw_flow *flow, const struct packet
   count_packet(flow, packet, now_ns);
 }
 
-static __always_inline void emit_flow(struct pw_flow *flow, u16 kind, u64 now_ns)
+static __always_inline void emit_flow(struct pw_flow *flow, u16 kind)
 {
-  flow->head.kind = kind;
-  flow->head.time_ns = now_ns;
+  u16 flags = flow->head.flags;
+  if (!begin(&flow->head, kind, flow->head.cgroup_id))
+    return;
+  flow->head.flags = flags;
+  flow->head.record_bytes = sizeof(*flow);
   output(flow, kind, sizeof(*flow));
 }
 
@@ -126,7 +129,7 @@ static __always_inline void remember_flow(const struct pw_flow *flow)
 /* Where its places are being changed on another CPU: a flow of its own of this one packet. */
 static __always_inline void emit_contended(const struct packet *packet, struct sock *sk, u64 now_ns)
 {
-  struct pw_flow *flow = RESERVE(pw_flow, PW_FLOW_END);
+  struct pw_flow *flow = RESERVE(pw_flow, PW_FLOW_END, cgroup_of_socket(sk));
   if (!flow)
     return;
   begin_flow(flow, packet, sk, now_ns);
@@ -134,14 +137,14 @@ static __always_inline void emit_contended(const struct packet *packet, struct s
   flow->head.time_ns = now_ns;
   flow->end_cause = PW_END_CONTENDED;
   flow->is_over = 1;
-  submit(flow);
+  submit(flow, PW_FLOW_END);
 }
 
-static __always_inline void end_flow(struct pw_flow *flow, u8 cause, u64 now_ns)
+static __always_inline void end_flow(struct pw_flow *flow, u8 cause)
 {
   flow->end_cause = cause;
   flow->is_over = 1;
-  emit_flow(flow, PW_FLOW_END, now_ns);
+  emit_flow(flow, PW_FLOW_END);
 }
 
 /* With the lock. The packet is counted. */
@@ -160,13 +163,13 @@ static __always_inline struct pw_flow_slot *put_flow(u32 set, const struct packe
   if (!slot)
     return 0;
   if (slot->flow.first_ns && !slot->flow.is_over)
-    end_flow(&slot->flow, now_ns - slot->flow.last_ns > PW_FLOW_IDLE_NS ? PW_END_IDLE : PW_END_EVICTED, now_ns);
+    end_flow(&slot->flow, now_ns - slot->flow.last_ns > PW_FLOW_IDLE_NS ? PW_END_IDLE : PW_END_EVICTED);
   slot->version++;
   begin_flow(&slot->flow, packet, sk, now_ns);
   slot->flow.slot = index;
   slot->version++;
   remember_flow(&slot->flow);
-  emit_flow(&slot->flow, PW_FLOW_START, now_ns);
+  emit_flow(&slot->flow, PW_FLOW_START);
   return slot;
 }
 
@@ -209,7 +212,42 @@ static __always_inline struct pw_flow_slot *on_flow(struct __sk_buff *skb, const
   return sk ? add_flow(set, packet, sk, now_ns) : 0;
 }
 
-static __always_inline void fill_dns(struct pw_dns *out, const struct packet *packet, u32 bytes)
+/* Who sends or gets a packet of DNS, and where. */
+struct dns_party {
+  struct flow_owner owner;
+  u64 net_cookie;
+  u32 net_ns;
+  u8 source;
+};
+
+/* Of UDP the flow knows who it is; of TCP the table of connections, where those are traced. */
+static __always_inline void find_party(struct dns_party *party, struct __sk_buff *skb, struct pw_flow_slot *slot)
+{
+  struct sock *sk = plain_socket(skb->sk);
+  struct flow_owner *known;
+  if (!sk)
+    return;
+  party->net_ns = net_ns_of(sk);
+  party->net_cookie = net_cookie_of(sk);
+  party->owner.cgroup_id = cgroup_of_socket(sk);
+  if (slot) {
+    party->owner.cgroup_id = slot->flow.head.cgroup_id;
+    party->owner.start_ns = slot->flow.owner_start_ns;
+    party->owner.pid = slot->flow.owner_pid;
+    party->owner.uid = slot->flow.owner_uid;
+    party->source = slot->flow.owner_source;
+    __builtin_memcpy(party->owner.comm, slot->flow.comm, PW_COMM_BYTES);
+    return;
+  }
+  known = map_lookup(MAP(sockets), &sk); /* struct socket_state begins with its owner */
+  if (!known || !known->pid)
+    return;
+  party->owner = *known;
+  party->source = PW_OWNER_BY_CALL;
+}
+
+static __always_inline void
+fill_dns(struct pw_dns *out, const struct packet *packet, const struct dns_party *party, u32 bytes)
 {
   const struct flow_key *key = &packet->key;
   out->head.record_bytes = sizeof(*out) + bytes;
@@ -224,68 +262,43 @@ static __always_inline void fill_dns(struct pw_dns *out, const struct packet *pa
   out->is_ingress = packet->is_ingress;
   __builtin_memcpy(out->local_address, key->local_address, 16);
   __builtin_memcpy(out->remote_address, key->remote_address, 16);
-}
-
-/* Of UDP the flow knows who it is; of TCP the table of connections, where those are traced. */
-static __always_inline void fill_dns_owner(struct pw_dns *out, struct __sk_buff *skb, struct pw_flow_slot *slot)
-{
-  struct sock *sk = plain_socket(skb->sk);
-  struct pw_flow *flow;
-  struct flow_owner *owner;
-  if (!sk)
-    return;
-  out->net_ns = net_ns_of(sk);
-  out->net_cookie = net_cookie_of(sk);
-  out->head.cgroup_id = cgroup_of_socket(sk);
-  if (slot) {
-    flow = &slot->flow;
-    out->head.cgroup_id = flow->head.cgroup_id;
-    out->owner_start_ns = flow->owner_start_ns;
-    out->owner_pid = flow->owner_pid;
-    out->owner_uid = flow->owner_uid;
-    out->owner_source = flow->owner_source;
-    __builtin_memcpy(out->comm, flow->comm, PW_COMM_BYTES);
-    return;
-  }
-  owner = map_lookup(MAP(sockets), &sk); /* struct socket_state begins with its owner */
-  if (!owner || !owner->pid)
-    return;
-  out->head.cgroup_id = owner->cgroup_id;
-  out->owner_start_ns = owner->start_ns;
-  out->owner_pid = owner->pid;
-  out->owner_uid = owner->uid;
-  out->owner_source = PW_OWNER_BY_CALL;
-  __builtin_memcpy(out->comm, owner->comm, PW_COMM_BYTES);
+  out->net_ns = party->net_ns;
+  out->net_cookie = party->net_cookie;
+  out->owner_start_ns = party->owner.start_ns;
+  out->owner_pid = party->owner.pid;
+  out->owner_uid = party->owner.uid;
+  out->owner_source = party->source;
+  __builtin_memcpy(out->comm, party->owner.comm, PW_COMM_BYTES);
 }
 
 /* The record is reserved in one of two sizes, since a reservation's must be known beforehand; a scratch area
  * would be overwritten by a soft interrupt. `record_bytes` tells the true size. */
 static __always_inline void emit_dns(struct __sk_buff *skb, const struct packet *packet, struct pw_flow_slot *slot)
 {
+  struct dns_party party = {};
   u64 bytes = packet->payload_bytes;
   if (!bytes)
     return;
+  find_party(&party, skb, slot);
   if (bytes < PW_DNS_SHORT_BYTES) {
-    struct dns_short *out = RESERVE_PART(dns_short, sizeof(struct pw_dns), PW_DNS);
+    struct dns_short *out = RESERVE_PART(dns_short, sizeof(struct pw_dns), PW_DNS, party.owner.cgroup_id);
     if (!out)
       return;
     BOUND(bytes, PW_DNS_SHORT_BYTES - 1);
-    fill_dns(&out->dns, packet, bytes);
-    fill_dns_owner(&out->dns, skb, slot);
+    fill_dns(&out->dns, packet, &party, bytes);
     if (bytes)
       skb_load(skb, packet->payload_at, out->payload, bytes);
-    submit(out);
+    submit(out, PW_DNS);
   } else {
-    struct dns_long *out = RESERVE_PART(dns_long, sizeof(struct pw_dns), PW_DNS);
+    struct dns_long *out = RESERVE_PART(dns_long, sizeof(struct pw_dns), PW_DNS, party.owner.cgroup_id);
     if (!out)
       return;
     bytes = bytes < PW_DNS_BYTES ? bytes : PW_DNS_BYTES - 1;
     BOUND(bytes, PW_DNS_BYTES - 1);
-    fill_dns(&out->dns, packet, bytes);
-    fill_dns_owner(&out->dns, skb, slot);
+    fill_dns(&out->dns, packet, &party, bytes);
     if (bytes)
       skb_load(skb, packet->payload_at, out->payload, bytes);
-    submit(out);
+    submit(out, PW_DNS);
   }
 }
 
@@ -375,18 +388,18 @@ SKB_PROGRAM(cgroup_skb_ingress)
 }
 
 /* Flows of a socket that has more than it has places for are found by the collector. */
-static __always_inline void emit_closed(u64 cookie, u64 now_ns)
+static __always_inline void emit_closed(u64 cookie)
 {
-  struct pw_flow *out = RESERVE(pw_flow, PW_FLOW_CLOSED);
+  struct pw_flow *out = RESERVE(pw_flow, PW_FLOW_CLOSED, 0);
   if (!out)
     return;
   out->socket_id = cookie;
-  submit(out);
+  submit(out, PW_FLOW_CLOSED);
 }
 
 SOCKET_PROGRAM(cgroup_sock_release)
 {
-  u64 cookie, now_ns;
+  u64 cookie;
   struct socket_flows *known;
   if (ctx->protocol == IPPROTO_TCP)
     return ALLOW;
@@ -394,15 +407,14 @@ SOCKET_PROGRAM(cgroup_sock_release)
   known = map_lookup(MAP(flow_sockets), &cookie);
   if (!known)
     return ALLOW;
-  now_ns = bpf_ktime_get_boot_ns();
 #pragma unroll
   for (u32 number = 0; number < SOCKET_FLOWS; number++) {
     struct pw_flow_slot *slot = number < known->count ? map_lookup(MAP(flows), &known->slots[number]) : 0;
     if (slot && slot->flow.socket_id == cookie && !slot->flow.is_over)
-      end_flow(&slot->flow, PW_END_CLOSED, now_ns);
+      end_flow(&slot->flow, PW_END_CLOSED);
   }
   if (known->count > SOCKET_FLOWS)
-    emit_closed(cookie, now_ns);
+    emit_closed(cookie);
   map_delete(MAP(flow_sockets), &cookie);
   map_delete(MAP(flow_owners), &cookie);
   return ALLOW;
@@ -418,10 +430,9 @@ static __always_inline int on_bind(struct bpf_sock *ctx, u16 family)
     return ALLOW;
   if (ctx->protocol != IPPROTO_TCP)
     map_update(MAP(flow_owners), &cookie, &owner, 0);
-  out = RESERVE(pw_bind, PW_BIND);
+  out = RESERVE(pw_bind, PW_BIND, owner.cgroup_id);
   if (!out)
     return ALLOW;
-  out->head.cgroup_id = owner.cgroup_id;
   out->socket_id = cookie;
   out->owner_start_ns = owner.start_ns;
   out->owner_pid = owner.pid;
@@ -436,7 +447,7 @@ static __always_inline int on_bind(struct bpf_sock *ctx, u16 family)
     *(u32 *)out->local_address = ctx->src_ip4;
   else
     bpf_probe_read_kernel(out->local_address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
-  submit(out);
+  submit(out, PW_BIND);
   return ALLOW;
 }
 

@@ -74,7 +74,8 @@ def test_close_leaves_no_descriptor_and_no_program() -> None:
 
 def test_descriptors_are_not_inherited() -> None:
     probes = attach("cgroup")
-    held = [probes.ring_fd, probes.lost_fd, *probes.links.values(), *probes.programs.values()]
+    maps = (probes.ring_fd, probes.flow_ring_fd, probes.lost_fd)
+    held = [*maps, *probes.links.values(), *probes.programs.values()]
     assert [os.get_inheritable(descriptor) for descriptor in held] == [False] * len(held)
     probes.close()
 

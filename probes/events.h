@@ -143,6 +143,7 @@ struct pw_tcp {            /* all PW_TCP_* kinds */
   __u64 socket_id;         /* same for all records of one socket */
   __u64 duration_ns;       /* since connect(), accept or listen(); 0 where it has no meaning */
   __u64 owner_start_ns;
+  __u64 net_cookie;        /* of the network namespace; 0: the kernel has none */
   __u64 bytes_sent;        /* payload, as all four; with what was sent again */
   __u64 bytes_acked;
   __u64 bytes_received;
@@ -261,7 +262,7 @@ PW_SIZE(pw_task, 104);
 PW_SIZE(pw_exec, 160);
 PW_SIZE(pw_fork, 128);
 PW_SIZE(pw_exit, 160);
-PW_SIZE(pw_tcp, 176);
+PW_SIZE(pw_tcp, 184);
 PW_SIZE(pw_flow, 176);
 PW_SIZE(pw_flow_slot, 192);
 PW_SIZE(pw_bind, 104);

@@ -231,6 +231,9 @@ class RingSizes(NamedTuple):
     flow_ring: int
 
 
+FLOWS, FLOW_SLOTS = "flows", 16384  # the map that the collector reads, too
+
+
 def maps(sizes: RingSizes) -> tuple[Map, ...]:
     return (
         *(Map(name, MapType.RINGBUF, 0, 0, size_bytes) for name, size_bytes in sizes._asdict().items()),
@@ -244,11 +247,11 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
         Map("listeners", MapType.LRU_HASH, 24, 48, 4096, ("network",)),
         # struct pw_flow_slot, 3 MB. Each flow has a choice of four places; if all are taken, the one that was
         # silent for longest is reported and gives way.
-        Map("flows", MapType.ARRAY, 4, 192, 16384, ("flow",), mappable=True),
+        Map(FLOWS, MapType.ARRAY, 4, 192, FLOW_SLOTS, ("flow",), mappable=True),
         Map("flow_locks", MapType.HASH, 4, 4, 256, ("flow",)),
         Map("flow_sockets", MapType.LRU_HASH, 8, 40, 8192, ("flow",)),
         Map("flow_owners", MapType.LRU_HASH, 8, 40, 4096, ("flow",)),
-        Map("netns_cgroups", MapType.LRU_HASH, 4, 8, 1024, ("flow",)),
+        Map("ns_cgroups", MapType.LRU_HASH, 4, 8, 1024, ("flow",)),
         # struct pw_cgroup and the longest path.
         Map("cgroup_scratch", MapType.PERCPU_ARRAY, 4, 32 + 4096, 1, ("cgroup",)),
     )
@@ -269,8 +272,8 @@ def hooks_of(subjects: Collection[str]) -> tuple[Hook, ...]:
 def dialects(hook: Hook, arguments: Mapping[str, int], forced: Dialect | None = None) -> tuple[Dialect, ...]:
     """What to try for a hook, best first. `arguments`: tracepoints that the kernel's BTF has.
 
-    A kernel whose BTF does not know a tracepoint may still have it as a raw one. Programs of cgroups are written
-    for one dialect, whatever is forced.
+    A kernel whose BTF does not know a tracepoint may still have it as a raw one. Programs of cgroups are
+    written for one dialect, whatever is forced.
     """
     if hook.cgroup is not None:
         return (Dialect.RAW_TP,)

@@ -167,7 +167,8 @@ def reason_of(hook: Hook, error: OSError) -> str:
         print(hook.tracepoint, error.log[-LOG_SHOWN_CHARACTERS:], file=sys.stderr)
         return f"bpf(BPF_PROG_LOAD): {error.strerror}: {verifier_reason(error.log)}"
     if hook.cgroup is not None:
-        return f"{error.filename or 'bpf(2)'}: {error.strerror}{NEEDS_NET_ADMIN if error.errno == errno.EPERM else ''}"
+        hint = NEEDS_NET_ADMIN if error.errno == errno.EPERM else ""
+        return f"{error.filename or 'bpf(2)'}: {error.strerror}{hint}"
     if error.errno == errno.ENOENT:
         return (
             f"the kernel has no tracepoint {hook.tracepoint} (since Linux {'.'.join(map(str, hook.since))})"
@@ -284,7 +285,7 @@ def compile_and_attach(request: Request, origin: Origin, key: str = "", cache: C
     maps = make_maps(request.subjects, request.ring_sizes)
     btf_ids = find_btf_ids(types[0])
     with header_directory(types, request.without) as headers:
-        recorder = Recorder(Compiler(headers, maps), by_name(maps))
+        recorder = Recorder(Compiler(headers, maps, request.constants), by_name(maps))
         attacher = Attacher(recorder, btf_ids)
         attacher.run(hooks_of(request.subjects), request.dialect)
     if cache is None:

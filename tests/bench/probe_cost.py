@@ -117,7 +117,8 @@ class Watch:
 
     def attach(self) -> None:
         for hook in HOOKS:
-            self.probes.links[hook.tracepoint] = attach(hook, self.dialect, self.probes.programs[hook.tracepoint])
+            program = self.probes.programs[hook.tracepoint]
+            self.probes.links[hook.tracepoint] = attach(hook, self.dialect, program)
 
     def runs(self) -> dict[str, Runs]:
         """Of each program, as far as statistics were kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +103,23 @@ def _accessor(found: re.Match[str]) -> Accessor:
         for step in _STEP.finditer(found["steps"])
     )
     return Accessor(found["name"], steps)
+
+
+def without(record: Pairs, removed: Sequence[Accessor]) -> Pairs:
+    """The record less some keys, nested ones too; the record itself is not changed."""
+    for accessor in removed:
+        record = _pruned(record, (accessor.name, *accessor.steps))
+    return record
+
+
+def _pruned(pairs: Iterable[tuple[Any, Any]], path: tuple[str | int, ...]) -> Pairs:
+    kept: Pairs = []
+    for key, value in pairs:
+        if not names(key, str(path[0])):
+            kept.append((key, value))
+        elif len(path) > 1:
+            kept.append((key, dict(_pruned(value.items(), path[1:])) if isinstance(value, dict) else value))
+    return kept
 
 
 def names(key: Any, name: str) -> bool:

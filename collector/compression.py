@@ -27,7 +27,7 @@ def has_zstd() -> bool:
     return importlib.util.find_spec("zstandard") is not None
 
 
-def require(compression: str) -> None:
+def require(compression: str | None) -> None:
     """Raises ValueError with a sentence where this compression can't be done."""
     if compression == "zstd" and not has_zstd():
         raise ValueError(MISSING_ZSTD)

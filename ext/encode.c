@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cri.h"
+#include "encode.h"
 #include "log.h"
 #include "plan.h"
 #include "store.h"
@@ -376,7 +377,7 @@ static void tell_open(const struct pw_log_stream *stream, struct pw_log_batch *b
     batch->partials[0] = stream->line.first;
 }
 
-static void clear_results(struct pw_log_batch *batch)
+void pw_log_begin(struct pw_log_batch *batch)
 {
   batch->out_bytes = 0;
   batch->consumed = 0;
@@ -392,19 +393,25 @@ int pw_log_encode(struct pw_log_stream *stream, const struct pw_plan *plan, cons
                   size_t in_bytes, uint64_t offset, int flags, int64_t now_ns,
                   struct pw_log_batch *batch)
 {
+  pw_log_begin(batch);
+  return pw_log_more(stream, plan, in, in_bytes, offset, flags, now_ns, batch);
+}
+
+int pw_log_more(struct pw_log_stream *stream, const struct pw_plan *plan, const uint8_t *in, size_t in_bytes,
+                uint64_t offset, int flags, int64_t now_ns, struct pw_log_batch *batch)
+{
   struct call call = {.stream = stream, .plan = plan, .batch = batch, .now_ns = now_ns};
   const uint8_t *at = in;
   const uint8_t *end = in + in_bytes;
   uint64_t end_offset = offset + in_bytes;
   enum outcome outcome = FULL;
-  clear_results(batch);
   if (batch->work_capacity >= pw_log_work_bytes(stream->max_record_bytes))
     outcome = take_lines(&call, &at, end, end_offset);
   if (outcome == DONE)
     outcome = take_rest(&call, &at, end, end_offset, flags & PW_LOG_END);
   if (outcome == DONE && flags & PW_LOG_END)
     outcome = flush(&call);
-  batch->consumed = (size_t)(at - in);
+  batch->consumed += (size_t)(at - in);
   batch->full = outcome == FULL;
   tell_open(stream, batch);
   return outcome == FULL && batch->records == 0 ? PW_E_OUTPUT_FULL : PW_OK;

@@ -9,6 +9,7 @@
 
 #include "error.h"
 #include "probes/events.h"
+#include "probes/limits.h"
 
 /* 1 for kinds that are in the ring of flows. */
 int pw_kind_is_flow(uint16_t kind);

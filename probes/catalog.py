@@ -35,6 +35,7 @@ class RecordKind(IntEnum):
 
 
 KINDS = 80  # PW_KINDS: length of tables by kind, which has gaps
+LIMIT_SLOTS = 2048  # PW_LIMIT_SLOTS
 
 
 class Dialect(StrEnum):
@@ -238,6 +239,9 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
     return (
         *(Map(name, MapType.RINGBUF, 0, 0, size_bytes) for name, size_bytes in sizes._asdict().items()),
         Map("lost", MapType.ARRAY, 4, 8, KINDS, mappable=True),
+        # struct pw_rates, and struct pw_limit_slot for 2048 cgroups and all others: 740 KB.
+        Map("rates", MapType.ARRAY, 4, 56, 1, mappable=True),
+        Map("limits", MapType.ARRAY, 4, 40 + 4 * KINDS, LIMIT_SLOTS + 1, mappable=True),
         # struct pw_exec and PW_EXEC_DATA_BYTES, for each CPU.
         Map("exec_scratch", MapType.PERCPU_ARRAY, 4, 160 + 16384, 1, ("process",)),
         # Threads that exit at once on a kernel before 6.16: it bridges microseconds.

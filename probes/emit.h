@@ -1,7 +1,8 @@
 /* The only writer to the rings. What does not fit is counted in the map `lost`, by kind: no record is lost
- * silently. Kinds are constants wherever possible: then the compiler chooses the ring. */
+ * silently. What a cgroup may not report is counted too, in `limits`. Kinds are constants wherever possible: then the compiler chooses the ring. */
 #ifndef PODWITNESS_EMIT_H
 #define PODWITNESS_EMIT_H
+#include "admit.h"
 #include "dialect.h"
 #include "events.h"
 
@@ -34,12 +35,12 @@ static __always_inline void count_lost(u32 kind)
     __sync_fetch_and_add(count, 1);
 }
 
-static __always_inline void fill_head(struct pw_head *head, u16 kind, u32 record_bytes, u64 cgroup_id)
+static __always_inline void fill_head(struct pw_head *head, u16 kind, u32 record_bytes, u64 cgroup_id, u64 now_ns)
 {
   head->kind = kind;
   head->flags = 0;
   head->record_bytes = record_bytes;
-  head->time_ns = bpf_ktime_get_boot_ns();
+  head->time_ns = now_ns;
   head->cgroup_id = cgroup_id;
 }
 
@@ -51,17 +52,18 @@ static __always_inline void *reserve(u32 kind, u64 bytes)
   return record;
 }
 
-/* A zeroed record of a fixed size, its head filled. NULL: the ring is full, and that is counted. Otherwise
- * submit() must follow. */
+/* A zeroed record of a fixed size, its head filled. NULL: the ring is full, or the cgroup has reported too much;
+ * either is counted. Otherwise submit() must follow. */
 #define RESERVE(type, kind, cgroup_id) RESERVE_PART(type, sizeof(struct type), kind, cgroup_id)
 
 /* The same, of which only the first bytes are zeroed: what is behind them is written, or left out by
  * record_bytes. */
 #define RESERVE_PART(type, zeroed_bytes, kind, cgroup_id) ({ \
-  struct type *record_ = reserve(kind, sizeof(struct type)); \
+  u64 cgroup_ = cgroup_id, now_ = bpf_ktime_get_boot_ns(); \
+  struct type *record_ = is_admitted(kind, cgroup_, now_) ? reserve(kind, sizeof(struct type)) : 0; \
   if (record_) { \
     __builtin_memset(record_, 0, zeroed_bytes); \
-    fill_head((struct pw_head *)record_, kind, sizeof(struct type), cgroup_id); \
+    fill_head((struct pw_head *)record_, kind, sizeof(struct type), cgroup_, now_); \
   } \
   record_; \
 })
@@ -72,10 +74,14 @@ static __always_inline void submit(void *record, u32 kind)
 }
 
 /* Begins a record of variable size in memory of the caller's: fills its head but for record_bytes. False:
- * there is nothing to be told, and nothing more to be done. Otherwise output() must follow. */
+ * the cgroup has reported too much, which is counted; there is nothing more to be done. Otherwise output() must
+ * follow. */
 static __always_inline bool begin(struct pw_head *head, u32 kind, u64 cgroup_id)
 {
-  fill_head(head, kind, 0, cgroup_id);
+  u64 now_ns = bpf_ktime_get_boot_ns();
+  if (!is_admitted(kind, cgroup_id, now_ns))
+    return false;
+  fill_head(head, kind, 0, cgroup_id, now_ns);
   return true;
 }
 

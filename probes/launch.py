@@ -31,6 +31,8 @@ NOTHING_ATTACHED = "No probe is attached; logs are not affected."
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 
 NO_CONSTANTS: Mapping[str, int] = {}
+MAPS_FOR_THE_COLLECTOR = ("ring", "flow_ring", "lost", "rates", "limits")
+
 State = Literal["attached", "lesser", "failed"]
 
 
@@ -53,6 +55,8 @@ class Attached:
     ring_fd: int  # BPF_MAP_TYPE_RINGBUF of struct pw_* records; pollable
     flow_ring_fd: int  # the same, of kinds that are flows
     lost_fd: int  # BPF_MAP_TYPE_ARRAY of u64[KINDS] by kind, which can be mapped
+    rates_fd: int  # the same of one struct pw_rates (limits.h); no cgroup has a limit until it is written
+    limits_fd: int  # the same of struct pw_limit_slot[LIMIT_SLOTS + 1]
     links: dict[str, int]  # by tracepoint
     programs: dict[str, int]  # by tracepoint
     maps: dict[str, int]  # the others, which only the probes use
@@ -95,9 +99,10 @@ class Attached:
         for held in (self.programs, self.maps):
             while held:
                 os.close(held.popitem()[1])
-        for descriptor in {self.ring_fd, self.flow_ring_fd, self.lost_fd} - {-1}:
-            os.close(descriptor)
-        self.ring_fd = self.flow_ring_fd = self.lost_fd = -1
+        for name in MAPS_FOR_THE_COLLECTOR:
+            if (descriptor := getattr(self, f"{name}_fd")) >= 0:
+                os.close(descriptor)
+            setattr(self, f"{name}_fd", -1)
 
 
 def _recursion_misses(program: int) -> int:
@@ -255,8 +260,8 @@ def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) ->
             "Run privileged, or with the capabilities BPF and PERFMON, on Linux 5.8 or newer.",
         )
     maps, links, programs = (answer.take(kind) for kind in ("map", "link", "program"))
-    ring, flow_ring, lost = (maps.pop(name) for name in ("ring", "flow_ring", "lost"))
-    return Attached(ring, flow_ring, lost, links, programs, maps, reports, answer.origin)
+    ours = {f"{name}_fd": maps.pop(name) for name in MAPS_FOR_THE_COLLECTOR}
+    return Attached(links=links, programs=programs, maps=maps, hooks=reports, origin=answer.origin, **ours)
 
 
 def hook_report(hook: Hook, result: HookResult) -> HookReport:

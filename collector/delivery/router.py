@@ -30,7 +30,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from collector.delivery.chunk import Chunk, Position, chunk_id
 from collector.delivery.lanes import Parcel, Ticket
@@ -238,9 +238,7 @@ class Router:
             try:
                 await outlet.route.output.deliver(parcel.chunk)
             except Rejected as reason:
-                self._metrics.add("fluentbit_output_errors_total", outlet.route.name)
-                outlet.fails(str(reason))
-                self._give_up(outlet, parcel, "rejected")
+                self._rejected(outlet, parcel, reason)
             except DeliveryError as reason:
                 self._failed(outlet, parcel, str(reason))
             else:
@@ -248,11 +246,28 @@ class Router:
             # A receiver that is never slower than we are would otherwise keep the loop to itself.
             await asyncio.sleep(0)
 
-    def _delivered(self, outlet: Outlet, parcel: Parcel) -> None:
+    def _rejected(self, outlet: Outlet, parcel: Parcel, reason: Rejected) -> None:
         name = outlet.route.name
-        self._metrics.add("fluentbit_output_proc_records_total", name, by=parcel.chunk.records)
-        self._metrics.add("fluentbit_output_proc_bytes_total", name, by=len(parcel.chunk.entries))
+        self._metrics.add("fluentbit_output_errors_total", name)
+        outlet.fails(str(reason))
+        if not reason.records:
+            self._give_up(outlet, parcel, "rejected")
+            return
+        self._metrics.add("fluentbit_output_dropped_records_total", name, by=reason.records)
+        if not any(ticket in self._telling for ticket in parcel.tickets):
+            self.report_loss(part_of(_loss(parcel.chunk, "rejected", name), reason))
+        self._taken(outlet, parcel, parcel.chunk.records - reason.records, len(reason.entries))
+
+    def _delivered(self, outlet: Outlet, parcel: Parcel) -> None:
         outlet.works()
+        self._taken(outlet, parcel, parcel.chunk.records)
+
+    def _taken(self, outlet: Outlet, parcel: Parcel, records: int, bytes_refused: int = 0) -> None:
+        name = outlet.route.name
+        self._metrics.add("fluentbit_output_proc_records_total", name, by=records)
+        self._metrics.add(
+            "fluentbit_output_proc_bytes_total", name, by=len(parcel.chunk.entries) - bytes_refused
+        )
         for ticket in parcel.tickets:
             ticket.delivered += 1
         self._release(outlet, parcel)
@@ -432,6 +447,18 @@ def _needs(chunk: Chunk, outlets: tuple[Outlet, ...]) -> set[object]:
     """All that may hold the chunk back, as in `Router._obstacles`, and its place behind others of its tag."""
     durable = chunk.position is not None
     return {("source", chunk.source), ("tag", chunk.tag), *((outlet, durable) for outlet in outlets)}
+
+
+def part_of(loss: Loss, rejected: Rejected) -> Loss:
+    """The loss of some records of a chunk; which bytes of a file they were is not known."""
+    return replace(
+        loss,
+        records=rejected.records,
+        size_bytes=len(rejected.entries),
+        path="",
+        from_offset=-1,
+        to_offset=-1,
+    )
 
 
 def _loss(chunk: Chunk, cause: str, output: str) -> Loss:

@@ -18,10 +18,12 @@ from collector.delivery.chunk import Chunk, chunk_id
 from collector.delivery.losses import LOSS_TAG, Loss
 from collector.inputs.event_drain import CGROUPS, EventDrain, boot_ns
 from collector.inputs.event_flow import CHUNK_BYTES
+from collector.inputs.event_limits import Suppression, rate_kind
 from collector.inputs.event_losses import ANY_KIND, KernelLoss
 from collector.inputs.event_rings import RingWatch, Unread
 from collector.inputs.event_vigil import Patience, Trouble, Vigil, notice
 from collector.native.events import Entries, Kind
+from collector.native.limits import CLASSES, Rate
 from probes.launch import Attached, HookReport, ProbeError, launch
 
 if TYPE_CHECKING:
@@ -112,6 +114,25 @@ class Settings:
     dns_ports: tuple[int, ...] = key(
         "Dns_Ports", ports_kind, default="53", help="Where DNS is expected, up to four ports."
     )
+    process_rate: tuple[int, int] = key(
+        "Rate_Limit_Process",
+        rate_kind,
+        default="5000 20000",
+        help="Most process events of one container, a second and at once; 0: no limit. What is suppressed is "
+        "counted, and told by container.",
+    )
+    network_rate: tuple[int, int] = key(
+        "Rate_Limit_Network",
+        rate_kind,
+        default="20000 80000",
+        help="The same for its events of connections.",
+    )
+    privilege_rate: tuple[int, int] = key(
+        "Rate_Limit_Privilege",
+        rate_kind,
+        default="1000 4000",
+        help="The same for its events of privileges and files.",
+    )
     drain_interval_s: float = key(
         "Drain_Interval", seconds, default="20ms", help="How long events may gather before they are read."
     )
@@ -151,6 +172,11 @@ class Settings:
     )
 
     @property
+    def rates(self) -> dict[str, Rate]:
+        rates = (self.process_rate, self.network_rate, self.privilege_rate)
+        return {name: Rate(*rate) for name, rate in zip(CLASSES, rates, strict=True)}
+
+    @property
     def subjects(self) -> tuple[str, ...]:
         wanted = {subject for line in self.trace for subject in line}
         return tuple(subject for subject in TRACES if subject in wanted)
@@ -181,6 +207,7 @@ class Ebpf:
         self._sequence = 0
         self._left: list[Chunk] = []  # refused by the outputs
         self._patience = Patience()
+        self._suppression = Suppression(context.node)
 
     async def run(self, stop: asyncio.Event) -> None:
         if self._settings.witness == "netlink":
@@ -288,6 +315,7 @@ class Ebpf:
         for kind in Kind:
             self._context.metrics.add("podwitness_kernel_events_lost_total", kind.label, "ring_full", by=0)
             if kind.subject != CGROUPS:
+                self._context.metrics.add("podwitness_kernel_events_suppressed_total", kind.label, by=0)
                 self._context.metrics.add(
                     "podwitness_lost_records_total", _told_cause(kind.label, "ring_full"), by=0
                 )
@@ -321,6 +349,11 @@ class Ebpf:
         watching.drain.report_flows()
         losses = watching.drain.tick()
         self._tell(losses)
+        self._note_suppressed(watching.drain)
+        # Not among what is left, if there is no room: it would grow by a chunk a second.
+        has_more = self._suppression and not self._left
+        if has_more and self._context.intake.offer(self._suppressed_chunk(watching.drain)):
+            self._suppression.clear()
         trouble = watching.vigil.tick(now_s, was_lost=bool(losses))
         if watching.vigil.is_proven and trouble is None:
             self._patience.helped()
@@ -345,6 +378,10 @@ class Ebpf:
         drain.report_flows(is_last=True)
         drain.flow.settle(boot_ns(), all_now=True)
         self._tell(drain.tick())
+        self._note_suppressed(drain)
+        if self._suppression:
+            await self._context.intake.submit(self._suppressed_chunk(drain))
+            self._suppression.clear()
         await self._submit(drain)
 
     async def _submit(self, drain: EventDrain) -> None:
@@ -362,6 +399,16 @@ class Ebpf:
         self._sequence += 1
         ident = chunk_id(self._context.name, self._run_id, self._sequence)
         return Chunk(ident, tag, entries.entries, entries.records, self._context.name, time.monotonic_ns())
+
+    def _note_suppressed(self, drain: EventDrain) -> None:
+        suppressed = drain.suppressed()
+        self._suppression.add(suppressed, time.time_ns() - int(TICK_S * 1e9))
+        for counts in suppressed.values():
+            for kind, count in counts.items():
+                self._context.metrics.add("podwitness_kernel_events_suppressed_total", kind.label, by=count)
+
+    def _suppressed_chunk(self, drain: EventDrain) -> Chunk:
+        return self._chunk(LOSS_TAG, self._suppression.entries(drain.identity_of, time.time_ns()))
 
     def _tell(self, losses: list[KernelLoss]) -> None:
         """Counts them, and has lost records told in-band. Changes of cgroups are found again by a scan."""

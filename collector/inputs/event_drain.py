@@ -13,10 +13,12 @@ from collector.inputs.event_pending import Pending
 from collector.inputs.event_plans import Planner
 from collector.inputs.event_rings import NAMES, Rings
 from collector.native.events import DrainEnd, EventEncoder, FlowTable, Heartbeat, Kind, Ring
+from collector.native.limits import Limits, Suppressed
 from probes.catalog import FLOW_SLOTS, FLOWS
 
 if TYPE_CHECKING:
     from collector.context import InputContext
+    from collector.identity.identity import Identity
     from collector.inputs.ebpf import Settings
     from probes.launch import Attached
 
@@ -59,7 +61,9 @@ class EventDrain:
         """`tags` by subject. Raises OSError when the rings can't be mapped."""
         self._attached = attached
         self._context = context
+        self._limits = Limits(attached.rates_fd, attached.limits_fd)
         self._rings = Rings.open(attached, settings.ring_bytes, settings.flow_ring_bytes)
+        self._limits.set(settings.rates)
         self._encoder = EventEncoder(int.from_bytes(context.node_id, "big"))
         planners = (Planner(tags[subject], context.chain, context.node) for subject in tags)
         self._containers = EventContainers(context.identities, *planners)
@@ -156,7 +160,16 @@ class EventDrain:
             self._context.identities.scan()
         return found
 
+    def suppressed(self) -> Suppressed:
+        """What limits kept from being reported since the last look."""
+        return self._limits.suppressed()
+
+    def identity_of(self, cgroup_id: int) -> Identity | None:
+        plans = self._containers.plans(cgroup_id, boot_ns())
+        return plans.process.identity if plans else None
+
     def close(self) -> None:
+        self._limits.close()
         self._containers.close()
         if self._flows is not None:
             self._flows.close()

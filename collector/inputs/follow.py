@@ -10,11 +10,9 @@ from typing import NamedTuple
 from collector.delivery.chunk import FileKey, Position
 from collector.inputs.tail_open import OpenFile, path_of
 from collector.native.files import has_writer, read
-from collector.native.logs import LogStream
+from collector.native.logs import LogBatch, LogStream
 
 FINGERPRINT_BYTES = 1024
-# A portion makes a chunk: large enough that what a chunk costs vanishes, small enough to be fair.
-PORTION_BYTES = 1 << 20
 # Where reading begins at the end, it begins behind a newline; a line longer than this is cut instead.
 LAST_LINE_BYTES = 64 << 10
 
@@ -44,6 +42,12 @@ class Portion(NamedTuple):
     cut: int
     cut_bytes: int
     at_end: bool  # all that the file had
+
+
+def _portion(batch: LogBatch, start: int, end: int, *, at_end: bool) -> Portion:
+    return Portion(
+        batch.entries, batch.records, start, end, batch.unparsed, batch.cut, batch.cut_bytes, at_end
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -121,36 +125,17 @@ class FollowedFile:
         return not self.look_at_head()
 
     def read_portion(self, now_ns: int, *, end: bool = False) -> Portion:
-        """Reads up to PORTION_BYTES, moves the offset. Raises OSError, MemoryError."""
+        """Reads a portion (collector.native.logs), moves the offset. Raises OSError, MemoryError."""
         start = self.offset
-        entries: list[bytes] = []
-        records = unparsed = cut = cut_bytes = taken = 0
-        at_end = False
-        while not at_end and taken < PORTION_BYTES and sum(map(len, entries)) < PORTION_BYTES:
-            batch, at_end = read(self.log, self.fd, self.offset, now_ns, end=end)
-            self.offset += batch.consumed
-            taken += batch.consumed
-            entries.append(batch.entries)
-            records += batch.records
-            unparsed += batch.unparsed
-            cut += batch.cut
-            cut_bytes += batch.cut_bytes
-        self.has_begun |= taken > 0
-        return Portion(b"".join(entries), records, start, self.offset, unparsed, cut, cut_bytes, at_end)
+        batch, at_end = read(self.log, self.fd, start, now_ns, end=end)
+        self.offset += batch.consumed
+        self.has_begun |= batch.consumed > 0
+        return _portion(batch, start, self.offset, at_end=at_end)
 
     def close_open_records(self, now_ns: int) -> Portion:
         """Nothing follows what is open: parts that were read become records."""
         batch = self.log.encode(b"", self.offset, now_ns, end=True)
-        return Portion(
-            batch.entries,
-            batch.records,
-            self.offset,
-            self.offset,
-            batch.unparsed,
-            batch.cut,
-            batch.cut_bytes,
-            True,
-        )
+        return _portion(batch, self.offset, self.offset, at_end=True)
 
     def begin_anew(self) -> None:
         """After a truncation: from the start, with nothing open."""

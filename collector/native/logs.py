@@ -21,6 +21,11 @@ OPEN_RECORDS_BYTES = 24 << 20
 INPUT_BYTES = 256 << 10
 """Of one read: input, scratch and the entries made of it stay within the caches."""
 
+PORTION_BYTES = 2 << 20
+"""Of a file, or of the entries made of it, that are read in one call. A portion makes a chunk: large enough
+that what a chunk costs (some 150 us) vanishes, small enough to be fair and for Fluentd's usual limit of 8 MB.
+Beyond the 4 MiB below, the kernel would clear the memory of each."""
+
 
 class LogBatch(NamedTuple):
     """What came of one call. `partials`: file offset of the first line of the record open
@@ -48,8 +53,9 @@ class Arena:
     def __init__(self, input_bytes: int = INPUT_BYTES) -> None:
         self.lock = threading.Lock()
         self.batch = ffi.new("struct pw_log_batch *")
-        self.input_bytes = input_bytes
-        self.input = _uncleared("uint8_t[]", input_bytes)
+        self._input = _uncleared("uint8_t[]", input_bytes)
+        self.input = ffi.new("struct pw_tail_input *", (self._input, input_bytes, PORTION_BYTES))
+        self.at_end = ffi.new("int32_t *")
         self._out: Any = None
         self._work: Any = None
 
@@ -79,7 +85,7 @@ class Arena:
 
 _uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
-# A batch's entries are mostly under 2 MiB; some eight of them are on their way at a time.
+# A portion's entries are mostly under 3 MiB; some eight of them are on their way at a time.
 lib.pw_memory_keep(4 << 20, 16 << 20)
 
 ARENA = Arena()
@@ -121,7 +127,7 @@ class LogStream:
         self._plan = _Plan(plan)
         self.native_plan = self._plan.native
         out_bytes = lib.pw_log_out_bytes(self.native_plan, self._max_record_bytes)
-        ARENA.reserve(out_bytes, lib.pw_log_work_bytes(self._max_record_bytes))
+        ARENA.reserve(PORTION_BYTES + out_bytes, lib.pw_log_work_bytes(self._max_record_bytes))
 
     def encode(
         self, data: bytes | bytearray | memoryview, offset: int, now_ns: int, *, end: bool = False

@@ -129,6 +129,13 @@ KERNEL: Final = (
         "ring_full: raise Ring_Size or, for connections, Flow_Ring_Size, or look why the outputs are full.",
     ),
     Metric(
+        "podwitness_kernel_events_suppressed_total",
+        "counter",
+        ("kind",),
+        "Kernel events beyond the limit of their container; told by container on the tag podwitness.loss.",
+        "Look what the container does; raise Rate_Limit_Process, _Network or _Privilege if it should.",
+    ),
+    Metric(
         "podwitness_kernel_events_unresolved_total",
         "counter",
         (),

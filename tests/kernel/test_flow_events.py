@@ -9,6 +9,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -175,10 +176,20 @@ def send_segments(descriptor: int) -> None:
     own.close()
 
 
-SENDING = {
-    "sendmsg": (lambda fd: socket.socket(fileno=os.dup(fd)).sendmsg([b"x" * 7, b"y" * 3]) and None, 1),
-    "write": (lambda fd: os.write(fd, b"x" * 10) and None, 1),
-    "sendmmsg": (lambda fd: send_many(fd, 5), 5),
+def send_parts(descriptor: int) -> None:
+    with socket.socket(fileno=os.dup(descriptor)) as own:
+        own.sendmsg([b"x" * 7, b"y" * 3])
+
+
+def write(descriptor: int) -> None:
+    os.write(descriptor, b"x" * 10)
+
+
+# Packets, of ten bytes each.
+SENDING: dict[str, tuple[Callable[[int], None], int]] = {
+    "sendmsg": (send_parts, 1),
+    "write": (write, 1),
+    "sendmmsg": (partial(send_many, count=5), 5),
     "UDP_SEGMENT": (send_segments, 4),
 }
 

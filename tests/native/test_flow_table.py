@@ -32,11 +32,6 @@ SECOND = 10**9
 INTERVAL_NS, IDLE_NS = 30 * SECOND, 60 * SECOND
 START_NS = 1000 * SECOND
 CLOSED, EVICTED, CONTENDED = lib.PW_END_CLOSED, lib.PW_END_EVICTED, lib.PW_END_CONTENDED
-    lib.PW_END_CLOSED,
-    lib.PW_END_IDLE,
-    lib.PW_END_EVICTED,
-    lib.PW_END_CONTENDED,
-)
 
 
 class Map:
@@ -180,7 +175,7 @@ def test_goes_on_where_an_output_was_full() -> None:
     rig.tables.network.set(CGROUP, Fragment(b"\xa1k\xda\xff\x00" + b"x" * 0xFF00, 1, Scope.HOST))
     for at in range(SLOTS):
         rig.map.put(at)
-    told = []
+    told: list[Drained] = []
     while not told or told[-1].end is DrainEnd.FULL:
         told.append(rig.scan(100))
     assert len(told) > 1

@@ -52,11 +52,11 @@ def namespaces(struct: Any) -> Map:
 
 
 def is_ipv6(struct: Any) -> bool:
-    return struct.family == 10 and not ffi.buffer(struct.local_address)[:].startswith(MAPPED)
+    return bool(struct.family == 10) and not ffi.buffer(struct.local_address)[:].startswith(MAPPED)
 
 
 def packed(raw: Any, struct: Any) -> bytes:
-    whole = ffi.buffer(raw)[:]
+    whole: bytes = ffi.buffer(raw)[:]
     if is_ipv6(struct):
         return whole
     return whole[12:] if struct.family == 10 else whole[:4]

@@ -24,7 +24,7 @@ from probes.exchange import COMPILED, Origin
 from probes.launch import HookReport
 from tests.reference import event_records as records
 from tests.reference.cgroups import CONTAINER_PATH, Cgroups, identity_table
-from tests.reference.kernel_ring import KernelRing
+from tests.reference.kernel_ring import KernelLimits, KernelRing
 
 RING_BYTES = 1 << 16
 FLOW_RING_BYTES = 1 << 15
@@ -39,6 +39,7 @@ class Probes:
 
     ring: KernelRing
     flow_ring: KernelRing
+    table: KernelLimits
     hooks: tuple[HookReport, ...] = ()
     origin: Origin = COMPILED
     lost_counts: list[int] = field(default_factory=lambda: [0] * lib.PW_KINDS)
@@ -56,6 +57,14 @@ class Probes:
     @property
     def flow_ring_fd(self) -> int:
         return self.flow_ring.ring_fd
+
+    @property
+    def rates_fd(self) -> int:
+        return self.table.rates_fd
+
+    @property
+    def limits_fd(self) -> int:
+        return self.table.limits_fd
 
     def lost(self) -> tuple[int, ...]:
         return tuple(self.lost_counts)
@@ -92,8 +101,8 @@ class Probes:
 
 @contextmanager
 def made_probes() -> Iterator[Probes]:
-    with KernelRing(RING_BYTES) as ring, KernelRing(FLOW_RING_BYTES) as flow_ring:
-        yield Probes(ring, flow_ring)
+    with KernelRing(RING_BYTES) as ring, KernelRing(FLOW_RING_BYTES) as flow_ring, KernelLimits() as table:
+        yield Probes(ring, flow_ring, table)
 
 
 @dataclass

@@ -23,7 +23,7 @@ from probes.catalog import (
 
 PROBES = Path(__file__).parents[2] / "probes"
 SIZES = RingSizes(4096, 4096)
-EVERYWHERE = {"ring", "flow_ring", "lost"}
+EVERYWHERE = {"ring", "flow_ring", "lost", "rates", "limits"}
 EVENTS_H = (PROBES / "events.h").read_text()
 INCLUDES = {
     path.name.removesuffix(".bpf.c"): re.findall(r'#include "(\w+\.h)"', path.read_text())

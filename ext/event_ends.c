@@ -87,13 +87,13 @@ uint8_t *pw_put_network(uint8_t *p, const struct pw_ends *ends, const struct pw_
     p = put_word(PUT(p, "protocol"), application);
     pairs++;
   }
+  if (!ends->is_listener) {
+    p = put_community_id(PUT(p, "community_id"), ends);
+    pairs++;
+  }
   if (!ends->is_listener && ends->has_role) {
     p = PUT(p, "direction");
     p = ends->is_server ? PUT(p, "ingress") : PUT(p, "egress");
-    pairs++;
-  }
-  if (!ends->is_listener) {
-    p = put_community_id(PUT(p, "community_id"), ends);
     pairs++;
   }
   if (ends->has_counts) {

@@ -107,7 +107,7 @@ SKB_PROGRAM(cgroup_skb_ingress)
 }
 
 /* Flows of a socket that has more than it has places for are found by the collector. */
-static __always_inline void emit_closed(u64 cookie)
+static __always_inline void emit_socket_closed(u64 cookie)
 {
   struct pw_flow *out = RESERVE(pw_flow, PW_FLOW_CLOSED, 0);
   if (!out)
@@ -133,7 +133,7 @@ SOCKET_PROGRAM(cgroup_sock_release)
       end_flow(&slot->flow, PW_END_CLOSED);
   }
   if (known->count > SOCKET_FLOWS)
-    emit_closed(cookie);
+    emit_socket_closed(cookie);
   map_delete(MAP(flow_sockets), &cookie);
   map_delete(MAP(flow_owners), &cookie);
   return ALLOW;

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from probes import bpf
-from probes.catalog import HOOKS, KINDS, Dialect, RecordKind, hooks_of
+from probes.catalog import KINDS, Dialect, RecordKind, hooks_of
 from probes.launch import MAPS_FOR_THE_COLLECTOR, Attached, ProbeError, launch
 from tests.kernel.sandbox import Cgroup, check, execve, libc, mount, private_mounts, run
 from tests.kernel.test_bpf import program_id
@@ -44,11 +44,11 @@ def are_gone(programs: set[int]) -> bool:
 @pytest.mark.parametrize("dialect", [None, *Dialect], ids=str)
 def test_all_hooks_are_attached(dialect: Dialect | None) -> None:
     probes = attach(dialect=dialect)
-    assert [report.hook for report in probes.hooks] == [hook.tracepoint for hook in HOOKS]
+    assert [report.hook for report in probes.hooks] == [hook.tracepoint for hook in hooks_of(SUBJECTS)]
     assert {report.state for report in probes.hooks} == {"attached"}
     assert {report.dialect for report in probes.hooks} == {dialect or Dialect.TP_BTF}
     assert {report.reason + report.consequence for report in probes.hooks} == {""}
-    assert set(probes.links) == set(probes.programs) == {hook.tracepoint for hook in HOOKS}
+    assert set(probes.links) == set(probes.programs) == {hook.tracepoint for hook in hooks_of(SUBJECTS)}
     assert set(probes.missed()) == set(probes.programs)
     assert len(probes.lost()) == KINDS
     probes.close()
@@ -96,7 +96,7 @@ def test_killed_holder_leaves_no_program() -> None:
     command = [sys.executable, "-c", textwrap.dedent(HOLDER)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout
-        programs = {int(holder.stdout.readline()) for _ in HOOKS}
+        programs = {int(holder.stdout.readline()) for _ in hooks_of(SUBJECTS)}
         assert holder.stdout.readline() == "False\n"
         assert programs <= set(bpf.program_ids())
         holder.send_signal(signal.SIGKILL)

@@ -110,10 +110,10 @@ def end_map(tcp: Any, local: bool) -> Map:
 def network_map(tcp: Any) -> Map:
     made: Map = {"transport": "tcp", "type": "ipv6" if is_ipv6(tcp) else "ipv4"}
     is_listener = tcp.head.kind in LISTENING
-    if tcp.role in (lib.PW_CLIENT, lib.PW_SERVER) and not is_listener:
-        made["direction"] = "egress" if tcp.role == lib.PW_CLIENT else "ingress"
     if not is_listener:
         made["community_id"] = community(tcp, 6, tcp.role == lib.PW_SERVER)
+    if tcp.role in (lib.PW_CLIENT, lib.PW_SERVER) and not is_listener:
+        made["direction"] = "egress" if tcp.role == lib.PW_CLIENT else "ingress"
     if tcp.head.kind == lib.PW_TCP_CLOSE:
         made["bytes"] = (payload_sent(tcp) + tcp.bytes_received) % 2**64
         made["packets"] = tcp.segments_out + tcp.segments_in
@@ -152,8 +152,8 @@ def flow_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
     made["network"] = {
         "transport": TRANSPORTS.get(flow.protocol, str(flow.protocol)),
         "type": "ipv6" if is_ipv6(flow) else "ipv4",
-        "direction": "ingress" if is_server else "egress",
         "community_id": community(flow, flow.protocol, is_server),
+        "direction": "ingress" if is_server else "egress",
         "bytes": (flow.bytes_sent + flow.bytes_received) % 2**64,
         "packets": (flow.packets_sent + flow.packets_received) % 2**64,
     }

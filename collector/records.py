@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from collector.privilege_fields import CALLED, PRIVILEGE, PRIVILEGE_FIELDS
+
 PROCESS = ("exec", "fork", "exit")
+TASK = (*PROCESS, *PRIVILEGE)  # what a process does or is
 CONNECTION = ("connect", "connect-failed", "accept", "close")
 LISTENER = ("listen", "unlisten")
 TCP = ("connect", "connect-failed", "listen", "accept", "close", "unlisten")
@@ -17,7 +20,7 @@ FLOW = ("flow-start", "flow-update", "flow-end")  # UDP and ICMP
 BIND = ("bind",)
 NETWORK = (*TCP, *FLOW, *BIND)
 COUNTED = ("close", *FLOW)
-EVERY = (*PROCESS, *NETWORK)
+EVERY = (*TASK, *NETWORK)
 
 ECS = "ECS"  # Elastic Common Schema 8.17, https://www.elastic.co/docs/reference/ecs
 FLUENT_BIT = "Fluent Bit"  # the map of its filter `kubernetes`
@@ -42,12 +45,15 @@ def _always(name: str, type: str, kinds: tuple[str, ...], meaning: str, origin: 
 
 EVENT_FIELDS = (
     _always("event.kind", "keyword", EVERY, "`event`."),
-    _always("event.category", "keyword[]", EVERY, "`process` or `network`."),
+    _always(
+        "event.category", "keyword[]", EVERY, "`process`, `network`, `file`, `driver` or `configuration`."
+    ),
     _always(
         "event.type",
         "keyword[]",
         EVERY,
-        "`start`, `end`; for connections `connection`, for listeners `info` too.",
+        "`start`, `end`; for connections `connection`, for listeners `info` too; for privileges `access`, "
+        "`change`, `creation`, `deletion`, `info`.",
     ),
     _always("event.action", "keyword", EVERY, "What happened: the kind of the record."),
     _always(
@@ -60,7 +66,8 @@ EVENT_FIELDS = (
         "event.outcome",
         "keyword",
         EVERY,
-        "`failure` for connect-failed and for an exit by a signal or a code other than 0, else `success`.",
+        "`failure` for connect-failed, for a call that was refused and for an exit by a signal or a code "
+        "other than 0, else `success`.",
     ),
     RecordField(
         "event.duration",
@@ -69,7 +76,7 @@ EVENT_FIELDS = (
         "Nanoseconds that the process lived, that the connection took or lasted, or from the first packet of "
         "a flow to the last; absent when not known.",
     ),
-    _always("process.pid", "long", PROCESS, "Process id as the node sees it (the kernel's thread group id)."),
+    _always("process.pid", "long", TASK, "Process id as the node sees it (the kernel's thread group id)."),
     RecordField(
         "process.pid", "long", NETWORK, "The same of the process behind the socket; absent when not known."
     ),
@@ -80,18 +87,18 @@ EVENT_FIELDS = (
         "Node, start and pid in hex: no other process of any node, before or after, has the same. "
         "It joins the records of one process.",
     ),
-    _always("process.name", "keyword", PROCESS, "The kernel's name of the process: at most 15 bytes."),
+    _always("process.name", "keyword", TASK, "The kernel's name of the process: at most 15 bytes."),
     RecordField("process.name", "keyword", NETWORK, "The same of the process behind the socket."),
-    _always("process.vpid", "long", PROCESS, "Process id as the container sees it."),
-    _always("process.user.id", "keyword", PROCESS, "Effective user."),
+    _always("process.vpid", "long", TASK, "Process id as the container sees it."),
+    _always("process.user.id", "keyword", TASK, "Effective user."),
     RecordField("process.user.id", "keyword", NETWORK, "User of the process behind the socket."),
-    _always("process.real_user.id", "keyword", PROCESS, "Real user."),
-    _always("process.real_group.id", "keyword", PROCESS, "Real group."),
-    RecordField("process.start", "date", PROCESS, "When the process was made (an exec doesn't change it)."),
-    RecordField("process.thread.id", "long", PROCESS, "Where another thread than the first did it."),
-    RecordField("process.parent.pid", "long", PROCESS, "The parent; absent for a process without one."),
-    RecordField("process.parent.entity_id", "keyword", PROCESS, "The parent's `process.entity_id`."),
-    RecordField("process.parent.name", "keyword", PROCESS, "The parent's name."),
+    _always("process.real_user.id", "keyword", TASK, "Real user."),
+    _always("process.real_group.id", "keyword", TASK, "Real group."),
+    RecordField("process.start", "date", TASK, "When the process was made (an exec doesn't change it)."),
+    RecordField("process.thread.id", "long", TASK, "Where another thread than the first did it."),
+    RecordField("process.parent.pid", "long", TASK, "The parent; absent for a process without one."),
+    RecordField("process.parent.entity_id", "keyword", TASK, "The parent's `process.entity_id`."),
+    RecordField("process.parent.name", "keyword", TASK, "The parent's name."),
     RecordField(
         "process.executable",
         "keyword",
@@ -119,7 +126,7 @@ EVENT_FIELDS = (
         "As its mount namespace has it. Starts with `...` when cut.",
     ),
     RecordField("process.exit_code", "long", ("exit",), "0 to 255; absent when a signal ended the process."),
-    _always("user.id", "keyword", PROCESS, "The same as `process.user.id`."),
+    _always("user.id", "keyword", TASK, "The same as `process.user.id`."),
     RecordField("user.id", "keyword", NETWORK, "The same as `process.user.id`."),
     _always(
         "source.ip",
@@ -163,7 +170,10 @@ EVENT_FIELDS = (
     _always("network.bytes", "long", COUNTED, "Sum of both ends."),
     _always("network.packets", "long", COUNTED, "Sum of both ends."),
     RecordField(
-        "error.code", "keyword", TCP, "Name of the errno, e.g. `ECONNREFUSED`; a rare one as number."
+        "error.code",
+        "keyword",
+        (*TCP, *CALLED),
+        "Name of the errno, e.g. `ECONNREFUSED`; a rare one as number.",
     ),
     _always(
         "podwitness.scope",
@@ -176,8 +186,8 @@ EVENT_FIELDS = (
     _always(
         "podwitness.cgroup_id", "long", EVERY, "The cgroup (v2), by the inode number of its directory.", OWN
     ),
-    _always("podwitness.namespaces.mnt", "long", PROCESS, "Inode number of the mount namespace.", OWN),
-    _always("podwitness.namespaces.pid", "long", PROCESS, "Of the pid namespace.", OWN),
+    _always("podwitness.namespaces.mnt", "long", TASK, "Inode number of the mount namespace.", OWN),
+    _always("podwitness.namespaces.pid", "long", TASK, "Of the pid namespace.", OWN),
     _always("podwitness.namespaces.net", "long", EVERY, "Of the network namespace.", OWN),
     RecordField(
         "podwitness.namespaces.net_cookie",
@@ -187,16 +197,16 @@ EVENT_FIELDS = (
         "Linux 5.12 on.",
         OWN,
     ),
-    _always("podwitness.namespaces.user", "long", PROCESS, "Of the user namespace.", OWN),
+    _always("podwitness.namespaces.user", "long", TASK, "Of the user namespace.", OWN),
     _always(
         "podwitness.capabilities_effective",
         "keyword",
-        PROCESS,
+        TASK,
         "16 hex digits, as CapEff in /proc/PID/status; `capsh --decode=` names them.",
         OWN,
     ),
     RecordField(
-        "podwitness.login_user_id", "keyword", PROCESS, "Who logged in, whatever su or sudo came after.", OWN
+        "podwitness.login_user_id", "keyword", TASK, "Who logged in, whatever su or sudo came after.", OWN
     ),
     RecordField(
         "podwitness.cut",
@@ -306,6 +316,10 @@ EVENT_FIELDS = (
     ),
     RecordField(
         "podwitness.socket.acked_bytes", "long", TCP, "What the other end confirmed; absent when 0.", OWN
+    ),
+    *(
+        RecordField(field.name, field.type, field.kinds, field.meaning, OWN, field.always)
+        for field in PRIVILEGE_FIELDS
     ),
 )
 
@@ -418,21 +432,33 @@ that this can be undone without doubt, a backslash that is followed by an `x` is
 whatever looks like `\\xNN` in a record is one byte.
 
 **Tags.** Process events go to the input's tag with `process` in place of `*`, network events with `network`.
+Privileges go with the process events: what a process did stays in one stream, in the order of what happened.
 """
+
+
+_GROUPS = f"""\
+*Process events* are {", ".join(PROCESS)}. *Privileges* are {", ".join(PRIVILEGE)}.
+All of these but the last two are *calls*.
+"""
+
+
+def _shown(kinds: tuple[str, ...], every: tuple[str, ...]) -> str:
+    names = {every: "all", TASK: "process events, privileges", PRIVILEGE: "privileges", CALLED: "calls"}
+    return names.get(kinds, ", ".join(kinds))
 
 
 def _rows(fields: tuple[RecordField, ...], every: tuple[str, ...]) -> Iterator[str]:
     yield "| field | type | in | meaning | from |"
     yield "|---|---|---|---|---|"
     for field in fields:
-        kinds = "all" if field.kinds == every else ", ".join(field.kinds)
+        kinds = _shown(field.kinds, every)
         presence = kinds if field.always else f"{kinds} (may lack)"
         yield f"| `{field.name}` | {field.type} | {presence} | {field.meaning} | {field.origin} |"
 
 
 def page() -> str:
     """docs/records.md."""
-    lines = [_INTRODUCTION, "## The event", "", *_rows(EVENT_FIELDS, EVERY), ""]
+    lines = [_INTRODUCTION, "## The event", "", _GROUPS, *_rows(EVENT_FIELDS, EVERY), ""]
     lines += ["## Whose it is", "", *_rows(IDENTITY_FIELDS, EVERY), ""]
     lines += [
         "A host process has none of `container`, `kubernetes` and `orchestrator`, and scope `host`.",

@@ -32,6 +32,35 @@ class RecordKind(IntEnum):
     FLOW_CLOSED = 23  # for the collector only
     BIND = 24
     DNS = 25
+    PRIVILEGE_SETUID = 40
+    PRIVILEGE_SETGID = 41
+    PRIVILEGE_CAPSET = 42
+    PRIVILEGE_PTRACE = 43
+    PRIVILEGE_MOUNT = 44
+    PRIVILEGE_UMOUNT = 45
+    PRIVILEGE_PIVOT_ROOT = 46
+    PRIVILEGE_CHROOT = 47
+    PRIVILEGE_UNSHARE = 48
+    PRIVILEGE_SETNS = 49
+    PRIVILEGE_CLONE = 50
+    PRIVILEGE_BPF = 51
+    PRIVILEGE_PERF_EVENT_OPEN = 52
+    PRIVILEGE_LOAD_MODULE = 53
+    PRIVILEGE_DELETE_MODULE = 54
+    PRIVILEGE_KEXEC_LOAD = 55
+    PRIVILEGE_MEMFD_CREATE = 56
+    PRIVILEGE_VM_WRITE = 57
+    PRIVILEGE_KEYCTL = 58
+    PRIVILEGE_CHMOD = 59
+    PRIVILEGE_CHOWN = 60
+    PRIVILEGE_MKNOD = 61
+    PRIVILEGE_SYMLINK = 62
+    PRIVILEGE_LINK = 63
+    PRIVILEGE_KILL = 64
+    PRIVILEGE_OOM_KILL = 65
+    PRIVILEGE_CGROUP_ATTACH = 66
+    PRIVILEGE_OPEN_BY_HANDLE = 67
+    PRIVILEGE_IO_URING_SETUP = 68
 
 
 KINDS = 80  # PW_KINDS: length of tables by kind, which has gaps
@@ -86,6 +115,13 @@ class Hook:
 
 
 TCP_KINDS = tuple(kind for kind in RecordKind if kind.name.startswith("TCP_"))
+
+CALL_KINDS = tuple(
+    kind
+    for kind in RecordKind
+    if kind.name.startswith("PRIVILEGE_")
+    and kind not in (RecordKind.PRIVILEGE_OOM_KILL, RecordKind.PRIVILEGE_CGROUP_ATTACH)
+)
 
 HOOKS = (
     Hook(
@@ -197,6 +233,54 @@ HOOKS = (
         "No bind() to an IPv6 address is seen, nor who receives by UDP without ever sending.",
         CgroupAttach.POST_BIND6,
     ),
+    Hook(
+        "privilege",
+        "signal_generate",
+        (RecordKind.PRIVILEGE_KILL,),
+        (5, 8),
+        Cost.PER_PROCESS,
+        "Signals from one container to another are not seen.",
+    ),
+    Hook(
+        "privilege",
+        "mark_victim",
+        (RecordKind.PRIVILEGE_OOM_KILL,),
+        (5, 8),
+        Cost.RARE,
+        "That the kernel killed a process for want of memory is not told; its exit by SIGKILL is.",
+    ),
+    Hook(
+        "privilege",
+        "task_newtask",
+        (RecordKind.PRIVILEGE_CLONE,),
+        (5, 8),
+        Cost.PER_PROCESS,
+        "Processes that start in new namespaces are seen by their namespaces only.",
+    ),
+    Hook(
+        "privilege",
+        "cgroup_attach_task",
+        (RecordKind.PRIVILEGE_CGROUP_ATTACH,),
+        (5, 8),
+        Cost.RARE,
+        "That a process moves to another cgroup, so out of its container's, is not seen.",
+    ),
+    Hook(
+        "syscalls",
+        "sys_exit",
+        CALL_KINDS,
+        (5, 8),
+        Cost.PER_CALL,
+        "Calls that change or use a privilege are not seen.",
+    ),
+    Hook(
+        "syscalls",
+        "sys_enter",
+        (),
+        (5, 8),
+        Cost.PER_CALL,
+        "Ids, capabilities and namespaces are told as they are after a call, not as they were before it.",
+    ),
 )
 
 SUBJECTS = tuple(dict.fromkeys(hook.subject for hook in HOOKS))
@@ -256,6 +340,10 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
         Map("flow_sockets", MapType.LRU_HASH, 8, 40, 8192, ("flow",)),
         Map("flow_owners", MapType.LRU_HASH, 8, 40, 4096, ("flow",)),
         Map("ns_cgroups", MapType.LRU_HASH, 4, 8, 1024, ("flow",)),
+        # struct pw_privilege and PW_PRIVILEGE_DATA_BYTES.
+        Map("call_scratch", MapType.PERCPU_ARRAY, 4, 400 + 8192, 1, ("syscalls",)),
+        # Threads within one of the calls that change ids or namespaces; each is there for microseconds.
+        Map("identities", MapType.LRU_HASH, 4, 80, 4096, ("syscalls",)),
         # struct pw_cgroup and the longest path.
         Map("cgroup_scratch", MapType.PERCPU_ARRAY, 4, 32 + 4096, 1, ("cgroup",)),
     )

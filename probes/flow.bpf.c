@@ -165,7 +165,7 @@ static __always_inline int on_bind(struct bpf_sock *ctx, u16 family)
   if (family == AF_INET)
     *(u32 *)out->local_address = ctx->src_ip4;
   else
-    bpf_probe_read_kernel(out->local_address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+    read_kernel(out->local_address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
   submit(out, PW_BIND);
   return ALLOW;
 }

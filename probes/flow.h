@@ -44,7 +44,7 @@ static __always_inline struct sock *plain_socket(void *typed)
 {
   void *held = typed;
   struct sock *plain = 0;
-  bpf_probe_read_kernel(&plain, sizeof(plain), &held);
+  read_kernel(&plain, sizeof(plain), &held);
   return plain;
 }
 
@@ -58,7 +58,7 @@ static __always_inline u64 net_cookie_of(struct sock *sk)
   u64 cookie = 0;
 #ifdef HAVE_net__net_cookie
   struct net *net = PROBED(sk, __sk_common.skc_net.net);
-  bpf_probe_read_kernel(&cookie, sizeof(cookie), (char *)net + OFF_net__net_cookie);
+  read_kernel(&cookie, sizeof(cookie), (char *)net + OFF_net__net_cookie);
 #endif
   return cookie;
 }
@@ -96,7 +96,7 @@ static __always_inline bool fill_caller(struct flow_owner *owner)
   owner->cgroup_id = PROBED(PROBED(cgroup, kn), id);
   owner->pid = PROBED(task, tgid);
   owner->uid = PROBED(cred, uid.val);
-  bpf_probe_read_kernel(owner->comm, PW_COMM_BYTES, &leader->comm);
+  read_kernel(owner->comm, PW_COMM_BYTES, &leader->comm);
   return true;
 }
 

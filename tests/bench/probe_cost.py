@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from probes import bpf
-from probes.catalog import HOOKS, SUBJECTS, Dialect
+from probes.catalog import Dialect, hooks_of
 from probes.launch import Attached, launch
 from probes.loader import attach
+from tests.bench.call_cost import DEFAULT
 from tests.bench.row import Row
 from tests.kernel.ring_reader import RingReader
 
@@ -46,6 +47,9 @@ WORKS = (
     Work("io", 40000, "64 bytes each way"),
     Work("udp", 40000, "64 bytes each way by UDP"),
 )
+
+
+WATCHED = [*DEFAULT, "flow"]
 
 
 class Runs(NamedTuple):
@@ -99,7 +103,7 @@ class Watch:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
-        self.probes: Attached = asyncio.run(launch(SUBJECTS, ring_bytes=RING_BYTES, dialect=dialect))
+        self.probes: Attached = asyncio.run(launch(WATCHED, ring_bytes=RING_BYTES, dialect=dialect))
         self.detach()  # or the reader would inherit the links, and nothing were ever detached
         stop, self._stop = os.pipe()
         self._reader = multiprocessing.get_context("fork").Process(
@@ -116,7 +120,7 @@ class Watch:
             os.close(self.probes.links.popitem()[1])
 
     def attach(self) -> None:
-        for hook in HOOKS:
+        for hook in hooks_of(WATCHED):
             program = self.probes.programs[hook.tracepoint]
             self.probes.links[hook.tracepoint] = attach(hook, self.dialect, program)
 
@@ -181,7 +185,7 @@ def load_times() -> tuple[float, float]:
     """(elapsed, CPU) seconds from launch() to attached probes."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
-    asyncio.run(launch(SUBJECTS, ring_bytes=RING_BYTES)).close()
+    asyncio.run(launch(WATCHED, ring_bytes=RING_BYTES)).close()
     elapsed = time.monotonic() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return elapsed, after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from probes import bpf
-from probes.catalog import KINDS, Dialect, RecordKind, hooks_of
+from probes.catalog import HOOKS, KINDS, SUBJECTS, Dialect, RecordKind, hooks_of
 from probes.launch import MAPS_FOR_THE_COLLECTOR, Attached, ProbeError, launch
 from tests.kernel.sandbox import Cgroup, check, execve, libc, mount, private_mounts, run
 from tests.kernel.test_bpf import program_id
@@ -22,11 +22,11 @@ from tests.kernel.witness import Witness
 
 ROOT = Path(__file__).resolve().parents[2]
 RING_BYTES = 1 << 16
-SUBJECTS = ["process", "network", "cgroup"]
+OF_TRACEPOINTS = tuple(subject for subject in SUBJECTS if subject != "flow")
 
 
 def attach(*subjects: str, **options: object) -> Attached:
-    return asyncio.run(launch(subjects or SUBJECTS, ring_bytes=RING_BYTES, **options))  # type: ignore[arg-type]
+    return asyncio.run(launch(subjects or OF_TRACEPOINTS, ring_bytes=RING_BYTES, **options))  # type: ignore[arg-type]
 
 
 def own_descriptors() -> set[str]:
@@ -44,11 +44,11 @@ def are_gone(programs: set[int]) -> bool:
 @pytest.mark.parametrize("dialect", [None, *Dialect], ids=str)
 def test_all_hooks_are_attached(dialect: Dialect | None) -> None:
     probes = attach(dialect=dialect)
-    assert [report.hook for report in probes.hooks] == [hook.tracepoint for hook in hooks_of(SUBJECTS)]
+    assert [report.hook for report in probes.hooks] == [hook.tracepoint for hook in hooks_of(OF_TRACEPOINTS)]
     assert {report.state for report in probes.hooks} == {"attached"}
     assert {report.dialect for report in probes.hooks} == {dialect or Dialect.TP_BTF}
     assert {report.reason + report.consequence for report in probes.hooks} == {""}
-    assert set(probes.links) == set(probes.programs) == {hook.tracepoint for hook in hooks_of(SUBJECTS)}
+    assert set(probes.links) == set(probes.programs) == {hook.tracepoint for hook in hooks_of(OF_TRACEPOINTS)}
     assert set(probes.missed()) == set(probes.programs)
     assert len(probes.lost()) == KINDS
     probes.close()
@@ -82,8 +82,9 @@ def test_descriptors_are_not_inherited() -> None:
 
 HOLDER = """
     import asyncio, os, signal, sys
+    from probes.catalog import SUBJECTS
     from probes.launch import launch
-    probes = asyncio.run(launch(["process", "network", "cgroup"], ring_bytes=65536))
+    probes = asyncio.run(launch(SUBJECTS, ring_bytes=65536))
     for descriptor in probes.programs.values():
         with open(f"/proc/self/fdinfo/{descriptor}") as info:
             print(*(line.split()[1] for line in info if line.startswith("prog_id:")), flush=True)
@@ -96,7 +97,7 @@ def test_killed_holder_leaves_no_program() -> None:
     command = [sys.executable, "-c", textwrap.dedent(HOLDER)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout
-        programs = {int(holder.stdout.readline()) for _ in hooks_of(SUBJECTS)}
+        programs = {int(holder.stdout.readline()) for _ in HOOKS}
         assert holder.stdout.readline() == "False\n"
         assert programs <= set(bpf.program_ids())
         holder.send_signal(signal.SIGKILL)

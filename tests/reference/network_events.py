@@ -7,7 +7,8 @@ from typing import Any
 from collector._native import ffi, lib
 
 from tests.reference.community import community_id
-from tests.reference.events import ERRNOS, MAPPED, SCOPES, Map, address, comm, entity_id, event_map
+from tests.reference.event_text import comm, entity_id
+from tests.reference.events import ERRNOS, MAPPED, SCOPES, Map, address, event_map
 
 LISTENING = (lib.PW_TCP_LISTEN, lib.PW_TCP_UNLISTEN)
 FLOWS = (lib.PW_FLOW_START, lib.PW_FLOW_UPDATE, lib.PW_FLOW_END)

@@ -24,7 +24,7 @@ _NS_PER_S = 1_000_000_000
 
 def unpack_entries(entries: bytes) -> Iterator[tuple[int, Pairs]]:
     """Time in nanoseconds and pairs of each entry. Raises ValueError when `entries` is cut or no entries."""
-    for found in _walk(entries):
+    for found in walk(entries):
         yield time_ns(found.time), found.pairs
 
 
@@ -33,7 +33,7 @@ def pack_entry(time_ns: int, pairs: Pairs, packed: bytes = b"", packed_pairs: in
 
     Raises ValueError, OverflowError or TypeError for what msgpack can't hold.
     """
-    head = b"\x92" + pack_time(time_ns) + _map_header(len(pairs) + packed_pairs)
+    head = b"\x92" + pack_time(time_ns) + map_header(len(pairs) + packed_pairs)
     return head + b"".join(pack(key) + pack(value) for key, value in pairs) + packed
 
 
@@ -45,7 +45,7 @@ def rewrite(entries: bytes, change: Callable[[Pairs], Pairs | None]) -> tuple[by
     """
     pieces: list[bytes] = []
     records = 0
-    for found in _walk(entries):
+    for found in walk(entries):
         given = tuple(found.pairs)  # keeps the pairs alive, so that an id in `raw` stays theirs
         raw = {id(pair): span for pair, span in zip(given, found.spans, strict=True)}
         changed = change(found.pairs)
@@ -55,13 +55,15 @@ def rewrite(entries: bytes, change: Callable[[Pairs], Pairs | None]) -> tuple[by
         if found.undecoded and len(changed) == 1 and changed[0] is given[0]:
             pieces += (found.prefix, found.undecoded)
             continue
-        header = found.header if len(changed) == len(given) else _map_header(len(changed))
+        header = found.header if len(changed) == len(given) else map_header(len(changed))
         pieces += (found.prefix, header)
         pieces += [raw.get(id(pair)) or pack(pair[0]) + pack(pair[1]) for pair in changed]
     return b"".join(pieces), records
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
+    """An entry taken apart: joined again, prefix, header and spans (or `undecoded`) are its bytes."""
+
     time: Any
     pairs: Pairs
     prefix: bytes  # up to the record
@@ -70,7 +72,8 @@ class _Entry(NamedTuple):
     undecoded: bytes = b""  # the record, where it can't be decoded; `pairs` has it as `log`
 
 
-def _walk(entries: bytes) -> Iterator[_Entry]:
+def walk(entries: bytes) -> Iterator[Entry]:
+    """Each entry with its bytes. Raises ValueError as `unpack_entries` does."""
     unpacker, base, end = _unpacker(entries), 0, 0
     while end < len(entries):
         start, undecoded = end, b""
@@ -79,7 +82,7 @@ def _walk(entries: bytes) -> Iterator[_Entry]:
                 raise ValueError("an entry is an array of time and record")
             time = unpacker.unpack()
             map_start = base + unpacker.tell()
-            size = unpacker.read_map_header()
+            size = unpacker.readmap_header()
             body = base + unpacker.tell()
             try:
                 pairs, spans = _read_pairs(unpacker, size, entries, base)
@@ -88,10 +91,10 @@ def _walk(entries: bytes) -> Iterator[_Entry]:
                 # A timestamp that is none, within the record: what can't be decoded is kept raw.
                 base = end = start + next(_ends(entries[start:]))
                 undecoded, unpacker = entries[map_start:end], _unpacker(entries[end:])
-                pairs, header, spans = [("log", undecoded)], _map_header(1), [pack("log") + pack(undecoded)]
+                pairs, header, spans = [("log", undecoded)], map_header(1), [pack("log") + pack(undecoded)]
         except msgpack.OutOfData:
             raise ValueError(f"entries are cut after {end} bytes") from None
-        yield _Entry(time, pairs, entries[start:map_start], header, spans, undecoded)
+        yield Entry(time, pairs, entries[start:map_start], header, spans, undecoded)
 
 
 def _unpacker(entries: bytes) -> Any:
@@ -161,7 +164,8 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-def _map_header(size: int) -> bytes:
+def map_header(size: int) -> bytes:
+    """msgpack of a map before its pairs."""
     if size < 16:
         return bytes((0x80 | size,))
     return b"\xde" + struct.pack(">H", size) if size < 1 << 16 else b"\xdf" + struct.pack(">I", size)

@@ -41,7 +41,7 @@ SUMMARY = "Receives records from Fluentd, Fluent Bit, another podwitness or a lo
 
 MAX_CLIENTS = 1024
 HANDSHAKE_S = 10.0
-# A message has to be there whole by then, counted from its first byte without the time in which it was not read.
+# A message has to be there whole by then, not counting the time in which it was not read.
 MESSAGE_S = 120.0
 # A client that does not read its acks is gone.
 ACK_S = 60.0

@@ -1,4 +1,4 @@
-"""podwitness as an aggregator: the whole agent between fluent-logger and a receiver, over TLS with a handshake."""
+"""podwitness as an aggregator: the agent between fluent-logger and a receiver, over TLS with a handshake."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_what_collector_inputs_forward_receives_is_sent_on(tmp_path: Path) -> No
                 "[SERVICE]\n    Flush 0.1\n",
                 f"[INPUT]\n    Name forward\n    Listen 127.0.0.1\n    Port {port}\n    Tag_Prefix edge.\n",
                 "[FILTER]\n    Name modify\n    Match edge.*\n    Add cluster one\n",
-                f"[OUTPUT]\n    Name forward\n    Match *\n    Port {receiver.port}\n    tls On\n"
-                f"    tls.ca_file {authority.certificate}\n    tls.verify_hostname On\n    Shared_Key secret\n"
+                f"[OUTPUT]\n    Name forward\n    Match *\n    Port {receiver.port}\n"
+                f"    tls On\n    tls.ca_file {authority.certificate}\n    tls.verify_hostname On\n    Shared_Key secret\n"
                 "    Username node\n    Password pass\n    Require_ack_response On\n    Compress zstd\n",
             )
             with Agent("-c", config) as agent:

@@ -33,7 +33,8 @@ def test_what_collector_inputs_forward_receives_is_sent_on(tmp_path: Path) -> No
                 "[FILTER]\n    Name modify\n    Match edge.*\n    Add cluster one\n",
                 f"[OUTPUT]\n    Name forward\n    Match *\n    Port {receiver.port}\n"
                 f"    tls On\n    tls.ca_file {authority.certificate}\n    tls.verify_hostname On\n"
-                "    Shared_Key secret\n    Username node\n    Password pass\n    Require_ack_response On\n    Compress zstd\n",
+                "    Shared_Key secret\n    Username node\n    Password pass\n"
+                "    Require_ack_response On\n    Compress zstd\n",
             )
             with Agent("-c", config) as agent:
                 await asyncio.to_thread(agent.wait_until_running)

@@ -82,7 +82,7 @@ def walk(entries: bytes) -> Iterator[Entry]:
                 raise ValueError("an entry is an array of time and record")
             time = unpacker.unpack()
             map_start = base + unpacker.tell()
-            size = unpacker.readmap_header()
+            size = unpacker.read_map_header()
             body = base + unpacker.tell()
             try:
                 pairs, spans = _read_pairs(unpacker, size, entries, base)

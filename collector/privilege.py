@@ -158,7 +158,7 @@ NEEDS = (
         "collector",
         "Writes there.",
         lambda situation: bool(situation.not_ours),
-        "a position database or an output file in a folder of another user",
+        "a position database, the spool or an output file in a folder of another user",
     ),
 )
 
@@ -216,6 +216,8 @@ def _cgroups_at(root: str) -> str:
 
 def _written(document: Document) -> Iterator[str]:
     """Files and folders that are opened for writing after the privileges are gone."""
+    if document.service.storage_path:
+        yield document.service.storage_path
     for entry in (*document.inputs, *document.outputs):
         if entry.plugin == "file":
             folder = entry.settings.path or "."

@@ -20,6 +20,9 @@ setup(
         "PyYAML>=6.0",
     ],
     extras_require={
+        # What only some configurations need; a configuration that does says what to install.
+        "zstd": ["zstandard>=0.20"],
+        "kafka": ["confluent-kafka>=1.7"],
         "test": [
             "pytest>=8.0",
             "pytest-timeout>=2.2",
@@ -33,6 +36,10 @@ setup(
             "pyroute2>=0.7",
             "aiohttp>=3.9",
             "prometheus-client>=0.16",
+            "zstandard>=0.20",
+            "confluent-kafka>=1.7",
+            "fluent-logger>=0.10",
+            "opentelemetry-proto>=1.20",
         ],
     },
     entry_points={"console_scripts": ["podwitness=collector.cli:main"]},

@@ -7,7 +7,9 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
+from collector.config import flags
 from collector.config.arguments import Arguments, read_arguments
 from collector.config.document import Document, load_file, load_sections
 from collector.config.schema import InvalidConfiguration
@@ -26,29 +28,6 @@ Usage: podwitness [-c FILE] [options]
        podwitness SUBCOMMAND
 
 Without a configuration it shows on the terminal what this node does.
-
-Configuration
-  -c FILE       configuration in Fluent Bit's classic or YAML (.yaml, .yml) format
-  -R FILE       parsers file
-  -i NAME       add an input
-  -F NAME       add a filter
-  -o NAME       add an output
-  -p KEY=VALUE  set a key of the plugin before it
-  -t TAG        tag of the input before it
-  -m MATCH      tags of the filter or output before it; `*` where unset
-  -f SECONDS    Flush
-  -l FILE       Log_File
-  -H            HTTP_Server On
-  -P PORT       HTTP_Port
-  -v            log more: once debug, twice trace
-  -q            log nothing
-
-Instead of running
-  -D, --dry-run  check the configuration, say all that is wrong, exit with 0 or 1
-  -V, --version  print the version
-  -h, --help     print this
-
-Subcommands
 """
 
 
@@ -76,6 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(asked: Arguments) -> int:
+    if asked.folder:
+        try:
+            os.chdir(asked.folder)
+        except OSError as error:
+            print(f"podwitness: -w {asked.folder}: {error.strerror}.", file=sys.stderr)
+            return 1
     try:
         document = load(asked)
     except InvalidConfiguration as error:
@@ -83,6 +68,11 @@ def _run(asked: Arguments) -> int:
             print(f"podwitness: {problem}", file=sys.stderr)
         print(f"podwitness: the configuration has {_counted(len(error.problems))}.", file=sys.stderr)
         return 1
+    if asked.report:
+        from collector.support import report
+
+        print(report(document))
+        return 0
     if asked.dry_run:
         for notice in document.notices:
             print(f"podwitness: {notice}", file=sys.stderr)
@@ -106,13 +96,15 @@ def load(asked: Arguments) -> Document:
     """The configuration that the command line asks for. Raises InvalidConfiguration."""
     if asked.config or not asked.has_plugins:
         path = asked.config or DEFAULT_CONFIGURATION
-        return load_file(path, os.environ, extra=asked.sections, parsers_files=asked.parsers_files)
-    return load_sections(asked.sections, os.environ, parsers_files=asked.parsers_files)
+        found = load_file(path, os.environ, extra=asked.sections, parsers_files=asked.parsers_files)
+    else:
+        found = load_sections(asked.sections, os.environ, parsers_files=asked.parsers_files)
+    return replace(found, notices=(*asked.notices, *found.notices))
 
 
 def help_text() -> str:
     rows = (f"  {name:<13} {what}" for name, (_, what) in SUBCOMMANDS.items())
-    return HELP + "\n".join(rows)
+    return HELP + "\n".join([*flags.listing(), "\nSubcommands", *rows])
 
 
 if __name__ == "__main__":

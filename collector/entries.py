@@ -140,6 +140,21 @@ def _map_header(size: int) -> bytes:
     return b"\xde" + struct.pack(">H", size) if size < 1 << 16 else b"\xdf" + struct.pack(">I", size)
 
 
+def spans(entries: bytes) -> Iterator[bytes]:
+    """The bytes of each entry. Raises ValueError as `unpack_entries` does."""
+    unpacker = msgpack.Unpacker(max_buffer_size=max(len(entries), 1))
+    unpacker.feed(entries)
+    begin = 0
+    try:
+        while begin < len(entries):
+            unpacker.skip()
+            end = unpacker.tell()
+            yield entries[begin:end]
+            begin = end
+    except msgpack.OutOfData:
+        raise ValueError(f"entries are cut after {begin} bytes") from None
+
+
 def count(entries: bytes) -> int:
     """How many entries there are. Raises ValueError as `unpack_entries` does."""
     unpacker = msgpack.Unpacker(max_buffer_size=max(len(entries), 1))

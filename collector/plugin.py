@@ -64,7 +64,16 @@ class DeliveryError(Exception):
 
 
 class Rejected(Exception):
-    """The receiver will never take this chunk; trying again is useless."""
+    """The receiver will never take this chunk; trying again is useless.
+
+    With `records`, it has the chunk but for these (`entries`, `[EventTime, record]`
+    one after the other as in a chunk).
+    """
+
+    def __init__(self, reason: str, entries: bytes = b"", records: int = 0) -> None:
+        super().__init__(reason)
+        self.entries = entries
+        self.records = records
 
 
 class Output(Protocol):

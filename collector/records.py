@@ -292,6 +292,24 @@ LOSS_FIELDS = (
     RecordField("podwitness.loss.to", "long", LOSS, "Offset behind the last.", OWN),
 )
 
+LIMITED = ("rate-limited",)
+LIMITED_FIELDS = (
+    _always("event.kind", "keyword", LIMITED, "`pipeline_error`."),
+    _always("event.action", "keyword", LIMITED, "`rate-limited`."),
+    _always("event.start", "date", LIMITED, "The first was suppressed after this,"),
+    _always("event.end", "date", LIMITED, "and the last before this."),
+    _always(
+        "podwitness.scope",
+        "keyword",
+        LIMITED,
+        "As above; `unresolved` with cgroup 0: of cgroups that share one limit, as more than 2048 are busy.",
+        OWN,
+    ),
+    _always("podwitness.cgroup_id", "long", LIMITED, "The cgroup (v2).", OWN),
+    _always("podwitness.suppressed.records", "long", LIMITED, "Events that are not reported.", OWN),
+    _always("podwitness.suppressed.by_kind", "object", LIMITED, "How many of each `event.action`.", OWN),
+)
+
 PROBES = ("probes-detached", "heartbeat-missing", "probes-reattached")
 PROBES_FIELDS = (
     _always("event.kind", "keyword", PROBES, "`pipeline_error`."),
@@ -355,6 +373,13 @@ def page() -> str:
         "",
     ]
     lines += ["## What was lost", "", *_rows(LOSS_FIELDS, LOSS), ""]
+    lines += ["## What a container had too much of", ""]
+    lines += [
+        "On the tag `podwitness.loss`, once a second while it lasts, with the fields of whose it is: events "
+        "beyond its limit (`Rate_Limit_Process` and the others of the input), suppressed in the kernel.",
+        "",
+    ]
+    lines += [*_rows(LIMITED_FIELDS, LIMITED), ""]
     lines += ["## When the probes did not work", "", "On the tag `podwitness.loss` too.", ""]
     lines += _rows(PROBES_FIELDS, PROBES)
     return "\n".join(lines) + "\n"

@@ -26,6 +26,11 @@ static const struct kind_row KINDS[PW_KINDS] = {
     [PW_CGROUP_RMDIR] = {.least_bytes = sizeof(struct pw_cgroup)},
 };
 
+int pw_kind_is_flow(uint16_t kind)
+{
+  return PW_IS_FLOW(kind);
+}
+
 static int check_exec(const struct pw_exec *exec)
 {
   const uint32_t parts = (uint32_t)exec->args_bytes + exec->exe_bytes + exec->cwd_bytes + exec->filename_bytes;
@@ -46,7 +51,7 @@ int pw_event_check(const struct pw_head *head, uint32_t bytes)
 {
   if (bytes < sizeof *head || head->record_bytes > bytes)
     return PW_E_RECORD_SIZE;
-  if (head->kind == 0 || head->kind >= PW_KINDS)
+  if (head->kind >= PW_KINDS || KINDS[head->kind].least_bytes == 0)
     return PW_E_RECORD_KIND;
   if (head->record_bytes < KINDS[head->kind].least_bytes)
     return PW_E_RECORD_SIZE;

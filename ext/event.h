@@ -9,8 +9,12 @@
 
 #include "error.h"
 #include "probes/events.h"
+#include "probes/limits.h"
 
-/* ---- the ring ------------------------------------------------------------ */
+/* 1 for kinds that are in the ring of flows. */
+int pw_kind_is_flow(uint16_t kind);
+
+/* ---- a ring --------------------------------------------------------------- */
 
 /* A BPF_MAP_TYPE_RINGBUF as the kernel lays it out. The members may also point
  * at memory of the caller's that is laid out the same way. */

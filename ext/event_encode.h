@@ -11,8 +11,8 @@ int pw_event_check(const struct pw_head *head, uint32_t bytes);
 /* The most bytes that the record's entry can take without the fragment. */
 uint32_t pw_event_room(const struct pw_head *head);
 
-static inline int pw_is_process_event(uint16_t kind) { return kind <= PW_EXIT; }
-static inline int pw_is_control(uint16_t kind) { return kind >= PW_CGROUP_MKDIR; }
+static inline int pw_is_control(uint16_t kind) { return kind == PW_CGROUP_MKDIR || kind == PW_CGROUP_RMDIR; }
+static inline int pw_is_process_event(uint16_t kind) { return !PW_IS_FLOW(kind) && !pw_is_control(kind); }
 
 /* Writes the entry. The record has passed pw_event_check and is no control record. */
 uint8_t *pw_put_event(uint8_t *p, const struct pw_head *head, const struct pw_fragment *fragment,

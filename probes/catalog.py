@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
+from typing import NamedTuple
 
 
 class RecordKind(IntEnum):
@@ -27,7 +28,8 @@ class RecordKind(IntEnum):
     CGROUP_RMDIR = 11
 
 
-KINDS = 12  # PW_KINDS: length of tables by kind
+KINDS = 80  # PW_KINDS: length of tables by kind, which has gaps
+LIMIT_SLOTS = 2048  # PW_LIMIT_SLOTS
 
 
 class Dialect(StrEnum):
@@ -152,10 +154,20 @@ class Map:
     mappable: bool = False  # user space reads it by mmap, without bpf(2)
 
 
-def maps(ring_bytes: int) -> tuple[Map, ...]:
+class RingSizes(NamedTuple):
+    """Bytes, powers of two. Which kinds go where is said by PW_IS_FLOW in events.h."""
+
+    ring: int
+    flow_ring: int
+
+
+def maps(sizes: RingSizes) -> tuple[Map, ...]:
     return (
-        Map("ring", MapType.RINGBUF, 0, 0, ring_bytes),
+        *(Map(name, MapType.RINGBUF, 0, 0, size_bytes) for name, size_bytes in sizes._asdict().items()),
         Map("lost", MapType.ARRAY, 4, 8, KINDS, mappable=True),
+        # struct pw_rates, and struct pw_limit_slot for 2048 cgroups and all others: 740 KB.
+        Map("rates", MapType.ARRAY, 4, 56, 1, mappable=True),
+        Map("limits", MapType.ARRAY, 4, 40 + 4 * KINDS, LIMIT_SLOTS + 1, mappable=True),
         # struct pw_exec and PW_EXEC_DATA_BYTES, for each CPU.
         Map("exec_scratch", MapType.PERCPU_ARRAY, 4, 160 + 16384, 1, ("process",)),
         # Threads that exit at once on a kernel before 6.16: it bridges microseconds.
@@ -168,8 +180,8 @@ def maps(ring_bytes: int) -> tuple[Map, ...]:
     )
 
 
-def maps_of(subjects: Collection[str], ring_bytes: int) -> tuple[Map, ...]:
-    return tuple(made for made in maps(ring_bytes) if not set(subjects).isdisjoint(made.subjects))
+def maps_of(subjects: Collection[str], sizes: RingSizes) -> tuple[Map, ...]:
+    return tuple(made for made in maps(sizes) if not set(subjects).isdisjoint(made.subjects))
 
 
 def hooks_of(subjects: Collection[str]) -> tuple[Hook, ...]:

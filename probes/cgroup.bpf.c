@@ -33,8 +33,8 @@ static __always_inline void emit_cgroup(struct cgroup *cgroup, const char *path,
   if (!out)
     return;
   __builtin_memset(out, 0, sizeof(*out));
-  fill_head(&out->head, kind, 0);
-  out->head.cgroup_id = FIELD(node, id);
+  if (!begin(&out->head, kind, FIELD(node, id)))
+    return;
   out->level = FIELD(cgroup, level);
   bytes = write_cgroup_path(out, path);
   BOUND(bytes, PW_CGROUP_PATH_BYTES - 1);

@@ -14,7 +14,7 @@ from typing import Any
 
 from probes.btf import Btf, BtfError
 from probes.btf_files import BTF_DIRECTORY
-from probes.catalog import HOOKS, Dialect, Map, MapType
+from probes.catalog import HOOKS, Dialect, Map
 from probes.codes import CodeOf, CompileError
 from probes.exchange import NOTHING_LOADED, ProbeError
 from probes.headers import running_kernel, write_tree
@@ -69,8 +69,7 @@ def map_flags(maps: Mapping[Map, int]) -> Iterator[str]:
         yield f"-DPW_MAP_{made.name}={descriptor}"
         yield f"-DPW_KEY_BYTES_{made.name}={made.key_bytes}"
         yield f"-DPW_VALUE_BYTES_{made.name}={made.value_bytes}"
-        if made.type is MapType.RINGBUF:
-            yield f"-DPW_RING_BYTES={made.entries}"
+        yield f"-DPW_ENTRIES_{made.name}={made.entries}"
 
 
 class Compiler:

@@ -1,7 +1,8 @@
-/* The only writer to the ring. What does not fit is counted in the map `lost`, by kind: no record is lost
- * silently. */
+/* The only writer to the rings. What does not fit is counted in the map `lost`, by kind: no record is lost
+ * silently. What a cgroup may not report is counted too, in `limits`. Kinds are constants wherever possible: then the compiler chooses the ring. */
 #ifndef PODWITNESS_EMIT_H
 #define PODWITNESS_EMIT_H
+#include "admit.h"
 #include "dialect.h"
 #include "events.h"
 
@@ -13,11 +14,18 @@
  * half of the ring it is told to hurry. Only within a sixteenth past the half: notifying at every record would
  * slow down the workload just when it is busiest; and a sixteenth, not the one record that crosses, since
  * writers on several CPUs can step over any single mark. */
-static __always_inline u64 wakeup(void)
+static __always_inline u64 wakeup_of(void *ring, u64 ring_bytes)
 {
-  u64 used = ring_query(MAP(ring), RING_AVAILABLE_DATA);
-  u64 past_half = used - PW_RING_BYTES / 2;
-  return past_half < PW_RING_BYTES / 16 ? RING_FORCE_WAKEUP : 0;
+  u64 used = ring_query(ring, RING_AVAILABLE_DATA);
+  u64 past_half = used - ring_bytes / 2;
+  return past_half < ring_bytes / 16 ? RING_FORCE_WAKEUP : 0;
+}
+
+static __always_inline u64 wakeup(u32 kind)
+{
+  if (PW_IS_FLOW(kind))
+    return wakeup_of(MAP(flow_ring), PW_ENTRIES_flow_ring);
+  return wakeup_of(MAP(ring), PW_ENTRIES_ring);
 }
 
 static __always_inline void count_lost(u32 kind)
@@ -27,36 +35,57 @@ static __always_inline void count_lost(u32 kind)
     __sync_fetch_and_add(count, 1);
 }
 
-static __always_inline void fill_head(struct pw_head *head, u16 kind, u32 record_bytes)
+static __always_inline void fill_head(struct pw_head *head, u16 kind, u32 record_bytes, u64 cgroup_id, u64 now_ns)
 {
   head->kind = kind;
   head->flags = 0;
   head->record_bytes = record_bytes;
-  head->time_ns = bpf_ktime_get_boot_ns();
+  head->time_ns = now_ns;
+  head->cgroup_id = cgroup_id;
 }
 
-/* A zeroed record of a fixed size, its head filled but for cgroup_id. NULL: the ring is full, and that is
- * counted. Otherwise submit() must follow. */
-#define RESERVE(type, kind) ({ \
-  struct type *record_ = ring_reserve(MAP(ring), sizeof(struct type), 0); \
+static __always_inline void *reserve(u32 kind, u64 bytes)
+{
+  void *record = PW_IS_FLOW(kind) ? ring_reserve(MAP(flow_ring), bytes, 0) : ring_reserve(MAP(ring), bytes, 0);
+  if (!record)
+    count_lost(kind);
+  return record;
+}
+
+/* A zeroed record of a fixed size, its head filled. NULL: the ring is full, or the cgroup has reported too much;
+ * either is counted. Otherwise submit() must follow. */
+#define RESERVE(type, kind, cgroup_id) ({ \
+  u64 cgroup_ = cgroup_id, now_ = bpf_ktime_get_boot_ns(); \
+  struct type *record_ = is_admitted(kind, cgroup_, now_) ? reserve(kind, sizeof(struct type)) : 0; \
   if (record_) { \
     __builtin_memset(record_, 0, sizeof(struct type)); \
-    fill_head((struct pw_head *)record_, kind, sizeof(struct type)); \
-  } else { \
-    count_lost(kind); \
+    fill_head((struct pw_head *)record_, kind, sizeof(struct type), cgroup_, now_); \
   } \
   record_; \
 })
 
-static __always_inline void submit(void *record)
+static __always_inline void submit(void *record, u32 kind)
 {
-  ring_submit(record, wakeup());
+  ring_submit(record, wakeup(kind));
 }
 
-/* Copies a record of variable size, whose head is complete, to the ring. */
+/* Begins a record of variable size in memory of the caller's: fills its head but for record_bytes. False:
+ * the cgroup has reported too much, which is counted; there is nothing more to be done. Otherwise output() must follow. */
+static __always_inline bool begin(struct pw_head *head, u32 kind, u64 cgroup_id)
+{
+  u64 now_ns = bpf_ktime_get_boot_ns();
+  if (!is_admitted(kind, cgroup_id, now_ns))
+    return false;
+  fill_head(head, kind, 0, cgroup_id, now_ns);
+  return true;
+}
+
+/* Copies a record of variable size, whose head is complete, to its ring. */
 static __always_inline void output(void *record, u32 kind, u64 bytes)
 {
-  if (ring_output(MAP(ring), record, bytes, wakeup()))
+  long refused = PW_IS_FLOW(kind) ? ring_output(MAP(flow_ring), record, bytes, wakeup(kind))
+                                  : ring_output(MAP(ring), record, bytes, wakeup(kind));
+  if (refused)
     count_lost(kind);
 }
 

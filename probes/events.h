@@ -29,8 +29,14 @@ enum pw_kind {
   PW_TCP_UNLISTEN = 9,
   PW_CGROUP_MKDIR = 10,
   PW_CGROUP_RMDIR = 11,
-  PW_KINDS = 12,           /* size of tables by kind; 0 is unused */
+  /* 12-15: about the probes themselves; 20-34: flows; 40-69: privileges; 70-75: files */
+  PW_KINDS = 80,           /* size of tables by kind; there are gaps, and 0 is unused */
 };
+
+/* Which ring a record goes to: flows have one of their own, so that a flood of them can't push out what is
+ * rarer and says more. All else is in the other, in the order in which it happened: a cgroup is made before the
+ * first exec in it. */
+#define PW_IS_FLOW(kind) (((kind) >= PW_TCP_CONNECT && (kind) <= PW_TCP_UNLISTEN) || ((kind) >= 20 && (kind) <= 34))
 
 enum pw_flag {             /* pw_head.flags */
   PW_ARGS_CUT = 1 << 0,    /* argv was longer than PW_ARGS_BYTES; args_total_bytes tells */

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from probes.catalog import Dialect
+from probes.catalog import Dialect, RingSizes
 
 # Of one message; the kernel's own limit is 253.
 DESCRIPTORS_PER_MESSAGE = 64
@@ -39,18 +39,19 @@ class ProbeError(Exception):
 @dataclass(frozen=True, slots=True)
 class Request:
     subjects: tuple[str, ...]
-    ring_bytes: int
+    ring_sizes: RingSizes
     dialect: Dialect | None = None
     # Macros of the made headers to leave out, as on a kernel that lacks what they stand for.
     without: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
-        return json.dumps([self.subjects, self.ring_bytes, self.dialect, self.without]).encode()
+        return json.dumps([self.subjects, self.ring_sizes, self.dialect, self.without]).encode()
 
     @classmethod
     def decode(cls, content: bytes) -> Request:
-        subjects, ring_bytes, dialect, without = json.loads(content)
-        return cls(tuple(subjects), ring_bytes, Dialect(dialect) if dialect else None, tuple(without))
+        subjects, sizes, dialect, without = json.loads(content)
+        forced = Dialect(dialect) if dialect else None
+        return cls(tuple(subjects), RingSizes(*sizes), forced, tuple(without))
 
 
 @dataclass(frozen=True, slots=True)

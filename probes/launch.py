@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from probes.catalog import KINDS, SUBJECTS, Dialect, Hook, RecordKind, hooks_of
+from probes.catalog import KINDS, SUBJECTS, Dialect, Hook, RecordKind, RingSizes, hooks_of
 from probes.exchange import COMPILED, Answer, HookResult, Origin, ProbeError, Request
 from probes.starter import Command, Loader, Starter, start_child
 
@@ -29,6 +29,8 @@ STDERR_BYTES = 16 << 10
 STDERR_SHOWN_CHARACTERS = 500
 NOTHING_ATTACHED = "No probe is attached; logs are not affected."
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent
+
+MAPS_FOR_THE_COLLECTOR = ("ring", "flow_ring", "lost", "rates", "limits")
 
 State = Literal["attached", "lesser", "failed"]
 
@@ -50,7 +52,10 @@ class Attached:
     """The probes, running. The descriptors hold them: close() ends them."""
 
     ring_fd: int  # BPF_MAP_TYPE_RINGBUF of struct pw_* records; pollable
+    flow_ring_fd: int  # the same, of kinds that are flows
     lost_fd: int  # BPF_MAP_TYPE_ARRAY of u64[KINDS] by kind, which can be mapped
+    rates_fd: int  # the same of one struct pw_rates (limits.h); no cgroup has a limit until it is written
+    limits_fd: int  # the same of struct pw_limit_slot[LIMIT_SLOTS + 1]
     links: dict[str, int]  # by tracepoint
     programs: dict[str, int]  # by tracepoint
     maps: dict[str, int]  # the others, which only the probes use
@@ -93,9 +98,10 @@ class Attached:
         for held in (self.programs, self.maps):
             while held:
                 os.close(held.popitem()[1])
-        for descriptor in {self.ring_fd, self.lost_fd} - {-1}:
-            os.close(descriptor)
-        self.ring_fd = self.lost_fd = -1
+        for name in MAPS_FOR_THE_COLLECTOR:
+            if (descriptor := getattr(self, f"{name}_fd")) >= 0:
+                os.close(descriptor)
+            setattr(self, f"{name}_fd", -1)
 
 
 def _recursion_misses(program: int) -> int:
@@ -122,6 +128,7 @@ async def launch(
     subjects: Collection[str],
     *,
     ring_bytes: int,
+    flow_ring_bytes: int = 0,
     dialect: Dialect | None = None,
     without: Sequence[str] = (),
     timeout_s: float = TIMEOUT_S,
@@ -130,13 +137,15 @@ async def launch(
 ) -> Attached:
     """Attaches the probes of `subjects` (of catalog.SUBJECTS).
 
-    `ring_bytes`: a power of two and a multiple of the page size. `dialect` forces one; `without` lets the
+    `ring_bytes`: a power of two and a multiple of the page size; `flow_ring_bytes` as well, 0 for the same.
+    `dialect` forces one; `without` lets the
     kernel look as if it lacked these macros of the made headers: so what older kernels run is tried on a new
     one. `cache`: folder of compiled probes, "" for none; a starter knows its own. Raises ProbeError when
     nothing can be attached; single hooks that fail are in the result.
     """
-    check_arguments(subjects, ring_bytes)
-    request = Request(tuple(subjects), ring_bytes, dialect, tuple(without))
+    sizes = RingSizes(ring_bytes, flow_ring_bytes or ring_bytes)
+    check_arguments(subjects, sizes)
+    request = Request(tuple(subjects), sizes, dialect, tuple(without))
     answer = Answer()
     try:
         async with asyncio.timeout(timeout_s):
@@ -152,7 +161,7 @@ async def launch(
         answer.close()
 
 
-def check_arguments(subjects: Collection[str], ring_bytes: int) -> None:
+def check_arguments(subjects: Collection[str], sizes: RingSizes) -> None:
     """Raises ProbeError."""
     unknown = sorted(set(subjects) - set(SUBJECTS))
     if unknown or not subjects:
@@ -161,7 +170,9 @@ def check_arguments(subjects: Collection[str], ring_bytes: int) -> None:
             NOTHING_ATTACHED,
             f"Name some of {', '.join(SUBJECTS)}.",
         )
-    if ring_bytes < mmap.PAGESIZE or ring_bytes & (ring_bytes - 1):
+    for ring_bytes in sizes:
+        if ring_bytes >= mmap.PAGESIZE and not ring_bytes & (ring_bytes - 1):
+            continue
         raise ProbeError(
             f"A ring of {ring_bytes} bytes can't be made.",
             NOTHING_ATTACHED,
@@ -246,7 +257,8 @@ def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) ->
             "Run privileged, or with the capabilities BPF and PERFMON, on Linux 5.8 or newer.",
         )
     maps, links, programs = (answer.take(kind) for kind in ("map", "link", "program"))
-    return Attached(maps.pop("ring"), maps.pop("lost"), links, programs, maps, reports, answer.origin)
+    ours = {f"{name}_fd": maps.pop(name) for name in MAPS_FOR_THE_COLLECTOR}
+    return Attached(links=links, programs=programs, maps=maps, hooks=reports, origin=answer.origin, **ours)
 
 
 def hook_report(hook: Hook, result: HookResult) -> HookReport:

@@ -22,7 +22,7 @@ from probes import bpf
 from probes.btf_files import BTF_DIRECTORY
 from probes.cache import Cache
 from probes.cache_key import compiler_version, key_of
-from probes.catalog import Dialect, Hook, Map, dialects, hooks_of, maps_of
+from probes.catalog import Dialect, Hook, Map, RingSizes, dialects, hooks_of, maps_of
 from probes.codes import CodeOf, CodeSource, CompileError
 from probes.exchange import (
     COMPILED,
@@ -189,11 +189,11 @@ def lift_locked_memory_limit() -> None:
             return
 
 
-def make_maps(subjects: Sequence[str], ring_bytes: int) -> dict[Map, int]:
-    """Descriptors. The first is the ring: what fails there fails for all. Raises ProbeError."""
+def make_maps(subjects: Sequence[str], sizes: RingSizes) -> dict[Map, int]:
+    """Descriptors. The first is a ring: what fails there fails for all. Raises ProbeError."""
     made: dict[Map, int] = {}
     try:
-        for wanted in maps_of(subjects, ring_bytes):
+        for wanted in maps_of(subjects, sizes):
             made[wanted] = bpf.map_create(
                 wanted.type.value,
                 f"pw_{wanted.name}",
@@ -214,7 +214,7 @@ def make_maps(subjects: Sequence[str], ring_bytes: int) -> dict[Map, int]:
             f"The kernel refuses to make the map {wanted.name}: bpf(2): {error.strerror}.",
             NOTHING_LOADED,
             "Ring buffers need Linux 5.8 and a size that is a power of two; all maps need memory, about "
-            "16 MiB and the ring.",
+            "16 MiB and the rings.",
         ) from error
     return made
 
@@ -246,7 +246,7 @@ def attach_kept(request: Request, entry: Entry) -> Loaded:
     version = compiler_version()
     if version and version != entry.compiler:
         raise NotKept(f"BCC was {entry.compiler} and is {version}", is_odd=False)
-    maps = make_maps(request.subjects, request.ring_bytes)
+    maps = make_maps(request.subjects, request.ring_sizes)
     attacher = Attacher(Replay(entry.programs, by_name(maps)), entry.btf_ids)
     try:
         attacher.run(hooks_of(request.subjects), request.dialect)
@@ -268,7 +268,7 @@ def compile_and_attach(request: Request, origin: Origin, key: str = "", cache: C
 
     check_compiler()
     types = read_types()
-    maps = make_maps(request.subjects, request.ring_bytes)
+    maps = make_maps(request.subjects, request.ring_sizes)
     btf_ids = find_btf_ids(types[0])
     with header_directory(types, request.without) as headers:
         recorder = Recorder(Compiler(headers, maps), by_name(maps))

@@ -18,10 +18,10 @@
 
 static __always_inline struct pw_tcp *begin_tcp(struct sock *sk, struct socket_state *state, u16 kind)
 {
-  struct pw_tcp *out = RESERVE(pw_tcp, kind);
+  u64 cgroup_id = state->owner.pid ? state->owner.cgroup_id : socket_cgroup_id(sk);
+  struct pw_tcp *out = RESERVE(pw_tcp, kind, cgroup_id);
   if (!out)
     return 0;
-  out->head.cgroup_id = state->owner.pid ? state->owner.cgroup_id : socket_cgroup_id(sk);
   out->head.flags = state->owner.pid ? 0 : PW_OWNER_UNKNOWN;
   out->socket_id = socket_id(sk, state->since_ns);
   out->duration_ns = state->since_ns ? out->head.time_ns - state->since_ns : 0;
@@ -84,7 +84,7 @@ static __always_inline void on_listen(struct sock *sk)
     return;
   out->duration_ns = 0;
   out->backlog = FIELD(sk, sk_max_ack_backlog);
-  submit(out);
+  submit(out, PW_TCP_LISTEN);
 }
 
 static __always_inline struct listener *find_listener(struct sock *sk)
@@ -116,7 +116,7 @@ static __always_inline void on_accepted(struct sock *sk)
   if (!out)
     return;
   out->duration_ns = 0;
-  submit(out);
+  submit(out, PW_TCP_ACCEPT);
 }
 
 /* The caller becomes the owner of an accepted socket if nothing better is known. */
@@ -184,7 +184,7 @@ static __always_inline void emit_closed(struct sock *sk, struct socket_state *st
     out->head.flags |= PW_RESET;
   if (kind != PW_TCP_UNLISTEN)
     fill_counters(out, sk, old_state);
-  submit(out);
+  submit(out, PW_TCP_CLOSE); /* any kind of flow */
 }
 
 /* Sockets without a state were opened before the probes. One that ends in SYN_RECV never was a connection: what
@@ -225,7 +225,7 @@ static __always_inline void on_established(struct sock *sk, int old_state)
   }
   out = state ? begin_tcp(sk, state, PW_TCP_CONNECT) : 0;
   if (out)
-    submit(out);
+    submit(out, PW_TCP_CONNECT);
 }
 
 PROGRAM(inet_sock_set_state)

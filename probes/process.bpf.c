@@ -121,8 +121,8 @@ PROGRAM(sched_process_exec)
   if (!exec)
     return 0;
   __builtin_memset(exec, 0, sizeof(*exec));
-  fill_head(&exec->head, PW_EXEC, 0);
-  exec->head.cgroup_id = cgroup_id_of(task);
+  if (!begin(&exec->head, PW_EXEC, cgroup_id_of(task)))
+    return 0;
   fill_task(&exec->task, task);
   exec->argc = FIELD(binary, argc);
   fill_binary(exec, file);
@@ -148,12 +148,11 @@ PROGRAM(sched_process_fork)
   struct pw_fork *fork;
   if (FIELD(child, pid) != FIELD(child, tgid)) /* a thread */
     return 0;
-  fork = RESERVE(pw_fork, PW_FORK);
+  fork = RESERVE(pw_fork, PW_FORK, cgroup_id_of(child));
   if (!fork)
     return 0;
-  fork->head.cgroup_id = cgroup_id_of(child);
   fill_task(&fork->task, child);
-  submit(fork);
+  submit(fork, PW_FORK);
   return 0;
 }
 
@@ -240,10 +239,9 @@ PROGRAM(sched_process_exit)
   struct pw_exit *exit;
   if (!is_last_thread(ctx, signal, leader))
     return 0;
-  exit = RESERVE(pw_exit, PW_EXIT);
+  exit = RESERVE(pw_exit, PW_EXIT, cgroup_id_of(task));
   if (!exit)
     return 0;
-  exit->head.cgroup_id = cgroup_id_of(task);
   /* The last thread still has namespaces and credentials, a leader that ended before has not. The name is the
    * process's, which is the leader's. */
   fill_task(&exit->task, task);
@@ -252,6 +250,6 @@ PROGRAM(sched_process_exit)
   exit->duration_ns = exit->head.time_ns - exit->task.start_ns;
   exit->status = exit_status(signal, leader);
   fill_cpu_time(exit, cpu_time_of_group(signal, task));
-  submit(exit);
+  submit(exit, PW_EXIT);
   return 0;
 }

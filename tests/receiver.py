@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
+import zstandard
 
 
 class Behaviour(enum.Enum):
@@ -171,17 +172,32 @@ class Receiver:
 
 def _decode(message: Any, connection: int) -> Received:
     tag, second, *rest = message
-    options = {key.decode(): _text(value) for key, value in (rest[-1] if rest else {}).items()}
+    is_message = isinstance(second, int | msgpack.ExtType)
+    options = {} if is_message else _options(rest)
     if isinstance(second, list):
-        return Received(tag.decode(errors="surrogateescape"), _entries(second), options, connection)
+        return Received(_tag(tag), _entries(second), options, connection)
+    if is_message:
+        return Received(_tag(tag), _entries([(second, rest[0])]), _options(rest[1:]), connection)
     if isinstance(second, bytes):
-        packed = gzip.decompress(second) if options.get("compressed") == "gzip" else second
+        packed = _unpacked(second, options.get("compressed", "text"))
         unpacker = msgpack.Unpacker(raw=True, strict_map_key=False, max_buffer_size=1 << 30)
         unpacker.feed(packed)
-        return Received(
-            tag.decode(errors="surrogateescape"), _entries(list(unpacker)), options, connection, packed
-        )
-    raise ValueError(f"neither Forward nor PackedForward: {message!r}")
+        return Received(_tag(tag), _entries(list(unpacker)), options, connection, packed)
+    raise ValueError(f"no mode of the protocol: {message!r}")
+
+
+def _tag(tag: bytes) -> str:
+    return tag.decode(errors="surrogateescape")
+
+
+def _options(rest: list[Any]) -> dict[str, Any]:
+    return {key.decode(): _text(value) for key, value in (rest[0] if rest else {}).items()}
+
+
+def _unpacked(payload: bytes, compressed: str) -> bytes:
+    if compressed == "gzip":
+        return gzip.decompress(payload)
+    return zstandard.ZstdDecompressor().decompress(payload) if compressed == "zstd" else payload
 
 
 def _entries(entries: list[Any]) -> list[tuple[int, Any]]:
@@ -189,6 +205,8 @@ def _entries(entries: list[Any]) -> list[tuple[int, Any]]:
 
 
 def _time_ns(time: Any) -> int:
+    if isinstance(time, list):  # with metadata beside it
+        time = time[0]
     if isinstance(time, msgpack.ExtType):
         return int.from_bytes(time.data[:4], "big") * 10**9 + int.from_bytes(time.data[4:], "big")
     return int(time) * 10**9

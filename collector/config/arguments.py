@@ -6,32 +6,13 @@ import getopt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from collector.config import flags
 from collector.config.sections import Entry, Section
 
 FILE = "argument"  # a place reads `argument:3`
-_LONG = {
-    "config=": "-c",
-    "parser=": "-R",
-    "input=": "-i",
-    "filter=": "-F",
-    "output=": "-o",
-    "prop=": "-p",
-    "tag=": "-t",
-    "match=": "-m",
-    "flush=": "-f",
-    "log_file=": "-l",
-    "http": "-H",
-    "port=": "-P",
-    "verbose": "-v",
-    "quiet": "-q",
-    "dry-run": "-D",
-    "version": "-V",
-    "help": "-h",
-}
-_SHORT = "c:R:i:F:o:p:t:m:f:l:P:HvqDVh"
-_SECTIONS = {"-i": "INPUT", "-F": "FILTER", "-o": "OUTPUT"}
+_SECTIONS = {"i": "INPUT", "F": "FILTER", "o": "OUTPUT"}
 _CALLED = {"INPUT": "an input", "FILTER": "a filter", "OUTPUT": "an output"}
-_SERVICE = {"-f": "Flush", "-l": "Log_File", "-P": "HTTP_Port"}
+_SERVICE = {"f": "Flush", "l": "Log_File", "P": "HTTP_Port", "H": "HTTP_Server", "Y": "Hot_Reload"}
 
 
 @dataclass(slots=True)
@@ -41,7 +22,10 @@ class Arguments:
     config: str = ""
     parsers_files: list[str] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    folder: str = ""  # to work in
     dry_run: bool = False
+    report: bool = False
     version: bool = False
     help: bool = False
 
@@ -52,13 +36,12 @@ class Arguments:
 
 def read_arguments(given: Sequence[str]) -> Arguments:
     """Raises getopt.GetoptError with what is wrong."""
-    options, rest = getopt.gnu_getopt(list(given), _SHORT, list(_LONG))
+    options, rest = getopt.gnu_getopt(list(given), flags.short_options(), flags.long_options())
     if rest:
         raise getopt.GetoptError(f"{rest[0]!r} is neither a flag nor a subcommand")
     reading = _Reading()
-    for number, (flag, value) in enumerate(options, 1):
-        name = flag.removeprefix("--")
-        reading.flag(number, _LONG.get(name, _LONG.get(f"{name}=", flag)), value)
+    for number, (written, value) in enumerate(options, 1):
+        reading.flag(number, flags.find(written), value)
     return reading.finish()
 
 
@@ -72,30 +55,40 @@ class _Reading:
         self._entries: list[Entry] = []
         self._verbosity = 0
 
-    def flag(self, number: int, flag: str, value: str) -> None:
+    def flag(self, number: int, flag: flags.Flag, value: str) -> None:
+        if flag.refused:
+            raise getopt.GetoptError(f"{str(flag).strip()} is not for podwitness: {flag.refused}")
+        if flag.ignored:
+            self._asked.notices.append(f"{FILE}:{number}: {str(flag).strip()} has no effect: {flag.ignored}.")
+        elif flag.name in _SECTIONS:
+            self._close()
+            self._open = (_SECTIONS[flag.name], number)
+            self._add(number, "Name", value)
+        elif flag.name in ("p", "t", "m"):
+            self._plugin_key(number, f"-{flag.name}", value)
+        elif flag.name in _SERVICE:
+            self._service.append(Entry(_SERVICE[flag.name], value or "On", FILE, number))
+        elif flag.name in ("v", "q"):
+            self._log_level(number, f"-{flag.name}")
+        else:
+            self._mode(flag.name, value)
+
+    def _mode(self, name: str, value: str) -> None:
         asked = self._asked
-        match flag:
-            case "-c":
+        match name:
+            case "c":
                 asked.config = value
-            case "-R":
+            case "R":
                 asked.parsers_files.append(value)
-            case "-i" | "-F" | "-o":
-                self._close()
-                self._open = (_SECTIONS[flag], number)
-                self._add(number, "Name", value)
-            case "-p" | "-t" | "-m":
-                self._plugin_key(number, flag, value)
-            case "-f" | "-l" | "-P":
-                self._service.append(Entry(_SERVICE[flag], value, FILE, number))
-            case "-H":
-                self._service.append(Entry("HTTP_Server", "On", FILE, number))
-            case "-v" | "-q":
-                self._log_level(number, flag)
-            case "-D":
+            case "w":
+                asked.folder = value
+            case "D":
                 asked.dry_run = True
-            case "-V":
+            case "S":
+                asked.report = True
+            case "V":
                 asked.version = True
-            case "-h":
+            case "h":
                 asked.help = True
 
     def _plugin_key(self, number: int, flag: str, value: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from collector import plugins as catalogue
-from collector.config import classic, foreign
+from collector.config import classic, foreign, upstreams
 from collector.config.instances import Common, FilterCommon, InputCommon, OutputCommon
 from collector.config.kinds import shown
 from collector.config.parsers import BUILT_IN, Parser, framing
@@ -37,6 +37,7 @@ class PluginConfig:
     settings: Any  # the Settings of the plugin's module
     common: Common
     section: Section
+    nodes: tuple[upstreams.Node, ...] = ()  # of an output's Upstream
 
     @property
     def tag(self) -> str:
@@ -297,7 +298,43 @@ class _Reading:
         self._check_parser(section, {key.name for key in theirs})
         if settings is None or common is None:
             return None
-        return PluginConfig(row.kind, row.name, common.alias or name, settings, common, section)
+        nodes = self._nodes(module.Settings, section, [key.name for key in ours])
+        return PluginConfig(row.kind, row.name, common.alias or name, settings, common, section, nodes)
+
+    def _nodes(self, settings: Any, section: Section, common: list[str]) -> tuple[upstreams.Node, ...]:
+        """The receivers of an output's Upstream."""
+        asked = section.get("Upstream")
+        if (
+            section.name != "OUTPUT"
+            or asked is None
+            or "Upstream" not in [one.name for one in keys_of(settings)]
+        ):
+            return ()
+        groups = upstreams.groups(self._sections)
+        found = groups[asked.value] if asked.value in groups else self._upstream_file(asked)
+        not_inherited = (*common, "Upstream", "Host", "Port")
+        problems = self._draft.problems
+        made = [upstreams.node(settings, section, one, not_inherited, problems) for one in found]
+        return tuple(one for one in made if one is not None)
+
+    def _upstream_file(self, asked: Entry) -> list[Section]:
+        path = os.path.join(os.path.dirname(asked.file), asked.value)
+        draft = Draft(problems=self._draft.problems, files=self._draft.files)
+        _reader(path)(path, draft, asked.place)
+        sections = replace_variables(draft, self._environ)
+        upstreams.check(sections, self._draft.problem)
+        groups = upstreams.groups(sections)
+        if len(groups) != 1:
+            self._draft.problem(
+                asked.place,
+                f"{path} has {len(groups) or 'no'} [UPSTREAM], not one.",
+                "An upstream has a file of its own.",
+            )
+            return []
+        (found,) = groups.values()
+        if not found:
+            self._draft.problem(asked.place, f"{path} has no [NODE].", "Add one for each receiver.")
+        return found
 
     def _check_parser(self, section: Section, names: set[str]) -> None:
         parser = section.get("Parser")
@@ -317,6 +354,7 @@ class _Reading:
             )
 
     def check_whole(self, document: Document) -> None:
+        upstreams.check(self._sections, self._draft.problem)
         if not self._draft.problems:
             for kind in ("INPUT", "OUTPUT"):
                 if not self._of(kind):

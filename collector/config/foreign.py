@@ -4,11 +4,14 @@ from __future__ import annotations
 
 _OWN_BUFFER = "a followed file is its own buffer, its position moves when the output has acknowledged"
 _NO_THREADS = "there are no worker threads to set up"
+_SYSTEM_RESOLVER = "names are looked up by the system's resolver"
 
 # Kind of section -> key (lower case) -> why leaving it out changes nothing for the operator.
 IGNORED: dict[str, dict[str, str]] = {
     "service": {
         "coro_stack_size": "podwitness has no coroutine stacks",
+        "hot_reload.ensure_thread_safety": "a reload needs no such precaution",
+        "hot_reload.timeout": "a reload stops nothing that could hang; a stopped input has Grace",
         "plugins_file": "podwitness loads no plugins from files; one that is used is refused by name",
         "storage.backlog.flush_on_shutdown": "the spool is delivered from until the end of Grace",
         "storage.delete_irrecoverable_chunks": "a chunk that can't be read is removed, counted and told",
@@ -22,6 +25,12 @@ IGNORED: dict[str, dict[str, str]] = {
     },
     "filter": {},
     "output": {
+        "fluentd_compat": "it is about metrics and traces, which podwitness does not send",
+        "net.connect_timeout_log_error": "a failure is logged when it is news, not each time",
+        "net.dns.mode": _SYSTEM_RESOLVER,
+        "net.dns.resolver": _SYSTEM_RESOLVER,
+        "net.proxy_env_ignore": "no proxy is taken from the environment",
+        "tls.debug": "what is wrong with TLS is in the log",
         "workers": _NO_THREADS,
     },
 }
@@ -44,7 +53,7 @@ _TLS_AND_NET = _names("""
 FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
     ("service", ""): _names("""
         config_watch dns.mode dns.prefer_ipv4 dns.prefer_ipv6 dns.resolver enable_chunk_trace
-        hot_reload hot_reload.ensure_thread_safety hot_reload.timeout http_proxy
+        http_proxy
         json.convert_nan_to_null json.escape_unicode sp.convert_from_str_to_num streams_file
     """),
     ("input", "tail"): _names("""

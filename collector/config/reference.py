@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from collector.config import flags
 from collector.config.foreign import IGNORED
 from collector.config.instances import FilterCommon, InputCommon, OutputCommon
 from collector.config.parsers import Parser
@@ -57,7 +58,10 @@ def page() -> str:
 
 def _lines() -> Iterator[str]:
     yield _HEAD
-    yield "## [SERVICE]\n"
+    yield "## Command line\n"
+    yield "Flags go in Fluent Bit's manner: each belongs to the plugin before it.\n"
+    yield from flags.table()
+    yield "\n## [SERVICE]\n"
     yield from _table(ServiceSettings)
     for kind, title in _TITLES.items():
         yield f"\n## {title}\n"

@@ -29,7 +29,7 @@ class Entry:
 class Section:
     """`[NAME]` and its entries in the order they were written; keys may repeat."""
 
-    name: str  # upper case: SERVICE, INPUT, FILTER, OUTPUT, PARSER, MULTILINE_PARSER
+    name: str  # upper case, one of SECTIONS
     file: str
     line: int
     entries: tuple[Entry, ...] = field(default=())
@@ -49,14 +49,12 @@ class Section:
         return entries[-1] if entries else None
 
 
-SECTIONS = ("SERVICE", "INPUT", "FILTER", "OUTPUT", "PARSER", "MULTILINE_PARSER")
+SECTIONS = ("SERVICE", "INPUT", "FILTER", "OUTPUT", "PARSER", "MULTILINE_PARSER", "UPSTREAM", "NODE")
 # Of Fluent Bit, and what to do instead.
 UNSUPPORTED_SECTIONS = {
     "CUSTOM": "Remove it.",
-    "NODE": "Give the output its Host and Port.",
     "PLUGINS": "Remove it; podwitness loads no plugins from files.",
     "STREAM_TASK": "Remove it; podwitness has no stream processor.",
-    "UPSTREAM": "Give the output its Host and Port.",
 }
 
 

@@ -63,6 +63,12 @@ class ServiceSettings:
         help="Unhealthy above this many given up retries in HC_Period.",
     )
     hc_period_s: float = key("HC_Period", seconds, default="60", help="The time over which they are counted.")
+    hot_reload: bool = key(
+        "Hot_Reload",
+        boolean,
+        default="Off",
+        help="Whether POST /api/v2/reload reads the configuration anew; SIGHUP always does.",
+    )
     host_root: str = key(
         "Host_Root",
         text,

@@ -20,7 +20,6 @@ _UNSUPPORTED = {
     "customs": "Remove it.",
     "plugins": "Remove it; podwitness loads no plugins from files.",
     "stream_processor": "Remove it; podwitness has no stream processor.",
-    "upstream_servers": "Give the output its host and port.",
 }
 
 
@@ -63,6 +62,7 @@ class _File:
             "parsers": lambda _, node: self._sections("PARSER", node),
             "pipeline": self._pipeline,
             "service": lambda _, node: self._section("SERVICE", node),
+            "upstream_servers": self._upstreams,
         }
         for key, name, value in self._pairs(root, "the file"):
             if name in readers:
@@ -129,11 +129,18 @@ class _File:
         for item in self._items(node, f"the list of [{section}]"):
             self._section(section, item)
 
+    def _upstreams(self, name: str, node: Node) -> None:
+        for item in self._items(node, name):
+            self._section("UPSTREAM", item)
+            for _, key, value in self._pairs(item, "an upstream"):
+                if key == "nodes":
+                    self._sections("NODE", value)
+
     def _section(self, section: str, node: Node) -> None:
         entries: list[Entry] = []
         for key, name, value in self._pairs(node, f"[{section}]"):
             # The rules of a multiline parser are a list of maps; nothing reads them yet.
-            if section != "MULTILINE_PARSER" or name.lower() != "rules":
+            if (section, name.lower()) not in (("MULTILINE_PARSER", "rules"), ("UPSTREAM", "nodes")):
                 entries += self._entries(key, name, value)
         self._draft.sections.append(Section(section, self._path, _line(node), tuple(entries)))
 

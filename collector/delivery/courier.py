@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
+from collector.delivery.chunk import Chunk, chunk_id
 from collector.delivery.lanes import Parcel
 from collector.delivery.losses import chunk_loss
 from collector.delivery.outlet import Outlet
@@ -51,9 +53,7 @@ class Courier:
             try:
                 await outlet.route.output.deliver(parcel.chunk)
             except Rejected as reason:
-                self._metrics.add("fluentbit_output_errors_total", outlet.route.name)
-                outlet.fails(str(reason))
-                await self._give_up(outlet, parcel, "rejected", str(reason))
+                await self._refused(outlet, parcel, reason)
             except DeliveryError as reason:
                 await self._failed(outlet, parcel, str(reason))
             else:
@@ -61,11 +61,37 @@ class Courier:
             # A receiver that is never slower than we are would otherwise keep the loop to itself.
             await asyncio.sleep(0)
 
+    async def _refused(self, outlet: Outlet, parcel: Parcel, reason: Rejected) -> None:
+        """All of it, or some records."""
+        name, chunk = outlet.route.name, parcel.chunk
+        self._metrics.add("fluentbit_output_errors_total", name)
+        outlet.fails(str(reason))
+        if not reason.records:
+            await self._give_up(outlet, parcel, "rejected", str(reason))
+            return
+        part = replace(chunk, id=chunk_id(chunk.id, reason.entries), entries=reason.entries)
+        self._metrics.add("fluentbit_output_dropped_records_total", name, by=reason.records)
+        if not any(self._telling.is_telling(ticket) for ticket in parcel.tickets):
+            # Which bytes of a file they were is not known.
+            part = replace(part, records=reason.records, position=None)
+            await self._keep(part, name, str(reason))
+            self._telling.report(chunk_loss(part, "rejected", name))
+        self._taken(outlet, parcel, chunk.records - reason.records, len(reason.entries))
+
+    async def _keep(self, chunk: Chunk, output: str, reason: str) -> None:
+        if self._rejected is not None:
+            await self._rejected.keep(chunk, output, reason)
+
     def _delivered(self, outlet: Outlet, parcel: Parcel) -> None:
-        name = outlet.route.name
-        self._metrics.add("fluentbit_output_proc_records_total", name, by=parcel.chunk.records)
-        self._metrics.add("fluentbit_output_proc_bytes_total", name, by=len(parcel.chunk.entries))
         outlet.works()
+        self._taken(outlet, parcel, parcel.chunk.records)
+
+    def _taken(self, outlet: Outlet, parcel: Parcel, records: int, bytes_refused: int = 0) -> None:
+        name = outlet.route.name
+        self._metrics.add("fluentbit_output_proc_records_total", name, by=records)
+        self._metrics.add(
+            "fluentbit_output_proc_bytes_total", name, by=len(parcel.chunk.entries) - bytes_refused
+        )
         for ticket in parcel.tickets:
             ticket.delivered += 1
         self._release(outlet, parcel)
@@ -88,9 +114,8 @@ class Courier:
     async def _give_up(self, outlet: Outlet, parcel: Parcel, cause: str, reason: str) -> None:
         name = outlet.route.name
         self._metrics.add("fluentbit_output_dropped_records_total", name, by=parcel.chunk.records)
-        is_told = self._telling.is_telling(parcel.tickets[0])
-        if self._rejected and not is_told:
-            await self._rejected.keep(parcel.chunk, name, reason)
+        if not self._telling.is_telling(parcel.tickets[0]):
+            await self._keep(parcel.chunk, name, reason)
         for ticket in parcel.tickets:
             if not self._telling.is_telling(ticket):
                 self._telling.report(chunk_loss(ticket.chunk, cause, name))

@@ -6,7 +6,8 @@ database: positions then are a little old, and records are sent again, not lost.
 
 A database of Fluent Bit at the same path is taken over once, when our table is
 made: its table `in_tail_files` knows no device, so its rows are found by inode
-and path (device -1 in ours). Its own table is left as it is.
+and path (device -1 in ours); `in_systemd_cursor` holds one cursor. Its own tables
+are left as they are.
 """
 
 from __future__ import annotations
@@ -50,10 +51,17 @@ INSERT OR IGNORE INTO podwitness_positions
 SELECT -1, inode, x'', 0, CAST(name AS BLOB), offset, -1, -1, ''
 FROM in_tail_files ORDER BY created DESC
 """
+_TAKE_OVER_JOURNAL = """
+INSERT OR IGNORE INTO podwitness_positions
+SELECT -2, 0, x'', 0, CAST('journal' AS BLOB), 0, -1, -1, cursor
+FROM in_systemd_cursor ORDER BY updated DESC LIMIT 1
+"""
 _WRITE = "INSERT OR REPLACE INTO podwitness_positions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _FORGET = "DELETE FROM podwitness_positions WHERE device = ? AND inode = ?"
 
 FOREIGN_DEVICE = -1
+# Places in a journal have no file of their own; the inode tells inputs apart, 0 is Fluent Bit's.
+JOURNAL_DEVICE = -2
 
 # Another process with the database open (a Fluent Bit that is just ending) holds its lock for single commits.
 BUSY_S = 5.0
@@ -131,7 +139,9 @@ class Positions:
         gone = [
             place
             for place in self._known
-            if place not in present and not (place[0] == FOREIGN_DEVICE and place[1] in inodes)
+            if place not in present
+            and place[0] != JOURNAL_DEVICE
+            and not (place[0] == FOREIGN_DEVICE and place[1] in inodes)
         ]
         for place in gone:
             self._set(place, None)
@@ -241,6 +251,8 @@ def _create(database: sqlite3.Connection, path: Path) -> None:
         database.execute(_CREATE)
         if "in_tail_files" in tables:
             database.execute(_TAKE_OVER)
+        if "in_systemd_cursor" in tables:
+            database.execute(_TAKE_OVER_JOURNAL)
         database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

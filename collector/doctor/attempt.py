@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from collector.inputs.event_heartbeat import Deed, Heart, Proof
-from collector.native.events import ContainerTable, DrainEnd, EventEncoder, Kind, Ring, Tables
+from collector.inputs.event_rings import Rings
+from collector.native.events import ContainerTable, DrainEnd, EventEncoder, Kind, Tables
 from probes.catalog import SUBJECTS
 from probes.launch import Attached, HookReport, ProbeError, launch
 from probes.proc_connector import ConnectorUnusable, ProcConnector
@@ -51,9 +52,9 @@ def attempt() -> Attempt:
 
 
 def _heartbeat(attached: Attached) -> tuple[Deed, frozenset[Kind]]:
-    """What was done, and what of it came out of the ring."""
+    """What was done, and what of it came out of the rings."""
     encoder, tables = EventEncoder(0), Tables(ContainerTable(1), ContainerTable(1))
-    ring = Ring(attached.ring_fd, RING_BYTES)
+    rings = Rings.open(attached, RING_BYTES, RING_BYTES)
     heart = Heart(_kinds(attached.hooks), logging.getLogger("podwitness.doctor"))
     try:
         deed = heart.beat()
@@ -61,13 +62,14 @@ def _heartbeat(attached: Attached) -> tuple[Deed, frozenset[Kind]]:
         # Its pid stays its own until rest(); nobody waits for its end before that.
         while not heart.is_over():
             time.sleep(0.001)
-        drains = (encoder.drain(ring, tables, 4096).end for _ in range(MOST_DRAINS))
-        while next(drains, DrainEnd.EMPTY) is not DrainEnd.EMPTY:
-            pass
+        for ring in rings:
+            drains = (encoder.drain(ring, tables, 4096).end for _ in range(MOST_DRAINS))
+            while next(drains, DrainEnd.EMPTY) is not DrainEnd.EMPTY:
+                pass
         return deed, encoder.heard()
     finally:
         heart.rest()
-        ring.close()
+        rings.close()
 
 
 def _kinds(hooks: Iterable[HookReport]) -> frozenset[Kind]:

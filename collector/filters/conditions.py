@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from collector.accessor import ABSENT, Accessor, names, read
 from collector.config.kinds import Kind, split_quoted
 from collector.config.ruby import compile_regex
 from collector.config.schema import nearest
-from collector.filters.accessor import ABSENT, Accessor, names, read
 from collector.plugin import Pairs
 
 Condition = Callable[[Pairs], bool]

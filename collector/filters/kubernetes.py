@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
+from collector.accessor import names
 from collector.config.kinds import Kind, boolean, integer, seconds, size_bytes, text
 from collector.config.schema import key, keys_of
-from collector.filters.accessor import names
 from collector.identity.identity import Identity
 from collector.identity.paths import read_tag
 from collector.native.logs import json_pairs

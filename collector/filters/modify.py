@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from collector.accessor import names
 from collector.config.kinds import Kind, split_quoted
 from collector.config.ruby import compile_regex
 from collector.config.schema import Key, ordered
-from collector.filters.accessor import names
 from collector.filters.conditions import Condition, condition, matches
 from collector.identity.identity import Identity
 from collector.plan import EventPlan, Field, LogPlan, Op

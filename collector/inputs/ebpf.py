@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import select
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +16,14 @@ from collector.config.kinds import repeated
 from collector.config.schema import choice, key, seconds, size_bytes
 from collector.delivery.chunk import Chunk, chunk_id
 from collector.delivery.losses import LOSS_TAG, Loss
-from collector.inputs.event_containers import EventContainers
-from collector.inputs.event_flow import CHUNK_BYTES, EventFlow
-from collector.inputs.event_losses import ANY_KIND, KernelLoss, LossCounters, drain_losses
-from collector.inputs.event_pending import Pending
-from collector.inputs.event_plans import Planner
+from collector.inputs.event_drain import CGROUPS, EventDrain, boot_ns
+from collector.inputs.event_flow import CHUNK_BYTES
+from collector.inputs.event_limits import Suppression, rate_kind
+from collector.inputs.event_losses import ANY_KIND, KernelLoss
+from collector.inputs.event_rings import RingWatch, Unread
 from collector.inputs.event_vigil import Patience, Trouble, Vigil, notice
-from collector.native.events import DrainEnd, Entries, EventEncoder, Heartbeat, Kind, Ring
+from collector.native.events import Entries, Kind
+from collector.native.limits import CLASSES, Rate
 from probes.launch import Attached, HookReport, ProbeError, launch
 
 if TYPE_CHECKING:
@@ -32,19 +32,12 @@ if TYPE_CHECKING:
 
 SUMMARY = "Reads process and network events of all containers and the host from the kernel, by eBPF."
 SUBJECTS = ("process", "network")
-CGROUPS = "cgroup"  # always traced: how a new container is known before its first event
+ALWAYS = (CGROUPS,)  # how a new container is known before its first event
 
-# One drain's worth: some 3 ms of this thread. Between drains other tasks have their turn.
-DRAIN_RECORDS = 4096
 # Counters of losses are looked at this often, so that a gap is told within a second.
 TICK_S = 1.0
 # While records wait for their cgroup to become known, or for room in the outputs.
 RETRY_S = 0.1
-# A new reading of the wall clock is taken over when it differs by more than this from the old one. Otherwise
-# the few hundred ns between two readings would give a process another start time in each record.
-CLOCK_STEP_NS = 1_000_000
-# Programs not run are counted in /proc: looked at every so many ticks.
-MISSED_TICKS = 10
 # Until detached probes are tried to be attached again, where that failed.
 ATTACH_AGAIN_S = 10.0
 
@@ -87,6 +80,31 @@ class Settings:
     ring_bytes: int = key(
         "Ring_Size", ring_kind, default="8MiB", help="Memory in the kernel for events not yet read."
     )
+    flow_ring_bytes: int = key(
+        "Flow_Ring_Size",
+        ring_kind,
+        default="4MiB",
+        help="The same for events of connections, which can't push out the others.",
+    )
+    process_rate: tuple[int, int] = key(
+        "Rate_Limit_Process",
+        rate_kind,
+        default="5000 20000",
+        help="Most process events of one container, a second and at once; 0: no limit. What is suppressed is "
+        "counted, and told by container.",
+    )
+    network_rate: tuple[int, int] = key(
+        "Rate_Limit_Network",
+        rate_kind,
+        default="20000 80000",
+        help="The same for its events of connections.",
+    )
+    privilege_rate: tuple[int, int] = key(
+        "Rate_Limit_Privilege",
+        rate_kind,
+        default="1000 4000",
+        help="The same for its events of privileges and files.",
+    )
     drain_interval_s: float = key(
         "Drain_Interval", seconds, default="20ms", help="How long events may gather before they are read."
     )
@@ -126,75 +144,14 @@ class Settings:
     )
 
     @property
+    def rates(self) -> dict[str, Rate]:
+        rates = (self.process_rate, self.network_rate, self.privilege_rate)
+        return {name: Rate(*rate) for name, rate in zip(CLASSES, rates, strict=True)}
+
+    @property
     def subjects(self) -> tuple[str, ...]:
         wanted = {subject for line in self.trace for subject in line}
         return tuple(subject for subject in SUBJECTS if subject in wanted)
-
-
-def boot_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-class WallClock:
-    """The offset from CLOCK_BOOTTIME to the wall clock."""
-
-    def __init__(self) -> None:
-        self.offset_ns = time.time_ns() - boot_ns()
-
-    def refresh(self) -> int:
-        now = time.time_ns() - boot_ns()
-        if abs(now - self.offset_ns) > CLOCK_STEP_NS:
-            self.offset_ns = now
-        return self.offset_ns
-
-
-class RingWatch:
-    """Tells when the kernel has notified of records in the ring.
-
-    Edge-triggered, by an epoll of our own inside the loop's: records that we leave
-    in the ring for a while must not wake the loop again and again.
-    """
-
-    def __init__(self, ring_fd: int, stop: asyncio.Event) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._is_notified = False
-        self._waiting: asyncio.Future[None] = self._loop.create_future()
-        self._epoll = select.epoll()
-        self._epoll.register(ring_fd, select.EPOLLIN | select.EPOLLET)
-        self._loop.add_reader(self._epoll.fileno(), self._on_ready)
-        self._stop = stop
-        self._stopping = self._loop.create_task(stop.wait())
-        self._stopping.add_done_callback(lambda _: self._end_wait())
-
-    def _on_ready(self) -> None:
-        if self._epoll.poll(0):
-            self._is_notified = True
-            self._end_wait()
-
-    def _end_wait(self) -> None:
-        if not self._waiting.done():
-            self._waiting.set_result(None)
-
-    async def wait(self, timeout_s: float) -> bool:
-        """Whether there was a notification in time. At once when it is time to stop.
-
-        Runs fifty times a second under load: a bare future and timer cost half of
-        what asyncio.timeout and asyncio.Event do.
-        """
-        if not self._is_notified and not self._stop.is_set():
-            self._waiting = self._loop.create_future()
-            timer = self._loop.call_later(max(0.0, timeout_s), self._end_wait)
-            try:
-                await self._waiting
-            finally:
-                timer.cancel()
-        was_notified, self._is_notified = self._is_notified, False
-        return was_notified
-
-    def close(self) -> None:
-        self._stopping.cancel()
-        self._loop.remove_reader(self._epoll.fileno())
-        self._epoll.close()
 
 
 def tags_of(context: InputContext) -> dict[str, str]:
@@ -213,6 +170,7 @@ class Ebpf:
         self._sequence = 0
         self._left: list[Chunk] = []  # refused by the outputs
         self._patience = Patience()
+        self._suppression = Suppression(context.node)
 
     async def run(self, stop: asyncio.Event) -> None:
         if self._settings.witness == "netlink":
@@ -245,10 +203,14 @@ class Ebpf:
     async def _attach(self, stop: asyncio.Event) -> Watching:
         """Raises ProbeError, OSError."""
         settings, context = self._settings, self._context
-        subjects = (*settings.subjects, CGROUPS)
-        attached = await launch(subjects, ring_bytes=settings.ring_bytes, starter=context.starter)
+        attached = await launch(
+            (*settings.subjects, *ALWAYS),
+            ring_bytes=settings.ring_bytes,
+            flow_ring_bytes=settings.flow_ring_bytes,
+            starter=context.starter,
+        )
         try:
-            drain = EventDrain(settings, context, attached)
+            drain = EventDrain(settings, context, attached, self._tags)
         except BaseException:
             attached.close()
             raise
@@ -257,7 +219,7 @@ class Ebpf:
         context.log.log(level, "probes %s", attached.origin)
         now_s = time.monotonic()
         vigil = Vigil(settings.heartbeat_s, attached, drain, context.metrics, context.log, now_s)
-        return Watching(attached, drain, RingWatch(attached.ring_fd, stop), vigil)
+        return Watching(attached, drain, RingWatch(attached, stop), vigil)
 
     async def _replace(self, old: Watching, trouble: Trouble, stop: asyncio.Event) -> Watching:
         """New probes for those in trouble; the old ones again when it is time to stop before that worked."""
@@ -315,6 +277,7 @@ class Ebpf:
         for kind in Kind:
             self._context.metrics.add("podwitness_kernel_events_lost_total", kind.label, "ring_full", by=0)
             if kind.subject != CGROUPS:
+                self._context.metrics.add("podwitness_kernel_events_suppressed_total", kind.label, by=0)
                 self._context.metrics.add(
                     "podwitness_lost_records_total", _told_cause(kind.label, "ring_full"), by=0
                 )
@@ -347,6 +310,11 @@ class Ebpf:
         context, now_s = self._context, time.monotonic()
         losses = watching.drain.tick()
         self._tell(losses)
+        self._note_suppressed(watching.drain)
+        # Not among what is left, if there is no room: it would grow by a chunk a second.
+        has_more = self._suppression and not self._left
+        if has_more and self._context.intake.offer(self._suppressed_chunk(watching.drain)):
+            self._suppression.clear()
         trouble = watching.vigil.tick(now_s, was_lost=bool(losses))
         if watching.vigil.is_proven and trouble is None:
             self._patience.helped()
@@ -364,12 +332,16 @@ class Ebpf:
         left, self._left = self._left, []
         for chunk in left:
             await self._context.intake.submit(chunk)
-        fill_bytes = drain.fill_bytes
-        while fill_bytes > 0 and not drain.drain():
-            fill_bytes -= drain.drained_bytes
+        unread = Unread(drain.fill_bytes)
+        while not unread.is_nothing and not drain.drain():
+            unread.read(drain.drained_bytes)
             await self._submit(drain)
         drain.flow.settle(boot_ns(), all_now=True)
         self._tell(drain.tick())
+        self._note_suppressed(drain)
+        if self._suppression:
+            await self._context.intake.submit(self._suppressed_chunk(drain))
+            self._suppression.clear()
         await self._submit(drain)
 
     async def _submit(self, drain: EventDrain) -> None:
@@ -388,6 +360,16 @@ class Ebpf:
         ident = chunk_id(self._context.name, self._run_id, self._sequence)
         return Chunk(ident, tag, entries.entries, entries.records, self._context.name, time.monotonic_ns())
 
+    def _note_suppressed(self, drain: EventDrain) -> None:
+        suppressed = drain.suppressed()
+        self._suppression.add(suppressed, time.time_ns() - int(TICK_S * 1e9))
+        for counts in suppressed.values():
+            for kind, count in counts.items():
+                self._context.metrics.add("podwitness_kernel_events_suppressed_total", kind.label, by=count)
+
+    def _suppressed_chunk(self, drain: EventDrain) -> Chunk:
+        return self._chunk(LOSS_TAG, self._suppression.entries(drain.identity_of, time.time_ns()))
+
     def _tell(self, losses: list[KernelLoss]) -> None:
         """Counts them, and has lost records told in-band. Changes of cgroups are found again by a scan."""
         now_ns = time.time_ns()
@@ -404,76 +386,6 @@ class Ebpf:
 
 def _told_cause(kind: str, cause: str) -> str:
     return cause if kind == ANY_KIND else f"{cause}_{kind}"
-
-
-class EventDrain:
-    """The ring and all that its records pass on their way to chunks."""
-
-    def __init__(self, settings: Settings, context: InputContext, attached: Attached) -> None:
-        """Raises OSError when the ring can't be mapped."""
-        tags = tags_of(context)
-        self._attached = attached
-        self._context = context
-        self._ring = Ring(attached.ring_fd, settings.ring_bytes)
-        self._encoder = EventEncoder(int.from_bytes(context.node_id, "big"))
-        planners = (Planner(tags[subject], context.chain, context.node) for subject in SUBJECTS)
-        self._containers = EventContainers(context.identities, *planners)
-        self._pending = Pending(settings.pending_limit_bytes, int(settings.pending_timeout_s * 1e9))
-        self.flow = EventFlow(
-            self._encoder, self._containers, self._pending, context.chain, tags, context.metrics
-        )
-        self._clock = WallClock()
-        self._counters = LossCounters()
-        self._losses: list[KernelLoss] = []
-        self._ticks = 0
-        self.drained_bytes = 0  # by the last drain
-
-    def expect(self, heartbeat: Heartbeat) -> None:
-        self._encoder.expect(heartbeat)
-
-    def heard(self) -> frozenset[Kind]:
-        return self._encoder.heard()
-
-    @property
-    def fill_bytes(self) -> int:
-        return self._ring.fill_bytes
-
-    @property
-    def is_past_half(self) -> bool:
-        return self._ring.fill_bytes > self._ring.size_bytes // 2
-
-    @property
-    def is_waiting(self) -> bool:
-        """Records wait for their cgroup to become known."""
-        return bool(self._pending)
-
-    def drain(self) -> bool:
-        """One bounded drain; whether the ring is empty."""
-        now_ns = boot_ns()
-        self._encoder.set_clock(self._clock.refresh())
-        drained = self._encoder.drain(self._ring, self._containers.tables, DRAIN_RECORDS)
-        self.drained_bytes = drained.drained_bytes
-        self._losses += drain_losses(drained)
-        self.flow.take(drained, now_ns)
-        return drained.end is DrainEnd.EMPTY
-
-    def tick(self) -> list[KernelLoss]:
-        """Once a second: what was lost meanwhile; and what is no longer worth keeping is forgotten."""
-        now_ns = boot_ns()
-        self._containers.expire(now_ns)
-        self._context.metrics.set("podwitness_kernel_ring_bytes", to=self._ring.fill_bytes)
-        found, self._losses = self._losses, []
-        found += self._counters.ring_full(self._attached.lost())
-        if self._ticks % MISSED_TICKS == 0:
-            found += self._counters.not_run(self._attached.missed(), self._attached.hooks)
-        self._ticks += 1
-        if any(loss.subject == CGROUPS for loss in found):
-            self._context.identities.scan()
-        return found
-
-    def close(self) -> None:
-        self._containers.close()
-        self._ring.close()
 
 
 @dataclass(frozen=True, slots=True)

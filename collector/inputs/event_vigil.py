@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from collector.entries import pack_entry
 from collector.inputs.event_heartbeat import Deed, Heart, Proof
+from collector.inputs.event_rings import Unread
 from collector.native.events import Heartbeat, Kind
 from collector.service.metrics import Metrics
 from probes.launch import HookReport
@@ -45,7 +46,7 @@ class Ear(Protocol):
     """Where records of the heartbeat are taken out of the stream."""
 
     @property
-    def fill_bytes(self) -> int: ...
+    def fill_bytes(self) -> tuple[int, ...]: ...
 
     def expect(self, heartbeat: Heartbeat) -> None: ...
 
@@ -67,7 +68,7 @@ class Vigil:
         self._proof = Proof([Kind(kind) for hook in working for kind in hook.kinds], now_s)
         self._heart = Heart(self._proof.kinds, log)
         self._deed: Deed | None = None
-        self._unread_bytes: int | None = None  # of the ring, when the deed was over; None: it is not
+        self._unread: Unread | None = None  # of the rings, when the deed was over; None: it is not
         self._was_lost = False
         self._next_s = self._looked_s = now_s
         self.is_proven = not interval_s  # everything has arrived the last time
@@ -78,8 +79,8 @@ class Vigil:
             return None
         self._was_lost |= was_lost
         if self._deed is not None:
-            if self._unread_bytes is None and self._heart.is_over():
-                self._unread_bytes = self._ear.fill_bytes
+            if self._unread is None and self._heart.is_over():
+                self._unread = Unread(self._ear.fill_bytes)
         elif now_s >= self._next_s:
             gone = self._probes.gone()
             if gone:
@@ -90,17 +91,17 @@ class Vigil:
             self._metrics.set("podwitness_heartbeat_age_seconds", kind.label, to=age_s)
         return self._missing()
 
-    def read(self, now_s: float, drained_bytes: int) -> None:
-        """After each drain of so many bytes."""
+    def read(self, now_s: float, drained_bytes: Sequence[int]) -> None:
+        """After each drain of so many bytes of each ring."""
         if self._deed is None:
             return
-        if self._unread_bytes is not None:
-            self._unread_bytes -= drained_bytes
+        if self._unread is not None:
+            self._unread.read(drained_bytes)
         heard = self._ear.heard()
         if heard >= self._deed.kinds:
             self._metrics.set("podwitness_heartbeat_latency_seconds", to=now_s - self._deed.made_s)
             self._judge(self._deed, heard, self._deed.kinds)
-        elif self._unread_bytes is not None and self._unread_bytes <= 0:
+        elif self._unread is not None and self._unread.is_nothing:
             # Where records were lost, one that did not come proves nothing. They are on record anyway.
             self._judge(self._deed, heard, heard if self._was_lost else self._deed.kinds)
 
@@ -109,7 +110,7 @@ class Vigil:
 
     def _beat(self, now_s: float) -> None:
         self._next_s = now_s + self._interval_s
-        self._unread_bytes, self._was_lost = None, False
+        self._unread, self._was_lost = None, False
         self._deed = self._heart.beat()
         self._ear.expect(self._deed.expected)
 

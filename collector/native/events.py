@@ -41,9 +41,9 @@ class Kind(IntEnum):
     @property
     def subject(self) -> str:
         """process, network, or cgroup for control records, which are not shipped."""
-        if self <= Kind.EXIT:
-            return "process"
-        return "network" if self < Kind.CGROUP_MKDIR else "cgroup"
+        if self in (Kind.CGROUP_MKDIR, Kind.CGROUP_RMDIR):
+            return "cgroup"
+        return "network" if lib.pw_kind_is_flow(self) else "process"
 
 
 class Scope(IntEnum):
@@ -138,7 +138,7 @@ def _check(status: int, what: str) -> None:
 
 
 class Ring:
-    """The mapped ring buffer of the probes. The descriptor stays the caller's."""
+    """A mapped ring buffer of the probes. The descriptor stays the caller's."""
 
     def __init__(self, fd: int, ring_bytes: int) -> None:
         """Raises OSError when `fd` is no ring buffer of `ring_bytes`."""

@@ -12,32 +12,76 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgpack
 
-from collector.entries import time_ns
+from collector.entries import time_ns, unpack_entries
+from collector.outputs.connector import ProtocolError
+from collector.plugin import Pairs
 
 # What a receiver may send in one message. Fluent Bit's own buffer for an ack is 512 bytes; HELO and PONG
 # have a nonce, a salt, a reason and a host name.
 MAX_MESSAGE_BYTES = 4096
 
 
-class ProtocolError(Exception):
-    """The receiver refused, or said what the protocol does not allow; the connection is of no use."""
+Options = dict[str, str | int]
+Parts = tuple[bytes, bytes, bytes]
+"""A request, to be written one after the other; the entries are not copied."""
 
 
-def encode_message(
-    tag: str, entries: bytes, options: dict[str, str | int] | None
-) -> tuple[bytes, bytes, bytes]:
-    """A request in three parts to be written one after the other; the entries are not copied."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`chunk_id` is what the receiver has to acknowledge; b"": nothing."""
+
+    parts: Parts
+    chunk_id: bytes
+
+
+def encode_message(tag: str, entries: bytes, options: Options | None) -> Parts:
+    """A request in PackedForward mode; CompressedPackedForward where the options say so."""
+    return _head(tag, options) + _binary_header(len(entries)), entries, _tail(options)
+
+
+def encode_forward(tag: str, entries: bytes, records: int, options: Options | None) -> Parts:
+    """A request in Forward mode, which Fluentd up to 0.12 reads."""
+    return _head(tag, options) + msgpack.Packer().pack_array_header(records), entries, _tail(options)
+
+
+def encode_messages(
+    tag: str,
+    entries: bytes,
+    tag_of: Callable[[str, Pairs], str | None],
+    chunk_id: bytes | None,
+    extra: Options,
+) -> list[Request]:
+    """A request in Message mode for each entry, with the tag that `tag_of` makes (None: `tag`)."""
+    requests: list[Request] = []
+    for number, (found, time, record) in enumerate(split_entries(entries)):
+        own_id = _numbered(chunk_id, number) if chunk_id else None
+        options = message_options(0, own_id, sized=False, compressed="", extra=extra)
+        head = _head(tag_of(tag, found) or tag, options, 3 if options is None else 4)
+        requests.append(Request((head + time, record, _tail(options)), own_id or b""))
+    return requests
+
+
+def _numbered(chunk_id: bytes, number: int) -> bytes:
+    return hashlib.blake2b(chunk_id + number.to_bytes(4, "big"), digest_size=16).digest()
+
+
+def _head(tag: str, options: Options | None, size: int = 0) -> bytes:
     packer = msgpack.Packer(autoreset=False, unicode_errors="surrogateescape")
-    packer.pack_array_header(2 if options is None else 3)
+    packer.pack_array_header(size or (2 if options is None else 3))
     packer.pack(tag)
-    head = packer.bytes() + _binary_header(len(entries))
-    tail = b"" if options is None else msgpack.packb(options)
-    return head, entries, tail
+    head: bytes = packer.bytes()
+    return head
+
+
+def _tail(options: Options | None) -> bytes:
+    tail: bytes = b"" if options is None else msgpack.packb(options, unicode_errors="surrogateescape")
+    return tail
 
 
 def _binary_header(size: int) -> bytes:
@@ -49,27 +93,34 @@ def _binary_header(size: int) -> bytes:
 
 
 def message_options(
-    records: int, chunk_id: bytes | None, *, sized: bool, compressed: bool
-) -> dict[str, str | int] | None:
+    records: int,
+    chunk_id: bytes | None,
+    *,
+    sized: bool,
+    compressed: str,
+    extra: Options | None = None,
+) -> Options | None:
     """The options of a request, `chunk` first as Fluent Bit has it; None when there is none to send.
 
-    A `chunk` asks the receiver for an ack.
+    A `chunk` asks the receiver for an ack. `compressed` is gzip, zstd or nothing;
+    `records` of 0 are those of Message mode, which tells no size.
     """
-    options: dict[str, str | int] = {}
+    options: Options = {}
     if chunk_id is not None:
         options["chunk"] = base64.b64encode(chunk_id).decode()
-    if sized or options or compressed:
-        options |= {"size": records, "fluent_signal": 0}
+    if records and (sized or options or compressed or extra):
+        options["size"] = records
+    if options or extra:
+        options["fluent_signal"] = 0
     if compressed:
-        options["compressed"] = "gzip"
-    return options or None
+        options["compressed"] = compressed
+    return options | (extra or {}) or None
 
 
 def integer_times(entries: bytes) -> bytes:
     """The entries with times in whole seconds, for Fluentd up to 0.12 (Time_as_Integer)."""
-    unpacker = msgpack.Unpacker(max_buffer_size=max(len(entries), 1))
-    unpacker.feed(entries)
     parts: list[bytes] = []
+    unpacker = _unpacker(entries)
     while unpacker.tell() < len(entries):
         unpacker.read_array_header()
         seconds = time_ns(unpacker.unpack()) // 1_000_000_000
@@ -77,6 +128,50 @@ def integer_times(entries: bytes) -> bytes:
         unpacker.skip()
         parts += (b"\x92", msgpack.packb(seconds), entries[begin : unpacker.tell()])
     return b"".join(parts)
+
+
+def without_metadata(entries: bytes) -> bytes:
+    """The entries as `[time, record]`, those of Fluent Bit's own shape `[[time, metadata], record]` too."""
+    if b"\x92\x92" not in entries:
+        return entries
+    parts: list[bytes] = []
+    unpacker = _unpacker(entries)
+    while (begin := unpacker.tell()) < len(entries):
+        unpacker.read_array_header()
+        if entries[unpacker.tell()] != 0x92:
+            unpacker.skip()
+            unpacker.skip()
+            parts.append(entries[begin : unpacker.tell()])
+            continue
+        unpacker.read_array_header()
+        time = entries[unpacker.tell() : _skip(unpacker)]
+        record = entries[_skip(unpacker) : _skip(unpacker)]
+        parts += (b"\x92", time, record)
+    return b"".join(parts)
+
+
+def split_entries(entries: bytes) -> Iterator[tuple[Pairs, bytes, bytes]]:
+    """Each entry's pairs, its time and its record as they stand there, metadata left out."""
+    plain = without_metadata(entries)
+    unpacker = _unpacker(plain)
+    for _, pairs in unpack_entries(plain):
+        unpacker.read_array_header()
+        time = plain[unpacker.tell() : _skip(unpacker)]
+        record = plain[unpacker.tell() : _skip(unpacker)]
+        yield pairs, time, record
+
+
+def _unpacker(entries: bytes) -> Any:
+    unpacker = msgpack.Unpacker(max_buffer_size=max(len(entries), 1))
+    unpacker.feed(entries)
+    return unpacker
+
+
+def _skip(unpacker: Any) -> int:
+    """Where the value ends that was skipped."""
+    unpacker.skip()
+    end: int = unpacker.tell()
+    return end
 
 
 class Messages:
@@ -90,8 +185,9 @@ class Messages:
         try:
             self._unpacker.feed(data)
             return list(self._unpacker)
-        except (ValueError, msgpack.UnpackException) as reason:
-            # BufferFull is an UnpackException; malformed bytes, too deep or too long ones a ValueError.
+        except (ValueError, TypeError, msgpack.UnpackException) as reason:
+            # BufferFull is an UnpackException; malformed bytes, too deep or too long ones a ValueError; a key
+            # that is a map or an array a TypeError.
             raise ProtocolError("sent what is not a message of the forward protocol") from reason
 
 

@@ -10,20 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import socket
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from collector.outputs.resolver import Address
+from collector.outputs.dialling import SILENCE_S
 
 Result = TypeVar("Result")
-
-# A receiver that neither reads nor answers for so long is gone; Fluentd waits for an ack as long. Holds where
-# net.io_timeout is 0, which with Fluent Bit means for ever.
-SILENCE_S = 190.0
 
 # A close in good order waits this long for the receiver to have read everything.
 LINGER_S = 1.0
@@ -160,30 +155,3 @@ class Link:
 def _set(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_result(None)
-
-
-async def connect(addresses: Sequence[Address], timeout_s: float, silence_s: float = SILENCE_S) -> Link:
-    """A plain connection to the first address that answers. Raises OSError, TimeoutError."""
-    failure: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-    for address in addresses:
-        try:
-            # Each address has its part of the time, so that one that never answers leaves some to the next.
-            return Link(await _connect_one(address, timeout_s / len(addresses)), silence_s)
-        except OSError as reason:
-            failure = reason
-    raise failure
-
-
-async def _connect_one(address: Address, timeout_s: float) -> socket.socket:
-    family, place = address
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        async with asyncio.timeout(timeout_s):
-            await asyncio.get_running_loop().sock_connect(sock, place)
-        if family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except BaseException:
-        sock.close()
-        raise
-    return sock

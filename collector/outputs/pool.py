@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from socket import AF_INET, AF_INET6, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL
 
-from collector.config.schema import boolean, integer, key, seconds
+from collector.config.schema import boolean, integer, key, seconds, text
+from collector.outputs.dialling import SILENCE_S, Dialling, source
 from collector.outputs.link import Link
 
 
@@ -39,6 +41,70 @@ class ConnectionSettings:
         default="0",
         help="How long a receiver may neither read nor answer; 0 stands for 190 seconds.",
     )
+    max_connections: int = key(
+        "net.max_worker_connections",
+        integer(minimum=0),
+        default="0",
+        help="Most connections at the same time; 0: as many as the output sends chunks at a time.",
+    )
+    source_address: str = key(
+        "net.source_address", text, default="", help="Own address to connect from; any where unset."
+    )
+    prefer_ipv4: bool = key(
+        "net.dns.prefer_ipv4", boolean, default="Off", help="Try a name's IPv4 addresses first."
+    )
+    prefer_ipv6: bool = key(
+        "net.dns.prefer_ipv6", boolean, default="Off", help="Try a name's IPv6 addresses first."
+    )
+    tcp_keepalive: bool = key(
+        "net.tcp_keepalive", boolean, default="Off", help="Let the kernel probe idle connections."
+    )
+    tcp_keepalive_time_s: int = key(
+        "net.tcp_keepalive_time",
+        integer(minimum=-1, maximum=32767),
+        default="-1",
+        help="Seconds of silence before the first probe; -1: the kernel's.",
+    )
+    tcp_keepalive_interval_s: int = key(
+        "net.tcp_keepalive_interval",
+        integer(minimum=-1, maximum=32767),
+        default="-1",
+        help="Seconds between probes without an answer; -1: the kernel's.",
+    )
+    tcp_keepalive_probes: int = key(
+        "net.tcp_keepalive_probes",
+        integer(minimum=-1, maximum=127),
+        default="-1",
+        help="Probes without an answer after which a connection is given up; -1: the kernel's.",
+    )
+
+    def __post_init__(self) -> None:
+        if self.prefer_ipv4 and self.prefer_ipv6:
+            raise ValueError("has both net.dns.prefer_ipv4 and net.dns.prefer_ipv6: keep one.")
+        if self.source_address:
+            source(self.source_address)
+
+    def deliveries(self, most: int) -> int:
+        """How many chunks may be sent at the same time: each has its own connection."""
+        return min(most, self.max_connections or most)
+
+    def dialling(self) -> Dialling:
+        """How a connection is made."""
+        return Dialling(
+            timeout_s=self.connect_timeout_s,
+            silence_s=self.io_timeout_s or SILENCE_S,
+            source=source(self.source_address) if self.source_address else None,
+            family=AF_INET if self.prefer_ipv4 else AF_INET6 if self.prefer_ipv6 else None,
+            probes=self._probes() if self.tcp_keepalive else None,
+        )
+
+    def _probes(self) -> tuple[tuple[int, int], ...]:
+        asked = (
+            (TCP_KEEPIDLE, self.tcp_keepalive_time_s),
+            (TCP_KEEPINTVL, self.tcp_keepalive_interval_s),
+            (TCP_KEEPCNT, self.tcp_keepalive_probes),
+        )
+        return tuple((option, value) for option, value in asked if value > 0)
 
 
 class Pool:

@@ -7,11 +7,11 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from collector.config.schema import choice, key, text
 from collector.entries import unpack_entries
-from collector.outputs.text import DATE_FORMATS, as_json, as_pairs, date, quoted, seconds
+from collector.outputs.text import DATE_FORMATS, FORMATS, as_pairs, framed, json_objects, quoted, seconds
 from collector.plugin import Output, Rejected
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SUMMARY = "Prints records on standard output, as Fluent Bit does."
 class Settings:
     format: str = key(
         "Format",
-        choice("msgpack", "json", "json_lines", "json_stream"),
+        choice("msgpack", *FORMATS),
         default="msgpack",
         help="`msgpack` is for people; `json` an array a chunk, `json_lines` a line a record.",
     )
@@ -39,25 +39,15 @@ class Settings:
 
 def lines(chunk: Chunk, settings: Settings) -> Iterator[str]:
     """The chunk's text, in pieces. Raises ValueError for entries that are none."""
-    records = unpack_entries(chunk.entries)
     if settings.format == "msgpack":
-        for number, (time_ns, pairs) in enumerate(records):
+        for number, (time_ns, pairs) in enumerate(unpack_entries(chunk.entries)):
             yield f"[{number}] {quoted(chunk.tag)[1:-1]}: [[{seconds(time_ns)}, {{}}], {as_pairs(pairs)}]\n"
         return
-    objects = (as_json([*_date(time_ns, settings), *pairs]) for time_ns, pairs in records)
-    opening, separator, closing = _FRAMES[settings.format]
-    for number, one in enumerate(objects):
-        yield (separator if number else opening) + one
-    yield closing + "\n"
-
-
-_FRAMES = {"json": ("[", ",", "]"), "json_lines": ("", "\n", ""), "json_stream": ("", "", "")}
-
-
-def _date(time_ns: int, settings: Settings) -> list[tuple[str, Any]]:
-    if settings.json_date_key.lower() in ("false", "off", "no"):
-        return []
-    return [(settings.json_date_key, date(time_ns, settings.json_date_format))]
+    yield from framed(
+        json_objects(chunk.entries, settings.json_date_key, settings.json_date_format), settings.format
+    )
+    if settings.format != "json_lines":
+        yield "\n"
 
 
 class Stdout:

@@ -179,7 +179,14 @@ KERNEL: Final = (
         "counter",
         ("kind", "cause"),
         "Kernel events lost before they were read. Lost records count as podwitness_lost_records_total too.",
-        "ring_full: raise Ring_Size of the ebpf input, or look why the outputs are full.",
+        "ring_full: raise Ring_Size or, for connections, Flow_Ring_Size, or look why the outputs are full.",
+    ),
+    Metric(
+        "podwitness_kernel_events_suppressed_total",
+        "counter",
+        ("kind",),
+        "Kernel events beyond the limit of their container; told by container on the tag podwitness.loss.",
+        "Look what the container does; raise Rate_Limit_Process, _Network or _Privilege if it should.",
     ),
     Metric(
         "podwitness_kernel_events_unresolved_total",
@@ -192,7 +199,10 @@ KERNEL: Final = (
         "podwitness_kernel_pending_bytes", "gauge", (), "Kernel events that wait for their container's name."
     ),
     Metric(
-        "podwitness_kernel_ring_bytes", "gauge", (), "Kernel events that wait in the ring; bound: Ring_Size."
+        "podwitness_kernel_ring_bytes",
+        "gauge",
+        ("ring",),
+        "Kernel events that wait in the ring; bounds: Ring_Size for `security`, Flow_Ring_Size for `flow`.",
     ),
     Metric(
         "podwitness_kernel_hook_attached",
@@ -270,7 +280,23 @@ TAIL: Final = (
     Metric("podwitness_tail_cut_bytes_total", "counter", ("name",), "Bytes that these records lost."),
 )
 
-TABLE: Final = (*FLUENT_BIT, *DELIVERY, *SPOOL, *KERNEL, *TAIL)
+JOURNAL: Final = (
+    Metric(
+        "podwitness_journal_read_errors_total",
+        "counter",
+        ("name",),
+        "Entries of the journal that could not be read; they are left out.",
+        "Run `journalctl --verify`; look at the disk.",
+    ),
+    Metric(
+        "podwitness_journal_cut_fields_total",
+        "counter",
+        ("name",),
+        "Values of journal fields longer than 2 MiB; they are cut.",
+    ),
+)
+
+TABLE: Final = (*FLUENT_BIT, *DELIVERY, *SPOOL, *KERNEL, *TAIL, *JOURNAL)
 
 
 def begin_at_zero(

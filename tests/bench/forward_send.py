@@ -27,7 +27,6 @@ from collector.delivery.router import Route, Router
 from collector.entries import pack_entry
 from collector.outputs.forward import ForwardOutput, Settings
 from collector.outputs.forward_protocol import encode_message
-from collector.outputs.tls import TlsSessions
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 from tests.bench.row import Row
@@ -150,7 +149,7 @@ async def _send_ours(port: int, told: Connection, tls: Authority | None, results
         Settings(), port=port, tls=tls is not None, ca_file=str(tls.certificate) if tls else ""
     )
     log = logging.getLogger("bench")
-    output = ForwardOutput(settings, TlsSessions(settings, log) if tls else None)
+    output = ForwardOutput(settings, log)
     output.deliveries = 1  # the sink takes one connection
     metrics = Metrics(TABLE)
     router = Router(

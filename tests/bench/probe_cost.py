@@ -14,7 +14,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -75,18 +75,21 @@ def measure(programs: tuple[Path, Path], work: Work) -> Cost:
     return Cost(float(said[0]), float(said[1]))
 
 
-def drain_like_the_collector(descriptor: int, stop: int) -> None:
+def drain_like_the_collector(descriptors: Sequence[int], stop: int) -> None:
     """Waits DRAIN_DELAY_S after a notification, less if another comes; asleep while nothing happens."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    reader = RingReader(descriptor)
+    readers = [RingReader(descriptor) for descriptor in descriptors]
     with select.epoll() as epoll:
-        epoll.register(descriptor, select.EPOLLIN | select.EPOLLET)
+        for descriptor in descriptors:
+            epoll.register(descriptor, select.EPOLLIN | select.EPOLLET)
         epoll.register(stop, select.EPOLLIN)
         while stop not in (ready := {found for found, _ in epoll.poll()}):
-            assert ready == {descriptor}
+            assert ready <= set(descriptors)
             epoll.poll(DRAIN_DELAY_S)
-            reader.discard()
-    reader.close()
+            for reader in readers:
+                reader.discard()
+    for reader in readers:
+        reader.close()
 
 
 class Watch:
@@ -97,7 +100,9 @@ class Watch:
         self.probes: Attached = asyncio.run(launch(SUBJECTS, ring_bytes=RING_BYTES, dialect=dialect))
         stop, self._stop = os.pipe()
         self._reader = multiprocessing.get_context("fork").Process(
-            target=drain_like_the_collector, args=(self.probes.ring_fd, stop), daemon=True
+            target=drain_like_the_collector,
+            args=((self.probes.ring_fd, self.probes.flow_ring_fd), stop),
+            daemon=True,
         )
         self._reader.start()
         os.close(stop)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from probes.catalog import SUBJECTS
+from probes.catalog import SUBJECTS, RingSizes
 from probes.exchange import Answer, Request
 from probes.launch import loader_command
 from tests.bench.row import Row
@@ -48,7 +48,7 @@ def load(cache: str) -> Start:
             command.on(theirs.fileno()), pass_fds=[theirs.fileno()], env=command.environment
         )
         theirs.close()
-        ours.send(Request(SUBJECTS, RING_BYTES).encode())
+        ours.send(Request(SUBJECTS, RingSizes(RING_BYTES, RING_BYTES)).encode())
         while answer.receive(ours):
             pass
         found = ended(child, started_s)

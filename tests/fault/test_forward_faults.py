@@ -25,7 +25,6 @@ from collector.delivery.retry import Backoff
 from collector.delivery.router import Route, Router
 from collector.entries import pack_entry
 from collector.outputs.forward import ForwardOutput, Settings
-from collector.outputs.tls import TlsSessions
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 from tests.certificates import Authority
@@ -46,7 +45,7 @@ class Pipeline:
         )
         self.offsets: dict[str, int] = {}
         self.metrics = Metrics(TABLE)
-        output = ForwardOutput(made, TlsSessions(made, LOG) if made.tls else None)
+        output = ForwardOutput(made, LOG)
         self.router = Router(
             [Route("forward.0", output, lambda tag: True, retry_limit=None)],
             metrics=self.metrics,

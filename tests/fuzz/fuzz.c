@@ -1,5 +1,10 @@
 #include "fuzz.h"
 
+#include <sanitizer/common_interface_defs.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "tests/native/check.h"
 
 #define INPUT_BYTES 4096
@@ -16,6 +21,14 @@ static size_t kept_count;
 static uint8_t seen[EDGES];
 static size_t new_edges;
 static uintptr_t previous;
+
+/* One input may take so long; what takes longer grows faster than its input. */
+#define INPUT_S 5
+
+/* What is tried now, for whoever finds the program dead. */
+static const uint8_t *tried;
+static size_t tried_bytes;
+static const char *folder;
 
 /* Called at every basic block. An edge is the block and the one before it. */
 __attribute__((no_sanitize("address", "undefined"))) void __sanitizer_cov_trace_pc(void)
@@ -34,19 +47,38 @@ static void keep(const uint8_t *text, size_t bytes)
     kept[kept_count++] = (struct input){bytes, check_copy(text, bytes)};
 }
 
+/* Into the file `broke` of the folder; also called by a sanitizer before it ends the program. */
+static void write_tried(void)
+{
+  char path[4096];
+  snprintf(path, sizeof path, "%s/broke", folder);
+  FILE *file = fopen(path, "wb");
+  if (!file)
+    return;
+  fwrite(tried, 1, tried_bytes, file);
+  fclose(file);
+}
+
+static void too_slow(int number)
+{
+  (void)number;
+  write_tried();
+  fprintf(stderr, "an input of %zu bytes takes longer than %d s\n", tried_bytes, INPUT_S);
+  _exit(1);
+}
+
 static int try_input(const uint8_t *text, size_t bytes)
 {
   uint8_t *copy = check_copy(text, bytes);
+  tried = text;
+  tried_bytes = bytes;
   new_edges = 0;
   previous = 0;
+  alarm(INPUT_S);
   int failed = fuzz_target(copy, bytes);
   free(copy);
-  if (failed) {
-    fprintf(stderr, "input of %zu bytes:", bytes);
-    for (size_t i = 0; i < bytes; i++)
-      fprintf(stderr, " %02x", text[i]);
-    fprintf(stderr, "\n");
-  }
+  if (failed)
+    write_tried();
   if (new_edges)
     keep(text, bytes);
   return failed;
@@ -87,20 +119,32 @@ static void forget(void)
     free(kept[--kept_count].text);
 }
 
-/* fuzz RUNS START SEED...: START is any number but 0, the same for the same run. */
+/* Whether the limit is reached: `300` inputs, or `60s`. */
+static int is_over(const char *limit, unsigned long long run, time_t start_s)
+{
+  char *unit;
+  unsigned long long number = strtoull(limit, &unit, 10);
+  return *unit == 's' ? (unsigned long long)(time(NULL) - start_s) >= number : run >= number;
+}
+
+/* fuzz LIMIT START FOLDER SEED...: START is any number but 0, the same for the same inputs. */
 int main(int count, char **arguments)
 {
   uint8_t text[INPUT_BYTES];
-  CHECK(count > 3);
-  unsigned long long runs = strtoull(arguments[1], NULL, 10);
+  CHECK(count > 4);
   uint64_t state = strtoull(arguments[2], NULL, 10);
-  for (int i = 3; i < count; i++)
+  time_t start_s = time(NULL);
+  folder = arguments[3];
+  __sanitizer_set_death_callback(write_tried);
+  signal(SIGALRM, too_slow);
+  for (int i = 4; i < count; i++)
     if (read_seed(arguments[i]))
       return 1;
-  for (unsigned long long run = 0; run < runs; run++)
+  unsigned long long run = 0;
+  for (; !is_over(arguments[1], run, start_s); run++)
     if (try_input(text, make_input(text, &state)))
       return 1;
-  printf("%llu runs, %zu inputs kept\n", runs, kept_count);
+  printf("%llu runs, %zu inputs kept\n", run, kept_count);
   forget();
   return 0;
 }

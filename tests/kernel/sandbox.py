@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import select
 import signal
 import traceback
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 
 CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET = 0x00020000, 0x20000000, 0x40000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
+LEAVE_MS = 10_000
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -38,9 +40,19 @@ class Cgroup:
         (self.path / "cgroup.procs").write_text("0")
 
     def remove(self) -> None:
-        for child in sorted(self.path.rglob("*/"), reverse=True):
-            child.rmdir()
-        self.path.rmdir()
+        for path in (*sorted(self.path.rglob("*/"), reverse=True), self.path):
+            await_empty(path)
+            path.rmdir()
+
+
+def await_empty(path: Path) -> None:
+    """A process that was reaped may stay in its cgroup for a moment; the kernel tells when it has left."""
+    with (path / "cgroup.events").open() as events:
+        changes = select.poll()
+        changes.register(events, select.POLLPRI | select.POLLERR)
+        while "populated 1" in events.read():
+            assert changes.poll(LEAVE_MS), f"{path} still has {(path / 'cgroup.procs').read_text().split()}"
+            events.seek(0)
 
 
 def check(result: int) -> None:

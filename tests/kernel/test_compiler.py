@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from probes.catalog import SUBJECTS, maps
+from probes.catalog import SUBJECTS, RingSizes, maps
 from probes.compiler import captured_stderr, first_error, map_flags, source_text
 from tests.kernel.event_layout import HEADER, LAYOUT
 
 ROOT = Path(__file__).resolve().parents[2]
+
+SIZES = RingSizes(8192, 4096)
 
 
 def in_a_process(text: str) -> str:
@@ -26,7 +28,7 @@ def in_a_process(text: str) -> str:
         from probes.compiler import *
         from probes.headers import running_kernel
         from probes.loader import make_maps
-        types, maps = running_kernel(), make_maps(SUBJECTS, 65536)
+        types, maps = running_kernel(), make_maps(SUBJECTS, RingSizes(8192, 4096))
     """
     program = textwrap.dedent(head) + textwrap.dedent(text)
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
@@ -94,11 +96,12 @@ def test_text_keeps_the_names_and_lines_of_its_files() -> None:
 
 
 def test_flags_tell_descriptor_and_sizes_of_each_map() -> None:
-    flags = list(map_flags({made: number for number, made in enumerate(maps(8192))}))
+    flags = list(map_flags({made: number for number, made in enumerate(maps(SIZES))}))
     assert "-DPW_MAP_ring=0" in flags
-    assert "-DPW_RING_BYTES=8192" in flags
+    assert "-DPW_ENTRIES_ring=8192" in flags
+    assert "-DPW_ENTRIES_flow_ring=4096" in flags
     assert "-DPW_VALUE_BYTES_lost=8" in flags
-    assert len(flags) == 3 * len(maps(8192)) + 1
+    assert len(flags) == 4 * len(maps(SIZES))
 
 
 def test_captured_words_are_passed_on(capfd: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from probes import bpf
 from probes.catalog import HOOKS, KINDS, Dialect, RecordKind, hooks_of
-from probes.launch import Attached, ProbeError, launch
+from probes.launch import MAPS_FOR_THE_COLLECTOR, Attached, ProbeError, launch
 from tests.kernel.sandbox import Cgroup, check, execve, libc, mount, private_mounts, run
 from tests.kernel.test_bpf import program_id
 from tests.kernel.witness import Witness
@@ -74,7 +74,8 @@ def test_close_leaves_no_descriptor_and_no_program() -> None:
 
 def test_descriptors_are_not_inherited() -> None:
     probes = attach("cgroup")
-    held = [probes.ring_fd, probes.lost_fd, *probes.links.values(), *probes.programs.values()]
+    ours = [getattr(probes, f"{name}_fd") for name in MAPS_FOR_THE_COLLECTOR]
+    held = [*ours, *probes.links.values(), *probes.programs.values()]
     assert [os.get_inheritable(descriptor) for descriptor in held] == [False] * len(held)
     probes.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.catalog import HOOKS, Dialect
+from probes.catalog import HOOKS, Dialect, RingSizes
 from probes.compiler import header_directory
 from probes.exchange import Answer, Request
 from probes.headers import running_kernel
@@ -48,7 +48,7 @@ def test_current_directory_plays_no_part_and_nothing_is_left(tmp_path: Path) -> 
         path.parent.mkdir(exist_ok=True)
         path.write_text("#error taken from the current directory\n")
     before = sorted(tmp_path.rglob("*"))
-    answer, said = load(Request(("process",), 65536), tmp_path)
+    answer, said = load(Request(("process",), RingSizes(65536, 65536)), tmp_path)
     assert {result.dialect for result in answer.results.values()} == {Dialect.TP_BTF}
     assert said == ""
     assert sorted(tmp_path.rglob("*")) == before
@@ -66,7 +66,7 @@ REFUSED_DIALECT = """
     from probes.compiler import *
     from probes.headers import running_kernel
     from probes.loader import *
-    types, maps = running_kernel(), make_maps(SUBJECTS, 65536)
+    types, maps = running_kernel(), make_maps(SUBJECTS, RingSizes(65536, 65536))
     with header_directory(types, ()) as headers:
         no_tracepoint = {hook.tracepoint: 1 for hook in HOOKS}
         attacher = Attacher(Compiler(headers, maps), no_tracepoint)

@@ -437,8 +437,9 @@ def test_one_of_two_listeners_on_a_port_ends(witness: Witness, cgroup: Cgroup, o
         def work() -> None:
             with socket.create_server(("127.0.0.1", port), reuse_port=True) as second:
                 first.close()
-                Process(other_cgroup, lambda: ask(socket.AF_INET, "127.0.0.1", port, 10))
+                client = Process(other_cgroup, lambda: ask(socket.AF_INET, "127.0.0.1", port, 10))
                 echo(second.accept()[0])
+                client.wait()
 
         server = Process(cgroup, work)
         witness.wait_for(lambda: bool(witness.events(cgroup.id, "TCP_LISTEN")))

@@ -1,4 +1,4 @@
-"""A ring that nobody reads: each record that does not fit is counted, by its kind."""
+"""Rings that nobody reads: each record that does not fit is counted, by its kind, and fills no other ring."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import os
 import select
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from probes.catalog import RecordKind
+from tests.kernel.event_layout import LAYOUT
+from tests.kernel.ring_reader import RingReader
 from tests.kernel.sandbox import Cgroup, run
 from tests.kernel.witness import Witness
 
@@ -38,17 +41,29 @@ def lost_by_kind(witness: Witness) -> Counter[str]:
 
 
 def fill(witness: Witness, cgroup: Cgroup) -> None:
-    """Until not even the smallest record fits."""
+    """Both, until not even the smallest record fits."""
+    fill_security(witness, cgroup)
+    fill_flows(witness, cgroup)
+
+
+def fill_security(witness: Witness, cgroup: Cgroup) -> None:
     while lost_by_kind(witness)["CGROUP_RMDIR"] < 2:
         (cgroup.path / "x").mkdir()
         (cgroup.path / "x").rmdir()
 
 
+def fill_flows(witness: Witness, cgroup: Cgroup) -> None:
+    def listen() -> None:
+        while lost_by_kind(witness)["TCP_UNLISTEN"] < 2:
+            with socket.socket() as listener:
+                listener.listen()
+
+    run(cgroup, listen)
+
+
 def workload(cgroup: Cgroup, programs: Path) -> None:
     def work() -> None:
-        for _ in range(17):
-            pid = os.posix_spawn(programs / "nothing", ["nothing"], {})
-            os.waitpid(pid, 0)
+        workload_of_execs(programs, 17)
         for _ in range(13):
             with socket.socket() as client:
                 client.connect_ex(("127.0.0.1", 1))
@@ -96,28 +111,81 @@ def test_ring_that_was_full_goes_on_after_a_drain(small: Witness, cgroup: Cgroup
     assert small.counts((cgroup.path / "after").stat().st_ino) == {"CGROUP_MKDIR": 1}
 
 
-def notifications(witness: Witness, cgroup: Cgroup, count: int) -> int:
-    """How many of `count` records, made one by one, are told to a reader that drains nothing."""
+def test_full_ring_of_flows_hides_no_exec(cgroup: Cgroup, other_cgroup: Cgroup, programs: Path) -> None:
+    witness = Witness.attach(ring_bytes=8 << 20, flow_ring_bytes=4096)
+    fill_flows(witness, cgroup)
+    witness.readers[0].drain()
+    run(other_cgroup, lambda: workload_of_execs(programs, 23))
+    seen = Counter(LAYOUT.decode(record).kind for record in of_cgroup(witness.readers[0], other_cgroup))
+    assert seen == {"EXEC": 23, "FORK": 23, "EXIT": 24}
+    assert not any(lost_by_kind(witness)[kind] for kind in ("EXEC", "FORK", "EXIT"))
+    witness.close()
+
+
+def test_full_ring_of_processes_hides_no_flow(cgroup: Cgroup, other_cgroup: Cgroup) -> None:
+    witness = Witness.attach(ring_bytes=4096, flow_ring_bytes=1 << 20)
+    fill_security(witness, cgroup)
+    witness.readers[1].drain()
+
+    def refused() -> None:
+        for _ in range(13):
+            with socket.socket() as client:
+                client.connect_ex(("127.0.0.1", 1))
+
+    run(other_cgroup, refused)
+    kinds = Counter(LAYOUT.decode(record).kind for record in of_cgroup(witness.readers[1], other_cgroup))
+    assert kinds == {"TCP_CONNECT_FAILED": 13}
+    assert lost_by_kind(witness)["TCP_CONNECT_FAILED"] == 0
+    witness.close()
+
+
+def workload_of_execs(programs: Path, count: int) -> None:
+    for _ in range(count):
+        os.waitpid(os.posix_spawn(programs / "nothing", ["nothing"], {}), 0)
+
+
+def of_cgroup(reader: RingReader, cgroup: Cgroup) -> list[bytes]:
+    return [record for record in reader.drain() if LAYOUT.decode(record).cgroup_id == cgroup.id]
+
+
+def make_and_remove(cgroup: Cgroup) -> None:
+    (cgroup.path / "x").mkdir()
+    (cgroup.path / "x").rmdir()
+
+
+def listen_once(_: Cgroup) -> None:
+    with socket.socket() as listener:
+        listener.listen()
+
+
+def notifications(ring_fd: int, deed: Callable[[], None], count: int) -> int:
+    """How many of `count` deeds, done one by one, are told to a reader that drains nothing."""
     told = 0
     with select.epoll() as epoll:
-        epoll.register(witness.probes.ring_fd, select.EPOLLIN | select.EPOLLET)
+        epoll.register(ring_fd, select.EPOLLIN | select.EPOLLET)
         epoll.poll(0)
         for _ in range(count):
-            (cgroup.path / "x").mkdir()
-            (cgroup.path / "x").rmdir()
+            deed()
             told += len(epoll.poll(0.002))
     return told
 
 
-def test_reader_is_told_once_and_again_past_half_of_the_ring(cgroup: Cgroup) -> None:
+@pytest.mark.parametrize(
+    ("subject", "descriptor", "deed", "most_bytes"),
+    [("cgroup", "ring_fd", make_and_remove, 1 << 16), ("network", "flow_ring_fd", listen_once, 1 << 17)],
+)
+def test_reader_is_told_once_and_again_past_half_of_the_ring(
+    cgroup: Cgroup, subject: str, descriptor: str, deed: Callable[[Cgroup], None], most_bytes: int
+) -> None:
     """A reader that waits before it drains is not woken by each record, but before the ring is full."""
-    witness = Witness.attach(["cgroup"], ring_bytes=1 << 16)
+    witness = Witness.attach([subject], ring_bytes=most_bytes)
     witness.forget()
-    first = notifications(witness, cgroup, 5)
-    quiet = notifications(witness, cgroup, 100)
+    ring_fd = getattr(witness.probes, descriptor)
+    first = notifications(ring_fd, partial(deed, cgroup), 5)
+    quiet = notifications(ring_fd, partial(deed, cgroup), 100)
     assert witness.probes.lost() == (0,) * len(witness.probes.lost())
     assert first <= 1
     assert quiet == 0
-    past_half = notifications(witness, cgroup, 400)
+    past_half = notifications(ring_fd, partial(deed, cgroup), 400)
     assert past_half >= 1
     witness.close()

@@ -21,7 +21,7 @@ DEADLINE_S = 20.0
 class Witness:
     def __init__(self, probes: Attached) -> None:
         self.probes = probes
-        self.reader = RingReader(probes.ring_fd)
+        self.readers = (RingReader(probes.ring_fd), RingReader(probes.flow_ring_fd))
         self._kept: list[SimpleNamespace] = []
 
     @classmethod
@@ -30,18 +30,24 @@ class Witness:
         subjects: Collection[str] = SUBJECTS,
         *,
         ring_bytes: int = RING_BYTES,
+        flow_ring_bytes: int = 0,
         dialect: Dialect | None = None,
         without: tuple[str, ...] = (),
     ) -> Witness:
-        return cls(asyncio.run(launch(subjects, ring_bytes=ring_bytes, dialect=dialect, without=without)))
+        attaching = launch(
+            subjects, ring_bytes=ring_bytes, flow_ring_bytes=flow_ring_bytes, dialect=dialect, without=without
+        )
+        return cls(asyncio.run(attaching))
 
     def forget(self) -> None:
-        self.reader.drain()
+        for reader in self.readers:
+            reader.drain()
         self._kept.clear()
 
     def events(self, cgroup_id: int | None, *kinds: str) -> list[SimpleNamespace]:
-        """All since forget() in one cgroup (None: in any), in the order of the ring."""
-        self._kept.extend(LAYOUT.decode(record) for record in self.reader.drain())
+        """All since forget() in one cgroup (None: in any), in the order in which they happened."""
+        drained = [LAYOUT.decode(record) for reader in self.readers for record in reader.drain()]
+        self._kept.extend(sorted(drained, key=lambda event: event.time_ns))
         return [
             event
             for event in self._kept
@@ -54,11 +60,13 @@ class Witness:
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Looks again whenever a record has come; after the deadline the assertions that follow tell."""
         poll = select.poll()
-        poll.register(self.probes.ring_fd, select.POLLIN)
+        for ring_fd in (self.probes.ring_fd, self.probes.flow_ring_fd):
+            poll.register(ring_fd, select.POLLIN)
         deadline = time.monotonic() + DEADLINE_S
         while not condition() and time.monotonic() < deadline:
             poll.poll(100)
 
     def close(self) -> None:
-        self.reader.close()
+        for reader in self.readers:
+            reader.close()
         self.probes.close()

@@ -176,8 +176,8 @@ def test_records_come_out_in_order_split_by_subject_around_the_ring_end() -> Non
     for drained in drain_all(ring, tables):
         seen_process += drained.process.entries
         seen_network += drained.network.entries
-    processes = [one for one in sent if one[0] <= lib.PW_EXIT]
-    networks = [one for one in sent if one[0] > lib.PW_EXIT]
+    processes = [one for one in sent if not lib.pw_kind_is_flow(one[0])]
+    networks = [one for one in sent if lib.pw_kind_is_flow(one[0])]
     assert seen_process == b"".join(map(expected, processes))
     assert seen_network == b"".join(map(expected, networks))
 

@@ -132,7 +132,7 @@ def truncated(draw: st.DrawFn) -> bytes:
     head = ffi.from_buffer("struct pw_head *", made)
     change = draw(st.sampled_from(("cut", "kind", "length", "part")))
     if change == "kind":
-        head.kind = draw(st.integers(0, 16))
+        head.kind = draw(st.integers(0, lib.PW_KINDS + 4))
     elif change == "length":
         head.record_bytes = draw(numbers(32))
     elif change == "part" and head.kind == lib.PW_EXEC:

@@ -74,7 +74,7 @@ def encode(record: bytes, pairs: bytes, pair_count: int, scope: int, node_id: in
     """The entry of a well-formed record that is no control record."""
     head = ffi.from_buffer("struct pw_head *", record)
     clock = (node_id, offset_ns)
-    if head.kind <= lib.PW_EXIT:
+    if ACTIONS[head.kind][0] == "process":
         own = process_event(record, scope, clock)
     else:
         own = network_event(record, scope, clock)

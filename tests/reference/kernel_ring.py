@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import platform
 import struct
 from typing import Self
 
-from collector._native import lib
+from collector._native import ffi, lib
 
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
 _MAP_CREATE, _MAP_UPDATE, _PROG_LOAD, _PROG_RUN = 0, 2, 5, 10
 _ARRAY, _RINGBUF, _PROG_TYPE_SYSCALL, _SLEEPABLE = 2, 27, 31, 1 << 4
+_MMAPABLE = 1 << 10
 _LOOKUP_ELEM, _RINGBUF_OUTPUT = 1, 130
 _RECORD_BYTES = 1 << 15  # longest record, a power of two so that a mask bounds it for the verifier
 
@@ -29,8 +31,8 @@ def _bpf(command: int, attributes: bytes) -> int:
     return result
 
 
-def _new_map(kind: int, key_bytes: int, value_bytes: int, entries: int) -> int:
-    return _bpf(_MAP_CREATE, struct.pack("=IIII", kind, key_bytes, value_bytes, entries))
+def _new_map(kind: int, key_bytes: int, value_bytes: int, entries: int, flags: int = 0) -> int:
+    return _bpf(_MAP_CREATE, struct.pack("=IIIII", kind, key_bytes, value_bytes, entries, flags))
 
 
 def _instruction(code: int, target: int = 0, source: int = 0, offset: int = 0, value: int = 0) -> bytes:
@@ -133,3 +135,36 @@ class KernelRing:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class KernelLimits:
+    """The maps of limits, and what the probes do with them. Needs root."""
+
+    def __init__(self) -> None:
+        self._slots = lib.PW_LIMIT_SLOTS + 1
+        self.rates_fd = _new_map(_ARRAY, 4, ffi.sizeof("struct pw_rates"), 1, _MMAPABLE)
+        self.limits_fd = _new_map(_ARRAY, 4, ffi.sizeof("struct pw_limit_slot"), self._slots, _MMAPABLE)
+        self._rates_memory = mmap.mmap(self.rates_fd, mmap.PAGESIZE)
+        self._slots_memory = mmap.mmap(self.limits_fd, self._slots * ffi.sizeof("struct pw_limit_slot"))
+        self._rates = ffi.cast("struct pw_rates *", ffi.from_buffer(self._rates_memory))
+        self.slots = ffi.cast("struct pw_limit_slot *", ffi.from_buffer(self._slots_memory))
+
+    def limits(self) -> list[tuple[int, int]]:
+        """(interval_ns, burst_ns) by class."""
+        return [(one.interval_ns, one.burst_ns) for one in self._rates.limits]
+
+    def suppress(self, slot: int, cgroup_id: int, kind: int, count: int) -> None:
+        self.slots[slot].cgroup_id = cgroup_id
+        now = int(self.slots[slot].suppressed[kind])
+        self.slots[slot].suppressed[kind] = (now + count) % 2**32
+        self._rates.suppressed += count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rates = self.slots = None
+        self._rates_memory.close()
+        self._slots_memory.close()
+        os.close(self.rates_fd)
+        os.close(self.limits_fd)

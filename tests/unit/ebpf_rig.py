@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -24,9 +24,10 @@ from probes.exchange import COMPILED, Origin
 from probes.launch import HookReport
 from tests.reference import event_records as records
 from tests.reference.cgroups import CONTAINER_PATH, Cgroups, identity_table
-from tests.reference.kernel_ring import KernelRing
+from tests.reference.kernel_ring import KernelLimits, KernelRing
 
 RING_BYTES = 1 << 16
+FLOW_RING_BYTES = 1 << 15
 CGROUP = 5
 
 
@@ -35,6 +36,8 @@ class Probes:
     """What probes.launch gives, over a ring that the test writes to."""
 
     ring: KernelRing
+    flow_ring: KernelRing
+    table: KernelLimits
     hooks: tuple[HookReport, ...] = ()
     origin: Origin = COMPILED
     lost_counts: list[int] = field(default_factory=lambda: [0] * lib.PW_KINDS)
@@ -48,6 +51,18 @@ class Probes:
     @property
     def ring_fd(self) -> int:
         return self.ring.ring_fd
+
+    @property
+    def flow_ring_fd(self) -> int:
+        return self.flow_ring.ring_fd
+
+    @property
+    def rates_fd(self) -> int:
+        return self.table.rates_fd
+
+    @property
+    def limits_fd(self) -> int:
+        return self.table.limits_fd
 
     def lost(self) -> tuple[int, ...]:
         return tuple(self.lost_counts)
@@ -65,13 +80,21 @@ class Probes:
     def close(self) -> None:
         self.closed = True
 
-    async def launch(self, subjects: tuple[str, ...], *, ring_bytes: int, starter: None) -> Probes:
-        assert ring_bytes == self.ring.ring_bytes
+    async def launch(
+        self, subjects: tuple[str, ...], *, ring_bytes: int, flow_ring_bytes: int, starter: None
+    ) -> Probes:
+        assert (ring_bytes, flow_ring_bytes) == (self.ring.ring_bytes, self.flow_ring.ring_bytes)
         self.history.append("launch")
         if self.failures:
             raise self.failures.pop()
         self.asked = subjects
         return self
+
+
+@contextmanager
+def made_probes() -> Iterator[Probes]:
+    with KernelRing(RING_BYTES) as ring, KernelRing(FLOW_RING_BYTES) as flow_ring, KernelLimits() as table:
+        yield Probes(ring, flow_ring, table)
 
 
 @dataclass
@@ -165,7 +188,7 @@ def fork(pid: int, cgroup_id: int = CGROUP) -> bytes:
 
 
 def settings(**changes: Any) -> ebpf.Settings:
-    return ebpf.Settings(ring_bytes=RING_BYTES, **changes)
+    return ebpf.Settings(ring_bytes=RING_BYTES, flow_ring_bytes=FLOW_RING_BYTES, **changes)
 
 
 def run(scenario: Callable[[], Any]) -> None:

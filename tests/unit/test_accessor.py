@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from collector.filters.accessor import ABSENT, Accessor, names, read
+from collector.accessor import ABSENT, Accessor, Template, names, read
 
 RECORD: list[tuple[Any, Any]] = [
     ("log", "first"),
@@ -58,3 +58,22 @@ def test_names_are_compared_as_text_or_bytes() -> None:
 
 def test_it_is_a_value() -> None:
     assert read("$a['b'][1]") == Accessor("a", ("b", 1))
+
+
+@pytest.mark.parametrize(
+    ("written", "filled"),
+    [
+        ("app", "app"),
+        ("app.$log.$TAG[1]", "app.last.b"),
+        ("$TAG", "a.b"),
+        ("$kubernetes['labels']['app.kubernetes.io/name']-$log", "web-last"),
+        ("$none", None),
+        ("$TAG[2]", None),
+        ("$kubernetes", None),
+        ("100$", "100$"),
+        ("$raw", "1"),
+    ],
+)
+def test_a_template(written: str, filled: str | None) -> None:
+    assert Template.read(written).fill("a.b", RECORD) == filled
+    assert Template.read(written).is_constant == ("$" not in written.rstrip("$"))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from probes import cache_key
 from probes.cache import ENTRIES, ENTRY_BYTES, Cache
 from probes.cache_key import compiler_version, key_of
-from probes.catalog import Dialect
+from probes.catalog import Dialect, RingSizes
 from probes.codes import CodeOf, CompileError
 from probes.exchange import Request
 from probes.kept_code import (
@@ -50,7 +50,8 @@ ENTRY = Entry(
     frozenset({"sched_process_exec"}),
     {(Dialect.TP_BTF, "sched_process_exec"): PROGRAM, (Dialect.RAW_TP, "cgroup_mkdir"): Program(EXIT, ())},
 )
-REQUEST = Request(("process", "cgroup"), 65536)
+SIZES = RingSizes(65536, 65536)
+REQUEST = Request(("process", "cgroup"), SIZES)
 
 
 @pytest.fixture
@@ -292,16 +293,16 @@ def types(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "other",
     [
-        Request(("cgroup", "process"), 65536),
-        Request(("process",), 65536),
-        Request(("process", "cgroup"), 131072),
-        Request(("process", "cgroup"), 65536, Dialect.RAW_TP),
-        Request(("process", "cgroup"), 65536, None, ("HAVE_x",)),
+        Request(("cgroup", "process"), SIZES),
+        Request(("process",), SIZES),
+        Request(("process", "cgroup"), RingSizes(131072, 65536)),
+        Request(("process", "cgroup"), SIZES, Dialect.RAW_TP),
+        Request(("process", "cgroup"), SIZES, None, ("HAVE_x",)),
     ],
     ids=str,
 )
 def test_each_request_has_its_key(types: Path, other: Request) -> None:
-    assert key_of(REQUEST, types) == key_of(Request(("process", "cgroup"), 65536), types)
+    assert key_of(REQUEST, types) == key_of(Request(("process", "cgroup"), SIZES), types)
     assert key_of(REQUEST, types) != key_of(other, types)
 
 

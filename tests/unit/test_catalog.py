@@ -14,6 +14,7 @@ from probes.catalog import (
     Dialect,
     MapType,
     RecordKind,
+    RingSizes,
     dialects,
     hooks_of,
     maps,
@@ -21,6 +22,8 @@ from probes.catalog import (
 )
 
 PROBES = Path(__file__).parents[2] / "probes"
+SIZES = RingSizes(4096, 4096)
+EVERYWHERE = {"ring", "flow_ring", "lost", "rates", "limits"}
 EVENTS_H = (PROBES / "events.h").read_text()
 PROGRAMS = {path.name.removesuffix(".bpf.c"): path.read_text() for path in PROBES.glob("*.bpf.c")}
 
@@ -52,25 +55,26 @@ def test_every_kind_of_record_comes_from_a_hook_of_the_subject_that_emits_it() -
 def test_every_map_is_used_and_every_used_map_is_made() -> None:
     texts = [path.read_text() for path in PROBES.glob("*.[ch]")]
     used = {name for text in texts for name in re.findall(r"\bMAP\((\w+)\)", text)} - {"name"}
-    assert used == {made.name for made in maps(4096)}
+    assert used == {made.name for made in maps(SIZES)}
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_maps_of_a_subject_are_those_that_its_text_uses(subject: str) -> None:
-    made = {found.name for found in maps_of([subject], 4096)}
-    assert made >= {"ring", "lost"}
-    assert made - {"ring", "lost"} == set(re.findall(r"\bMAP\((\w+)\)", PROGRAMS[subject]))
+    made = {found.name for found in maps_of([subject], SIZES)}
+    assert made >= EVERYWHERE
+    assert made - EVERYWHERE == set(re.findall(r"\bMAP\((\w+)\)", PROGRAMS[subject]))
 
 
-def test_ring_has_the_wanted_size_and_losses_can_be_mapped() -> None:
-    by_name = {made.name: made for made in maps(1 << 20)}
+def test_rings_have_the_wanted_sizes_and_losses_can_be_mapped() -> None:
+    by_name = {made.name: made for made in maps(RingSizes(1 << 20, 1 << 16))}
     assert (by_name["ring"].type, by_name["ring"].entries) == (MapType.RINGBUF, 1 << 20)
+    assert (by_name["flow_ring"].type, by_name["flow_ring"].entries) == (MapType.RINGBUF, 1 << 16)
     assert by_name["lost"].mappable
     assert (by_name["lost"].value_bytes, by_name["lost"].entries) == (8, KINDS)
 
 
 def test_names_of_maps_fit_into_the_kernels() -> None:
-    assert all(len(f"pw_{made.name}") <= 15 or made.name.endswith("_scratch") for made in maps(4096))
+    assert all(len(f"pw_{made.name}") <= 15 or made.name.endswith("_scratch") for made in maps(SIZES))
 
 
 def test_subjects_keep_the_order_of_the_table() -> None:

@@ -11,6 +11,7 @@ import pytest
 from collector.cli import DEFAULT_CONFIGURATION, SUBCOMMANDS, load
 from collector.config.arguments import read_arguments
 from collector.config.document import load_file
+from collector.config.flags import FLAGS
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,7 +81,7 @@ def test_mistakes_on_the_command_line() -> None:
 def test_help_and_version() -> None:
     code, out, err = podwitness("--help")
     assert (code, err) == (0, "")
-    assert all(f"  {name}" in out for name in ("-c FILE", *SUBCOMMANDS))
+    assert all(f"  {name}" in out for name in (*map(str, FLAGS), *SUBCOMMANDS))
     code, out, _ = podwitness("-V")
     assert code == 0
     assert out.startswith("podwitness v")

@@ -12,17 +12,17 @@ import pytest
 from collector.config.schema import InvalidConfiguration, load
 from collector.config.sections import Entry, Section
 from collector.inputs import ebpf
+from collector.inputs.event_drain import EventDrain
 from collector.native.events import Kind
 from probes.catalog import RecordKind
 from probes.launch import HookReport, ProbeError
-from tests.reference.kernel_ring import FORCE_WAKEUP, NO_WAKEUP, KernelRing
-from tests.unit.ebpf_rig import RING_BYTES, Probes, Rig, fork, has_come, run, settings
+from tests.reference.kernel_ring import FORCE_WAKEUP, NO_WAKEUP
+from tests.unit.ebpf_rig import RING_BYTES, Probes, Rig, fork, has_come, made_probes, run, settings
 
 
 @pytest.fixture
 def probes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Probes]:
-    with KernelRing(RING_BYTES) as ring:
-        made = Probes(ring)
+    with made_probes() as made:
         monkeypatch.setattr(ebpf, "launch", made.launch)
         yield made
 
@@ -170,7 +170,7 @@ def test_chunks_refused_before_the_end_are_handed_over_first(probes: Probes) -> 
 def test_without_probes_the_reason_is_said_and_the_agent_goes_on(
     probes: Probes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def refuse(subjects: tuple[str, ...], *, ring_bytes: int, starter: None) -> None:
+    async def refuse(subjects: tuple[str, ...], **_: object) -> None:
         raise ProbeError("The kernel has no BTF.", "No probe is attached.", "Use a newer kernel.")
 
     monkeypatch.setattr(ebpf, "launch", refuse)
@@ -227,13 +227,13 @@ def test_an_idle_input_sleeps(probes: Probes, monkeypatch: pytest.MonkeyPatch) -
     """One drain per tick and no more, though its ring is watched."""
     monkeypatch.setattr(ebpf, "TICK_S", 0.2)
     drains: list[float] = []
-    drain = ebpf.EventDrain.drain
+    drain = EventDrain.drain
 
-    def counted(self: ebpf.EventDrain) -> bool:
+    def counted(self: EventDrain) -> bool:
         drains.append(time.monotonic())
         return drain(self)
 
-    monkeypatch.setattr(ebpf.EventDrain, "drain", counted)
+    monkeypatch.setattr(EventDrain, "drain", counted)
 
     async def scenario() -> None:
         rig = Rig(probes, settings())
@@ -289,14 +289,5 @@ def test_what_can_not_be_is_refused_with_its_place(entry: tuple[str, str]) -> No
 
 def test_defaults_are_those_of_the_reference() -> None:
     loaded = load(ebpf.Settings, section())
-    assert (loaded.ring_bytes, loaded.drain_interval_s) == (8 << 20, 0.02)
+    assert (loaded.ring_bytes, loaded.flow_ring_bytes, loaded.drain_interval_s) == (8 << 20, 4 << 20, 0.02)
     assert (loaded.pending_limit_bytes, loaded.pending_timeout_s) == (4 << 20, 2.0)
-
-
-def test_the_wall_clock_follows_steps_and_not_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = ebpf.WallClock()
-    first = clock.offset_ns
-    now = time.time_ns
-    assert clock.refresh() == first
-    monkeypatch.setattr(time, "time_ns", lambda: now() + 3600 * 10**9)
-    assert clock.refresh() - first == pytest.approx(3600 * 10**9, abs=10**9)

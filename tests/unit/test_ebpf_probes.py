@@ -11,14 +11,12 @@ from collector.delivery.losses import LOSS_TAG
 from collector.entries import unpack_entries
 from collector.inputs import ebpf
 from probes.launch import ProbeError
-from tests.reference.kernel_ring import KernelRing
-from tests.unit.ebpf_rig import RING_BYTES, Intake, Probes, Rig, run, settings
+from tests.unit.ebpf_rig import Intake, Probes, Rig, made_probes, run, settings
 
 
 @pytest.fixture
 def probes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Probes]:
-    with KernelRing(RING_BYTES) as ring:
-        made = Probes(ring)
+    with made_probes() as made:
         monkeypatch.setattr(ebpf, "launch", made.launch)
         yield made
 

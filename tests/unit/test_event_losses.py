@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collector.inputs.event_losses import ANY_KIND, KernelLoss, LossCounters, drain_losses
 from collector.native.events import Drained, DrainEnd, Entries, Kind
-from probes.catalog import RecordKind
+from probes.catalog import KINDS, RecordKind
 from probes.launch import HookReport
 
 NOTHING = Entries(b"", 0)
 
 
 def counts(**by_kind: int) -> tuple[int, ...]:
-    return tuple(by_kind.get(Kind(kind).name, 0) if kind else 0 for kind in range(len(Kind) + 1))
+    made = [0] * KINDS
+    for name, count in by_kind.items():
+        made[Kind[name]] = count
+    return tuple(made)
 
 
 def hook(subject: str, name: str, *kinds: RecordKind) -> HookReport:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgpack
@@ -31,7 +32,7 @@ class Surroundings:
     gone_hooks: tuple[str, ...] = ()
     expected: list[Heartbeat] = field(default_factory=list)
     arrives: frozenset[Kind] = PROVABLE
-    fill_bytes: int = 0
+    fill_bytes: tuple[int, ...] = (0, 0)
 
     def gone(self) -> tuple[str, ...]:
         return self.gone_hooks
@@ -50,7 +51,9 @@ class Rig:
         log = logging.getLogger("podwitness.ebpf.0")
         self.vigil = Vigil(interval_s, self.around, self.around, self.metrics, log, now_s=100.0)
 
-    def beat(self, now_s: float, *, was_lost: bool = False, drained_bytes: int = 0) -> Trouble | None:
+    def beat(
+        self, now_s: float, *, was_lost: bool = False, drained_bytes: Sequence[int] = (0, 0)
+    ) -> Trouble | None:
         """One heartbeat, its child's end, and a drain."""
         trouble = self.vigil.tick(now_s, was_lost=False)
         child = self.around.expected[-1].pid if self.around.expected else 0
@@ -105,10 +108,10 @@ def test_where_records_were_lost_a_missing_one_proves_nothing(rig: Rig) -> None:
 
 def test_nothing_is_missing_before_the_ring_was_read_that_far(rig: Rig) -> None:
     rig.around.arrives = frozenset()
-    rig.around.fill_bytes = 1000
-    rig.beat(100, drained_bytes=999)
+    rig.around.fill_bytes = (1000, 500)
+    rig.beat(100, drained_bytes=(999, 5000))
     assert rig.missed(Kind.EXEC) == 0
-    rig.vigil.read(103, 1)
+    rig.vigil.read(103, (1, 0))
     assert rig.missed(Kind.EXEC) == 1
     rig.vigil.close()
 

@@ -14,16 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.entries import pack_entry
+from collector.outputs.connector import ProtocolError
 from collector.outputs.forward_protocol import (
     MAX_MESSAGE_BYTES,
     Credentials,
     Handshake,
     Messages,
-    ProtocolError,
+    encode_forward,
     encode_message,
+    encode_messages,
     integer_times,
     is_ack,
     message_options,
+    without_metadata,
 )
 
 ID = bytes(range(16))
@@ -32,7 +35,7 @@ ID = bytes(range(16))
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 65535, 65536, 1 << 20])
 def test_a_message_is_what_msgpack_makes_of_it(size: int) -> None:
     entries = b"\xc0" * size
-    for options in (None, message_options(3, ID, sized=False, compressed=True)):
+    for options in (None, message_options(3, ID, sized=False, compressed="gzip")):
         expected = ["kube.a", entries] if options is None else ["kube.a", entries, options]
         head, body, tail = encode_message("kube.a", entries, options)
         assert head + body + tail == msgpack.packb(expected)
@@ -41,9 +44,9 @@ def test_a_message_is_what_msgpack_makes_of_it(size: int) -> None:
 
 def test_options() -> None:
     chunk = base64.b64encode(ID).decode()
-    assert message_options(3, None, sized=False, compressed=False) is None
-    assert message_options(3, None, sized=True, compressed=False) == {"size": 3, "fluent_signal": 0}
-    asked = message_options(3, ID, sized=False, compressed=True)
+    assert message_options(3, None, sized=False, compressed="") is None
+    assert message_options(3, None, sized=True, compressed="") == {"size": 3, "fluent_signal": 0}
+    asked = message_options(3, ID, sized=False, compressed="gzip")
     assert asked == {"chunk": chunk, "size": 3, "fluent_signal": 0, "compressed": "gzip"}
     assert next(iter(asked)) == "chunk"
 
@@ -54,6 +57,50 @@ def test_integer_times_change_nothing_else() -> None:
     entries = pack_entry(1_700_000_000_999_999_999, [("a", 1)]) + b"\x92\xce\x00\x00\x00\x07" + packed
     assert integer_times(entries) == msgpack.packb([1_700_000_000, {"a": 1}]) + b"\x92\x07" + packed
     assert integer_times(b"") == b""
+
+
+def test_forward_mode_is_an_array_of_entries() -> None:
+    entries = pack_entry(10**18, [("a", 1)]) + pack_entry(10**18, [("a", 2)])
+    sent = msgpack.unpackb(b"".join(encode_forward("kube.a", entries, 2, {"size": 2})))
+    assert (sent[0], [record for _, record in sent[1]], sent[2]) == (
+        "kube.a",
+        [{"a": 1}, {"a": 2}],
+        {"size": 2},
+    )
+    assert len(msgpack.unpackb(b"".join(encode_forward("kube.a", entries, 2, None)))) == 2
+
+
+def test_message_mode_has_a_tag_and_an_id_for_each_record() -> None:
+    entries = pack_entry(10**18, [("a", 1), ("app", "web")]) + pack_entry(10**18, [("a", 2)])
+
+    def tag_of(tag: str, record: list[tuple[object, object]]) -> str | None:
+        return next((f"{tag}.{value}" for key, value in record if key == "app"), None)
+
+    requests = encode_messages("kube", entries, tag_of, ID, {"x": "y"})
+    sent = [msgpack.unpackb(b"".join(request.parts)) for request in requests]
+    assert [(one[0], one[2]) for one in sent] == [("kube.web", {"a": 1, "app": "web"}), ("kube", {"a": 2})]
+    for one, request in zip(sent, requests, strict=True):
+        assert one[3] == {"chunk": base64.b64encode(request.chunk_id).decode(), "fluent_signal": 0, "x": "y"}
+    assert len({request.chunk_id for request in requests}) == 2
+    assert requests == encode_messages("kube", entries, tag_of, ID, {"x": "y"})
+    assert [
+        len(msgpack.unpackb(b"".join(one.parts))) for one in encode_messages("k", entries, tag_of, None, {})
+    ] == [
+        3,
+        3,
+    ]
+
+
+def test_metadata_beside_the_time_is_left_out() -> None:
+    plain = pack_entry(10**18, [("a", b"\x92\x92")]) + b"\x92\x07\x80"
+    assert without_metadata(plain) == plain
+    time = plain[1:11]
+    with_metadata = b"\x92\x92" + time + msgpack.packb({"otlp": {"n": 1}}) + plain[11:]
+    assert without_metadata(with_metadata + plain) == plain[:-3] + b"\x92\x07\x80" + plain
+    assert [len(one.parts) for one in encode_messages("k", with_metadata, lambda *_: None, None, {})] == [
+        3,
+        3,
+    ]
 
 
 def pieces(data: bytes, cuts: list[int]) -> Iterator[bytes]:
@@ -156,6 +203,7 @@ def test_a_handshake_in_any_pieces(first: list[int], second: list[int], keepaliv
         ([msgpack.packb(["HELLO", {}])], "did not begin with HELO"),
         ([msgpack.packb(["HELO", {"auth": b""}])], "did not begin with HELO"),
         ([helo(auth=7)], "auth is not a string"),
+        ([b"\x81\x80\x00"], "not a message of the forward protocol"),  # a map whose key is a map
         ([helo(), pong(b"other")], "does not know the shared key"),
         ([helo(), msgpack.packb(["PONG", False, "go away", "", ""])], "refused the handshake: go away"),
         ([helo(), msgpack.packb(["PONG", True, "", "server"])], "what is not PONG"),

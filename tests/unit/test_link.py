@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from collector.outputs.link import ConnectionEnded, Link, connect
+from collector.outputs.link import ConnectionEnded, Link
 
 
 async def pair(silence_s: float = 20) -> tuple[Link, socket.socket]:
@@ -91,21 +91,5 @@ def test_finish_waits_until_the_other_end_has_read_everything() -> None:
         assert not finishing.done()
         other.close()
         await finishing
-
-    asyncio.run(scenario())
-
-
-def test_the_next_address_is_tried() -> None:
-    async def scenario() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            open_port = server.getsockname()
-            with socket.create_server(("127.0.0.1", 0)) as other:
-                closed_port = other.getsockname()
-            link = await connect([(socket.AF_INET, closed_port), (socket.AF_INET, open_port)], 20)
-            link.close()
-            with pytest.raises(ConnectionRefusedError):
-                await connect([(socket.AF_INET, closed_port)], 20)
-            with pytest.raises(OSError, match="Cannot assign requested address"):
-                await connect([], 20)
 
     asyncio.run(scenario())

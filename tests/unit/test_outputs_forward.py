@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from collector.certificates import TlsFilesUnusable
 from collector.delivery.chunk import Chunk, chunk_id
 from collector.entries import pack_entry
-from collector.outputs.forward import ForwardOutput, Settings
-from collector.outputs.tls import TlsFilesUnusable, TlsSessions
+from collector.outputs.forward import ForwardOutput, Settings, option
+from collector.outputs.tls import TlsSessions
 from collector.plugin import DeliveryError
 from tests.certificates import Authority
 from tests.receiver import Receiver, Users, receiving
@@ -30,7 +31,7 @@ def chunk(*records: dict[str, object], tag: str = "kube.a") -> Chunk:
 
 def output(receiver: Receiver, **settings: object) -> ForwardOutput:
     made = dataclasses.replace(Settings(), host="127.0.0.1", port=receiver.port or 1, **settings)  # type: ignore[arg-type]
-    return ForwardOutput(made, TlsSessions(made, LOG) if made.tls else None)
+    return ForwardOutput(made, LOG)
 
 
 def test_entries_arrive_byte_for_byte_and_without_options_unless_asked() -> None:
@@ -134,14 +135,65 @@ def test_time_as_integer_and_own_tag() -> None:
     asyncio.run(scenario())
 
 
-def test_gzip() -> None:
+def test_a_tag_made_of_values_sends_a_message_for_each_record() -> None:
     async def scenario() -> None:
         async with receiving() as receiver:
-            forward = output(receiver, compress="gzip", require_ack_response=True)
+            forward = output(receiver, tag="app.$name.$TAG[1]", require_ack_response=True)
+            sent = chunk(*({"name": f"n{number % 3}", "n": number} for number in range(600)), {"other": 1})
+            await forward.deliver(sent)
+            assert len(receiver.received) == 601
+            assert [one.tag for one in receiver.received[:2]] == ["app.n0.a", "app.n1.a"]
+            assert receiver.received[600].tag == "kube.a"
+            assert receiver.records[599] == {b"name": b"n2", b"n": 599}
+            assert receiver.received[0].entries[0][0] == TIME_NS
+            assert len({one.chunk for one in receiver.received}) == 601
+            await forward.close()
+
+    asyncio.run(scenario())
+
+
+def test_options_of_ones_own() -> None:
+    async def scenario() -> None:
+        async with receiving() as receiver:
+            forward = output(receiver, add_option=(("team", "a b"),))
+            await forward.deliver(chunk({"n": 1}))
+            await receiver.wait_until(lambda: len(receiver.received) == 1)
+            assert receiver.received[0].options == {"size": 1, "fluent_signal": 0, "team": "a b"}
+            await forward.close()
+
+    asyncio.run(scenario())
+    assert option.read("team a b") == ("team", "a b")
+    for wrong in ("team", "chunk x"):
+        with pytest.raises(ValueError, match="expected"):
+            option.read(wrong)
+
+
+@pytest.mark.parametrize("retain", [False, True])
+def test_metadata_of_records_that_came_by_a_forward_input(retain: bool) -> None:
+    async def scenario() -> None:
+        async with receiving() as receiver:
+            settings = dataclasses.replace(Settings(), port=receiver.port, retain_metadata=retain)
+            forward = ForwardOutput(settings, LOG, may_have_metadata=True)
+            plain = chunk({"n": 1})
+            time, record = plain.entries[1:11], plain.entries[11:]
+            sent = dataclasses.replace(plain, entries=b"\x92\x92" + time + b"\x81\xa1a\x01" + record)
+            await forward.deliver(sent)
+            await receiver.wait_until(lambda: len(receiver.received) == 1)
+            assert receiver.received[0].packed == (sent.entries if retain else plain.entries)
+            await forward.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_compression(compression: str) -> None:
+    async def scenario() -> None:
+        async with receiving() as receiver:
+            forward = output(receiver, compress=compression, require_ack_response=True)
             sent = chunk(*({"log": "again and again", "n": number} for number in range(1000)))
             await forward.deliver(sent)
             assert receiver.received[0].packed == sent.entries
-            assert receiver.received[0].options["compressed"] == "gzip"
+            assert receiver.received[0].options["compressed"] == compression
             await forward.close()
 
     asyncio.run(scenario())
@@ -217,6 +269,10 @@ def test_a_refused_handshake_says_why(users: Users, sentence: str) -> None:
 def test_keys_that_contradict_each_other() -> None:
     with pytest.raises(ValueError, match="TLS needs Host and Port"):
         dataclasses.replace(Settings(), unix_path="/run/x", tls=True)
+    with pytest.raises(ValueError, match="Compress and Time_as_Integer"):
+        dataclasses.replace(Settings(), compress="gzip", time_as_integer=True)
+    with pytest.raises(ValueError, match="Compress and a Tag that names"):
+        dataclasses.replace(Settings(), compress="gzip", tag="app.$name")
     with pytest.raises(ValueError, match=r"tls\.key_file without"):
         dataclasses.replace(Settings(), tls=True, key_file="client.key")
 
@@ -332,6 +388,24 @@ def test_tls_files_are_read_again_for_each_new_session(
 
     asyncio.run(scenario())
     assert caplog.text.count("The certificates read before stay in use") == 1
+
+
+def test_tls_with_ciphers_of_ones_own(tmp_path: Path) -> None:
+    authority = Authority.make(tmp_path)
+    settings = {"max_version": "TLSv1.2", "ciphers": "ECDHE-ECDSA-AES256-GCM-SHA384"}
+
+    async def scenario() -> None:
+        context = authority.server_context()
+        async with receiving(tls=context) as receiver:
+            forward = output(receiver, **tls(authority, **settings))
+            await forward.deliver(chunk({"n": 1}))
+            await forward.close()
+            context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
+            forward = output(receiver, **tls(authority, **settings))
+            with pytest.raises(DeliveryError, match="broke TLS"):
+                await forward.deliver(chunk({"n": 1}))
+
+    asyncio.run(scenario())
 
 
 def test_tls_files_that_are_missing_stop_the_start(tmp_path: Path) -> None:

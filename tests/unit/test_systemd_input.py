@@ -1,41 +1,30 @@
-"""The journal input, on real journal files written by systemd-journal-remote."""
+"""The journal input, on real journal files: records, tags, and the place over a restart."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import subprocess
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from collector.delivery.chunk import Chunk
+from collector.delivery.chunk import Chunk, FileKey
+from collector.delivery.losses import Loss
+from collector.delivery.positions import FOREIGN_DEVICE, Positions
 from collector.entries import unpack_entries
-from collector.errors import OperatorError
 from collector.filters.chain import FilterChain
-from collector.inputs.systemd import Settings, Systemd, open_journal
+from collector.inputs import systemd
+from collector.inputs.journal import MAX_FIELD_BYTES, Journal
+from collector.inputs.systemd import Settings, Systemd
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
+from tests.journal_files import START_US, export, write_journal
 
-WRITER = "/lib/systemd/systemd-journal-remote"
-START_US = 1_700_000_000_000_000
-
-
-def export(number: int, unit: str, message: str) -> str:
-    return (
-        f"__REALTIME_TIMESTAMP={START_US + number}\n__MONOTONIC_TIMESTAMP={number + 1}\n"
-        "_BOOT_ID=0123456789abcdef0123456789abcdef\n_MACHINE_ID=0123456789abcdef0123456789abcdef\n"
-        f"_SYSTEMD_UNIT={unit}\n_PID={number}\nMESSAGE={message}\n\n"
-    )
-
-
-def write_journal(folder: Path, *entries: str) -> None:
-    folder.mkdir(exist_ok=True)
-    source = folder.parent / "export"
-    source.write_text("".join(entries))
-    subprocess.run([WRITER, "-o", str(folder / "test.journal"), str(source)], check=True, capture_output=True)
+Read = list[tuple[str, int, dict[str, Any]]]
 
 
 class Collected:
@@ -43,6 +32,7 @@ class Collected:
 
     def __init__(self, wanted: int) -> None:
         self.chunks: list[Chunk] = []
+        self.losses: list[Loss] = []
         self.enough = asyncio.Event()
         self._wanted = wanted
 
@@ -54,30 +44,58 @@ class Collected:
     def offer(self, chunk: Chunk) -> bool:
         raise AssertionError("the journal waits for room")
 
+    def report_loss(self, loss: Loss) -> None:
+        self.losses.append(loss)
 
-def read(settings: Settings, wanted: int, tag: str = "host.*") -> list[tuple[str, int, dict[str, Any]]]:
-    async def collect() -> list[Chunk]:
+
+def context_of(intake: Collected, positions: Callable[[str | None], Positions], tag: str) -> Any:
+    return SimpleNamespace(
+        plugin=SimpleNamespace(tag=tag, name="systemd.0"),
+        document=SimpleNamespace(service=SimpleNamespace(host_root="/")),
+        name="systemd.0",
+        chain=FilterChain(()),
+        intake=intake,
+        metrics=Metrics(TABLE),
+        log=logging.getLogger("test"),
+        positions=positions,
+        report=lambda *_: None,
+    )
+
+
+def store(path: str | None) -> Positions:
+    return Positions(Path(path) if path else None, log=logging.getLogger("test"), metrics=Metrics(TABLE))
+
+
+def collect(
+    settings: Settings, wanted: int, tag: str = "host.*", positions: Positions | None = None
+) -> Collected:
+    """Runs the input until `wanted` records are there; all that was handed over counts as delivered."""
+
+    async def work() -> Collected:
         intake, stop = Collected(wanted), asyncio.Event()
-        context: Any = SimpleNamespace(
-            plugin=SimpleNamespace(tag=tag, name="systemd.0"),
-            name="systemd.0",
-            chain=FilterChain(()),
-            intake=intake,
-            metrics=Metrics(TABLE),
-            log=logging.getLogger("test"),
-            report=lambda *_: None,
-        )
-        task = asyncio.create_task(Systemd(settings, context).run(stop))
+        known = positions or store(None)
+        task = asyncio.create_task(Systemd(settings, context_of(intake, lambda _: known, tag)).run(stop))
         await asyncio.wait_for(intake.enough.wait(), 20)
         stop.set()
         await task
-        return intake.chunks
+        for chunk in intake.chunks:
+            if chunk.position is not None:
+                known.record(chunk.position)
+        return intake
 
+    return asyncio.run(work())
+
+
+def read(settings: Settings, wanted: int, tag: str = "host.*", positions: Positions | None = None) -> Read:
     return [
         (chunk.tag, time_ns, dict(pairs))
-        for chunk in asyncio.run(collect())
+        for chunk in collect(settings, wanted, tag, positions).chunks
         for time_ns, pairs in unpack_entries(chunk.entries)
     ]
+
+
+def texts(records: Read) -> list[str]:
+    return [record["MESSAGE"] for _, _, record in records]
 
 
 def test_entries_carry_fields_time_and_the_unit_in_the_tag(tmp_path: Path) -> None:
@@ -92,15 +110,32 @@ def test_entries_carry_fields_time_and_the_unit_in_the_tag(tmp_path: Path) -> No
     assert records[0][2]["_PID"] == "0"
 
 
+def test_an_entry_without_a_unit_has_unknown_in_its_tag(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    write_journal(folder, export(0, "a.service", "x").replace("_SYSTEMD_UNIT=a.service\n", ""))
+    assert read(Settings(path=str(folder)), 1)[0][0] == "host.unknown"
+
+
 def test_filters_are_joined_by_or(tmp_path: Path) -> None:
     folder = tmp_path / "journal"
     units = ("a.service", "b.service", "c.service")
     write_journal(folder, *(export(n, unit, unit) for n, unit in enumerate(units)))
     filters = ("_SYSTEMD_UNIT=a.service", "_SYSTEMD_UNIT=c.service")
-    assert [r["MESSAGE"] for _, _, r in read(Settings(path=str(folder), systemd_filter=filters), 2)] == [
-        "a.service",
-        "c.service",
-    ]
+    settings = Settings(path=str(folder), systemd_filter=filters)
+    assert texts(read(settings, 2)) == ["a.service", "c.service"]
+
+
+def test_filters_are_joined_by_and_when_asked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    write_journal(folder, *(export(n, f"{'ab'[n % 2]}.service", str(n)) for n in range(4)))
+    filters = ("_SYSTEMD_UNIT=a.service", "_PID=2")
+    settings = Settings(path=str(folder), systemd_filter=filters, systemd_filter_type="and")
+    assert texts(read(settings, 1)) == ["2"]
+
+
+def test_a_filter_without_a_value_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"has Systemd_Filter 'UNIT'\. Write FIELD=value\."):
+        Settings(systemd_filter=("A=b", "UNIT"))
 
 
 def test_field_names_can_be_lowered_and_stripped(tmp_path: Path) -> None:
@@ -110,14 +145,106 @@ def test_field_names_can_be_lowered_and_stripped(tmp_path: Path) -> None:
     assert record["systemd_unit"] == "a.service"
 
 
+def test_fields_beyond_the_maximum_are_left_out() -> None:
+    fields = {"A": b"1", "B": [b"2", b"3", b"4"], "C": b"5"}
+    assert systemd.record_of(fields, Settings(max_fields=3)) == [("A", "1"), ("B", ["2", "3"])]
+    assert systemd.record_of(fields, Settings()) == [("A", "1"), ("B", ["2", "3", "4"]), ("C", "5")]
+
+
+def test_bytes_that_are_no_text_come_out_as_they_were() -> None:
+    ((_, value),) = systemd.record_of({"RAW": b"\xff\x00"}, Settings())
+    assert value.encode("utf-8", "surrogateescape") == b"\xff\x00"
+
+
+def test_a_value_of_megabytes_is_cut_and_counted() -> None:
+    fields = {"BIG": b"x" * (MAX_FIELD_BYTES + 1), "SMALL": [b"1"]}
+    assert systemd.cut_of(fields) == 1
+    assert len(systemd.record_of(fields, Settings())[0][1]) == MAX_FIELD_BYTES
+
+
 def test_reading_from_the_tail_gives_only_what_comes_later(tmp_path: Path) -> None:
     folder = tmp_path / "journal"
     write_journal(folder, export(0, "a.service", "old"))
-    reader = open_journal(Settings(path=str(folder), read_from_tail=True))
-    assert not reader._next()
+
+    async def work() -> list[str]:
+        intake, stop = Collected(1), asyncio.Event()
+        subject = Systemd(
+            Settings(path=str(folder), read_from_tail=True), context_of(intake, store, "host.*")
+        )
+        task = asyncio.create_task(subject.run(stop))
+        # The reader is placed before the input waits for the first time.
+        await asyncio.sleep(0)
+        assert subject._committed is not None
+        write_journal(folder, export(5, "a.service", "new"), name="later")
+        await asyncio.wait_for(intake.enough.wait(), 20)
+        stop.set()
+        await task
+        assert intake.losses == [] or {loss.records for loss in intake.losses} == {0}
+        return [
+            dict(pairs)["MESSAGE"] for chunk in intake.chunks for _, pairs in unpack_entries(chunk.entries)
+        ]
+
+    assert asyncio.run(work()) == ["new"]
+
+
+def test_a_restart_goes_on_where_delivery_ended(tmp_path: Path) -> None:
+    folder, database = tmp_path / "journal", tmp_path / "journal.db"
+    write_journal(folder, *(export(n, f"{'ab'[n % 2]}.service", str(n)) for n in range(6)))
+    settings = Settings(path=str(folder), db=str(database), max_entries=3)
+    first = store(str(database))
+    assert sorted(texts(read(settings, 6, positions=first))) == [str(n) for n in range(6)]
+    first.close()
+    write_journal(folder, export(6, "a.service", "6"))
+    second = store(str(database))
+    assert texts(read(settings, 1, positions=second)) == ["6"]
+    second.close()
+
+
+def test_the_place_moves_only_when_all_chunks_of_a_turn_are_delivered(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    write_journal(folder, *(export(n, f"{'abc'[n % 3]}.service", str(n)) for n in range(6)))
+    chunks = collect(Settings(path=str(folder), max_entries=3), 6).chunks
+    reader = Journal(str(folder), ())
+    reader.to_head()
+    cursors = [entry.cursor for _ in range(6) if (entry := reader.take())]
     reader.close()
+    places = [chunk.position.cursor if chunk.position else None for chunk in chunks]
+    assert places == [None, None, cursors[2], cursors[2], cursors[2], cursors[5]]
 
 
-def test_no_journal_is_said_with_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(OperatorError, match=r"There is no journal in .*/missing"):
-        open_journal(Settings(path=str(tmp_path / "missing")))
+def test_the_place_of_fluent_bit_is_taken_over(tmp_path: Path) -> None:
+    folder, path = tmp_path / "journal", tmp_path / "flb.db"
+    write_journal(folder, *(export(n, "a.service", str(n)) for n in range(4)))
+    reader = Journal(str(folder), ())
+    reader.to_head()
+    cursor = [entry.cursor for _ in range(3) if (entry := reader.take())][2]
+    reader.close()
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE in_systemd_cursor (cursor TEXT NOT NULL, updated INTEGER)")
+        database.execute("INSERT INTO in_systemd_cursor VALUES (?, 1)", (cursor,))
+    positions = store(str(path))
+    assert texts(read(Settings(path=str(folder), db=str(path)), 1, positions=positions)) == ["3"]
+    assert positions.load(FileKey(FOREIGN_DEVICE, 0)) is None
+    positions.close()
+
+
+def test_no_journal_is_said_with_the_folder_until_there_is_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd, "APPEAR_S", 0.02)
+    folder = tmp_path / "journal"
+
+    async def work() -> int:
+        intake, stop = Collected(1), asyncio.Event()
+        subject = Systemd(Settings(path=str(folder)), context_of(intake, store, "host.*"))
+        task = asyncio.create_task(subject.run(stop))
+        await asyncio.sleep(0)
+        assert "There is no journal in" in caplog.text
+        write_journal(folder, export(0, "a.service", "x"))
+        await asyncio.wait_for(intake.enough.wait(), 20)
+        stop.set()
+        await task
+        return len(intake.chunks)
+
+    assert asyncio.run(work()) == 1
+    assert caplog.text.count("There is no journal in") == 1

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.outputs.tls import TlsFilesUnusable, TlsSessions, TlsSettings
+from collector.certificates import TlsFilesUnusable
+from collector.outputs.tls import TlsSessions, TlsSettings
 from tests.certificates import Authority
 
 LOG = logging.getLogger("test")

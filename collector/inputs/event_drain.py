@@ -1,0 +1,146 @@
+"""Out of the rings, through identities and filters, to what becomes chunks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from collector.inputs.event_containers import EventContainers
+from collector.inputs.event_flow import EventFlow
+from collector.inputs.event_losses import KernelLoss, LossCounters, drain_losses
+from collector.inputs.event_pending import Pending
+from collector.inputs.event_plans import Planner
+from collector.inputs.event_rings import NAMES, Rings
+from collector.native.events import DrainEnd, EventEncoder, Heartbeat, Kind, Ring
+from collector.native.limits import Limits, Suppressed
+
+if TYPE_CHECKING:
+    from collector.context import InputContext
+    from collector.identity.identity import Identity
+    from collector.inputs.ebpf import Settings
+    from probes.launch import Attached
+
+# One drain's worth: some 3 ms of this thread. Between drains other tasks have their turn.
+DRAIN_RECORDS = 4096
+# Flows are read when the other ring is empty, and at the latest after so many drains of it: a node that does
+# nothing but start processes shall not be blind for its connections.
+SECURITY_TURNS = 4
+# A new reading of the wall clock is taken over when it differs by more than this from the old one. Otherwise
+# the few hundred ns between two readings would give a process another start time in each record.
+CLOCK_STEP_NS = 1_000_000
+# Programs not run are counted in /proc: looked at every so many ticks.
+MISSED_TICKS = 10
+CGROUPS = "cgroup"  # subject of the control records
+
+
+def boot_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+class WallClock:
+    """The offset from CLOCK_BOOTTIME to the wall clock."""
+
+    def __init__(self) -> None:
+        self.offset_ns = time.time_ns() - boot_ns()
+
+    def refresh(self) -> int:
+        now = time.time_ns() - boot_ns()
+        if abs(now - self.offset_ns) > CLOCK_STEP_NS:
+            self.offset_ns = now
+        return self.offset_ns
+
+
+class EventDrain:
+    """The rings and all that their records pass on their way to chunks."""
+
+    def __init__(
+        self, settings: Settings, context: InputContext, attached: Attached, tags: Mapping[str, str]
+    ) -> None:
+        """`tags` by subject. Raises OSError when the rings can't be mapped."""
+        self._attached = attached
+        self._context = context
+        self._limits = Limits(attached.rates_fd, attached.limits_fd)
+        self._rings = Rings.open(attached, settings.ring_bytes, settings.flow_ring_bytes)
+        self._limits.set(settings.rates)
+        self._encoder = EventEncoder(int.from_bytes(context.node_id, "big"))
+        planners = (Planner(tags[subject], context.chain, context.node) for subject in tags)
+        self._containers = EventContainers(context.identities, *planners)
+        self._pending = Pending(settings.pending_limit_bytes, int(settings.pending_timeout_s * 1e9))
+        self.flow = EventFlow(
+            self._encoder, self._containers, self._pending, context.chain, tags, context.metrics
+        )
+        self._clock = WallClock()
+        self._counters = LossCounters()
+        self._losses: list[KernelLoss] = []
+        self._ticks = 0
+        self.drained_bytes: tuple[int, ...] = (0, 0)  # of each ring, by the last drain
+
+    def expect(self, heartbeat: Heartbeat) -> None:
+        self._encoder.expect(heartbeat)
+
+    def heard(self) -> frozenset[Kind]:
+        return self._encoder.heard()
+
+    @property
+    def fill_bytes(self) -> tuple[int, ...]:
+        """What waits in each ring."""
+        return self._rings.fill_bytes
+
+    @property
+    def is_past_half(self) -> bool:
+        return self._rings.is_past_half
+
+    @property
+    def is_waiting(self) -> bool:
+        """Records wait for their cgroup to become known."""
+        return bool(self._pending)
+
+    def drain(self) -> bool:
+        """Bounded drains of both rings; whether both are empty."""
+        security_bytes = 0
+        for _ in range(SECURITY_TURNS):
+            is_empty, drained_bytes = self._drain(self._rings.security)
+            security_bytes += drained_bytes
+            if is_empty:
+                break
+        are_flows_read, flow_bytes = self._drain(self._rings.flow)
+        self.drained_bytes = (security_bytes, flow_bytes)
+        return is_empty and are_flows_read
+
+    def _drain(self, ring: Ring) -> tuple[bool, int]:
+        """(whether it is empty, bytes taken)."""
+        now_ns = boot_ns()
+        self._encoder.set_clock(self._clock.refresh())
+        drained = self._encoder.drain(ring, self._containers.tables, DRAIN_RECORDS)
+        self._losses += drain_losses(drained)
+        self.flow.take(drained, now_ns)
+        return drained.end is DrainEnd.EMPTY, drained.drained_bytes
+
+    def tick(self) -> list[KernelLoss]:
+        """Once a second: what was lost meanwhile; and what is no longer worth keeping is forgotten."""
+        now_ns = boot_ns()
+        self._containers.expire(now_ns)
+        for name, fill_bytes in zip(NAMES, self._rings.fill_bytes, strict=True):
+            self._context.metrics.set("podwitness_kernel_ring_bytes", name, to=fill_bytes)
+        found, self._losses = self._losses, []
+        found += self._counters.ring_full(self._attached.lost())
+        if self._ticks % MISSED_TICKS == 0:
+            found += self._counters.not_run(self._attached.missed(), self._attached.hooks)
+        self._ticks += 1
+        if any(loss.subject == CGROUPS for loss in found):
+            self._context.identities.scan()
+        return found
+
+    def suppressed(self) -> Suppressed:
+        """What limits kept from being reported since the last look."""
+        return self._limits.suppressed()
+
+    def identity_of(self, cgroup_id: int) -> Identity | None:
+        plans = self._containers.plans(cgroup_id, boot_ns())
+        return plans.process.identity if plans else None
+
+    def close(self) -> None:
+        self._limits.close()
+        self._containers.close()
+        self._rings.close()

@@ -1,0 +1,171 @@
+"""An HTTP/1.1 response as a client reads it, without a socket: bytes in, a response out (RFC 9112)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from collector.outputs.connector import ProtocolError
+
+MAX_HEAD_BYTES = 64 << 10
+MAX_BODY_BYTES = 16 << 20
+_STATUS = re.compile(rb"HTTP/1\.(?P<minor>[01]) (?P<status>[1-9][0-9]{2})(?: (?P<reason>[^\r\n]*))?")
+_WITHOUT_BODY = (204, 304)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """`headers` by name in lower case; of repeated ones all values, with commas between them."""
+
+    status: int
+    reason: str
+    headers: dict[str, str]
+    body: bytes
+    reusable: bool  # whether the connection is
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+
+@dataclass(slots=True)
+class _Head:
+    status: int
+    reason: str
+    minor: int
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class ResponseReader:
+    """Feed it what arrives until it returns the response; of a body `max_body_bytes` at most are kept."""
+
+    def __init__(self, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        self._max_body_bytes = max_body_bytes
+        self._rest = bytearray()
+        self._head: _Head | None = None
+        self._body = bytearray()
+        self._left: int | None = None  # of the body or the chunk; None: until the end of the connection
+        self._chunked = False
+        self._in_trailer = False
+
+    def feed(self, data: bytes) -> Response | None:
+        """Raises ProtocolError."""
+        self._rest += data
+        while self._head is None:
+            if not self._read_head():
+                return None
+        return self._read_chunks() if self._chunked else self._read_body()
+
+    def feed_head(self, data: bytes) -> int:
+        """The status once the head is there, 0 before (CONNECT has no body). Raises ProtocolError."""
+        self._rest += data
+        while self._head is None:
+            if not self._read_head():
+                return 0
+        return self._head.status
+
+    def end(self) -> Response:
+        """The connection has ended. Raises ProtocolError where the response had not."""
+        if self._head is None or self._chunked or self._left is not None:
+            raise ProtocolError("ended the connection within its response")
+        return self._made(reusable=False)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of a response has arrived."""
+        return self._head is not None or bool(self._rest)
+
+    def _read_head(self) -> bool:
+        end = self._rest.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self._rest) > MAX_HEAD_BYTES or not b"HTTP/".startswith(self._rest[:5]):
+                raise ProtocolError("sent what is not HTTP")
+            return False
+        lines = bytes(self._rest[:end]).split(b"\r\n")
+        del self._rest[: end + 4]
+        found = _STATUS.fullmatch(lines[0])
+        if found is None:
+            raise ProtocolError("sent what is not HTTP")
+        head = _Head(int(found["status"]), (found["reason"] or b"").decode("latin-1"), int(found["minor"]))
+        for line in lines[1:]:
+            name, colon, value = line.decode("latin-1").partition(":")
+            if not colon:
+                raise ProtocolError("sent a header without a colon")
+            lowered, text = name.strip().lower(), value.strip()
+            head.headers[lowered] = f"{head.headers[lowered]}, {text}" if lowered in head.headers else text
+        if head.status >= 200:  # those before are interim
+            self._head = head
+            self._begin_body(head)
+        return True
+
+    def _begin_body(self, head: _Head) -> None:
+        length = head.headers.get("content-length", "")
+        if head.status in _WITHOUT_BODY:
+            self._left = 0
+        elif head.headers.get("transfer-encoding", "").lower().endswith("chunked"):
+            self._chunked, self._left = True, 0
+        elif length:
+            first = length.split(",")[0].strip()
+            if not first.isdecimal() or len(first) > 18:
+                raise ProtocolError("sent a Content-Length that is no number")
+            self._left = int(first)
+
+    def _read_body(self) -> Response | None:
+        self._take(len(self._rest) if self._left is None else min(self._left, len(self._rest)))
+        return self._made(reusable=self._keeps_alive()) if self._left == 0 else None
+
+    def _take(self, size: int) -> None:
+        room = self._max_body_bytes - len(self._body)
+        self._body += self._rest[: min(size, room)]
+        del self._rest[:size]
+        if self._left is not None:
+            self._left -= size
+
+    def _read_chunks(self) -> Response | None:
+        while True:
+            if self._left is not None and self._left > 0:
+                self._take(min(self._left, len(self._rest)))
+                if self._left:
+                    return None
+                self._left = -2  # the line's end behind a chunk
+            if self._left == -2:
+                if len(self._rest) < 2:
+                    return None
+                del self._rest[:2]
+                self._left = 0
+            line = self._line()
+            if line is None:
+                return None
+            if self._in_trailer:
+                if not line:
+                    return self._made(reusable=self._keeps_alive())
+                continue
+            self._left = _chunk_size(line)
+            self._in_trailer = self._left == 0
+
+    def _line(self) -> bytes | None:
+        end = self._rest.find(b"\r\n")
+        if end < 0:
+            if len(self._rest) > MAX_HEAD_BYTES:
+                raise ProtocolError("sent a line without an end")
+            return None
+        line = bytes(self._rest[:end])
+        del self._rest[: end + 2]
+        return line
+
+    def _keeps_alive(self) -> bool:
+        assert self._head is not None
+        said = self._head.headers.get("connection", "").lower()
+        return not self._rest and "close" not in said and (self._head.minor == 1 or "keep-alive" in said)
+
+    def _made(self, *, reusable: bool) -> Response:
+        assert self._head is not None
+        head = self._head
+        return Response(head.status, head.reason, head.headers, bytes(self._body), reusable)
+
+
+def _chunk_size(line: bytes) -> int:
+    digits = line.split(b";")[0].strip()
+    if not re.fullmatch(rb"[0-9a-fA-F]{1,15}", digits):
+        raise ProtocolError("sent a chunk without its size")
+    return int(digits, 16)

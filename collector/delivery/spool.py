@@ -13,6 +13,7 @@ database is kept aside and begun anew (`SpoolDamaged` tells that it has happened
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -24,6 +25,7 @@ from typing import Any
 
 from collector.delivery.chunk import Chunk, Position, Worth
 from collector.delivery.database import position_of, position_row, set_aside
+from collector.delivery.reserve import Reserve
 from collector.delivery.spool_rows import (
     ROW_BYTES,
     SUBJECT,
@@ -76,6 +78,10 @@ _CONTENTS = (
     "FROM waiting w JOIN chunks c ON c.seq = w.seq GROUP BY 1, 2"
 )
 
+# Removing a row of 2 MiB changes some 500 pages at the most; those removed before may have to be merged.
+RESERVE_NAME = "podwitness-spool.reserve"
+RESERVE_BYTES = 4 << 20
+
 # A spool that is emptied gives pages back to the file system in steps of 4 MiB, not all in one pause.
 VACUUM_PAGES = 1024
 
@@ -106,6 +112,7 @@ class Spool:
     ) -> None:
         self.path = folder / FILE_NAME
         self.used_bytes: Counter[str] = Counter()
+        self._reserve = Reserve(folder / RESERVE_NAME, RESERVE_BYTES)
         self._log = log
         self._full_sync = full_sync
         self._checksum = checksum
@@ -123,7 +130,13 @@ class Spool:
         done: Sequence[tuple[str, int]] = (),
         places: Mapping[str, Place],
     ) -> Written:
-        """Adds chunks and removes rows that are delivered, all or nothing."""
+        """Adds chunks and removes rows that are delivered, all or nothing.
+
+        Nothing is added without a reserve, so that a disk which the spool has filled
+        can be emptied again.
+        """
+        if additions:
+            self._take_reserve()
         used = Counter(self.used_bytes)
         dropped: list[Dropped] = []
 
@@ -131,9 +144,29 @@ class Spool:
             self._remove(done, used)
             return tuple(self._add(one, places, used, dropped) for one in additions)
 
-        kept = self._transaction(work)
+        try:
+            kept = self._transaction(work)
+        except sqlite3.OperationalError:
+            if additions or not self._reserve.give_up():
+                raise
+            used = Counter(self.used_bytes)
+            kept = self._transaction(work)
         self.used_bytes = used
         return Written(kept, tuple(dropped))
+
+    def _take_reserve(self) -> None:
+        """Raises sqlite3.OperationalError where the disk has no room for it."""
+        has_more = True
+        while True:
+            try:
+                self._reserve.take()
+                return
+            except OSError as reason:
+                if not has_more:
+                    problem = f"disk is full ({reason.strerror}), there is no reserve for removing"
+                    raise sqlite3.OperationalError(problem) from reason
+            # Free pages within the file are of no use to it.
+            has_more = self.shrink()
 
     def _add(
         self, added: Addition, places: Mapping[str, Place], used: Counter[str], dropped: list[Dropped]
@@ -330,16 +363,23 @@ class Spool:
     def file_bytes(self) -> int:
         """What it takes on disk, as far as that can be seen."""
         total = 0
-        for suffix in ("", "-wal"):
-            try:
-                total += os.stat(f"{self.path}{suffix}").st_size
-            except OSError:
-                continue
+        for path in (self.path, f"{self.path}-wal", self.path.with_name(RESERVE_NAME)):
+            with contextlib.suppress(OSError):
+                total += os.stat(path).st_size
         return total
 
-    def shrink(self) -> None:
-        """Gives free pages back to the file system, VACUUM_PAGES of them."""
-        self._checked(lambda: self._database.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall())
+    def shrink(self) -> bool:
+        """Gives free pages back to the file system, VACUUM_PAGES of them; whether there are more."""
+
+        def work() -> bool:
+            # As a script: `execute` takes a single step of it, which is a page.
+            self._database.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+            left = self._database.execute("PRAGMA freelist_count").fetchone()[0]
+            # It is now that the file gets shorter.
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            return bool(left)
+
+        return bool(self._checked(work))
 
     def close(self) -> None:
         self._database.close()

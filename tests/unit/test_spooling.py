@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -15,11 +14,9 @@ from collector.delivery import router as router_module
 from collector.delivery import spooling
 from collector.delivery.chunk import Chunk, FileKey, Position, Worth, chunk_id
 from collector.delivery.outlet import Route
-from collector.delivery.spool import FILE_NAME, Spool
 from collector.delivery.spooling import Bounds
 from tests.unit.routing import House, Recorder, everything, logs, never, refuse, routing
-
-LOG = logging.getLogger("test")
+from tests.unit.spooled import copy, event, opened
 
 
 @pytest.fixture(autouse=True)
@@ -31,17 +28,8 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(router_module, "AT_RISK_S", 0.03)
 
 
-def opened(folder: Path) -> Spool:
-    return Spool(folder, log=LOG, checksum=True)
-
-
 def spooled(folder: Path, *routes: Route, **changes: object) -> AbstractAsyncContextManager[House]:
     return routing(*routes, spool=opened(folder), **changes)
-
-
-def event(number: int, tag: str = "kernel.process", worth: Worth = Worth.WITNESS, size: int = 1000) -> Chunk:
-    entries = number.to_bytes(4, "big") * (size // 4)
-    return Chunk(chunk_id(tag, number), tag, entries, 1, "ebpf.0", time.monotonic_ns(), None, 0, worth)
 
 
 def line(number: int, vanishing: Callable[[], bool] | None = None, tag: str = "kube.a") -> Chunk:
@@ -92,13 +80,6 @@ def test_events_that_a_dead_output_does_not_take_survive_the_process(tmp_path: P
     spool = opened(tmp_path / "b")
     assert spool.contents() == []
     spool.close()
-
-
-def copy(folder: Path, to: Path) -> None:
-    to.mkdir()
-    for suffix in ("", "-wal"):
-        if (folder / f"{FILE_NAME}{suffix}").exists():
-            (to / f"{FILE_NAME}{suffix}").write_bytes((folder / f"{FILE_NAME}{suffix}").read_bytes())
 
 
 def test_what_was_tried_before_a_crash_keeps_its_id(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ class Spooling:
         self._complained_s = float("-inf")
         self._is_failing = False
         self._is_ending = False
+        self._may_shrink = True
         self.mark = spool.last_seq
         for row in spool.adopt({name: outlet.route.matches for name, outlet in self._outlets.items()}):
             callbacks.lost(row_loss(row, "output_removed"))
@@ -205,8 +206,17 @@ class Spooling:
             self._is_much.clear()
             if self._is_failing:
                 await asyncio.sleep(RETRY_S)
+            elif self._may_shrink and not any(self._spool.used_bytes.values()):
+                await self._shrink()
             if self._staging.units() or self._done:
                 self._work.set()
+
+    async def _shrink(self) -> None:
+        """Gives the room of an empty spool back, as long as it is."""
+        async with self._using:
+            self._may_shrink = bool(await self._call(self._spool.shrink))
+        if self._may_shrink:
+            self._work.set()
 
     async def _write(self, patience_s: float = PATIENCE_S) -> None:
         async with self._using:
@@ -246,6 +256,7 @@ class Spooling:
             self._callbacks.lost(row_loss(dropped, "storage_limit"))
         self.mark = self._spool.last_seq
         self._is_failing = False
+        self._may_shrink = True
         for row in rows:
             for unit in row.units:
                 self._settle(unit)

@@ -5,22 +5,36 @@
 #include <signal.h>
 #include <unistd.h>
 
-int pw_tail_read(struct pw_log_stream *stream, const struct pw_plan *plan, int fd, uint64_t offset,
-                 uint8_t *in, size_t in_capacity, int flags, int64_t now_ns, size_t *in_bytes,
-                 struct pw_log_batch *batch)
+#include "encode.h"
+
+static ssize_t read_at(int fd, uint8_t *in, size_t in_capacity, uint64_t offset)
 {
-  *in_bytes = 0;
-  batch->out_bytes = batch->consumed = batch->records = 0;
   ssize_t got;
   do
     got = pread(fd, in, in_capacity, (off_t)offset);
   while (got < 0 && errno == EINTR);
-  if (got < 0)
-    return PW_E_SYSCALL;
-  *in_bytes = (size_t)got;
-  if (*in_bytes == in_capacity)
-    flags &= ~PW_LOG_END;
-  return pw_log_encode(stream, plan, in, *in_bytes, offset, flags, now_ns, batch);
+  return got;
+}
+
+int pw_tail_read(struct pw_log_stream *stream, const struct pw_plan *plan, int fd, uint64_t offset,
+                 const struct pw_tail_input *input, int flags, int64_t now_ns, int32_t *at_end,
+                 struct pw_log_batch *batch)
+{
+  int error = PW_OK;
+  *at_end = 0;
+  pw_log_begin(batch);
+  while (!error && !*at_end && !batch->full && batch->consumed < input->enough_bytes &&
+         batch->out_bytes < input->enough_bytes) {
+    uint64_t from = offset + batch->consumed;
+    ssize_t got = read_at(fd, input->at, input->capacity, from);
+    if (got < 0) /* told by the next call, if this one has something to give */
+      return batch->consumed ? PW_OK : PW_E_SYSCALL;
+    int is_end = (size_t)got < input->capacity;
+    error = pw_log_more(stream, plan, input->at, (size_t)got, from, is_end ? flags : flags & ~PW_LOG_END, now_ns,
+                        batch);
+    *at_end = is_end && !batch->full;
+  }
+  return error;
 }
 
 int pw_tail_has_writer(int fd)

@@ -7,13 +7,20 @@
 
 #include "log.h"
 
-/* Reads up to in_capacity bytes of `fd` at file offset `offset` into `in` and
- * encodes them (pw_log_encode has the rest). *in_bytes: how many were read; 0 at
- * the end of the file. PW_LOG_END only takes effect when the read reached the end
- * of the file, that is, when *in_bytes < in_capacity. Returns what pw_log_encode
- * returns, or PW_E_SYSCALL (errno tells why; the batch is empty then). */
+/* Where the file is read to, a piece at a time: small enough to stay in the processor's
+ * caches until it is encoded. `capacity` is over PW_LOG_REST_BYTES. */
+struct pw_tail_input {
+  uint8_t *at;
+  size_t capacity;
+  size_t enough_bytes;  /* no further piece when so much was consumed, or written */
+};
+
+/* Reads `fd` from file offset `offset` on and encodes it (pw_log_encode has the rest),
+ * until the end of the file or input->enough_bytes. *at_end: nothing was left but an
+ * unterminated line. PW_LOG_END only takes effect at the end of the file. Returns what
+ * pw_log_encode returns, or PW_E_SYSCALL (errno tells why; the batch is empty then). */
 int pw_tail_read(struct pw_log_stream *stream, const struct pw_plan *plan, int fd, uint64_t offset,
-                 uint8_t *in, size_t in_capacity, int flags, int64_t now_ns, size_t *in_bytes,
+                 const struct pw_tail_input *input, int flags, int64_t now_ns, int32_t *at_end,
                  struct pw_log_batch *batch);
 
 /* Whether somebody has the file open for writing: 1 yes, 0 no, -1 it can't be told

@@ -126,22 +126,27 @@ class ReadResult(NamedTuple):
 
 
 def read(stream: LogStream, fd: int, offset: int, now_ns: int, *, end: bool = False) -> ReadResult:
-    """Reads a file at `offset` and encodes it, all in one call without the GIL.
+    """Reads a portion of a file from `offset` on and encodes it, all in one call without the GIL.
 
     `end`: nothing follows the end of the file, so what is open there is a record
     now. Raises OSError, MemoryError. May be called from any thread.
     """
     flags = lib.PW_LOG_END if end else 0
     with ARENA.lock:
-        got = ffi.new("size_t *")
         status = lib.pw_tail_read(
-            stream.native, stream.native_plan, fd, offset, ARENA.input, ARENA.input_bytes, flags, now_ns, got,
+            stream.native,
+            stream.native_plan,
+            fd,
+            offset,
+            ARENA.input,
+            flags,
+            now_ns,
+            ARENA.at_end,
             ARENA.batch,
-        )  # fmt: skip
+        )
         if status == lib.PW_E_SYSCALL:
             raise OSError(ffi.errno, os.strerror(ffi.errno))
-        at_end = got[0] < ARENA.input_bytes and not ARENA.batch.full
-        return ReadResult(stream.take(status), at_end)
+        return ReadResult(stream.take(status), bool(ARENA.at_end[0]))
 
 
 def has_writer(fd: int) -> bool | None:

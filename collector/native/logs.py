@@ -21,12 +21,18 @@ OPEN_RECORDS_BYTES = 24 << 20
 INPUT_BYTES = 256 << 10
 """Of one read: input, scratch and the entries made of it stay within the caches."""
 
+PORTION_BYTES = 2 << 20
+"""Of a file, or of the entries made of it, that are read in one call. A portion makes a chunk: large enough
+that what a chunk costs (some 150 us) vanishes, small enough to be fair and for Fluentd's usual limit of 8 MB.
+Beyond the 4 MiB below, the kernel would clear the memory of each."""
+
 
 class LogBatch(NamedTuple):
     """What came of one call. `partials`: file offset of the first line of the record open
     on stdout and on stderr, -1: none. `unparsed`: lines kept raw as they did not fit the
     framing. `cut`: records cut at their bound, `cut_bytes`: what they lost, `starved`: those
-    that were cut earlier as the open records of all files were at their bound together."""
+    that were cut earlier as the open records of all files were at their bound together.
+    `skipped`: lines left out as they were too long, and their bytes."""
 
     entries: bytes
     records: int
@@ -36,6 +42,8 @@ class LogBatch(NamedTuple):
     cut: int
     cut_bytes: int
     starved: int
+    skipped: int = 0
+    skipped_bytes: int = 0
 
 
 class Arena:
@@ -48,8 +56,9 @@ class Arena:
     def __init__(self, input_bytes: int = INPUT_BYTES) -> None:
         self.lock = threading.Lock()
         self.batch = ffi.new("struct pw_log_batch *")
-        self.input_bytes = input_bytes
-        self.input = _uncleared("uint8_t[]", input_bytes)
+        self._input = _uncleared("uint8_t[]", input_bytes)
+        self.input = ffi.new("struct pw_tail_input *", (self._input, input_bytes, PORTION_BYTES))
+        self.at_end = ffi.new("int32_t *")
         self._out: Any = None
         self._work: Any = None
 
@@ -74,12 +83,14 @@ class Arena:
             batch.cut,
             batch.cut_bytes,
             batch.starved,
+            batch.skipped,
+            batch.skipped_bytes,
         )
 
 
 _uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
-# A batch's entries are mostly under 2 MiB; some eight of them are on their way at a time.
+# A portion's entries are mostly under 3 MiB; some eight of them are on their way at a time.
 lib.pw_memory_keep(4 << 20, 16 << 20)
 
 ARENA = Arena()
@@ -121,7 +132,7 @@ class LogStream:
         self._plan = _Plan(plan)
         self.native_plan = self._plan.native
         out_bytes = lib.pw_log_out_bytes(self.native_plan, self._max_record_bytes)
-        ARENA.reserve(out_bytes, lib.pw_log_work_bytes(self._max_record_bytes))
+        ARENA.reserve(PORTION_BYTES + out_bytes, lib.pw_log_work_bytes(self._max_record_bytes))
 
     def encode(
         self, data: bytes | bytearray | memoryview, offset: int, now_ns: int, *, end: bool = False
@@ -182,6 +193,8 @@ def _joined(batches: list[LogBatch]) -> LogBatch:
         sum(batch.cut for batch in batches),
         sum(batch.cut_bytes for batch in batches),
         sum(batch.starved for batch in batches),
+        sum(batch.skipped for batch in batches),
+        sum(batch.skipped_bytes for batch in batches),
     )
 
 
@@ -207,6 +220,7 @@ class _Plan:
         steps = _concatenated(plan.steps, self._watches)
         native = self.native = ffi.new("struct pw_plan *")
         native.framing = plan.framing
+        native.skip_long, native.skip_empty = plan.skips_long, plan.skips_empty
         self._set_keys(plan)
         native.steps = self._keep(ffi.new("struct pw_step[]", len(steps)))
         native.step_count = len(steps)
@@ -240,6 +254,7 @@ class _Plan:
         self._set_key(native.content, layout.content)
         self._set_key(native.raw, layout.raw)
         self._set_key(native.truncated, "truncated")
+        self._set_key(native.offset, layout.offset)
 
     def _set_step(self, native: Any, step: _Constant | Merge) -> None:
         if isinstance(step, Merge):
@@ -269,12 +284,16 @@ class _Constant(NamedTuple):
 def _watched(plan: LogPlan) -> tuple[dict[str, int], int]:
     """The keys that steps look at, with their index, and how many of them may be a JSON object's.
 
-    What is merged is only looked for in an object where the object is the record.
+    What is merged is only looked for in an object where the object is the record (docker's: all but its log).
     """
     fields = [step.key for step in plan.steps if isinstance(step, Field) and step.op != Op.APPEND]
     merged = [step.key for step in plan.steps if isinstance(step, Merge)]
-    noted = dict.fromkeys(fields + merged if plan.framing == Framing.JSON else fields)
+    noted = dict.fromkeys(fields if plan.framing in _FROM_TEXT else fields + merged)
     return {key: index for index, key in enumerate(noted | dict.fromkeys(merged))}, len(noted)
+
+
+# Framings whose records have no pairs but those that the layout names.
+_FROM_TEXT = (Framing.LINE, Framing.CRI, Framing.CRI_JOINED)
 
 
 def _constant(field: Field) -> _Constant:
@@ -302,10 +321,12 @@ def _only_appends(step: _Constant | Merge | None, watches: dict[str, int]) -> bo
     return isinstance(step, _Constant) and step.op == Op.APPEND and step.key not in watches
 
 
-assert (Framing.LINE, Framing.CRI, Framing.CRI_JOINED, Framing.JSON) == (
+assert tuple(Framing) == (
     lib.PW_LINE,
     lib.PW_CRI,
     lib.PW_CRI_JOINED,
     lib.PW_JSON,
+    lib.PW_DOCKER_JOINED,
+    lib.PW_CONTAINER_JOINED,
 )
 assert (Op.APPEND, Op.ADD, Op.SET, Op.REMOVE) == (lib.PW_APPEND, lib.PW_ADD, lib.PW_SET, lib.PW_REMOVE)

@@ -44,7 +44,7 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as directory:
         authority = Authority.make(Path(directory))
         for name, tls in (("plain", None), ("TLS", authority)):
-            ours, bare = (_median(measure, tls) for measure in (_measure_ours, _measure_bare))
+            ours, bare = (_median(measure, tls) for measure in (_measure_ours, measure_bare))
             limit = "sendall of the same bytes"
             rows.append(Row(f"{name}: sent", ours.mb_per_s, "MB/s", limit, bare.mb_per_s))
             rows.append(Row(f"{name}: CPU", ours.cpu_s_per_gib, "CPU-s/GiB", limit, bare.cpu_s_per_gib))
@@ -120,7 +120,7 @@ def _chunks() -> list[Chunk]:
     ]
 
 
-def _measure_bare(tls: Authority | None) -> Measured:
+def measure_bare(tls: Authority | None) -> Measured:
     chunks = _chunks()
     results: list[Measured] = []
     with _sink(tls) as (port, told):

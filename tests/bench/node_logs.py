@@ -9,9 +9,12 @@ in each file.
 from __future__ import annotations
 
 import json
+import os
 import random
 import string
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,24 +25,38 @@ BODIES = 400  # of each kind and pod; numbers and times make the records differ
 START_S = 1_767_225_600  # 2026-01-01T00:00:00Z
 
 
+class Kind(Enum):
+    """What the records of a log are."""
+
+    MIX = "mix"
+    TEXT = "text"
+    JSON = "JSON"
+    LONG = "lines of 1 MiB"  # in one line, as a runtime with a larger limit writes them
+
+
 class PodLog(NamedTuple):
     path: Path
     records: int
     bytes: int
 
 
-def write_node_logs(folder: Path, total_bytes: int, *, pods: int = 20, seed: int = 1) -> list[PodLog]:
+def write_node_logs(
+    folder: Path, total_bytes: int, *, pods: int = 20, seed: int = 1, kind: Kind = Kind.MIX
+) -> list[PodLog]:
     """NAMESPACE_POD_UID/CONTAINER/0.log in `folder`, together at least `total_bytes`."""
-    written = []
-    for pod in range(pods):
-        path = folder / pod_directory(pod, seed) / "app" / "0.log"
-        path.parent.mkdir(parents=True)
-        records = size = 0
-        with path.open("wb") as file:
-            for block, count in blocks(total_bytes // pods, seed=seed * 1000 + pod):
-                records, size = records + count, size + file.write(block)
-        written.append(PodLog(path, records, size))
-    return written
+    paths = [folder / pod_directory(pod, seed) / "app" / "0.log" for pod in range(pods)]
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as processes:
+        seeds = [seed * 100_000 + pod for pod in range(pods)]
+        return list(processes.map(_write, paths, [total_bytes // pods] * pods, seeds, [kind] * pods))
+
+
+def _write(path: Path, total_bytes: int, seed: int, kind: Kind) -> PodLog:
+    path.parent.mkdir(parents=True)
+    records = size = 0
+    with path.open("wb") as file:
+        for block, count in blocks(total_bytes, seed=seed, kind=kind):
+            records, size = records + count, size + file.write(block)
+    return PodLog(path, records, size)
 
 
 def pod_directory(pod: int, seed: int) -> str:
@@ -48,9 +65,9 @@ def pod_directory(pod: int, seed: int) -> str:
     return f"team-{pod % 5}_web-{pod}-7c5ddbdf54-{digits[:5]}_{uid}"
 
 
-def blocks(total_bytes: int, *, seed: int) -> Iterator[tuple[bytes, int]]:
+def blocks(total_bytes: int, *, seed: int, kind: Kind = Kind.MIX) -> Iterator[tuple[bytes, int]]:
     """The log of one container in blocks of whole records, each with its number of records."""
-    lines = _Lines(random.Random(seed))
+    lines = _Lines(random.Random(seed), kind)
     size = 0
     while size < total_bytes:
         before = lines.number
@@ -66,23 +83,38 @@ def blocks(total_bytes: int, *, seed: int) -> Iterator[tuple[bytes, int]]:
 class _Lines:
     """One record after the other (a stack trace: several)."""
 
-    def __init__(self, source: random.Random) -> None:
+    def __init__(self, source: random.Random, kind: Kind) -> None:
         self.source = source
+        self.kind = kind
         self.number = 0
         self.time_ns = 0
         self.texts = [_words(source, source.randint(70, 240)) for _ in range(BODIES)]
         self.objects = [_json_tail(source, source.randint(130, 480)) for _ in range(BODIES)]
-        self.long = _words(source, LONG_BYTES)
+        self.long = _words(source, LONG_BYTES if kind is Kind.MIX else BLOCK_BYTES)
 
     def next(self) -> bytes:
+        match self.kind:
+            case Kind.MIX:
+                return self._any()
+            case Kind.LONG:
+                return self._line("stdout", f"n={self.number} {self.long}")
+            case Kind.TEXT:
+                return self._text()
+        return self._object()
+
+    def _any(self) -> bytes:
         kind = self.source.random()
         # 0.04 % of 40 kB among records of 290 bytes are 5 % of the bytes; a trace has some 12 records.
         if kind < 0.0004:
             return self._split(f"n={self.number} {self.long}".encode())
         if kind < 0.0048:
             return b"".join(self._trace())
-        if kind < 0.0048 + 0.45:
-            return self._line("stdout", f"n={self.number} {self.source.choice(self.texts)}")
+        return self._text() if kind < 0.0048 + 0.45 else self._object()
+
+    def _text(self) -> bytes:
+        return self._line("stdout", f"n={self.number} {self.source.choice(self.texts)}")
+
+    def _object(self) -> bytes:
         return self._line("stdout", f'{{"n":{self.number},{self.source.choice(self.objects)}')
 
     def _time(self) -> str:

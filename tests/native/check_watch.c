@@ -136,13 +136,14 @@ static int writers_are_seen(void)
 static int a_failed_read_leaves_an_empty_batch(void)
 {
   uint8_t in[16];
-  size_t in_bytes = 1;
+  struct pw_tail_input input = {in, sizeof in, 1};
+  int32_t at_end = 1;
   struct pw_log_batch batch = {.records = 1, .out_bytes = 1};
   struct pw_log_budget budget = {.limit_bytes = 4096};
   struct pw_log_stream *stream = pw_log_open(1024, &budget);
   struct pw_plan plan = {0};
-  CHECK(pw_tail_read(stream, &plan, -1, 0, in, sizeof in, 0, 0, &in_bytes, &batch) == PW_E_SYSCALL);
-  CHECK(errno == EBADF && in_bytes == 0 && batch.records == 0 && batch.out_bytes == 0);
+  CHECK(pw_tail_read(stream, &plan, -1, 0, &input, 0, 0, &at_end, &batch) == PW_E_SYSCALL);
+  CHECK(errno == EBADF && at_end == 0 && batch.records == 0 && batch.out_bytes == 0);
   pw_log_close(stream);
   return 0;
 }

@@ -46,13 +46,16 @@ static struct pw_key key(const char *packed, int watch)
 static struct pw_plan make_plan(uint64_t choice, struct pw_step *steps, uint8_t *seen, struct pw_piece *pieces)
 {
   struct pw_plan plan = {
-    .framing = (int32_t)(choice % 4),
+    .framing = (int32_t)(choice % 4) + (choice & 1 << 13 ? 2 : 0),
     .time = key("\xa4time", -1),
     .stream = key("\xa6stream", -1),
     .logtag = key("\xa2_p", -1),
     .content = key("\xa3log", 0),
     .raw = key("\xa3log", 0),
     .truncated = key("\xa9truncated", -1),
+    .offset = key(choice & 1 << 12 ? "\xa1o" : "", -1),
+    .skip_long = !!(choice & 1 << 11),
+    .skip_empty = !!(choice & 1 << 15),
     .steps = steps,
     .step_count = make_steps(choice >> 2, steps),
     .merge = {.under = key(choice & 256 ? "\xa1" "a" : "", choice & 256 ? 1 : -1),

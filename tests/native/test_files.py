@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from collector.entries import unpack_entries
-from collector.native import files
+from collector.native import files, logs
 from collector.native.files import FileWatch, Lookout, has_writer, read
 from collector.native.logs import INPUT_BYTES, LogStream
 from collector.plan import Framing, Layout, LogPlan
@@ -94,8 +94,13 @@ def test_a_watched_file_tells_growth_by_any_name(tmp_path: Path) -> None:
     watch.close()
 
 
-def test_reading_goes_in_steps_of_the_shared_buffer(tmp_path: Path) -> None:
-    lines = [f"line {number}" for number in range(2 * INPUT_BYTES // 10)]
+@pytest.mark.parametrize("portion_bytes", [1, INPUT_BYTES, 3 * INPUT_BYTES, 1 << 20])
+def test_reading_goes_in_portions(
+    tmp_path: Path, portion_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pieces of INPUT_BYTES, until the portion is consumed or written."""
+    monkeypatch.setattr(logs.ARENA.input, "enough_bytes", portion_bytes)
+    lines = [f"line {number}" for number in range(INPUT_BYTES)]
     path = tmp_path / "a"
     path.write_text("\n".join(lines) + "\nrest")
     fd = os.open(path, os.O_RDONLY)
@@ -104,6 +109,8 @@ def test_reading_goes_in_steps_of_the_shared_buffer(tmp_path: Path) -> None:
     while not at_end:
         batch, at_end = read(stream, fd, offset, 1)
         offset += batch.consumed
+        assert at_end or max(batch.consumed, len(batch.entries)) >= min(portion_bytes, INPUT_BYTES - 16)
+        assert batch.consumed < portion_bytes + INPUT_BYTES
         found += [str(dict(pairs)["log"]) for _, pairs in unpack_entries(batch.entries)]
     assert found == lines
     batch, at_end = read(stream, fd, offset, 1, end=True)

@@ -177,7 +177,7 @@ class Router:
         self._accept(chunk, outlets, decided)
         return True
 
-    def has_room(self, source: str, tag: str, vanishing: Callable[[], bool]) -> bool:
+    def takes(self, source: str, tag: str, vanishing: Callable[[], bool]) -> bool:
         """Whether a portion of a file would be accepted now; `room_listeners` are told when to ask again."""
         request = Request(tag, source, PORTION_BYTES, True, vanishing)
         return self._ended.is_set() or self._admission.decide(request, self._outlets_of(tag)) is not None

@@ -171,10 +171,10 @@ def test_a_file_waits_and_is_not_copied_until_it_is_about_to_vanish(tmp_path: Pa
             await asyncio.sleep(0.1)
             assert not waiting.done()
             assert written(house) == 0
-            assert not house.router.has_room("tail.0", "kube.a", lambda: vanishing)
+            assert not house.router.takes("tail.0", "kube.a", lambda: vanishing)
             vanishing = True
             await waiting
-            assert house.router.has_room("tail.0", "kube.a", lambda: vanishing)
+            assert house.router.takes("tail.0", "kube.a", lambda: vanishing)
             await house.until(lambda: [one.offset for one in house.positions] == [1000, 2000])
             copy(tmp_path, tmp_path / "b")
         spool = opened(tmp_path / "b")

@@ -52,6 +52,9 @@ def rewrite(entries: bytes, change: Callable[[Pairs], Pairs | None]) -> tuple[by
         if changed is None:
             continue
         records += 1
+        if found.undecoded and len(changed) == 1 and changed[0] is given[0]:
+            pieces += (found.prefix, found.undecoded)
+            continue
         header = found.header if len(changed) == len(given) else map_header(len(changed))
         pieces += (found.prefix, header)
         pieces += [raw.get(id(pair)) or pack(pair[0]) + pack(pair[1]) for pair in changed]
@@ -59,45 +62,69 @@ def rewrite(entries: bytes, change: Callable[[Pairs], Pairs | None]) -> tuple[by
 
 
 class Entry(NamedTuple):
-    """An entry taken apart: joined again, prefix, header and spans are its bytes."""
+    """An entry taken apart: joined again, prefix, header and spans (or `undecoded`) are its bytes."""
 
     time: Any
     pairs: Pairs
     prefix: bytes  # up to the record
     header: bytes  # of the record's map
     spans: list[bytes]  # of each pair
+    undecoded: bytes = b""  # the record, where it can't be decoded; `pairs` has it as `log`
 
 
 def walk(entries: bytes) -> Iterator[Entry]:
     """Each entry with its bytes. Raises ValueError as `unpack_entries` does."""
+    unpacker, base, end = _unpacker(entries), 0, 0
+    while end < len(entries):
+        start, undecoded = end, b""
+        try:
+            if unpacker.read_array_header() != 2:
+                raise ValueError("an entry is an array of time and record")
+            time = unpacker.unpack()
+            map_start = base + unpacker.tell()
+            size = unpacker.read_map_header()
+            body = base + unpacker.tell()
+            try:
+                pairs, spans = _read_pairs(unpacker, size, entries, base)
+                header, end = entries[map_start:body], base + unpacker.tell()
+            except ValueError:
+                # A timestamp that is none, within the record: what can't be decoded is kept raw.
+                base = end = start + next(_ends(entries[start:]))
+                undecoded, unpacker = entries[map_start:end], _unpacker(entries[end:])
+                pairs, header, spans = [("log", undecoded)], map_header(1), [pack("log") + pack(undecoded)]
+        except msgpack.OutOfData:
+            raise ValueError(f"entries are cut after {end} bytes") from None
+        yield Entry(time, pairs, entries[start:map_start], header, spans, undecoded)
+
+
+def _unpacker(entries: bytes) -> Any:
     unpacker = msgpack.Unpacker(
         raw=False,
         unicode_errors="surrogateescape",
         strict_map_key=False,
         object_pairs_hook=_mapping,
+        ext_hook=_extension,
         max_buffer_size=max(len(entries), 1),
     )
     unpacker.feed(entries)
-    end = 0
-    while end < len(entries):
-        try:
-            start = end
-            if unpacker.read_array_header() != 2:
-                raise ValueError("an entry is an array of time and record")
-            time = unpacker.unpack()
-            map_start = unpacker.tell()
-            pairs: Pairs = []
-            spans: list[bytes] = []
-            size = unpacker.read_map_header()
-            body = end = unpacker.tell()
-            for _ in range(size):
-                pairs.append((unpacker.unpack(), unpacker.unpack()))
-                pair_end = unpacker.tell()
-                spans.append(entries[end:pair_end])
-                end = pair_end
-        except msgpack.OutOfData:
-            raise ValueError(f"entries are cut after {end} bytes") from None
-        yield Entry(time, pairs, entries[start:map_start], entries[map_start:body], spans)
+    return unpacker
+
+
+def _read_pairs(unpacker: Any, size: int, entries: bytes, base: int) -> tuple[Pairs, list[bytes]]:
+    pairs: Pairs = []
+    spans: list[bytes] = []
+    begin = base + unpacker.tell()
+    for _ in range(size):
+        pairs.append((unpacker.unpack(), unpacker.unpack()))
+        end = base + unpacker.tell()
+        spans.append(entries[begin:end])
+        begin = end
+    return pairs, spans
+
+
+def _extension(code: int, data: bytes) -> Any:
+    # Codes below 0 are reserved by msgpack, and no ExtType can be made of them.
+    return msgpack.ExtType(code, data) if code >= 0 else data
 
 
 def _mapping(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
@@ -146,17 +173,24 @@ def map_header(size: int) -> bytes:
 
 def spans(entries: bytes) -> Iterator[bytes]:
     """The bytes of each entry. Raises ValueError as `unpack_entries` does."""
+    begin = 0
+    for end in _ends(entries):
+        yield entries[begin:end]
+        begin = end
+
+
+def _ends(entries: bytes) -> Iterator[int]:
+    """Where each entry ends."""
     unpacker = msgpack.Unpacker(max_buffer_size=max(len(entries), 1))
     unpacker.feed(entries)
-    begin = 0
+    end = 0
     try:
-        while begin < len(entries):
+        while end < len(entries):
             unpacker.skip()
             end = unpacker.tell()
-            yield entries[begin:end]
-            begin = end
+            yield end
     except msgpack.OutOfData:
-        raise ValueError(f"entries are cut after {begin} bytes") from None
+        raise ValueError(f"entries are cut after {end} bytes") from None
 
 
 def count(entries: bytes) -> int:

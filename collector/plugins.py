@@ -42,6 +42,7 @@ PLUGINS: tuple[Row, ...] = (
     Row("input", "tail", "collector.inputs.tail"),
     Row("input", "systemd", "collector.inputs.systemd"),
     Row("input", "ebpf", "collector.inputs.ebpf"),
+    Row("input", "forward", "collector.inputs.forward"),
     Row("filter", "kubernetes", "collector.filters.kubernetes"),
     Row("filter", "modify", "collector.filters.modify"),
     Row("output", "forward", "collector.outputs.forward"),

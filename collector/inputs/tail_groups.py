@@ -149,9 +149,9 @@ class LineGroups:
 
     def _flush(self, joiners: Iterable[Joiner[_Line]]) -> Regrouped:
         done = [one for joiner in joiners for one in joiner.flush()]
-        return self._regrouped(sorted(done, key=lambda one: one.context.offset))._replace(
-            began=tuple(one.context.offset for one in done)
-        )
+        done.sort(key=lambda one: one.context.offset)
+        began = tuple(one.context.offset for one in done)
+        return self._regrouped(done)._replace(began=began)
 
     def close(self) -> None:
         """What was open is forgotten."""

@@ -304,7 +304,27 @@ JOURNAL: Final = (
     ),
 )
 
-TABLE: Final = (*FLUENT_BIT, *DELIVERY, *SPOOL, *KERNEL, *TAIL, *JOURNAL)
+FORWARD: Final = (
+    Metric(
+        "podwitness_forward_clients", "gauge", ("name",), "Clients that are connected to a forward input."
+    ),
+    Metric(
+        "podwitness_forward_refused_total",
+        "counter",
+        ("name", "cause"),
+        "Connections that a forward input closed or did not let in, by cause.",
+        "The log has the client and the reason; too_large: raise Buffer_Max_Size.",
+    ),
+    Metric(
+        "podwitness_forward_malformed_records_total",
+        "counter",
+        ("name",),
+        "What clients sent as entries and are none; each is kept raw as `log` of a record.",
+        "Look for the sender by the records' tag.",
+    ),
+)
+
+TABLE: Final = (*FLUENT_BIT, *DELIVERY, *SPOOL, *KERNEL, *TAIL, *FORWARD, *JOURNAL)
 
 
 def begin_at_zero(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from probes import bpf
-from probes.catalog import HOOKS, KINDS, Dialect, RecordKind, hooks_of
+from probes.catalog import HOOKS, KINDS, SUBJECTS, Dialect, RecordKind, hooks_of
 from probes.launch import MAPS_FOR_THE_COLLECTOR, Attached, ProbeError, launch
 from tests.kernel.sandbox import Cgroup, check, execve, libc, mount, private_mounts, run
 from tests.kernel.test_bpf import program_id
@@ -22,7 +22,6 @@ from tests.kernel.witness import Witness
 
 ROOT = Path(__file__).resolve().parents[2]
 RING_BYTES = 1 << 16
-SUBJECTS = ["process", "network", "cgroup"]
 
 
 def attach(*subjects: str, **options: object) -> Attached:
@@ -82,8 +81,9 @@ def test_descriptors_are_not_inherited() -> None:
 
 HOLDER = """
     import asyncio, os, signal, sys
+    from probes.catalog import SUBJECTS
     from probes.launch import launch
-    probes = asyncio.run(launch(["process", "network", "cgroup"], ring_bytes=65536))
+    probes = asyncio.run(launch(SUBJECTS, ring_bytes=65536))
     for descriptor in probes.programs.values():
         with open(f"/proc/self/fdinfo/{descriptor}") as info:
             print(*(line.split()[1] for line in info if line.startswith("prog_id:")), flush=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 from collector.config.multiline import MultilineSection
 from collector.config.schema import load
 from collector.config.sections import Entry, Section
+from collector.multiline.parsers import MultilineParser
 from tests.tail_follower import Follower, make_follower, running
 
 HEAD = "Traceback (most recent call last):"
 T = "2026-01-01T00:00:00.000000000Z"
-Keys = dict[str, str]
+Keys = Mapping[str, str]
 
 
 def append(path: Path, *lines: str) -> None:
@@ -25,15 +27,19 @@ def append(path: Path, *lines: str) -> None:
         file.write("".join(line + "\n" for line in lines))
 
 
-def follower(folder: Path, parsers: str, **more: str) -> Follower:
-    keys = {"multiline.parser": parsers}
-    return make_follower(folder, keys, Path=f"{folder}/*.log", DB=f"{folder}/positions.db", **more)
+def follower(
+    folder: Path, parsers: str, more: Keys = MappingProxyType({}), *own: MultilineParser
+) -> Follower:
+    keys = {"multiline.parser": parsers, **more}
+    known = {one.name: one for one in own}
+    db = f"{folder}/positions.db"
+    return make_follower(folder, keys, multiline_parsers=known, Path=f"{folder}/*.log", DB=db)
 
 
 def test_plain_lines_are_joined_and_end_with_a_newline(tmp_path: Path) -> None:
     async def follow() -> Follower:
         log = tmp_path / "a.log"
-        async with running(follower(tmp_path, "python", Path_Key="file")) as one:
+        async with running(follower(tmp_path, "python", {"Path_Key": "file"})) as one:
             append(log, "before", HEAD, "  File a", "x", "E: 1", "after")
             await one.intake.wait_for(3)
         assert {record["file"] for record in one.intake.records} == {str(log)}
@@ -66,7 +72,7 @@ def test_a_record_whose_next_line_is_late_goes_out(tmp_path: Path) -> None:
 
     async def follow() -> Follower:
         log = tmp_path / "a.log"
-        async with running(follower(tmp_path, "fast", multiline_parsers={"fast": parser})) as one:
+        async with running(follower(tmp_path, "fast", {}, parser)) as one:
             append(log, "x1", "y1")
             await one.intake.wait_for(1)
             append(log, "y2")
@@ -169,8 +175,7 @@ async def piece_by_piece(folder: Path, steps: list[tuple[list[str], bool]]) -> d
 
 async def read_all(folder: Path, *, removes: bool = True) -> list[tuple[str, str]]:
     """One run of the agent over what is there; `removes`: the log is deleted, so its last record ends."""
-    keys = {"Read_from_Head": "On"}
-    async with running(follower(folder, "cri, python", **keys)) as one:
+    async with running(follower(folder, "cri, python", {"Read_from_Head": "On"})) as one:
         if removes:
             remove(folder)
     return [(record["stream"], record["log"]) for record in one.intake.records]

@@ -108,9 +108,10 @@ NEEDS = (
     Need(
         "NET_ADMIN",
         "starter",
-        "Listens to the proc connector before Linux 6.6, with as much room as it takes.",
+        "Attaches the probes of flows, which run at the root of the cgroup tree. For the netlink witness: "
+        "listens to the proc connector before Linux 6.6, with as much room as it takes.",
         lambda situation: situation.has_probes,
-        WITHOUT_EBPF,
+        "`Trace flow`, and for the netlink witness; where granted",
     ),
     Need(
         "SYS_PTRACE",

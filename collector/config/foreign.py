@@ -147,6 +147,11 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
         logs_trace_id_message_key logs_trace_id_metadata_key logs_uri metrics_uri port profiles_uri
         proxy traces_uri
     """),
+    ("output", "kafka"): _names("""
+        brokers client_id dynamic_topic format gelf_full_message_key gelf_host_key gelf_level_key
+        gelf_short_message_key gelf_timestamp_key group_id message_key message_key_field
+        queue_full_retries raw_log_key schema_id schema_str timestamp_format timestamp_key topic_key topics
+    """),
     ("output", "stdout"): _names("format json_date_format json_date_key"),
     ("output", "file"): _names("csv_column_names delimiter file format label_delimiter mkdir path template"),
 }

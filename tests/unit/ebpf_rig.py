@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from collector._native import lib
 
@@ -34,6 +34,8 @@ CGROUP = 5
 @dataclass
 class Probes:
     """What probes.launch gives, over a ring that the test writes to."""
+
+    maps: ClassVar[dict[str, int]] = {}  # none that the collector reads
 
     ring: KernelRing
     flow_ring: KernelRing
@@ -81,7 +83,13 @@ class Probes:
         self.closed = True
 
     async def launch(
-        self, subjects: tuple[str, ...], *, ring_bytes: int, flow_ring_bytes: int, starter: None
+        self,
+        subjects: tuple[str, ...],
+        *,
+        ring_bytes: int,
+        flow_ring_bytes: int,
+        constants: dict[str, int],
+        starter: None,
     ) -> Probes:
         assert (ring_bytes, flow_ring_bytes) == (self.ring.ring_bytes, self.flow_ring.ring_bytes)
         self.history.append("launch")

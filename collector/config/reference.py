@@ -77,13 +77,13 @@ def _lines() -> Iterator[str]:
     yield "\n## Upstreams\n"
     yield (
         "`Upstream` of an output names a file with one [UPSTREAM] and a [NODE] for each receiver (in YAML "
-        "`upstream_servers` with `nodes`), or an [UPSTREAM] of the main configuration. A node has the keys of its "
-        "output, over those that the output itself has, and these:\n"
+        "`upstream_servers` with `nodes`), or an [UPSTREAM] of the main configuration. A node has the keys "
+        "of its output, over those that the output itself has, and these:\n"
     )
     yield from _table(NodeKeys)
     yield (
-        "\nChunks go to the nodes in turns, by their weights. What one does not take goes to the next at once; a "
-        "node that failed is left out for 5 seconds, then for twice as long, up to 5 minutes.\n"
+        "\nChunks go to the nodes in turns, by their weights. What one does not take goes to the next at "
+        "once; a node that failed is left out for 5 seconds, then for twice as long, up to 5 minutes.\n"
     )
     yield "\n## [PARSER]\n"
     yield (

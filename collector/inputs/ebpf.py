@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from collector.config.kinds import Kind as ValueKind
 from collector.config.kinds import repeated
 from collector.config.schema import choice, key, seconds, size_bytes
-from collector.delivery.chunk import Chunk, chunk_id
+from collector.delivery.chunk import Chunk, Worth, chunk_id
 from collector.delivery.losses import LOSS_TAG, Loss
 from collector.inputs.event_drain import CGROUPS, EventDrain, boot_ns
 from collector.inputs.event_flow import CHUNK_BYTES
@@ -22,6 +22,7 @@ from collector.inputs.event_limits import Suppression, rate_kind
 from collector.inputs.event_losses import ANY_KIND, KernelLoss
 from collector.inputs.event_rings import RingWatch, Unread
 from collector.inputs.event_vigil import Patience, Trouble, Vigil, notice
+from collector.inputs.event_worth import worth_of_tags
 from collector.native.events import Entries, Kind
 from collector.native.limits import CLASSES, Rate
 from probes.launch import Attached, HookReport, ProbeError, launch
@@ -208,6 +209,7 @@ class Ebpf:
         self._settings = settings
         self._context = context
         self._tags = tags_of(context)
+        self._worth = worth_of_tags(self._tags)
         self._run_id = os.urandom(8)
         self._sequence = 0
         self._left: list[Chunk] = []  # refused by the outputs
@@ -403,7 +405,10 @@ class Ebpf:
     def _chunk(self, tag: str, entries: Entries) -> Chunk:
         self._sequence += 1
         ident = chunk_id(self._context.name, self._run_id, self._sequence)
-        return Chunk(ident, tag, entries.entries, entries.records, self._context.name, time.monotonic_ns())
+        worth = self._worth.get(tag, Worth.WITNESS)
+        now_ns = time.monotonic_ns()
+        name = self._context.name
+        return Chunk(ident, tag, entries.entries, entries.records, name, now_ns, worth=worth)
 
     def _note_suppressed(self, drain: EventDrain) -> None:
         suppressed = drain.suppressed()

@@ -268,10 +268,14 @@ class Forward:
         if message is None:
             return
         await self._admission.hold(holder, len(raw) + len(message.entries), complete=True)
+        intake, is_safe = self._context.intake, True
         for chunk in self._chunks(message):
-            await self._context.intake.submit(chunk)
-        # After the end the router only counts: without an ack the client sends the message again.
-        if message.ack and not self._stop.is_set():
+            if message.ack:
+                is_safe = await intake.submit_safely(chunk)
+            else:
+                await intake.submit(chunk)
+        # Without an ack the client sends the message again.
+        if message.ack and is_safe and not self._stop.is_set():
             writer.write(acknowledgement(message.ack))
             try:
                 async with asyncio.timeout(ACK_S):

@@ -33,10 +33,11 @@ static int set_stream(struct pw_cri_head *head)
   return head->is_stderr || memcmp(head->stream.at, "stdout", 6) == 0;
 }
 
-int pw_docker_line(const uint8_t *line, size_t bytes, size_t readable_bytes, uint8_t *out,
+int pw_docker_line(const uint8_t *line, size_t bytes, size_t readable_bytes, int32_t vectors, uint8_t *out,
                    struct pw_cri_clock *clock, struct pw_docker_line *found)
 {
-  struct pw_json_input input = {.text = line, .bytes = bytes, .readable_bytes = readable_bytes};
+  struct pw_json_input input = {.text = line, .bytes = bytes, .readable_bytes = readable_bytes,
+                                .vectors = vectors};
   struct pw_text time;
   *found = (struct pw_docker_line){.object = {out, 0}};
   if (bytes == 0 || *line != '{' || pw_json_object(&input, out, &found->object.bytes) < 0)

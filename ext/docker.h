@@ -13,9 +13,9 @@ struct pw_docker_line {
   struct pw_cri_head head;  /* time, stream, is_stderr, is_partial; no logtag */
 };
 
-/* Writes the pairs at `out`, which has pw_json_bytes(bytes). Returns 0 when the line is not
+/* Writes the pairs at `out`, which has pw_json_bytes(bytes); `vectors` as in pw_plan. Returns 0 when the line is not
  * one JSON object with a log, a stream and a time as docker writes them. */
-int pw_docker_line(const uint8_t *line, size_t bytes, size_t readable_bytes, uint8_t *out,
+int pw_docker_line(const uint8_t *line, size_t bytes, size_t readable_bytes, int32_t vectors, uint8_t *out,
                    struct pw_cri_clock *clock, struct pw_docker_line *found);
 
 #endif

@@ -287,7 +287,7 @@ static int read_docker(const struct call *call, const struct line *line, size_t 
     return 0;
   if (bytes > line->shown || bytes > call->stream->max_record_bytes)
     return 0;
-  return pw_docker_line(line->at, bytes, (size_t)(line->readable_end - line->at), call->batch->work,
+  return pw_docker_line(line->at, bytes, (size_t)(line->readable_end - line->at), call->plan->vectors, call->batch->work,
                         &call->stream->clock, found);
 }
 

@@ -123,6 +123,7 @@ struct pw_drain {
   struct pw_event_output network;
   struct pw_event_output unknown; /* records as the kernel made them, each padded to 8 bytes, whose cgroup
                                      is not in their table; the same minimum of room */
+  struct pw_flow_table *flows; /* told of what ends; NULL: there is none */
   struct pw_heartbeat heartbeat;
   uint64_t heard[PW_KINDS]; /* records of the heartbeat, by kind; the drain only adds */
   /* set by the drain */

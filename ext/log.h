@@ -29,6 +29,8 @@ enum pw_framing {
   PW_DOCKER_JOINED = 4,    /* docker's json-file, parts joined */
   PW_CONTAINER_JOINED = 5, /* each line is either docker's or CRI's */
 };
+/* How many bytes of JSON are looked at in one step. All kinds give the same bytes. */
+enum pw_vectors { PW_VECTORS_NONE = 0, PW_VECTORS_16 = 1, PW_VECTORS_32 = 2 };
 enum pw_op { PW_APPEND = 0, PW_ADD = 1, PW_SET = 2, PW_REMOVE = 3, PW_MERGE = 4 };
 
 struct pw_text {
@@ -71,6 +73,7 @@ struct pw_piece {
 /* Not shared between threads: seen and pieces are written during a call. */
 struct pw_plan {
   int32_t framing;        /* enum pw_framing */
+  int32_t vectors;        /* enum pw_vectors: pw_vectors() or less */
   struct pw_key time;     /* keys of what the framing found, in this order */
   struct pw_key stream;
   struct pw_key logtag;
@@ -149,10 +152,14 @@ int pw_log_encode(struct pw_log_stream *stream, const struct pw_plan *plan, cons
 size_t pw_log_out_bytes(const struct pw_plan *plan, size_t max_record_bytes);
 size_t pw_log_work_bytes(size_t max_record_bytes);
 
+/* The most that this processor can. */
+int32_t pw_vectors(void);
+
 /* One JSON object as the pairs of a msgpack map, without the map's header. `out`
- * holds at least pw_json_bytes(bytes). Returns the number of pairs, or -1 when the
- * text is not exactly one object that msgpack can hold. */
-int64_t pw_json_pairs(const uint8_t *text, size_t bytes, int trim, uint8_t *out, size_t *out_bytes);
+ * holds at least pw_json_bytes(bytes); `vectors` as in pw_plan. Returns the number of
+ * pairs, or -1 when the text is not exactly one object that msgpack can hold. */
+int64_t pw_json_pairs(const uint8_t *text, size_t bytes, int trim, int32_t vectors, uint8_t *out,
+                      size_t *out_bytes);
 size_t pw_json_bytes(size_t bytes);
 
 #endif

@@ -26,6 +26,8 @@ PROG_GET_NEXT_ID, PROG_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN = 1
 
 PROG_TYPE_RAW_TRACEPOINT = 17
 PROG_TYPE_TRACING = 26
+PROG_TYPE_CGROUP_SKB, PROG_TYPE_CGROUP_SOCK = 8, 9
+LINK_CREATE = 28
 ATTACH_TRACE_RAW_TP = 23
 
 MAP_FLAG_MMAPABLE = 1 << 10
@@ -130,6 +132,11 @@ def raw_tracepoint_open(program: int, tracepoint: str | None) -> int:
     name = ctypes.create_string_buffer(tracepoint.encode()) if tracepoint else None
     attributes = struct.pack("<QII", ctypes.addressof(name) if name else 0, program, 0)
     return bpf(RAW_TRACEPOINT_OPEN, attributes)[0]
+
+
+def cgroup_attach(program: int, cgroup: int, attach_type: int) -> int:
+    """The descriptor holds the attachment, beside those of others. `cgroup`: descriptor of its directory."""
+    return bpf(LINK_CREATE, struct.pack("<IIII", program, cgroup, attach_type, 0))[0]
 
 
 def program_ids() -> Iterator[int]:

@@ -14,10 +14,14 @@
 #define PROGRAM(tracepoint) int on_##tracepoint(u64 *ctx)
 #define ARGUMENT(n) ((void *)ctx[n])
 
+/* By its number: BCC puts the older bpf_probe_read in place of bpf_probe_read_kernel where it may not read the
+ * kernel's symbols, and programs of cgroups may not call that. Since 5.5. */
+static long (*read_kernel)(void *to, u32 bytes, const void *from) = (void *)113;
+
 /* A scalar or pointer member, read explicitly: for pointers that the verifier does not know the type of. */
 #define PROBED(pointer, member) ({ \
   typeof((pointer)->member) value_ = 0; \
-  bpf_probe_read_kernel(&value_, sizeof(value_), &(pointer)->member); \
+  read_kernel(&value_, sizeof(value_), &(pointer)->member); \
   value_; \
 })
 

@@ -32,6 +32,7 @@ static __always_inline struct pw_tcp *begin_tcp(struct sock *sk, struct socket_s
   out->owner_source = state->owner_source;
   __builtin_memcpy(out->comm, state->owner.comm, PW_COMM_BYTES);
   out->net_ns = socket_net_ns(sk);
+  out->net_cookie = socket_net_cookie(sk);
   out->local_port = local_port(sk);
   out->remote_port = bpf_ntohs(FIELD(sk, __sk_common.skc_dport));
   out->family = fill_addresses(out->local_address, out->remote_address, sk);

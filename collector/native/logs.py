@@ -198,11 +198,15 @@ def _joined(batches: list[LogBatch]) -> LogBatch:
     )
 
 
+VECTORS: int = lib.pw_vectors()
+"""How much JSON this processor looks at in one step (enum pw_vectors in ext/log.h)."""
+
+
 def json_pairs(text: bytes, *, trim: bool = False) -> tuple[int, bytes] | None:
     """One JSON object as the pairs of a msgpack map: how many, and their bytes; None: not exactly one."""
     out = ffi.new("uint8_t[]", lib.pw_json_bytes(len(text)))
     out_bytes = ffi.new("size_t *")
-    pairs = lib.pw_json_pairs(text, len(text), trim, out, out_bytes)
+    pairs = lib.pw_json_pairs(text, len(text), trim, VECTORS, out, out_bytes)
     return None if pairs < 0 else (pairs, ffi.buffer(out, out_bytes[0])[:])
 
 
@@ -220,6 +224,7 @@ class _Plan:
         steps = _concatenated(plan.steps, self._watches)
         native = self.native = ffi.new("struct pw_plan *")
         native.framing = plan.framing
+        native.vectors = VECTORS
         native.skip_long, native.skip_empty = plan.skips_long, plan.skips_empty
         self._set_keys(plan)
         native.steps = self._keep(ffi.new("struct pw_step[]", len(steps)))

@@ -185,6 +185,7 @@ def plans(draw: st.DrawFn) -> LogPlan:
     return LogPlan(framing, layout, tuple(steps), draw(st.booleans()), draw(st.booleans()))
 
 
+VECTORS = st.integers(0, logs.VECTORS)
 LIMITS = st.sampled_from([8, 40, 300, 1 << 20])
 
 
@@ -194,9 +195,10 @@ class Follower:
     Its arena is its own and as small as it may be, so that outputs become full.
     """
 
-    def __init__(self, plan: LogPlan, limit: int) -> None:
+    def __init__(self, plan: LogPlan, limit: int, vectors: int = logs.VECTORS) -> None:
         logs.ARENA = Arena()
         self.stream = LogStream(plan, max_record_bytes=limit)
+        self.stream.native_plan.vectors = vectors
         self.offset = 0
         self.pending = b""
         self.total = Encoded()
@@ -225,9 +227,11 @@ class Follower:
         self.offset = self.stream.resume(position)
 
 
-def follow(data: bytes, plan: LogPlan, limit: int, cuts: Sequence[int] = ()) -> Follower:
+def follow(
+    data: bytes, plan: LogPlan, limit: int, cuts: Sequence[int] = (), vectors: int = logs.VECTORS
+) -> Follower:
     """The whole file, arriving up to each of the cuts and then the rest."""
-    follower = Follower(plan, limit)
+    follower = Follower(plan, limit, vectors)
     start = 0
     for cut in sorted(cuts):
         follower.feed(data[start:cut])

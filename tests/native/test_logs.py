@@ -12,7 +12,7 @@ from collector.delivery.chunk import FileKey, Position
 from collector.native import logs
 from collector.native.logs import Arena, LogStream, json_pairs
 from collector.plan import CRI_JOINED_LAYOUT, CRI_LAYOUT, Field, Framing, Layout, LogPlan, Merge, Op
-from tests.native.log_inputs import LIMITS, NOW_NS, Follower, files, follow, plans
+from tests.native.log_inputs import LIMITS, NOW_NS, VECTORS, Follower, files, follow, plans
 from tests.reference.json_msgpack import pack_pairs
 from tests.reference.pairs import Object
 from tests.reference.plan import Pairs, encode, entry
@@ -25,9 +25,9 @@ T2 = b"2024-01-02T04:04:06+01:00"
 T2_NS = 1_704_164_646_000_000_000
 
 
-@given(files(), plans(), LIMITS)
-def test_whole_file_as_the_reference(data: bytes, plan: LogPlan, limit: int) -> None:
-    assert follow(data, plan, limit).total == encode(data, plan, NOW_NS, limit)
+@given(files(), plans(), LIMITS, VECTORS)
+def test_whole_file_as_the_reference(data: bytes, plan: LogPlan, limit: int, vectors: int) -> None:
+    assert follow(data, plan, limit, vectors=vectors).total == encode(data, plan, NOW_NS, limit)
 
 
 @given(files(), plans(), LIMITS, st.lists(st.integers(0, 600), max_size=8))

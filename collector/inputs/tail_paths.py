@@ -17,11 +17,12 @@ from collector.identity.paths import CONTAINERS, PODS, LogName, read_pod_log
 LOG_ROOTS = ("/var/log", PODS, CONTAINERS, "/var/lib/docker/containers")
 
 _WILDCARD = re.compile(r"[*?\[]")
-# kubelet (time), conmon (number), logrotate (number or date); compressed ones can't be continued.
+# kubelet (time), conmon (number), logrotate (number or date).
 _ROTATED = re.compile(r"\.(?:[0-9]{8}-[0-9]{6}|[0-9]{1,4})|-[0-9]{8}(?:-[0-9]{1,10})?")
 # As Fluent Bit's tag_compose: these bytes become dots.
 _SEPARATORS = re.compile(r"[/\\:]")
 MAX_NUMBER = 9999
+COMPRESSED = ".gz"
 UNKNOWN_CONTAINER_ID = "0" * 64
 
 
@@ -135,7 +136,8 @@ class KubeletRoots:
 
 
 def rotated_siblings(name: str, names: Sequence[str]) -> list[str]:
-    """Files in the sorted `names` that `name` was renamed to and that are not compressed, oldest first.
+    """Files in the sorted `names` that `name` was renamed to, oldest first. Compressed ones count where the
+    same is not there uncompressed: it is removed last.
 
     Their names tell the order: a time counts up, a number counts down to the newest.
     Times of last writing would not do: they are those of the kernel's tick.
@@ -144,11 +146,13 @@ def rotated_siblings(name: str, names: Sequence[str]) -> list[str]:
     for other in names[bisect.bisect_right(names, name) :]:
         if not other.startswith(name):
             break
-        if _ROTATED.fullmatch(other[len(name) :]):
+        plain = other.removesuffix(COMPRESSED)
+        if _ROTATED.fullmatch(plain[len(name) :]) and (plain == other or plain not in found):
             found.append(other)
     return sorted(found, key=_age)
 
 
 def _age(name: str) -> tuple[int, str]:
+    name = name.removesuffix(COMPRESSED)
     suffix = name.rpartition(".")[2]
     return (-int(suffix), "") if len(suffix) <= 4 and suffix.isdecimal() else (-MAX_NUMBER - 1, name)

@@ -54,24 +54,34 @@ static __always_inline bool are_watched(struct watched *watched, const struct na
          has_hash(watched, mixed(mixed(HASH_PRIME, any), names->file));
 }
 
-/* The name of a file system's root is that of the place where it is mounted. */
-static __always_inline const void *name_of_folder(struct dentry *folder, struct vfsmount *vfsmount)
+/* What kubelet mounts is in a folder of the time at which it was written, ..2025_11_24_01_58_00.12, which is left
+ * out here. Returns the folder whose name counts. */
+static __always_inline struct dentry *fill_folder(struct names *names, struct dentry *folder)
 {
-  struct mount *mount = (struct mount *)((char *)vfsmount - OFF_mount__mnt);
-  if (folder == PROBED(vfsmount, mnt_root) && folder == PROBED(folder, d_parent))
-    folder = PROBED(mount, mnt_mountpoint);
-  return PROBED(folder, d_name.name);
+  bpf_probe_read_kernel_str(names->folder, NAME_KEPT, PROBED(folder, d_name.name));
+  if ((names->folder[0] & 0xffff) != 0x2e2e)
+    return folder;
+  __builtin_memset(names->folder, 0, NAME_KEPT);
+  folder = PROBED(folder, d_parent);
+  bpf_probe_read_kernel_str(names->folder, NAME_KEPT, PROBED(folder, d_name.name));
+  return folder;
 }
 
-/* What kubelet mounts is in a folder of the time at which it was written, ..2025_11_24_01_58_00.12, which is left
- * out here. */
-static __always_inline void fill_folder(struct names *names, struct dentry *folder, struct vfsmount *vfsmount)
+/* A folder that is mounted has two names: its own (none for the root of a file system), and that of the place. */
+static __always_inline bool is_watched_in(struct watched *watched, struct names *names, struct dentry *folder,
+                                          struct vfsmount *vfsmount)
 {
-  bpf_probe_read_kernel_str(names->folder, NAME_KEPT, name_of_folder(folder, vfsmount));
-  if ((names->folder[0] & 0xffff) != 0x2e2e)
-    return;
+  struct mount *mount = (struct mount *)((char *)vfsmount - OFF_mount__mnt);
+  struct dentry *place;
+  folder = fill_folder(names, folder);
+  if (are_watched(watched, names))
+    return true;
+  if (folder != PROBED(vfsmount, mnt_root))
+    return false;
+  place = PROBED(mount, mnt_mountpoint);
   __builtin_memset(names->folder, 0, NAME_KEPT);
-  bpf_probe_read_kernel_str(names->folder, NAME_KEPT, name_of_folder(PROBED(folder, d_parent), vfsmount));
+  bpf_probe_read_kernel_str(names->folder, NAME_KEPT, PROBED(place, d_name.name));
+  return are_watched(watched, names);
 }
 
 static __always_inline bool is_watched_file(struct watched *watched, struct file *file)
@@ -79,8 +89,7 @@ static __always_inline bool is_watched_file(struct watched *watched, struct file
   struct names names = {};
   struct dentry *dentry = PROBED(file, f_path.dentry);
   bpf_probe_read_kernel_str(names.file, NAME_KEPT, PROBED(dentry, d_name.name));
-  fill_folder(&names, PROBED(dentry, d_parent), PROBED(file, f_path.mnt));
-  return are_watched(watched, &names);
+  return is_watched_in(watched, &names, PROBED(dentry, d_parent), PROBED(file, f_path.mnt));
 }
 
 /* The same of a path as it was passed: its last two names, or its only one and the folder that it starts in.
@@ -107,10 +116,8 @@ static __always_inline bool is_watched_path(struct watched *watched, const char 
   BOUND(to, 255);
   BOUND(from, 255);
   bpf_probe_read_kernel_str(names.file, NAME_KEPT, text + to);
-  if (!to) {
-    fill_folder(&names, folder, vfsmount);
-    return are_watched(watched, &names);
-  }
+  if (!to)
+    return is_watched_in(watched, &names, folder, vfsmount);
   bytes = to - from; /* with the slash, whose place the NUL takes */
   BOUND(bytes, 255);
   if (bytes > NAME_KEPT)

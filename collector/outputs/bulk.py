@@ -32,6 +32,9 @@ from collector.plugin import DeliveryError, Pairs, Rejected
 if TYPE_CHECKING:
     from collector.delivery.chunk import Chunk
 
+# An answer tells of each record, in some 100 bytes when it is refused.
+ANSWER_BYTES = 16 << 20
+
 # Chunks of which a part is to be sent again; beyond it, whole chunks are.
 PARTS_REMEMBERED = 64
 
@@ -285,7 +288,7 @@ class Bulk:
     def __init__(self, settings: BulkSettings, log: logging.Logger) -> None:
         self._settings = settings
         self._log = log
-        self._client = HttpClient(settings, log)
+        self._client = HttpClient(settings, log, ANSWER_BYTES)
         self._open_parts: OrderedDict[bytes, _Part] = OrderedDict()
         self.deliveries = settings.deliveries(DELIVERIES)
         pipeline = f"&pipeline={quote(settings.pipeline, safe='')}" if settings.pipeline else ""

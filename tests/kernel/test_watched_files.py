@@ -122,6 +122,26 @@ def test_whatever_leads_to_a_file_it_is_told(witness: Witness, cgroup: Cgroup, f
     ]
 
 
+def test_a_mounted_folder_has_its_own_name_and_that_of_the_place(
+    witness: Witness, cgroup: Cgroup, files: Path
+) -> None:
+    (files / "place" / "vault").mkdir(parents=True)
+
+    def work() -> None:
+        private_mounts()
+        mount(str(files / "elsewhere"), str(files / "place" / "vault"), "", 4096)
+        read(files / "place" / "vault" / "token")
+        mount(str(files / "secrets"), str(files / "place"), "", 4096)
+        read(files / "place" / "token")
+        read(files / "place" / "other")
+
+    events = seen(witness, cgroup, work)
+    assert [os.fsdecode(one.path) for one in events] == [
+        str(files / "place" / "vault" / "token"),
+        str(files / "place" / "token"),
+    ]
+
+
 def test_a_mounted_token_as_kubelet_writes_it(witness: Witness, cgroup: Cgroup, tmp_path: Path) -> None:
     """A tmpfs with a folder for the time, a link ..data to it, and links in the place of the files."""
     place = tmp_path / "run" / "secrets"

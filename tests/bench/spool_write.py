@@ -23,6 +23,7 @@ SIZES = {"512 KiB": 512 << 10, "16 KiB": 16 << 10}
 BATCH_BYTES = 4 << 20
 ROOM = {"a": Place(1 << 40)}
 MB = 1e6
+BUILD = Path(__file__).parents[2] / "build"
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -76,6 +77,7 @@ def run() -> list[Row]:
     for name, size in SIZES.items():
         for sync in (False, True):
             # Beside the tree: the folder for temporary files is often in memory.
-            with tempfile.TemporaryDirectory(dir=Path(__file__).parents[2]) as folder:
+            BUILD.mkdir(exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=BUILD) as folder:
                 rows += measure(name, size, Path(folder), sync=sync)
     return rows

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from collector.privilege_fields import CALLED, PRIVILEGE, PRIVILEGE_FIELDS
+from collector.privilege_fields import CALLED, OF_FILES, PRIVILEGE, PRIVILEGE_FIELDS
 
 PROCESS = ("exec", "fork", "exit")
 TASK = (*PROCESS, *PRIVILEGE)  # what a process does or is
@@ -169,6 +169,12 @@ EVENT_FIELDS = (
     ),
     _always("network.bytes", "long", COUNTED, "Sum of both ends."),
     _always("network.packets", "long", COUNTED, "Sum of both ends."),
+    RecordField(
+        "file.path",
+        "keyword",
+        OF_FILES,
+        "Of what was opened; else as passed, where that begins with a slash.",
+    ),
     RecordField(
         "error.code",
         "keyword",

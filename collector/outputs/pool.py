@@ -54,7 +54,7 @@ class ConnectionSettings:
         "net.proxy_env_ignore",
         boolean,
         default="Off",
-        help="Whether HTTP_PROXY and NO_PROXY of the environment are left alone; what speaks HTTP heeds them.",
+        help="Whether HTTP_PROXY and NO_PROXY of the environment are left alone by what speaks HTTP.",
     )
     prefer_ipv4: bool = key(
         "net.dns.prefer_ipv4", boolean, default="Off", help="Try a name's IPv4 addresses first."

@@ -18,7 +18,8 @@ LISTENER = ("listen", "unlisten")
 TCP = ("connect", "connect-failed", "listen", "accept", "close", "unlisten")
 FLOW = ("flow-start", "flow-update", "flow-end")  # UDP and ICMP
 BIND = ("bind",)
-NETWORK = (*TCP, *FLOW, *BIND)
+DNS = ("dns",)
+NETWORK = (*TCP, *FLOW, *BIND, *DNS)
 COUNTED = ("close", *FLOW)
 EVERY = (*TASK, *NETWORK)
 
@@ -66,15 +67,15 @@ EVENT_FIELDS = (
         "event.outcome",
         "keyword",
         EVERY,
-        "`failure` for connect-failed, for a call that was refused and for an exit by a signal or a code "
-        "other than 0, else `success`.",
+        "`failure` for connect-failed, for a call that was refused, for DNS that is malformed or answered "
+        "by another code than NOERROR, and for an exit by a signal or a code other than 0; else `success`.",
     ),
     RecordField(
         "event.duration",
         "long",
-        ("exit", *TCP, *FLOW),
+        ("exit", *TCP, *FLOW, *DNS),
         "Nanoseconds that the process lived, that the connection took or lasted, or from the first packet of "
-        "a flow to the last; absent when not known.",
+        "a flow to the last, or from a DNS query to its answer; absent when not known.",
     ),
     _always("process.pid", "long", TASK, "Process id as the node sees it (the kernel's thread group id)."),
     RecordField(
@@ -131,16 +132,16 @@ EVENT_FIELDS = (
     _always(
         "source.ip",
         "ip",
-        (*CONNECTION, *FLOW),
+        (*CONNECTION, *FLOW, *DNS),
         "The client's address; of a flow, of who sent the first packet that was seen. IPv4 on an IPv6 socket "
         "is shown as IPv4.",
     ),
-    _always("source.port", "long", CONNECTION, "The client's port."),
+    _always("source.port", "long", (*CONNECTION, *DNS), "The client's port."),
     RecordField("source.port", "long", FLOW, "The same; ICMP has none."),
     _always("source.bytes", "long", COUNTED, "What the client sent, as `destination.bytes`."),
     _always("source.packets", "long", COUNTED, "Segments or packets that the client sent."),
     _always("destination.ip", "ip", NETWORK, "The server's address; for a listener or a bind its own."),
-    _always("destination.port", "long", TCP, "The server's port."),
+    _always("destination.port", "long", (*TCP, *DNS), "The server's port."),
     RecordField("destination.port", "long", (*FLOW, *BIND), "The same; ICMP has none."),
     _always(
         "destination.bytes",
@@ -149,6 +150,13 @@ EVENT_FIELDS = (
         "What the server sent. Of a flow all since it began: payload, of ICMP with its header. Of a "
         "connection payload without retransmissions where this node sent it; what the kernel "
         "calls bytes_received (a FIN counts 1) where the other end did.",
+    ),
+    RecordField(
+        "destination.domain",
+        "keyword",
+        (*CONNECTION, *FLOW),
+        "The name by which the pod asked for the server's address (`Trace flow`), over whatever CNAMEs, for "
+        "as long as the answer's TTL says, at least 5 s and at most an hour.",
     ),
     _always("destination.packets", "long", COUNTED, "Segments or packets that the server sent."),
     _always(
@@ -161,14 +169,38 @@ EVENT_FIELDS = (
     _always(
         "network.direction", "keyword", FLOW, "`egress` where our end sent the first packet, else `ingress`."
     ),
+    _always("network.direction", "keyword", DNS, "`egress` where our end asks, `ingress` where it answers."),
+    _always("network.protocol", "keyword", DNS, "`dns`."),
     _always(
         "network.community_id",
         "keyword",
-        (*CONNECTION, *FLOW),
+        (*CONNECTION, *FLOW, *DNS),
         "Community ID v1, seed 0: Zeek, Suricata and others give the same flow the same one.",
     ),
     _always("network.bytes", "long", COUNTED, "Sum of both ends."),
     _always("network.packets", "long", COUNTED, "Sum of both ends."),
+    RecordField("dns.id", "keyword", DNS, "Number by which the answer refers to the query."),
+    RecordField("dns.type", "keyword", DNS, "`query` or `answer`."),
+    RecordField("dns.op_code", "keyword", DNS, "`QUERY` as a rule; a rare one as `OPCODEn`."),
+    RecordField("dns.header_flags", "keyword[]", DNS, "Of `AA`, `TC`, `RD`, `RA`, `AD`, `CD`."),
+    RecordField(
+        "dns.question.name",
+        "keyword",
+        DNS,
+        "As sent. Bytes that are no visible letters are `\\DDD`, a dot within a label is `\\.`; the root is "
+        "`.`.",
+    ),
+    RecordField("dns.question.type", "keyword", DNS, "`A`, `AAAA`, ...; a rare one as `TYPEn`."),
+    RecordField("dns.question.class", "keyword", DNS, "`IN` as a rule."),
+    RecordField("dns.response_code", "keyword", DNS, "Of an answer: `NOERROR`, `NXDOMAIN`, ... or `RCODEn`."),
+    RecordField("dns.answers_count", "long", DNS, "How many the header tells."),
+    RecordField(
+        "dns.answers",
+        "object[]",
+        DNS,
+        "`name`, `type`, `class`, `ttl` and, for addresses, names and text, `data`. Up to 32.",
+    ),
+    RecordField("dns.resolved_ip", "ip[]", DNS, "Addresses in the answers."),
     RecordField(
         "error.code",
         "keyword",
@@ -252,7 +284,7 @@ EVENT_FIELDS = (
     _always(
         "podwitness.socket.id",
         "keyword",
-        (*TCP, *BIND),
+        (*TCP, *BIND, *DNS),
         "Joins the records of one socket. Where it is the socket's cookie, as always for flows and binds, "
         "`ss -e` shows it.",
         OWN,
@@ -276,6 +308,11 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.icmp.type", "long", FLOW, "Of ICMP: the type. Echo replies count to their requests.", OWN
     ),
+    RecordField(
+        "podwitness.dns.cut_bytes", "long", DNS, "Of a packet longer than 2048 bytes: those not seen.", OWN
+    ),
+    RecordField("podwitness.dns.malformed", "boolean", DNS, "True for what is no message of DNS.", OWN),
+    RecordField("podwitness.dns.payload", "keyword", DNS, "Its first 256 bytes.", OWN),
     RecordField("podwitness.icmp.code", "long", FLOW, "Of ICMP: the code.", OWN),
     _always(
         "podwitness.flow.end_cause",

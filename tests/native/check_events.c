@@ -20,12 +20,33 @@ static void fill_text(uint8_t *text, size_t bytes, uint64_t *state)
   }
 }
 
+static uint32_t size_of(uint16_t kind)
+{
+  switch (kind) {
+  case PW_EXEC:
+    return sizeof(struct pw_exec);
+  case PW_FORK:
+    return sizeof(struct pw_fork);
+  case PW_EXIT:
+    return sizeof(struct pw_exit);
+  case PW_CGROUP_MKDIR:
+  case PW_CGROUP_RMDIR:
+    return sizeof(struct pw_cgroup);
+  case PW_BIND:
+    return sizeof(struct pw_bind);
+  case PW_DNS:
+    return sizeof(struct pw_dns);
+  default:
+    if (kind >= PW_PRIVILEGE_SETUID)
+      return sizeof(struct pw_privilege);
+    return kind >= PW_FLOW_START ? sizeof(struct pw_flow) : sizeof(struct pw_tcp);
+  }
+}
+
 /* A record in memory of its own, at most `most` bytes of parts; `*bytes` is its length. */
 static uint8_t *make_record(uint16_t kind, uint32_t most, uint64_t *state, uint32_t *bytes)
 {
-  const uint32_t size = kind == PW_EXEC ? sizeof(struct pw_exec) : kind == PW_FORK ? sizeof(struct pw_fork)
-                      : kind == PW_EXIT ? sizeof(struct pw_exit) : kind < PW_CGROUP_MKDIR ? sizeof(struct pw_tcp)
-                      : sizeof(struct pw_cgroup);
+  const uint32_t size = size_of(kind);
   const uint32_t parts = kind == PW_EXEC ? (uint32_t)(check_random(state) % most) : 8;
   uint8_t *record = malloc(size + parts);
   if (!record) abort();
@@ -43,6 +64,12 @@ static uint8_t *make_record(uint16_t kind, uint32_t most, uint64_t *state, uint3
     exec->filename_bytes = (uint16_t)(check_random(state) % (PW_FILENAME_BYTES + 1));
     if (exec->args_bytes + exec->exe_bytes + exec->cwd_bytes + exec->filename_bytes > (int)parts) exec->filename_bytes = 0;
   }
+  if (kind == PW_DNS) ((struct pw_dns *)(void *)record)->payload_bytes = (uint16_t)parts;
+  if (kind >= PW_PRIVILEGE_SETUID) {
+    struct pw_privilege *privilege = (struct pw_privilege *)(void *)record;
+    memset(privilege->text_bytes, 0, sizeof privilege->text_bytes);
+    privilege->path_bytes = 7;
+  }
   if (pw_is_control(kind)) ((struct pw_cgroup *)(void *)record)->path_bytes = 7;
   return record;
 }
@@ -59,7 +86,7 @@ static uint16_t some_kind(uint64_t *state)
 static uint16_t shipped_kind(uint64_t *state)
 {
   uint16_t kind = some_kind(state);
-  while (pw_is_control(kind)) kind = some_kind(state);
+  while (pw_is_control(kind) || kind == PW_FLOW_CLOSED) kind = some_kind(state);
   return kind;
 }
 
@@ -198,7 +225,8 @@ static int ring_is_walked_to_its_end(void)
     uint32_t word = bytes;
     if (check_random(&state) % 20 == 0) word |= 1u << 30; /* discarded */
     if (check_random(&state) % 100 == 0) { /* absurd, and the record says the same */
-      word = (uint32_t)check_random(&state) % (3 * RING_BYTES);
+      /* Longer than what is filled; a shorter one could lead to what looks unfinished, and be waited for. */
+      word = RING_BYTES + (uint32_t)check_random(&state) % (2 * RING_BYTES);
       ((struct pw_head *)(void *)record)->record_bytes = word;
     }
     submit(&rig, record, bytes, word);

@@ -72,29 +72,59 @@ class Entry(NamedTuple):
     undecoded: bytes = b""  # the record, where it can't be decoded; `pairs` has it as `log`
 
 
+class _Undecodable(Exception):
+    """A record has what can't be decoded: a timestamp that is none, for example."""
+
+    def __init__(self, time: Any, map_start: int) -> None:
+        self.time = time
+        self.map_start = map_start
+
+
 def walk(entries: bytes) -> Iterator[Entry]:
     """Each entry with its bytes. Raises ValueError as `unpack_entries` does."""
-    unpacker, base, end = _unpacker(entries), 0, 0
+    unpacker, end = _unpacker(entries), 0
     while end < len(entries):
-        start, undecoded = end, b""
         try:
-            if unpacker.read_array_header() != 2:
-                raise ValueError("an entry is an array of time and record")
-            time = unpacker.unpack()
-            map_start = base + unpacker.tell()
-            size = unpacker.read_map_header()
-            body = base + unpacker.tell()
-            try:
-                pairs, spans = _read_pairs(unpacker, size, entries, base)
-                header, end = entries[map_start:body], base + unpacker.tell()
-            except ValueError:
-                # A timestamp that is none, within the record: what can't be decoded is kept raw.
-                base = end = start + next(_ends(entries[start:]))
-                undecoded, unpacker = entries[map_start:end], _unpacker(entries[end:])
-                pairs, header, spans = [("log", undecoded)], map_header(1), [pack("log") + pack(undecoded)]
+            found = _read_entry(unpacker, entries, end)
         except msgpack.OutOfData:
             raise ValueError(f"entries are cut after {end} bytes") from None
-        yield Entry(time, pairs, entries[start:map_start], header, spans, undecoded)
+        except _Undecodable:
+            yield from _walk_one_by_one(entries[end:])
+            return
+        end = unpacker.tell()
+        yield found
+
+
+def _read_entry(unpacker: Any, entries: bytes, start: int) -> Entry:
+    if unpacker.read_array_header() != 2:
+        raise ValueError("an entry is an array of time and record")
+    time = unpacker.unpack()
+    map_start = unpacker.tell()
+    size = unpacker.read_map_header()
+    body = end = unpacker.tell()
+    pairs: Pairs = []
+    spans: list[bytes] = []
+    try:
+        for _ in range(size):
+            pairs.append((unpacker.unpack(), unpacker.unpack()))
+            pair_end = unpacker.tell()
+            spans.append(entries[end:pair_end])
+            end = pair_end
+    except ValueError:
+        raise _Undecodable(time, map_start) from None
+    return Entry(time, pairs, entries[start:map_start], entries[map_start:body], spans)
+
+
+def _walk_one_by_one(entries: bytes) -> Iterator[Entry]:
+    """The same, each entry on its own: a record that can't be decoded is kept raw among the others."""
+    for raw in spans(entries):
+        try:
+            yield _read_entry(_unpacker(raw), raw, 0)
+        except _Undecodable as found:
+            record = raw[found.map_start :]
+            packed = pack("log") + pack(record)
+            prefix = raw[: found.map_start]
+            yield Entry(found.time, [("log", record)], prefix, map_header(1), [packed], record)
 
 
 def _unpacker(entries: bytes) -> Any:
@@ -108,18 +138,6 @@ def _unpacker(entries: bytes) -> Any:
     )
     unpacker.feed(entries)
     return unpacker
-
-
-def _read_pairs(unpacker: Any, size: int, entries: bytes, base: int) -> tuple[Pairs, list[bytes]]:
-    pairs: Pairs = []
-    spans: list[bytes] = []
-    begin = base + unpacker.tell()
-    for _ in range(size):
-        pairs.append((unpacker.unpack(), unpacker.unpack()))
-        end = base + unpacker.tell()
-        spans.append(entries[begin:end])
-        begin = end
-    return pairs, spans
 
 
 def _extension(code: int, data: bytes) -> Any:

@@ -51,6 +51,7 @@ PLUGINS: tuple[Row, ...] = (
     Row("output", "opensearch", "collector.outputs.opensearch"),
     Row("output", "loki", "collector.outputs.loki"),
     Row("output", "opentelemetry", "collector.outputs.opentelemetry"),
+    Row("output", "kafka", "collector.outputs.kafka"),
     Row("output", "terminal", "collector.outputs.terminal"),
     Row("output", "stdout", "collector.outputs.stdout"),
     Row("output", "file", "collector.outputs.file"),

@@ -162,7 +162,7 @@ NEEDS = (
         "collector",
         "Writes there.",
         lambda situation: bool(situation.not_ours),
-        "a position database, an output file or a socket in a folder of another user",
+        "a position database, the spool, an output file or a socket in a folder of another user",
     ),
 )
 
@@ -221,6 +221,8 @@ def _cgroups_at(root: str) -> str:
 
 def _written(document: Document) -> Iterator[str]:
     """Files and folders that are opened for writing after the privileges are gone."""
+    if document.service.storage_path:
+        yield document.service.storage_path
     for entry in (*document.inputs, *document.outputs):
         if entry.plugin == "file":
             folder = entry.settings.path or "."

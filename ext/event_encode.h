@@ -14,7 +14,7 @@ uint32_t pw_event_room(const struct pw_head *head);
 static inline int pw_is_control(uint16_t kind) { return kind == PW_CGROUP_MKDIR || kind == PW_CGROUP_RMDIR; }
 static inline int pw_is_process_event(uint16_t kind) { return !PW_IS_FLOW(kind) && !pw_is_control(kind); }
 
-static inline int pw_is_privilege(uint16_t kind) { return kind >= PW_PRIVILEGE_SETUID && kind <= PW_PRIVILEGE_IO_URING_SETUP; }
+static inline int pw_is_privilege(uint16_t kind) { return kind >= PW_PRIVILEGE_SETUID && kind <= PW_PRIVILEGE_FILE_CONNECT; }
 
 /* Writes the entry. The record has passed pw_event_check and is no control record. */
 uint8_t *pw_put_event(uint8_t *p, const struct pw_head *head, const struct pw_fragment *fragment,

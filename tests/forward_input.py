@@ -29,6 +29,8 @@ class Taken:
         self.room = asyncio.Event()
         self.room.set()
         self.asked = asyncio.Event()
+        self.is_safe = True
+        self.room_listeners: list[Callable[[], None]] = []
         self._changed = asyncio.Event()
 
     @property
@@ -40,6 +42,13 @@ class Taken:
         await self.room.wait()
         self.chunks.append(chunk)
         self.notify()
+
+    async def submit_safely(self, chunk: Chunk) -> bool:
+        await self.submit(chunk)
+        return self.is_safe
+
+    def takes(self, source: str, tag: str, vanishing: Callable[[], bool]) -> bool:
+        raise AssertionError("messages are no files")
 
     def offer(self, chunk: Chunk) -> bool:
         raise AssertionError("a client is made to wait instead")

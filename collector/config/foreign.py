@@ -13,16 +13,14 @@ IGNORED: dict[str, dict[str, str]] = {
         "hot_reload.ensure_thread_safety": "a reload needs no such precaution",
         "hot_reload.timeout": "a reload stops nothing that could hang; a stopped input has Grace",
         "plugins_file": "podwitness loads no plugins from files; one that is used is refused by name",
-        "storage.backlog.mem_limit": _OWN_BUFFER,
-        "storage.checksum": _OWN_BUFFER,
-        "storage.max_chunks_up": _OWN_BUFFER,
-        "storage.metrics": _OWN_BUFFER,
-        "storage.path": _OWN_BUFFER,
-        "storage.sync": _OWN_BUFFER,
+        "storage.backlog.flush_on_shutdown": "the spool is delivered from until the end of Grace",
+        "storage.delete_irrecoverable_chunks": "a chunk that can't be read is removed, counted and told",
+        "storage.inherit": "storage.type is filesystem unless an input says otherwise",
+        "storage.metrics": "the numbers of the spool are always among the metrics",
+        "storage.trim_files": "the spool gives its room back when it is emptied",
     },
     "input": {
         "storage.pause_on_chunks_overlimit": _OWN_BUFFER,
-        "storage.type": _OWN_BUFFER,
         "threaded": _NO_THREADS,
         "tls.debug": "what is wrong with TLS is in the log",
     },
@@ -35,7 +33,6 @@ IGNORED: dict[str, dict[str, str]] = {
         "net.dns.resolver": _SYSTEM_RESOLVER,
         "net.proxy_env_ignore": "no proxy is taken from the environment",
         "tls.debug": "what is wrong with TLS is in the log",
-        "storage.total_limit_size": _OWN_BUFFER,
         "workers": _NO_THREADS,
     },
 }
@@ -81,9 +78,7 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
     ("service", ""): _names("""
         config_watch dns.mode dns.prefer_ipv4 dns.prefer_ipv6 dns.resolver enable_chunk_trace
         http_proxy
-        json.convert_nan_to_null json.escape_unicode sp.convert_from_str_to_num
-        storage.delete_irrecoverable_chunks storage.inherit storage.keep.rejected
-        storage.rejected.path storage.trim_files streams_file
+        json.convert_nan_to_null json.escape_unicode sp.convert_from_str_to_num streams_file
     """),
     ("input", "tail"): _names("""
         buffer_chunk_size buffer_max_size db db.compare_filename db.journal_mode db.locking db.sync
@@ -151,6 +146,11 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
         logs_span_id_metadata_key logs_timestamp_metadata_key logs_trace_flags_metadata_key
         logs_trace_id_message_key logs_trace_id_metadata_key logs_uri metrics_uri port profiles_uri
         proxy traces_uri
+    """),
+    ("output", "kafka"): _names("""
+        brokers client_id dynamic_topic format gelf_full_message_key gelf_host_key gelf_level_key
+        gelf_short_message_key gelf_timestamp_key group_id message_key message_key_field
+        queue_full_retries raw_log_key schema_id schema_str timestamp_format timestamp_key topic_key topics
     """),
     ("output", "stdout"): _names("format json_date_format json_date_key"),
     ("output", "file"): _names("csv_column_names delimiter file format label_delimiter mkdir path template"),

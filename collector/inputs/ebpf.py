@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from collector.config.kinds import Kind as ValueKind
 from collector.config.kinds import repeated
 from collector.config.schema import choice, key, seconds, size_bytes
-from collector.delivery.chunk import Chunk, chunk_id
+from collector.delivery.chunk import Chunk, Worth, chunk_id
 from collector.delivery.losses import LOSS_TAG, Loss
 from collector.inputs.event_drain import CGROUPS, EventDrain, boot_ns
 from collector.inputs.event_flow import CHUNK_BYTES
@@ -22,6 +22,8 @@ from collector.inputs.event_limits import Suppression, rate_kind
 from collector.inputs.event_losses import ANY_KIND, KernelLoss
 from collector.inputs.event_rings import RingWatch, Unread
 from collector.inputs.event_vigil import Patience, Trouble, Vigil, notice
+from collector.inputs.event_worth import worth_of_tags
+from collector.inputs.watched_names import DEFAULT, WatchedName, watched_kind
 from collector.native.events import Entries, Kind
 from collector.native.limits import CLASSES, Rate
 from probes.launch import Attached, HookReport, ProbeError, launch
@@ -176,10 +178,22 @@ class Settings:
         help="Folder of compiled probes, for a start without the compiler; `off`: compile at each start.",
     )
 
+    watch_paths: tuple[tuple[WatchedName, ...], ...] = key(
+        "Watch_Path",
+        repeated(watched_kind),
+        default=" ".join(DEFAULT),
+        help="With `syscalls`: files and sockets to report the use of. The last two names count, wherever "
+        "the file is: `/etc/shadow` is watched in every container. `*` stands for any name. `off`: none.",
+    )
+
     @property
     def rates(self) -> dict[str, Rate]:
         rates = (self.process_rate, self.network_rate, self.privilege_rate)
         return {name: Rate(*rate) for name, rate in zip(CLASSES, rates, strict=True)}
+
+    @property
+    def watched(self) -> tuple[WatchedName, ...]:
+        return tuple(name for line in self.watch_paths for name in line)
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -208,6 +222,7 @@ class Ebpf:
         self._settings = settings
         self._context = context
         self._tags = tags_of(context)
+        self._worth = worth_of_tags(self._tags)
         self._run_id = os.urandom(8)
         self._sequence = 0
         self._left: list[Chunk] = []  # refused by the outputs
@@ -403,7 +418,10 @@ class Ebpf:
     def _chunk(self, tag: str, entries: Entries) -> Chunk:
         self._sequence += 1
         ident = chunk_id(self._context.name, self._run_id, self._sequence)
-        return Chunk(ident, tag, entries.entries, entries.records, self._context.name, time.monotonic_ns())
+        worth = self._worth.get(tag, Worth.WITNESS)
+        now_ns = time.monotonic_ns()
+        name = self._context.name
+        return Chunk(ident, tag, entries.entries, entries.records, name, now_ns, worth=worth)
 
     def _note_suppressed(self, drain: EventDrain) -> None:
         suppressed = drain.suppressed()

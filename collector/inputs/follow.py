@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from collector.delivery.chunk import INHERITED, FileKey, Position
+from collector.inputs import tail_gzip
 from collector.inputs.tail_groups import LineGroups, Regrouped
 from collector.inputs.tail_open import OpenFile, path_of
+from collector.inputs.vanishing import Vanishing
 from collector.native.files import has_writer, read
 from collector.native.logs import LogBatch, LogStream
 from collector.plan import Framing
@@ -33,9 +35,14 @@ def is_file_of(file: OpenFile, key: FileKey) -> bool:
     """Whether the key was made of this file, and not of another that had its inode before."""
     if (key.device, key.inode) != (file.device, file.inode):
         return False
-    return not key.fingerprint_bytes or key.fingerprint == fingerprint(
-        os.pread(file.fd, key.fingerprint_bytes, 0)
-    )
+    return not key.fingerprint_bytes or begins_as(file, key)
+
+
+def begins_as(file: OpenFile, key: FileKey) -> bool:
+    """Whether the file's first bytes, uncompressed, are those that the key was made of."""
+    count = key.fingerprint_bytes
+    first = tail_gzip.head(file.fd, count) if file.is_compressed else os.pread(file.fd, count, 0)
+    return key.fingerprint == fingerprint(first)
 
 
 class Portion(NamedTuple):
@@ -84,10 +91,15 @@ class FollowedFile:
     replaced: bool = False  # it was renamed over the file before it
     was_closed: bool = False  # by a writer, since the last look
     final_s: float = 0.0  # when it was found final, 0: not yet
+    vanishing: Vanishing = field(init=False)
     grown_s: float = 0.0  # when it last was found grown
+    damage: str = ""  # why it can't be read to its end
     looked_s: float = 0.0  # when the present read began
     carried: bytes = b""  # entries of inherited lines that are whole
     carried_records: int = 0
+
+    def __post_init__(self) -> None:
+        self.vanishing = Vanishing(self.file.fd, self.place)
 
     @property
     def fd(self) -> int:
@@ -296,6 +308,7 @@ class FollowedFile:
         return max(self.partials) >= 0
 
     def close(self) -> None:
+        self.vanishing.closing()
         os.close(self.fd)
         self.log.close()
         if self.groups is not None:

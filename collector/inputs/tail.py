@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -26,6 +27,7 @@ from collector.inputs.followed import Followed
 from collector.inputs.succession import IDENTITY_WAIT_S, Plans, Succession
 from collector.inputs.tail_files import POLL_S, Discovery, Found, Reports
 from collector.inputs.tail_paths import KubeletRoots, select
+from collector.inputs.tail_room import LOOK_S, HeldBack
 from collector.inputs.tail_settings import Settings, grouping_of, plan_of
 from collector.native.files import has_writer
 from collector.plan import LogPlan
@@ -73,6 +75,7 @@ class Tail:
             self._kubelet,
             context.identities,
             context.chain,
+            tag_pattern=settings.tag_regex,
             folds=self._grouping is None,
         )
         self._ready: deque[FollowedFile] = deque()
@@ -82,11 +85,13 @@ class Tail:
         self.has_looked = asyncio.Event()  # all files that were there at the start are followed
         self._wake = asyncio.Event()
         self._refused: set[str] = set()
+        self._has_ended = False
+        self._held_back = HeldBack(context.name, context.intake, self._wake.set)
 
     async def run(self, stop: asyncio.Event) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=self._context.name)
-        self._events = FileEvents(self._problem)
+        self._events = FileEvents(self._problem, watches=self._settings.inotify_watcher)
         self._followed = Followed(
             self._settings,
             self._selection,
@@ -122,6 +127,7 @@ class Tail:
             self._followed.names,
             reports,
             refresh_s=self._settings.refresh_interval_s,
+            watches=self._settings.inotify_watcher,
         )
 
     def is_followed(self, device: int, inode: int) -> bool:
@@ -163,7 +169,16 @@ class Tail:
             while self._ready and not stop.is_set():
                 await self._turn(self._ready.popleft())
                 self._take_news()
+            if self._settings.exit_on_eof:
+                self._exit_on_eof()
             read_s = self._now_s
+
+    def _exit_on_eof(self) -> None:
+        """As somebody who stops the agent: outputs deliver what there is, then it ends."""
+        files = self._followed.files.values()
+        if not self._has_ended and self.has_looked.is_set() and all(file.is_read for file in files):
+            self._has_ended = True
+            signal.raise_signal(signal.SIGTERM)
 
     async def _catch_up(self) -> None:
         """What was written before the end: without a DB nobody will read it later."""
@@ -203,6 +218,7 @@ class Tail:
             self.has_looked.set()
         touched, events_lost = self._events.take()
         self._make_ready(touched)
+        self._make_ready(self._held_back.news())
         if events_lost:
             self._make_ready(self._events.look(self._followed.files.values()))
 
@@ -267,7 +283,7 @@ class Tail:
         self._followed.leave(succession, file, self._now_s)
 
     def _may_read(self, succession: Succession, file: FollowedFile) -> bool:
-        """Whether the name is known, and what was written before it is read."""
+        """Whether the name is known, what was written before it is read, and the outputs have room."""
         now_s = self._now_s
         if not succession.path:
             return False
@@ -281,6 +297,9 @@ class Tail:
             if now_s < alone_s:
                 self._look_again(file, alone_s)
                 return False
+        if not self._held_back.takes(succession.tag, file):
+            self._look_again(file, now_s + LOOK_S)
+            return False
         return True
 
     async def _check_truncation(self, succession: Succession, file: FollowedFile) -> None:
@@ -327,6 +346,7 @@ class Tail:
             created_ns=time.monotonic_ns(),
             position=Position(key, succession.path, portion.to_offset, file.take_partials()),
             raw_bytes=portion.to_offset - portion.from_offset,
+            vanishing=file.vanishing,
         )
         await self._context.intake.submit(chunk)
 
@@ -427,6 +447,7 @@ class Tail:
                 succession.is_planned = False
 
     def _close(self) -> None:
+        self._held_back.close()
         self._thread.shutdown()
         while self._arrived:
             os.close(self._arrived.popleft().file.fd)

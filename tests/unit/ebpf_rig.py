@@ -113,6 +113,7 @@ class Intake:
     chunks: list[Chunk] = field(default_factory=list)
     refusals: int = 0
     losses: list[Loss] = field(default_factory=list)
+    room_listeners: list[Callable[[], None]] = field(default_factory=list)
 
     async def submit(self, chunk: Chunk) -> None:
         self.chunks.append(chunk)
@@ -123,6 +124,12 @@ class Intake:
         else:
             self.refusals += 1
         return self.has_room
+
+    async def submit_safely(self, chunk: Chunk) -> bool:
+        raise AssertionError("events can't be asked for again")
+
+    def takes(self, source: str, tag: str, vanishing: Callable[[], bool]) -> bool:
+        raise AssertionError("events are no files")
 
     def report_loss(self, loss: Loss) -> None:
         self.losses.append(loss)

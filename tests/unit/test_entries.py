@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from time import process_time
 from typing import Any
 
 import msgpack
@@ -147,3 +148,15 @@ def test_spans() -> None:
     assert list(spans(one + two)) == [one, two]
     with pytest.raises(ValueError, match="cut after 0 bytes"):
         list(spans(one[:-1]))
+
+
+def test_many_records_that_can_not_be_decoded_cost_their_number_and_not_its_square() -> None:
+    one = pack_entry(TIME_NS, [])[:-1] + b"\x81\xa1t\xd4\xff\x01"
+
+    def cost_s(count: int) -> float:
+        begin_s = process_time()
+        assert sum(1 for _ in unpack_entries(one * count)) == count
+        return process_time() - begin_s
+
+    cost_s(1000)
+    assert cost_s(80_000) < 12 * cost_s(20_000)

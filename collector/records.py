@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from collector.dns_fields import DNS_FIELDS
 from collector.privilege_fields import CALLED, PRIVILEGE, PRIVILEGE_FIELDS
 
 PROCESS = ("exec", "fork", "exit")
@@ -179,28 +180,7 @@ EVENT_FIELDS = (
     ),
     _always("network.bytes", "long", COUNTED, "Sum of both ends."),
     _always("network.packets", "long", COUNTED, "Sum of both ends."),
-    RecordField("dns.id", "keyword", DNS, "Number by which the answer refers to the query."),
-    RecordField("dns.type", "keyword", DNS, "`query` or `answer`."),
-    RecordField("dns.op_code", "keyword", DNS, "`QUERY` as a rule; a rare one as `OPCODEn`."),
-    RecordField("dns.header_flags", "keyword[]", DNS, "Of `AA`, `TC`, `RD`, `RA`, `AD`, `CD`."),
-    RecordField(
-        "dns.question.name",
-        "keyword",
-        DNS,
-        "As sent. Bytes that are no visible letters are `\\DDD`, a dot within a label is `\\.`; the root is "
-        "`.`.",
-    ),
-    RecordField("dns.question.type", "keyword", DNS, "`A`, `AAAA`, ...; a rare one as `TYPEn`."),
-    RecordField("dns.question.class", "keyword", DNS, "`IN` as a rule."),
-    RecordField("dns.response_code", "keyword", DNS, "Of an answer: `NOERROR`, `NXDOMAIN`, ... or `RCODEn`."),
-    RecordField("dns.answers_count", "long", DNS, "How many the header tells."),
-    RecordField(
-        "dns.answers",
-        "object[]",
-        DNS,
-        "`name`, `type`, `class`, `ttl` and, for addresses, names and text, `data`. Up to 32.",
-    ),
-    RecordField("dns.resolved_ip", "ip[]", DNS, "Addresses in the answers."),
+    *(RecordField(field.name, field.type, DNS, field.meaning) for field in DNS_FIELDS),
     RecordField(
         "error.code",
         "keyword",

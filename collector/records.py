@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from collector.dns_fields import DNS_FIELDS
-from collector.privilege_fields import CALLED, PRIVILEGE, PRIVILEGE_FIELDS
+from collector.privilege_fields import CALLED, OF_FILES, PRIVILEGE, PRIVILEGE_FIELDS
 
 PROCESS = ("exec", "fork", "exit")
 TASK = (*PROCESS, *PRIVILEGE)  # what a process does or is
@@ -181,6 +181,12 @@ EVENT_FIELDS = (
     _always("network.bytes", "long", COUNTED, "Sum of both ends."),
     _always("network.packets", "long", COUNTED, "Sum of both ends."),
     *(RecordField(field.name, field.type, DNS, field.meaning) for field in DNS_FIELDS),
+    RecordField(
+        "file.path",
+        "keyword",
+        OF_FILES,
+        "Of what was opened; else as passed, where that begins with a slash.",
+    ),
     RecordField(
         "error.code",
         "keyword",

@@ -46,6 +46,10 @@ uint8_t *pw_put_user(uint8_t *p, uint32_t uid);
 /* Key `privilege` and its map. */
 uint8_t *pw_put_privilege(uint8_t *p, const struct pw_privilege *privilege, const struct pw_event_clock *clock);
 
+/* Whether it is about a file whose whole path is known; then, key `file` and the map {path}. */
+int pw_privilege_has_file(const struct pw_privilege *privilege);
+uint8_t *pw_put_file(uint8_t *p, const struct pw_privilege *privilege);
+
 /* Of a call that failed; else 0. */
 unsigned pw_privilege_errno(const struct pw_privilege *privilege);
 

@@ -229,9 +229,15 @@ static unsigned errno_of(const struct pw_head *head)
   return pw_is_privilege(head->kind) ? pw_privilege_errno((const struct pw_privilege *)head) : 0;
 }
 
+static const struct pw_privilege *file_of(const struct pw_head *head)
+{
+  const struct pw_privilege *privilege = (const struct pw_privilege *)head;
+  return pw_is_privilege(head->kind) && pw_privilege_has_file(privilege) ? privilege : NULL;
+}
+
 uint32_t pw_process_event_pairs(const struct pw_head *head)
 {
-  return 4 + (errno_of(head) != 0);
+  return 4 + (errno_of(head) != 0) + (file_of(head) != NULL);
 }
 
 uint8_t *pw_put_process_event(uint8_t *p, const struct pw_head *head, uint32_t scope,
@@ -245,5 +251,7 @@ uint8_t *pw_put_process_event(uint8_t *p, const struct pw_head *head, uint32_t s
   p = pw_put_user(p, task_of(head)->euid);
   if (error != 0)
     p = pw_put_errno(PUT(pw_put_map_head(PUT(p, "error"), 1), "code"), error);
+  if (file_of(head) != NULL)
+    p = pw_put_file(p, file_of(head));
   return put_podwitness(p, head, scope, clock);
 }

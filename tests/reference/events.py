@@ -15,7 +15,7 @@ import msgpack
 from collector._native import ffi, lib
 
 from tests.reference.event_text import comm, entity_id, path, signal_name, text
-from tests.reference.privilege import errno_of, privilege_map
+from tests.reference.privilege import errno_of, file_path, privilege_map
 
 HEAD_BYTES = ffi.sizeof("struct pw_head")
 MAPPED = bytes(10) + b"\xff\xff"
@@ -203,18 +203,20 @@ def process_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
             process["exit_code"] = exited.status >> 8 & 0xFF
         witness["exit"] = exit_map(exited)
     success = exited is None or exited.status == 0
-    error: Map = {}
+    more: Map = {}
     if STRUCT_OF_KIND[kind] == "pw_privilege":
         privilege = ffi.from_buffer("struct pw_privilege *", record)
         witness["privilege"] = privilege_map(privilege, record, clock[0])
         if number := errno_of(privilege):
-            error = {"error": {"code": ERRNOS.get(number, str(number))}}
-        success = not error
+            more = {"error": {"code": ERRNOS.get(number, str(number))}}
+        success = not more
+        if whole := file_path(privilege, record):
+            more |= {"file": {"path": whole}}
     return {
         "event": event_map(kind, success, exited.duration_ns if exited is not None else 0),
         "process": process,
         "user": {"id": str(task.euid)},
-        **error,
+        **more,
         "podwitness": witness,
     }
 

@@ -92,7 +92,7 @@ def of_call(
         text_bytes=[*made, 0, 0, 0][:3],
         path_bytes=2 * has_path,
         target_pid=target_pid if texts else 0,
-        content=b"a" * sum(made) + b"d\0" * has_path,
+        content=b"/" * sum(made) + b"d\0" * has_path,
     )
 
 

@@ -1,4 +1,4 @@
-"""What records of DNS have below `dns`: rows of the table in collector/records.py. A malformed packet has none."""
+"""Rows of the table in collector/records.py that are below `dns`. What is malformed has none of them."""
 
 from __future__ import annotations
 

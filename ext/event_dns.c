@@ -250,7 +250,7 @@ static uint8_t *put_podwitness(uint8_t *p, const struct pw_dns *dns, uint32_t sc
 
 static struct pw_owner owner_of(const struct pw_dns *dns)
 {
-  return (struct pw_owner){dns->comm, dns->owner_start_ns, dns->owner_pid, dns->owner_uid};
+  return (struct pw_owner){dns->comm, NULL, dns->owner_start_ns, dns->owner_pid, dns->owner_uid};
 }
 
 uint32_t pw_dns_event_pairs(const struct pw_dns *dns)

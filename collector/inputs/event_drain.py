@@ -83,6 +83,7 @@ class EventDrain:
         self._encoder = EventEncoder(int.from_bytes(context.node_id, "big"))
         planners = (Planner(tags[subject], context.chain, context.node) for subject in tags)
         self._containers = EventContainers(context.identities, *planners)
+        context.chain.changed.append(self._containers.replan)
         self._pending = Pending(settings.pending_limit_bytes, int(settings.pending_timeout_s * 1e9))
         self.flow = EventFlow(
             self._encoder, self._containers, self._pending, context.chain, tags, context.metrics
@@ -186,6 +187,7 @@ class EventDrain:
         return plans.process.identity if plans else None
 
     def close(self) -> None:
+        self._context.chain.changed.remove(self._containers.replan)
         self._limits.close()
         self._containers.close()
         if self._flows is not None:

@@ -66,6 +66,16 @@ class Attacher:
     def run(self, hooks: Sequence[Hook], forced: Dialect | None) -> None:
         for dialect in Dialect:
             self._attach_all([hook for hook in hooks if self._is_wanted(hook, dialect, forced)], dialect)
+        # What begins from now on the other programs see.
+        for hook, done in list(self.attached.items()):
+            if hook.is_walk:
+                self._walk(hook, done)
+
+    def _walk(self, hook: Hook, done: Attachment) -> None:
+        try:
+            bpf.walk(done.link)
+        except OSError as error:
+            self._note([hook], f"read(2): {error.strerror}")
 
     def result(self, hook: Hook) -> HookResult:
         done = self.attached.get(hook)
@@ -146,13 +156,15 @@ def load_program(hook: Hook, dialect: Dialect, code: bytes, btf_ids: dict[str, i
         name,
         bpf.PROG_TYPE_TRACING,
         code,
-        attach_type=bpf.ATTACH_TRACE_RAW_TP,
+        attach_type=bpf.ATTACH_TRACE_ITER if hook.is_walk else bpf.ATTACH_TRACE_RAW_TP,
         btf_id=btf_ids.get(hook.tracepoint, 0),
     )
 
 
 def attach(hook: Hook, dialect: Dialect, program: int) -> int:
     """The link's descriptor. Raises OSError."""
+    if hook.is_walk:
+        return bpf.walk_link(program)
     if hook.cgroup is not None:
         root = open_root()
         try:

@@ -30,6 +30,7 @@ static __always_inline struct pw_tcp *begin_tcp(struct sock *sk, struct socket_s
   out->owner_uid = state->owner.uid;
   out->role = state->role;
   out->owner_source = state->owner_source;
+  out->entry = state->owner.entry;
   __builtin_memcpy(out->comm, state->owner.comm, PW_COMM_BYTES);
   out->net_ns = socket_net_ns(sk);
   out->net_cookie = socket_net_cookie(sk);

@@ -73,7 +73,7 @@ class Staging:
     def add(self, ticket: Ticket, outlets: Sequence[Outlet]) -> None:
         """A chunk that these outputs have never been given."""
         present = self._of_ticket.get(ticket)
-        if present is not None and not present.is_writing:
+        if present is not None and not present.is_writing and self._is_in_order(present, outlets):
             present.outlets += tuple(outlets)
         else:
             unit = Unit(ticket.chunk, tuple(outlets), (ticket,))
@@ -83,6 +83,15 @@ class Staging:
         ticket.staged += len(outlets)
         for outlet in outlets:
             outlet.shelf.staged[ticket.chunk.tag] += 1
+
+    def _is_in_order(self, unit: Unit, outlets: Sequence[Outlet]) -> bool:
+        """Whether nothing behind it, and so newer, is older for one of these outputs."""
+        for other in reversed(self._units):
+            if other is unit:
+                return True
+            if other.chunk.tag == unit.chunk.tag and any(outlet in other.outlets for outlet in outlets):
+                return False
+        return False
 
     def add_parcel(self, outlet: Outlet, parcel: Parcel) -> None:
         """What an output is trying to send: it is older than all that waits there with its tag."""

@@ -85,6 +85,20 @@ def test_what_is_being_sent_goes_before_what_waits_and_its_position_with_the_las
     assert [[position.offset for _, position in row.positions] for row in rows] == [[], [1000], [2000]]
 
 
+def test_a_chunk_that_is_just_being_written_for_another_output_keeps_its_place() -> None:
+    staging, order, a, b = Staging(), PositionOrder(), outlet(), outlet("b")
+    first, second = ticket(1, 2), ticket(2, 2)
+    staging.add(first, [b])
+    rows = staging.writable(order, ALWAYS)
+    staging.add(second, [b])
+    staging.add(first, [a])
+    staging.add(second, [a])
+    staging.written(rows)
+    rows = staging.writable(order, ALWAYS)
+    assert [number for row in numbers(rows) for number in row] == [2, 1, 2]
+    assert [row.units[0].outlets for row in rows] == [(b,), (a,)]
+
+
 def test_a_parcel_that_is_finished_first_needs_no_row() -> None:
     staging, order, a = Staging(), PositionOrder(), outlet()
     sent = ticket(1)

@@ -123,16 +123,17 @@ class Staging:
         return False
 
     def take_back(self, outlet: Outlet, tag: str, room_bytes: int) -> list[Ticket]:
-        """The next chunks of a tag for an output, as many as it has room for."""
+        """All chunks of a tag for an output, if it has room for them.
+
+        All or none: behind one that is in memory only, none may come back from disk.
+        """
         units = [unit for unit in self._units if unit.chunk.tag == tag and outlet in unit.outlets]
-        if any(unit.is_writing or unit.parcel for unit in units):
+        has_room = sum(unit.tickets[0].size_bytes for unit in units) <= room_bytes
+        if not has_room or any(unit.is_writing or unit.parcel for unit in units):
             return []
         taken: list[Ticket] = []
         for unit in units:
             ticket = unit.tickets[0]
-            room_bytes -= ticket.size_bytes
-            if room_bytes < 0:
-                break
             ticket.staged -= 1
             taken.append(ticket)
             _count(outlet, tag, -1)

@@ -329,9 +329,11 @@ def spoil(path: Path) -> None:
 def test_a_spool_that_gets_damaged_loses_what_it_had_and_says_exactly_how_much(tmp_path: Path) -> None:
     async def scenario() -> None:
         dead = Recorder(behave=refuse)
-        async with spooled(tmp_path, to(dead)) as house:
+        async with spooled(tmp_path, to(dead), bounds=Bounds(1000, 1)) as house:
             for number in range(400):
                 await house.router.submit(event(number, f"t{number % 4}"))
+                if number == 3:  # what is tried stays in memory
+                    await dead.wait_until(lambda: len(dead.tried) >= 4)
             await house.until(lambda: written(house) >= 400_000)
             spool = house.router.spooling
             assert spool is not None

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-PROCESS = ("exec", "fork", "exit")
-CONNECTION = ("connect", "connect-failed", "accept", "close")
-LISTENER = ("listen", "unlisten")
-NETWORK = ("connect", "connect-failed", "listen", "accept", "close", "unlisten")
+EXECUTED = ("exec", "running")
+LISTENS = ("listen", "listening")
+PROCESS = ("exec", "fork", "exit", "running")
+CONNECTION = ("connect", "connect-failed", "accept", "close", "connected")
+LISTENER = (*LISTENS, "unlisten")
+NETWORK = ("connect", "connect-failed", "listen", "accept", "close", "unlisten", "listening", "connected")
 EVERY = (*PROCESS, *NETWORK)
 
 ECS = "ECS"  # Elastic Common Schema 8.17, https://www.elastic.co/docs/reference/ecs
@@ -37,13 +39,18 @@ def _always(name: str, type: str, kinds: tuple[str, ...], meaning: str, origin: 
 
 
 EVENT_FIELDS = (
-    _always("event.kind", "keyword", EVERY, "`event`."),
+    _always(
+        "event.kind",
+        "keyword",
+        EVERY,
+        "`event`; `state` of what was there before podwitness: `running`, `listening`, `connected`.",
+    ),
     _always("event.category", "keyword[]", EVERY, "`process` or `network`."),
     _always(
         "event.type",
         "keyword[]",
         EVERY,
-        "`start`, `end`; for connections `connection`, for listeners `info` too.",
+        "`start`, `end`; for connections `connection`, for listeners and states `info` too.",
     ),
     _always("event.action", "keyword", EVERY, "What happened: the kind of the record."),
     _always(
@@ -90,27 +97,27 @@ EVENT_FIELDS = (
     RecordField(
         "process.executable",
         "keyword",
-        ("exec",),
+        EXECUTED,
         "Path of the binary as its mount namespace has it, links resolved. Starts with `...` when cut. "
         "A binary without file is `/memfd:NAME`.",
     ),
     RecordField(
         "process.args",
         "keyword[]",
-        ("exec",),
+        EXECUTED,
         "The arguments, one by one, empty ones too. 4096 bytes are kept of all together.",
     ),
     RecordField(
         "process.command_line",
         "wildcard",
-        ("exec",),
+        EXECUTED,
         "The arguments joined by spaces; `process.args` is exact.",
     ),
-    _always("process.args_count", "long", ("exec",), "How many arguments there are, cut or not."),
+    _always("process.args_count", "long", EXECUTED, "How many arguments there are, cut or not."),
     _always(
         "process.working_directory",
         "keyword",
-        ("exec",),
+        EXECUTED,
         "As its mount namespace has it. Starts with `...` when cut.",
     ),
     RecordField("process.exit_code", "long", ("exit",), "0 to 255; absent when a signal ended the process."),
@@ -168,36 +175,36 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.cut",
         "keyword[]",
-        ("exec",),
+        EXECUTED,
         "Names of the fields that were longer than what is kept.",
         OWN,
     ),
     _always("podwitness.exec.filename", "keyword", ("exec",), "What was passed to execve(2).", OWN),
-    _always("podwitness.exec.inode", "long", ("exec",), "Inode number of the binary.", OWN),
-    _always("podwitness.exec.device", "keyword", ("exec",), "Its device, `major:minor`.", OWN),
-    _always("podwitness.exec.mode", "keyword", ("exec",), "Its mode, 4 octal digits; 4755 is setuid.", OWN),
+    _always("podwitness.exec.inode", "long", EXECUTED, "Inode number of the binary.", OWN),
+    _always("podwitness.exec.device", "keyword", EXECUTED, "Its device, `major:minor`.", OWN),
+    _always("podwitness.exec.mode", "keyword", EXECUTED, "Its mode, 4 octal digits; 4755 is setuid.", OWN),
     RecordField(
-        "podwitness.exec.args_bytes", "long", ("exec",), "Length of all arguments, when they are cut.", OWN
+        "podwitness.exec.args_bytes", "long", EXECUTED, "Length of all arguments, when they are cut.", OWN
     ),
     RecordField(
         "podwitness.exec.args_unreadable",
         "boolean",
-        ("exec",),
+        EXECUTED,
         "True when the arguments could not be read.",
         OWN,
     ),
     RecordField(
-        "podwitness.exec.memfd", "boolean", ("exec",), "True when the binary is no file but memory.", OWN
+        "podwitness.exec.memfd", "boolean", EXECUTED, "True when the binary is no file but memory.", OWN
     ),
     RecordField(
         "podwitness.exec.drift",
         "boolean",
-        ("exec",),
+        EXECUTED,
         "True when the binary was made or changed in the container: it is not the image's.",
         OWN,
     ),
     RecordField(
-        "podwitness.exec.deleted", "boolean", ("exec",), "True when the binary has no name any more.", OWN
+        "podwitness.exec.deleted", "boolean", EXECUTED, "True when the binary has no name any more.", OWN
     ),
     _always("podwitness.exit.user_cpu_ns", "long", ("exit",), "CPU time of all threads.", OWN),
     _always("podwitness.exit.system_cpu_ns", "long", ("exit",), "CPU time in the kernel.", OWN),
@@ -219,7 +226,8 @@ EVENT_FIELDS = (
         "keyword",
         NETWORK,
         "How the process was learnt: `call` (it called connect or listen), `io` (first read or write), "
-        "`close`, `listener` (the process that listens, maybe not the worker), `none`.",
+        "`close`, `descriptor` (had it open when podwitness started, the first of several), `listener` (the "
+        "process that listens, maybe not the worker), `none`.",
         OWN,
     ),
     RecordField(
@@ -232,7 +240,7 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.socket.reset", "boolean", NETWORK, "True when a reset ended the connection.", OWN
     ),
-    _always("podwitness.socket.backlog", "long", ("listen",), "Connections that may wait.", OWN),
+    _always("podwitness.socket.backlog", "long", LISTENS, "Connections that may wait.", OWN),
     RecordField("podwitness.socket.rtt_us", "long", NETWORK, "Smoothed round trip time; absent when 0.", OWN),
     RecordField("podwitness.socket.retransmits", "long", NETWORK, "Segments sent again; absent when 0.", OWN),
     RecordField(
@@ -263,6 +271,18 @@ IDENTITY_FIELDS = (
     RecordField("orchestrator.resource.type", "keyword", EVERY, "`pod`."),
     RecordField("orchestrator.resource.name", "keyword", EVERY, "The pod."),
     RecordField("orchestrator.resource.id", "keyword", EVERY, "Its uid."),
+)
+
+CONTAINER = ("container-running",)
+CONTAINER_FIELDS = (
+    _always("event.kind", "keyword", CONTAINER, "`state`."),
+    _always("event.category", "keyword[]", CONTAINER, "`process`."),
+    _always("event.type", "keyword[]", CONTAINER, "`info`."),
+    _always("event.action", "keyword", CONTAINER, "`container-running`."),
+    _always("event.provider", "keyword", CONTAINER, "`ebpf`."),
+    _always("event.outcome", "keyword", CONTAINER, "`success`."),
+    _always("podwitness.scope", "keyword", CONTAINER, "`container`.", OWN),
+    _always("podwitness.cgroup_id", "long", CONTAINER, "The cgroup (v2) of its first process.", OWN),
 )
 
 LOSS = ("loss",)
@@ -372,6 +392,13 @@ def page() -> str:
         "A host process has none of `container`, `kubernetes` and `orchestrator`, and scope `host`.",
         "",
     ]
+    lines += ["## Containers that were there", ""]
+    lines += [
+        "At the start each container that runs is told, after the processes and connections that were there, "
+        "on the tag of process events, with the fields of whose it is.",
+        "",
+    ]
+    lines += [*_rows(CONTAINER_FIELDS, CONTAINER), ""]
     lines += ["## What was lost", "", *_rows(LOSS_FIELDS, LOSS), ""]
     lines += ["## What a container had too much of", ""]
     lines += [

@@ -5,7 +5,8 @@ enum { FAMILY_IPV6 = 10 };
 
 static int is_listener(const struct pw_tcp *tcp)
 {
-  return tcp->head.kind == PW_TCP_LISTEN || tcp->head.kind == PW_TCP_UNLISTEN;
+  return tcp->head.kind == PW_TCP_LISTEN || tcp->head.kind == PW_TCP_UNLISTEN ||
+         tcp->head.kind == PW_STATE_LISTENER;
 }
 
 static int is_ipv6(const struct pw_tcp *tcp)
@@ -106,8 +107,8 @@ static uint8_t *put_role(uint8_t *p, const struct pw_tcp *tcp)
 static uint8_t *put_owner_source(uint8_t *p, const struct pw_tcp *tcp)
 {
   static const struct pw_word sources[] = {PW_WORD("none"), PW_WORD("listener"), PW_WORD("close"), PW_WORD("io"),
-                                           PW_WORD("call")};
-  return put_word(p, &sources[tcp->owner_source <= PW_OWNER_BY_CALL ? tcp->owner_source : 0]);
+                                           PW_WORD("call"), PW_WORD("descriptor")};
+  return put_word(p, &sources[tcp->owner_source <= PW_OWNER_BY_DESCRIPTOR ? tcp->owner_source : 0]);
 }
 
 static uint8_t *put_socket(uint8_t *p, const struct pw_tcp *tcp)
@@ -120,7 +121,7 @@ static uint8_t *put_socket(uint8_t *p, const struct pw_tcp *tcp)
   p = put_owner_source(PUT(p, "owner_source"), tcp);
   p = PUT_IF_TRUE(p, "preexisting", tcp->head.flags & PW_OWNER_UNKNOWN, &pairs);
   p = PUT_IF_TRUE(p, "reset", tcp->head.flags & PW_RESET, &pairs);
-  if (tcp->head.kind == PW_TCP_LISTEN) {
+  if (tcp->head.kind == PW_TCP_LISTEN || tcp->head.kind == PW_STATE_LISTENER) {
     p = pw_put_uint(PUT(p, "backlog"), tcp->backlog);
     pairs++;
   }

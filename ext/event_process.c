@@ -77,7 +77,7 @@ static uint8_t *put_process(uint8_t *p, const struct pw_head *head, const struct
   p = PUT(p, "process");
   uint8_t *const map = p = begin_map(p);
   p = put_task(p, task_of(head), clock, &pairs);
-  if (head->kind == PW_EXEC)
+  if (pw_is_exec(head->kind))
     p = put_exec_process(p, (const struct pw_exec *)head, &pairs);
   if (head->kind == PW_EXIT && (((const struct pw_exit *)head)->status & 0x7f) == 0) {
     p = pw_put_uint(PUT(p, "exit_code"), ((const struct pw_exit *)head)->status >> 8 & 0xff);
@@ -138,10 +138,13 @@ static uint8_t *put_exec(uint8_t *p, const struct pw_exec *exec)
 {
   const unsigned flags = exec->head.flags;
   const char *filename = exec->data + exec->args_bytes + exec->exe_bytes + exec->cwd_bytes;
-  unsigned pairs = 4;
+  unsigned pairs = 3;
   p = PUT(p, "exec");
   uint8_t *const map = p = begin_map(p);
-  p = pw_put_text(PUT(p, "filename"), (const uint8_t *)filename, exec->filename_bytes);
+  if (exec->head.kind == PW_EXEC) {
+    p = pw_put_text(PUT(p, "filename"), (const uint8_t *)filename, exec->filename_bytes);
+    pairs++;
+  }
   p = pw_put_uint(PUT(p, "inode"), exec->inode);
   p = put_device(PUT(p, "device"), exec->device);
   p = put_mode(PUT(p, "mode"), exec->mode);
@@ -206,7 +209,7 @@ static uint8_t *put_podwitness(uint8_t *p, const struct pw_head *head, uint32_t 
     p = pw_put_decimal(PUT(p, "login_user_id"), task->loginuid);
     pairs++;
   }
-  if (head->kind == PW_EXEC) {
+  if (pw_is_exec(head->kind)) {
     p = put_cut(p, head->flags, &pairs);
     p = put_exec(p, (const struct pw_exec *)head);
     pairs++;

@@ -26,6 +26,9 @@ class RecordKind(IntEnum):
     TCP_UNLISTEN = 9
     CGROUP_MKDIR = 10
     CGROUP_RMDIR = 11
+    STATE_PROCESS = 12
+    STATE_LISTENER = 13
+    STATE_CONNECTION = 14
 
 
 KINDS = 80  # PW_KINDS: length of tables by kind, which has gaps
@@ -58,6 +61,9 @@ class Hook:
     since: tuple[int, int]  # lowest kernel
     cost: Cost
     without: str  # what follows when it can't be attached
+    # Of a walk (bpf_iter): the kernel's function. It runs when somebody reads its descriptor, once for each
+    # thing that is there, and `kinds` are what is read; `tracepoint` is only its name.
+    walks: str = ""
 
 
 TCP_KINDS = tuple(kind for kind in RecordKind if kind.name.startswith("TCP_"))
@@ -127,6 +133,24 @@ HOOKS = (
         Cost.RARE,
         "That a container ended is known only after the next look at the cgroup file system.",
     ),
+    Hook(
+        "state",
+        "processes_before",
+        (RecordKind.STATE_PROCESS,),
+        (5, 8),
+        Cost.RARE,
+        "Processes older than the probes are known only by what they do.",
+        "bpf_iter_task",
+    ),
+    Hook(
+        "state",
+        "sockets_before",
+        (RecordKind.STATE_LISTENER, RecordKind.STATE_CONNECTION),
+        (5, 11),
+        Cost.RARE,
+        "Listeners and connections older than the probes are known only by what happens to them.",
+        "bpf_iter_task_file",
+    ),
 )
 
 SUBJECTS = tuple(dict.fromkeys(hook.subject for hook in HOOKS))
@@ -173,8 +197,10 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
         # Threads that exit at once on a kernel before 6.16: it bridges microseconds.
         Map("exited", MapType.LRU_HASH, 16, 1, 1024, ("process",)),
         # Open TCP sockets of a node, 3.7 MB. If there are more, the least used lose their owner and say so.
-        Map("sockets", MapType.LRU_HASH, 8, 56, 32768, ("network",)),
-        Map("listeners", MapType.LRU_HASH, 24, 48, 4096, ("network",)),
+        Map("sockets", MapType.LRU_HASH, 8, 56, 32768, ("network", "state")),
+        Map("listeners", MapType.LRU_HASH, 24, 48, 4096, ("network", "state")),
+        # struct pw_exec and two paths. Only one at a time reads what was there before.
+        Map("state_scratch", MapType.ARRAY, 4, 160 + 8192, 1, ("state",)),
         # struct pw_cgroup and the longest path.
         Map("cgroup_scratch", MapType.PERCPU_ARRAY, 4, 32 + 4096, 1, ("cgroup",)),
     )
@@ -197,7 +223,9 @@ def dialects(hook: Hook, arguments: Mapping[str, int], forced: Dialect | None = 
 
     A kernel whose BTF does not know a tracepoint may still have it as a raw one.
     """
+    known = hook.tracepoint in arguments
+    if hook.walks:
+        return (Dialect.TP_BTF,) if known else ()
     if forced:
         return (forced,)
-    known = hook.tracepoint in arguments
     return (Dialect.TP_BTF, Dialect.RAW_TP) if known else (Dialect.RAW_TP,)

@@ -23,10 +23,10 @@ static void fill_text(uint8_t *text, size_t bytes, uint64_t *state)
 /* A record in memory of its own, at most `most` bytes of parts; `*bytes` is its length. */
 static uint8_t *make_record(uint16_t kind, uint32_t most, uint64_t *state, uint32_t *bytes)
 {
-  const uint32_t size = kind == PW_EXEC ? sizeof(struct pw_exec) : kind == PW_FORK ? sizeof(struct pw_fork)
-                      : kind == PW_EXIT ? sizeof(struct pw_exit) : kind < PW_CGROUP_MKDIR ? sizeof(struct pw_tcp)
+  const uint32_t size = pw_is_exec(kind) ? sizeof(struct pw_exec) : kind == PW_FORK ? sizeof(struct pw_fork)
+                      : kind == PW_EXIT ? sizeof(struct pw_exit) : !pw_is_control(kind) ? sizeof(struct pw_tcp)
                       : sizeof(struct pw_cgroup);
-  const uint32_t parts = kind == PW_EXEC ? (uint32_t)(check_random(state) % most) : 8;
+  const uint32_t parts = pw_is_exec(kind) ? (uint32_t)(check_random(state) % most) : 8;
   uint8_t *record = malloc(size + parts);
   if (!record) abort();
   for (uint32_t at = 0; at < size; at++) record[at] = check_random(state) % 3 ? (uint8_t)check_random(state) : 0;
@@ -35,7 +35,7 @@ static uint8_t *make_record(uint16_t kind, uint32_t most, uint64_t *state, uint3
   head->kind = kind;
   head->record_bytes = *bytes = size + parts;
   head->cgroup_id = check_random(state) % 8;
-  if (kind == PW_EXEC) {
+  if (pw_is_exec(kind)) {
     struct pw_exec *exec = (struct pw_exec *)(void *)record;
     exec->args_bytes = (uint16_t)(parts / 2 < PW_ARGS_BYTES ? parts / 2 : PW_ARGS_BYTES);
     exec->exe_bytes = (uint16_t)((parts - exec->args_bytes) / 2 < PW_PATH_BYTES ? (parts - exec->args_bytes) / 2 : PW_PATH_BYTES);

@@ -33,16 +33,22 @@ def record(kind: int, *, content: bytes = b"", **fields: Any) -> bytes:
 
 
 def exec_record(
-    args: bytes = b"", exe: bytes = b"", cwd: bytes = b"", filename: bytes = b"", **fields: Any
+    args: bytes = b"",
+    exe: bytes = b"",
+    cwd: bytes = b"",
+    filename: bytes = b"",
+    *,
+    kind: int = lib.PW_EXEC,
+    **fields: Any,
 ) -> bytes:
-    """An exec with its four parts; paths are components, leaf first, NUL ended."""
+    """An exec, or another with its four parts; paths are components, leaf first, NUL ended."""
     lengths = {
         "args_bytes": len(args),
         "exe_bytes": len(exe),
         "cwd_bytes": len(cwd),
         "filename_bytes": len(filename),
     }
-    return record(lib.PW_EXEC, content=args + exe + cwd + filename, **{**lengths, **fields})
+    return record(kind, content=args + exe + cwd + filename, **{**lengths, **fields})
 
 
 def cgroup_record(kind: int, path: bytes, **fields: Any) -> bytes:

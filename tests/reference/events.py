@@ -24,6 +24,9 @@ STRUCT_OF_KIND = {
     lib.PW_FORK: "pw_fork",
     lib.PW_EXIT: "pw_exit",
     **dict.fromkeys(range(lib.PW_TCP_CONNECT, lib.PW_TCP_UNLISTEN + 1), "pw_tcp"),
+    lib.PW_STATE_PROCESS: "pw_exec",
+    lib.PW_STATE_LISTENER: "pw_tcp",
+    lib.PW_STATE_CONNECTION: "pw_tcp",
     lib.PW_CGROUP_MKDIR: "pw_cgroup",
     lib.PW_CGROUP_RMDIR: "pw_cgroup",
 }
@@ -37,7 +40,12 @@ ACTIONS = {
     lib.PW_TCP_ACCEPT: ("network", ["connection", "start"], "accept"),
     lib.PW_TCP_CLOSE: ("network", ["connection", "end"], "close"),
     lib.PW_TCP_UNLISTEN: ("network", ["info", "end"], "unlisten"),
+    lib.PW_STATE_PROCESS: ("process", ["info"], "running"),
+    lib.PW_STATE_LISTENER: ("network", ["info"], "listening"),
+    lib.PW_STATE_CONNECTION: ("network", ["connection", "info"], "connected"),
 }
+STATES = (lib.PW_STATE_PROCESS, lib.PW_STATE_LISTENER, lib.PW_STATE_CONNECTION)
+LISTENERS = (lib.PW_TCP_LISTEN, lib.PW_TCP_UNLISTEN, lib.PW_STATE_LISTENER)
 SCOPES = ("unresolved", "host", "pod", "container")
 NAMED_ERRNOS = (
     *("EPERM", "EAGAIN", "EACCES", "EPIPE", "EPROTO", "ENOPROTOOPT", "EADDRINUSE", "EADDRNOTAVAIL"),
@@ -131,7 +139,12 @@ def address(raw: Any, family: int) -> str:
 
 def event_map(kind: int, success: bool, duration_ns: int) -> Map:
     category, types, action = ACTIONS[kind]
-    made: Map = {"kind": "event", "category": [category], "type": types, "action": action}
+    made: Map = {
+        "kind": "state" if kind in STATES else "event",
+        "category": [category],
+        "type": types,
+        "action": action,
+    }
     made |= {"provider": "ebpf", "outcome": "success" if success else "failure"}
     return made | ({"duration": duration_ns} if duration_ns else {})
 
@@ -139,7 +152,7 @@ def event_map(kind: int, success: bool, duration_ns: int) -> Map:
 def process_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
     fork = ffi.from_buffer("struct pw_fork *", record)
     kind, task = fork.head.kind, fork.task
-    execed = ffi.from_buffer("struct pw_exec *", record) if kind == lib.PW_EXEC else None
+    execed = ffi.from_buffer("struct pw_exec *", record) if STRUCT_OF_KIND[kind] == "pw_exec" else None
     exited = ffi.from_buffer("struct pw_exit *", record) if kind == lib.PW_EXIT else None
     process = task_map(task, clock)
     witness: Map = {
@@ -226,7 +239,7 @@ def exec_witness(execed: Any, record: bytes) -> Map:
     if cut := [name for name, flag in cuts.items() if flags & flag]:
         made["cut"] = cut
     details: Map = {
-        "filename": text(exec_parts(record)[3]),
+        **({"filename": text(exec_parts(record)[3])} if execed.head.kind == lib.PW_EXEC else {}),
         "inode": execed.inode,
         "device": f"{execed.device >> 20}:{execed.device & 0xFFFFF}",
         "mode": f"{execed.mode & 0o7777:04o}",
@@ -268,7 +281,7 @@ def network_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
             process["entity_id"] = entity_id(clock[0], tcp.owner_start_ns, tcp.owner_pid)
         made |= {"process": {**process, "user": user}, "user": user}
     local, remote = end_map(tcp, True), end_map(tcp, False)
-    if kind in (lib.PW_TCP_LISTEN, lib.PW_TCP_UNLISTEN):
+    if kind in LISTENERS:
         made["destination"] = local
     else:
         is_server = tcp.role == lib.PW_SERVER
@@ -303,7 +316,7 @@ def end_map(tcp: Any, local: bool) -> Map:
 def network_map(tcp: Any) -> Map:
     is_ipv6 = tcp.family == 10 and not ffi.buffer(tcp.local_address)[:].startswith(MAPPED)
     made: Map = {"transport": "tcp", "type": "ipv6" if is_ipv6 else "ipv4"}
-    is_listener = tcp.head.kind in (lib.PW_TCP_LISTEN, lib.PW_TCP_UNLISTEN)
+    is_listener = tcp.head.kind in LISTENERS
     if tcp.role in (lib.PW_CLIENT, lib.PW_SERVER) and not is_listener:
         made["direction"] = "egress" if tcp.role == lib.PW_CLIENT else "ingress"
     if tcp.head.kind == lib.PW_TCP_CLOSE:
@@ -319,6 +332,7 @@ def socket_map(tcp: Any) -> Map:
         lib.PW_OWNER_BY_CLOSE: "close",
         lib.PW_OWNER_BY_IO: "io",
         lib.PW_OWNER_BY_CALL: "call",
+        lib.PW_OWNER_BY_DESCRIPTOR: "descriptor",
     }
     made: Map = {
         "id": f"{tcp.socket_id:016x}",
@@ -329,7 +343,7 @@ def socket_map(tcp: Any) -> Map:
         made["preexisting"] = True
     if tcp.head.flags & lib.PW_RESET:
         made["reset"] = True
-    if tcp.head.kind == lib.PW_TCP_LISTEN:
+    if tcp.head.kind in (lib.PW_TCP_LISTEN, lib.PW_STATE_LISTENER):
         made["backlog"] = tcp.backlog
     counted = {
         "rtt_us": tcp.rtt_us,

@@ -27,6 +27,7 @@ from collector.records import (
 from tests.reference import event_records as records
 
 ALL = 2**16 - 1
+EXECS = (lib.PW_EXEC, lib.PW_STATE_PROCESS)
 POD = Identity("node1", "c" * 64, "containerd", "shop", "web-1", "uid-1", "httpd", "httpd:2", "sha256:0")
 ENCODER = EventEncoder(1)
 
@@ -42,7 +43,7 @@ def encode(record: bytes, identity: Identity | None = POD) -> dict[str, Any]:
 
 def richest(kind: int, **fields: Any) -> bytes:
     """A record that has all that its kind can have."""
-    if kind == lib.PW_EXEC:
+    if kind in EXECS:
         task = {
             "task_pid": 1,
             "task_tid": 2,
@@ -51,7 +52,7 @@ def richest(kind: int, **fields: Any) -> bytes:
             "task_parent_start_ns": 1,
         }
         flags = fields.pop("flags", ALL & ~lib.PW_ARGS_UNREADABLE)
-        return records.exec_record(b"a\0", b"a\0", b"b\0", b"a", flags=flags, **task, **fields)
+        return records.exec_record(b"a\0", b"a\0", b"b\0", b"a", kind=kind, flags=flags, **task, **fields)
     if kind in (lib.PW_FORK, lib.PW_EXIT):
         task = {
             "task_pid": 1,
@@ -70,11 +71,11 @@ def richest(kind: int, **fields: Any) -> bytes:
 def samples(kind: int) -> Iterator[dict[str, Any]]:
     """Records that together have all that the kind can have, and the poorest."""
     yield encode(richest(kind))
-    if kind == lib.PW_EXEC:
+    if kind in EXECS:
         yield encode(richest(kind, flags=lib.PW_ARGS_UNREADABLE))
     if kind == lib.PW_EXIT:
         yield encode(richest(kind, status=0))
-    poorest: dict[str, Any] = {"task_loginuid": 2**32 - 1} if kind <= lib.PW_EXIT else {}
+    poorest: dict[str, Any] = {"task_loginuid": 2**32 - 1} if not lib.pw_kind_is_flow(kind) else {}
     yield encode(records.record(kind, **poorest), None)
 
 

@@ -18,6 +18,7 @@ setup(
         "msgspec>=0.18",
         "rich>=13.0",
         "PyYAML>=6.0",
+        "google-re2>=1.0",
     ],
     extras_require={
         # What only some configurations need; a configuration that does says what to install.

@@ -24,7 +24,7 @@ _NS_PER_S = 1_000_000_000
 
 def unpack_entries(entries: bytes) -> Iterator[tuple[int, Pairs]]:
     """Time in nanoseconds and pairs of each entry. Raises ValueError when `entries` is cut or no entries."""
-    for found in _walk(entries):
+    for found in walk(entries):
         yield time_ns(found.time), found.pairs
 
 
@@ -33,7 +33,7 @@ def pack_entry(time_ns: int, pairs: Pairs, packed: bytes = b"", packed_pairs: in
 
     Raises ValueError, OverflowError or TypeError for what msgpack can't hold.
     """
-    head = b"\x92" + pack_time(time_ns) + _map_header(len(pairs) + packed_pairs)
+    head = b"\x92" + pack_time(time_ns) + map_header(len(pairs) + packed_pairs)
     return head + b"".join(pack(key) + pack(value) for key, value in pairs) + packed
 
 
@@ -45,20 +45,22 @@ def rewrite(entries: bytes, change: Callable[[Pairs], Pairs | None]) -> tuple[by
     """
     pieces: list[bytes] = []
     records = 0
-    for found in _walk(entries):
+    for found in walk(entries):
         given = tuple(found.pairs)  # keeps the pairs alive, so that an id in `raw` stays theirs
         raw = {id(pair): span for pair, span in zip(given, found.spans, strict=True)}
         changed = change(found.pairs)
         if changed is None:
             continue
         records += 1
-        header = found.header if len(changed) == len(given) else _map_header(len(changed))
+        header = found.header if len(changed) == len(given) else map_header(len(changed))
         pieces += (found.prefix, header)
         pieces += [raw.get(id(pair)) or pack(pair[0]) + pack(pair[1]) for pair in changed]
     return b"".join(pieces), records
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
+    """An entry taken apart: joined again, prefix, header and spans are its bytes."""
+
     time: Any
     pairs: Pairs
     prefix: bytes  # up to the record
@@ -66,7 +68,8 @@ class _Entry(NamedTuple):
     spans: list[bytes]  # of each pair
 
 
-def _walk(entries: bytes) -> Iterator[_Entry]:
+def walk(entries: bytes) -> Iterator[Entry]:
+    """Each entry with its bytes. Raises ValueError as `unpack_entries` does."""
     unpacker = msgpack.Unpacker(
         raw=False,
         unicode_errors="surrogateescape",
@@ -94,7 +97,7 @@ def _walk(entries: bytes) -> Iterator[_Entry]:
                 end = pair_end
         except msgpack.OutOfData:
             raise ValueError(f"entries are cut after {end} bytes") from None
-        yield _Entry(time, pairs, entries[start:map_start], entries[map_start:body], spans)
+        yield Entry(time, pairs, entries[start:map_start], entries[map_start:body], spans)
 
 
 def _mapping(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
@@ -134,7 +137,8 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-def _map_header(size: int) -> bytes:
+def map_header(size: int) -> bytes:
+    """msgpack of a map before its pairs."""
     if size < 16:
         return bytes((0x80 | size,))
     return b"\xde" + struct.pack(">H", size) if size < 1 << 16 else b"\xdf" + struct.pack(">I", size)

@@ -20,7 +20,14 @@ class Framing(IntEnum):
     LINE = 0  # one line, one record: {content: line}
     CRI = 1  # one CRI line, one record, parts not joined (Fluent Bit's parser cri)
     CRI_JOINED = 2  # parts of one stream joined (Fluent Bit's multiline.parser cri)
-    JSON = 3  # one line, one JSON object, which is the record (Fluent Bit's parser json)
+    JSON = 3  # one line, one JSON object, which is the record (Fluent Bit's parsers json and docker)
+    DOCKER_JOINED = 4  # docker's json-file, parts of one stream joined (multiline.parser docker)
+    CONTAINER_JOINED = 5  # each line is either docker's or CRI's (multiline.parser docker, cri)
+
+    @property
+    def joins(self) -> bool:
+        """Whether a record may have its parts in several lines."""
+        return self in (Framing.CRI_JOINED, Framing.DOCKER_JOINED, Framing.CONTAINER_JOINED)
 
 
 class Op(IntEnum):
@@ -63,8 +70,10 @@ Step = Field | Merge
 class Layout:
     """Key names of what the framing found, in the order of the record; "" leaves one out.
 
-    LINE uses only `content`, JSON only `raw`: the key of a line that does not fit
-    the framing, which is kept as it is (Fluent Bit's Key, whatever the parser).
+    LINE uses only `content`, JSON `raw`: the key of a line that does not fit the
+    framing, which is kept as it is (Fluent Bit's Key, whatever the parser), and
+    `time`: the key whose value is the record's time where it is an RFC 3339 one.
+    `offset` is a key that is added to every record: where in the file it begins.
     """
 
     time: str = ""
@@ -72,6 +81,7 @@ class Layout:
     logtag: str = ""
     content: str = "log"
     raw: str = "log"
+    offset: str = ""
 
 
 # Fluent Bit 5: conf/parsers.conf `cri` and src/multiline/flb_ml_parser_cri.c.
@@ -86,6 +96,8 @@ class LogPlan:
     framing: Framing
     layout: Layout
     steps: tuple[Step, ...] = ()  # at most one Merge
+    skips_long: bool = False  # lines over the bound are left out, not cut
+    skips_empty: bool = False  # lines without a byte are no records
 
     def then(self, *steps: Step) -> LogPlan:
         return replace(self, steps=self.steps + steps)

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from collector.privilege_fields import CALLED, PRIVILEGE, PRIVILEGE_FIELDS
+
 EXECUTED = ("exec", "running")
 LISTENS = ("listen", "listening")
 PROCESS = ("exec", "fork", "exit", "running")
+TASK = (*PROCESS, *PRIVILEGE)  # what a process does or is
 CONNECTION = ("connect", "connect-failed", "accept", "close", "connected")
 LISTENER = (*LISTENS, "unlisten")
 NETWORK = ("connect", "connect-failed", "listen", "accept", "close", "unlisten", "listening", "connected")
-EVERY = (*PROCESS, *NETWORK)
+EVERY = (*TASK, *NETWORK)
 
 ECS = "ECS"  # Elastic Common Schema 8.17, https://www.elastic.co/docs/reference/ecs
 FLUENT_BIT = "Fluent Bit"  # the map of its filter `kubernetes`
@@ -45,12 +48,15 @@ EVENT_FIELDS = (
         EVERY,
         "`event`; `state` of what was there before podwitness: `running`, `listening`, `connected`.",
     ),
-    _always("event.category", "keyword[]", EVERY, "`process` or `network`."),
+    _always(
+        "event.category", "keyword[]", EVERY, "`process`, `network`, `file`, `driver` or `configuration`."
+    ),
     _always(
         "event.type",
         "keyword[]",
         EVERY,
-        "`start`, `end`; for connections `connection`, for listeners and states `info` too.",
+        "`start`, `end`; for connections `connection`, for listeners and states `info` too; for privileges "
+        "`access`, `change`, `creation`, `deletion`, `info`.",
     ),
     _always("event.action", "keyword", EVERY, "What happened: the kind of the record."),
     _always(
@@ -63,7 +69,8 @@ EVENT_FIELDS = (
         "event.outcome",
         "keyword",
         EVERY,
-        "`failure` for connect-failed and for an exit by a signal or a code other than 0, else `success`.",
+        "`failure` for connect-failed, for a call that was refused and for an exit by a signal or a code "
+        "other than 0, else `success`.",
     ),
     RecordField(
         "event.duration",
@@ -71,7 +78,7 @@ EVENT_FIELDS = (
         ("exit", *NETWORK),
         "Nanoseconds that the process lived, or that the connection took or lasted; absent when not known.",
     ),
-    _always("process.pid", "long", PROCESS, "Process id as the node sees it (the kernel's thread group id)."),
+    _always("process.pid", "long", TASK, "Process id as the node sees it (the kernel's thread group id)."),
     RecordField(
         "process.pid", "long", NETWORK, "The same of the process behind the socket; absent when not known."
     ),
@@ -82,18 +89,18 @@ EVENT_FIELDS = (
         "Node, start and pid in hex: no other process of any node, before or after, has the same. "
         "It joins the records of one process.",
     ),
-    _always("process.name", "keyword", PROCESS, "The kernel's name of the process: at most 15 bytes."),
+    _always("process.name", "keyword", TASK, "The kernel's name of the process: at most 15 bytes."),
     RecordField("process.name", "keyword", NETWORK, "The same of the process behind the socket."),
-    _always("process.vpid", "long", PROCESS, "Process id as the container sees it."),
-    _always("process.user.id", "keyword", PROCESS, "Effective user."),
+    _always("process.vpid", "long", TASK, "Process id as the container sees it."),
+    _always("process.user.id", "keyword", TASK, "Effective user."),
     RecordField("process.user.id", "keyword", NETWORK, "User of the process behind the socket."),
-    _always("process.real_user.id", "keyword", PROCESS, "Real user."),
-    _always("process.real_group.id", "keyword", PROCESS, "Real group."),
-    RecordField("process.start", "date", PROCESS, "When the process was made (an exec doesn't change it)."),
-    RecordField("process.thread.id", "long", PROCESS, "Where another thread than the first did it."),
-    RecordField("process.parent.pid", "long", PROCESS, "The parent; absent for a process without one."),
-    RecordField("process.parent.entity_id", "keyword", PROCESS, "The parent's `process.entity_id`."),
-    RecordField("process.parent.name", "keyword", PROCESS, "The parent's name."),
+    _always("process.real_user.id", "keyword", TASK, "Real user."),
+    _always("process.real_group.id", "keyword", TASK, "Real group."),
+    RecordField("process.start", "date", TASK, "When the process was made (an exec doesn't change it)."),
+    RecordField("process.thread.id", "long", TASK, "Where another thread than the first did it."),
+    RecordField("process.parent.pid", "long", TASK, "The parent; absent for a process without one."),
+    RecordField("process.parent.entity_id", "keyword", TASK, "The parent's `process.entity_id`."),
+    RecordField("process.parent.name", "keyword", TASK, "The parent's name."),
     RecordField(
         "process.executable",
         "keyword",
@@ -121,7 +128,7 @@ EVENT_FIELDS = (
         "As its mount namespace has it. Starts with `...` when cut.",
     ),
     RecordField("process.exit_code", "long", ("exit",), "0 to 255; absent when a signal ended the process."),
-    _always("user.id", "keyword", PROCESS, "The same as `process.user.id`."),
+    _always("user.id", "keyword", TASK, "The same as `process.user.id`."),
     RecordField("user.id", "keyword", NETWORK, "The same as `process.user.id`."),
     _always("source.ip", "ip", CONNECTION, "The client's address. IPv4 on an IPv6 socket is shown as IPv4."),
     _always("source.port", "long", CONNECTION, "The client's port."),
@@ -145,7 +152,10 @@ EVENT_FIELDS = (
     _always("network.bytes", "long", ("close",), "Sum of both ends."),
     _always("network.packets", "long", ("close",), "Sum of both ends."),
     RecordField(
-        "error.code", "keyword", NETWORK, "Name of the errno, e.g. `ECONNREFUSED`; a rare one as number."
+        "error.code",
+        "keyword",
+        (*NETWORK, *CALLED),
+        "Name of the errno, e.g. `ECONNREFUSED`; a rare one as number.",
     ),
     _always(
         "podwitness.scope",
@@ -158,19 +168,19 @@ EVENT_FIELDS = (
     _always(
         "podwitness.cgroup_id", "long", EVERY, "The cgroup (v2), by the inode number of its directory.", OWN
     ),
-    _always("podwitness.namespaces.mnt", "long", PROCESS, "Inode number of the mount namespace.", OWN),
-    _always("podwitness.namespaces.pid", "long", PROCESS, "Of the pid namespace.", OWN),
+    _always("podwitness.namespaces.mnt", "long", TASK, "Inode number of the mount namespace.", OWN),
+    _always("podwitness.namespaces.pid", "long", TASK, "Of the pid namespace.", OWN),
     _always("podwitness.namespaces.net", "long", EVERY, "Of the network namespace.", OWN),
-    _always("podwitness.namespaces.user", "long", PROCESS, "Of the user namespace.", OWN),
+    _always("podwitness.namespaces.user", "long", TASK, "Of the user namespace.", OWN),
     _always(
         "podwitness.capabilities_effective",
         "keyword",
-        PROCESS,
+        TASK,
         "16 hex digits, as CapEff in /proc/PID/status; `capsh --decode=` names them.",
         OWN,
     ),
     RecordField(
-        "podwitness.login_user_id", "keyword", PROCESS, "Who logged in, whatever su or sudo came after.", OWN
+        "podwitness.login_user_id", "keyword", TASK, "Who logged in, whatever su or sudo came after.", OWN
     ),
     RecordField(
         "podwitness.cut",
@@ -248,6 +258,10 @@ EVENT_FIELDS = (
     ),
     RecordField(
         "podwitness.socket.acked_bytes", "long", NETWORK, "What the other end confirmed; absent when 0.", OWN
+    ),
+    *(
+        RecordField(field.name, field.type, field.kinds, field.meaning, OWN, field.always)
+        for field in PRIVILEGE_FIELDS
     ),
 )
 
@@ -372,21 +386,33 @@ that this can be undone without doubt, a backslash that is followed by an `x` is
 whatever looks like `\\xNN` in a record is one byte.
 
 **Tags.** Process events go to the input's tag with `process` in place of `*`, network events with `network`.
+Privileges go with the process events: what a process did stays in one stream, in the order of what happened.
 """
+
+
+_GROUPS = f"""\
+*Process events* are {", ".join(PROCESS)}. *Privileges* are {", ".join(PRIVILEGE)}.
+All of these but the last two are *calls*.
+"""
+
+
+def _shown(kinds: tuple[str, ...], every: tuple[str, ...]) -> str:
+    names = {every: "all", TASK: "process events, privileges", PRIVILEGE: "privileges", CALLED: "calls"}
+    return names.get(kinds, ", ".join(kinds))
 
 
 def _rows(fields: tuple[RecordField, ...], every: tuple[str, ...]) -> Iterator[str]:
     yield "| field | type | in | meaning | from |"
     yield "|---|---|---|---|---|"
     for field in fields:
-        kinds = "all" if field.kinds == every else ", ".join(field.kinds)
+        kinds = _shown(field.kinds, every)
         presence = kinds if field.always else f"{kinds} (may lack)"
         yield f"| `{field.name}` | {field.type} | {presence} | {field.meaning} | {field.origin} |"
 
 
 def page() -> str:
     """docs/records.md."""
-    lines = [_INTRODUCTION, "## The event", "", *_rows(EVENT_FIELDS, EVERY), ""]
+    lines = [_INTRODUCTION, "## The event", "", _GROUPS, *_rows(EVENT_FIELDS, EVERY), ""]
     lines += ["## Whose it is", "", *_rows(IDENTITY_FIELDS, EVERY), ""]
     lines += [
         "A host process has none of `container`, `kubernetes` and `orchestrator`, and scope `host`.",

@@ -17,16 +17,21 @@ from pathlib import Path
 from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent
-COMPILE_FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE"]
+# __SANE_USERSPACE_TYPES__: __u64 is unsigned long long on ppc64le too.
+COMPILE_FLAGS = [
+    *("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-D__SANE_USERSPACE_TYPES__"),
+]
 INCLUDE_DIRS = ["ext", "."]
 
 # cffi's generated wrappers have parameters they do not use; ours may not.
 GENERATED_CODE_ONLY = '#pragma GCC diagnostic ignored "-Wunused-parameter"\n'
 
-# probes/events.h speaks the kernel's types, which cffi does not know.
+# probes/events.h speaks the kernel's types, which cffi does not know. Those of 64 bits are long long on every
+# machine, which counts for arrays of them.
 KERNEL_TYPES = "".join(
-    f"typedef {sign}int{bits}_t __{sign or 's'}{bits};\n" for sign in ("u", "") for bits in (8, 16, 32, 64)
+    f"typedef {sign}int{bits}_t __{sign or 's'}{bits};\n" for sign in ("u", "") for bits in (8, 16, 32)
 )
+KERNEL_TYPES += "typedef unsigned long long __u64;\ntypedef long long __s64;\n"
 
 _LINE_MARKER = re.compile(r'^# \d+ "([^"]*)"')
 _INTEGER_MACRO = re.compile(r"^#define \w+ (?:0[xX][0-9a-fA-F]+|\d+)$")

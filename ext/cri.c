@@ -79,9 +79,8 @@ static const uint8_t *read_zone(const uint8_t *at, const uint8_t *end, int64_t *
   return at + 6;
 }
 
-/* Returns the byte behind the time, NULL if the line does not start with one. */
-static const uint8_t *read_time(const uint8_t *line, const uint8_t *end, struct pw_cri_clock *clock,
-                                struct pw_cri_head *head)
+const uint8_t *pw_cri_time(const uint8_t *line, const uint8_t *end, struct pw_cri_clock *clock,
+                           struct pw_cri_head *head)
 {
   if (end - line < 20 || line[16] != ':')
     return NULL;
@@ -133,7 +132,7 @@ static const uint8_t *read_logtag(const uint8_t *at, const uint8_t *end, struct 
 int pw_cri_head(const uint8_t *line, size_t bytes, struct pw_cri_clock *clock, struct pw_cri_head *head)
 {
   const uint8_t *end = line + bytes;
-  const uint8_t *at = read_time(line, end, clock, head);
+  const uint8_t *at = pw_cri_time(line, end, clock, head);
   if (!at || !(at = read_stream(at, end, head)) || !(at = read_logtag(at, end, head)))
     return 0;
   head->bytes = (size_t)(at - line);

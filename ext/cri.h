@@ -24,6 +24,10 @@ struct pw_cri_clock {
   int64_t seconds;
 };
 
+/* The RFC 3339 time at the start of a text, as below. Returns the byte behind it, NULL if there is none. */
+const uint8_t *pw_cri_time(const uint8_t *text, const uint8_t *end, struct pw_cri_clock *clock,
+                           struct pw_cri_head *head);
+
 /* Returns 0 when the line does not start with such a head, or with a time that is no
  * RFC 3339 time of the years 1970 to 2106 (0 to 9 digits of a fraction; Z or +hh:mm). */
 int pw_cri_head(const uint8_t *line, size_t bytes, struct pw_cri_clock *clock, struct pw_cri_head *head);

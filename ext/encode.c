@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cri.h"
+#include "docker.h"
 #include "encode.h"
 #include "log.h"
 #include "plan.h"
@@ -13,6 +14,7 @@ struct open_record {
   int64_t first;          /* file offset of its first line; -1: no record is open */
   size_t cut_bytes;
   int is_starved;
+  int is_docker;
   uint32_t seconds;
   uint32_t nanoseconds;
   size_t time_bytes;
@@ -133,6 +135,7 @@ static enum outcome take_plain(struct call *call, const struct line *line, size_
   struct pw_record record = {
     .seconds = (uint32_t)(call->now_ns / 1000000000),
     .nanoseconds = (uint32_t)(call->now_ns % 1000000000),
+    .offset = line->start,
     .is_raw = is_raw,
   };
   size_t cut_bytes = set_content(call, line, 0, bytes, &record);
@@ -143,12 +146,14 @@ static enum outcome take_part(struct call *call, const struct line *line, size_t
                               const struct pw_cri_head *head)
 {
   struct pw_record record = {.time = head->time, .stream = head->stream, .logtag = head->logtag,
-                             .seconds = head->seconds, .nanoseconds = head->nanoseconds};
+                             .seconds = head->seconds, .nanoseconds = head->nanoseconds,
+                             .offset = line->start};
   size_t cut_bytes = set_content(call, line, head->bytes, bytes, &record);
   return emit(call, &record, cut_bytes);
 }
 
-static enum outcome emit_open(struct call *call, int stream)
+/* `last`: docker's object of the last part, NULL: none came. */
+static enum outcome emit_open(struct call *call, int stream, const struct pw_docker_line *last)
 {
   static const char *const STREAMS[2] = {"stdout", "stderr"};
   struct open_record *open = &call->stream->records[stream];
@@ -160,9 +165,15 @@ static enum outcome emit_open(struct call *call, int stream)
     .readable_bytes = open->text.capacity,
     .seconds = open->seconds,
     .nanoseconds = open->nanoseconds,
+    .offset = (uint64_t)open->first,
+    .is_docker = open->is_docker,
     .is_cut = open->cut_bytes > 0,
     .is_starved = open->is_starved,
   };
+  if (last) {
+    record.object = last->object;
+    record.work_bytes = last->object.bytes;
+  }
   enum outcome outcome = emit(call, &record, open->cut_bytes);
   if (outcome == DONE) {
     open->first = -1;
@@ -177,40 +188,44 @@ static void start_open(struct open_record *open, const struct pw_cri_head *head,
   open->first = (int64_t)offset;
   open->cut_bytes = 0;
   open->is_starved = 0;
+  open->is_docker = 0;
   open->seconds = head->seconds;
   open->nanoseconds = head->nanoseconds;
   open->time_bytes = head->time.bytes;
   memcpy(open->time, head->time.at, head->time.bytes);
   open->logtag_bytes = head->logtag.bytes;
-  memcpy(open->logtag, head->logtag.at, head->logtag.bytes);
+  if (head->logtag.bytes)
+    memcpy(open->logtag, head->logtag.at, head->logtag.bytes);
 }
 
-/* Appends a part's content to its record. After a gap nothing more is taken. */
-static void append_part(const struct call *call, struct open_record *open, const struct line *line,
-                        size_t bytes, size_t start)
+/* Appends a part's content, of which `shown` bytes are at `at`, to its record. After a gap nothing more
+ * is taken. */
+static void append_part(const struct call *call, struct open_record *open, const uint8_t *at, size_t shown,
+                        size_t bytes)
 {
   size_t limit = call->stream->max_record_bytes;
-  size_t shown = (bytes < line->shown ? bytes : line->shown) - start;
   size_t taken = 0;
   if (!open->is_starved)
-    taken = pw_store_append(&open->text, call->stream->budget, line->at + start, shown, limit);
-  size_t missing = bytes - start - taken;
+    taken = pw_store_append(&open->text, call->stream->budget, at, shown, limit);
+  size_t missing = bytes - taken;
   open->cut_bytes += missing;
   open->is_starved |= missing && open->text.bytes < limit;
 }
 
-/* A part that has others before or behind it. The record is left as it was unless DONE. */
-static enum outcome join_part(struct call *call, const struct line *line, size_t bytes,
-                              const struct pw_cri_head *head)
+/* A part that has others before or behind it; its content has `bytes`, of which `shown` are at `at`. The
+ * record is left as it was unless DONE. */
+static enum outcome join_part(struct call *call, uint64_t start, const struct pw_cri_head *head,
+                              const uint8_t *at, size_t shown, size_t bytes, const struct pw_docker_line *docker)
 {
   struct open_record *open = &call->stream->records[head->is_stderr];
   int is_first = open->first < 0;
   if (is_first)
-    start_open(open, head, line->start);
+    start_open(open, head, start);
   size_t text_bytes = open->text.bytes, cut_bytes = open->cut_bytes;
   int is_starved = open->is_starved;
-  append_part(call, open, line, bytes, head->bytes);
-  if (head->is_partial || emit_open(call, head->is_stderr) == DONE)
+  open->is_docker = docker != NULL;
+  append_part(call, open, at, shown, bytes);
+  if (head->is_partial || emit_open(call, head->is_stderr, docker) == DONE)
     return DONE;
   open->text.bytes = text_bytes;
   open->cut_bytes = cut_bytes;
@@ -220,30 +235,94 @@ static enum outcome join_part(struct call *call, const struct line *line, size_t
   return FULL;
 }
 
-/* Whether a line before the resumed offset is the part of a record that was still open there. */
-static int belongs(const struct call *call, const struct line *line, const struct pw_cri_head *head)
+/* Whether a line is new, or before the resumed offset and of what was still open there. */
+static int belongs(const struct call *call, const struct line *line, int stream)
 {
-  int64_t partial = call->stream->resume_partials[head->is_stderr];
-  return call->plan->framing == PW_CRI_JOINED && partial >= 0 && line->start >= (uint64_t)partial;
+  int64_t partial = call->stream->resume_partials[stream];
+  if (line->end > call->stream->resume_offset)
+    return 1;
+  return call->plan->framing != PW_CRI && partial >= 0 && line->start >= (uint64_t)partial;
+}
+
+static enum outcome take_docker(struct call *call, const struct line *line, const struct pw_docker_line *found)
+{
+  const struct pw_cri_head *head = &found->head;
+  if (!belongs(call, line, head->is_stderr))
+    return DONE;
+  if (head->is_partial || call->stream->records[head->is_stderr].first >= 0)
+    return join_part(call, line->start, head, found->log.at, found->log.bytes, found->log.bytes, found);
+  struct pw_record record = {
+    .time = head->time,
+    .stream = head->stream,
+    .content = found->log,
+    .readable_bytes = found->log.bytes,
+    .object = found->object,
+    .work_bytes = found->object.bytes,
+    .seconds = head->seconds,
+    .nanoseconds = head->nanoseconds,
+    .offset = line->start,
+    .is_docker = 1,
+  };
+  return emit(call, &record, 0);
+}
+
+static enum outcome take_cri(struct call *call, const struct line *line, size_t bytes,
+                             const struct pw_cri_head *head)
+{
+  if (!belongs(call, line, head->is_stderr))
+    return DONE;
+  if (call->plan->framing != PW_CRI && (head->is_partial || call->stream->records[head->is_stderr].first >= 0)) {
+    size_t shown = bytes < line->shown ? bytes : line->shown;
+    return join_part(call, line->start, head, line->at + head->bytes, shown - head->bytes, bytes - head->bytes,
+                     NULL);
+  }
+  return take_part(call, line, bytes, head);
+}
+
+/* Whether the line is docker's and whole; longer than a record it is taken as it stands. */
+static int read_docker(const struct call *call, const struct line *line, size_t bytes, struct pw_docker_line *found)
+{
+  int32_t framing = call->plan->framing;
+  if (framing != PW_DOCKER_JOINED && framing != PW_CONTAINER_JOINED)
+    return 0;
+  if (bytes > line->shown || bytes > call->stream->max_record_bytes)
+    return 0;
+  return pw_docker_line(line->at, bytes, (size_t)(line->readable_end - line->at), call->plan->vectors, call->batch->work,
+                        &call->stream->clock, found);
+}
+
+static int is_skipped(const struct call *call, const struct line *line, size_t bytes)
+{
+  if (call->plan->skip_empty && bytes == 0)
+    return 1;
+  if (!call->plan->skip_long || bytes <= line_limit(call->stream))
+    return 0;
+  if (line->end > call->stream->resume_offset) {
+    call->batch->skipped++;
+    call->batch->skipped_bytes += bytes;
+  }
+  return 1;
 }
 
 static enum outcome take_line(struct call *call, const struct line *line)
 {
   struct pw_log_stream *stream = call->stream;
-  int is_new = line->end > stream->resume_offset;
+  int32_t framing = call->plan->framing;
+  struct pw_docker_line docker;
+  struct pw_cri_head head;
   size_t bytes = line->bytes;
   if (bytes >= 2 && line->last == '\r') /* as Fluent Bit's in_tail */
     bytes--;
-  if (call->plan->framing == PW_LINE || call->plan->framing == PW_JSON)
-    return is_new ? take_plain(call, line, bytes, 0) : DONE;
-  struct pw_cri_head head;
-  if (!pw_cri_head(line->at, bytes < line->shown ? bytes : line->shown, &stream->clock, &head))
-    return is_new ? take_plain(call, line, line->bytes, 1) : DONE;
-  if (!is_new && !belongs(call, line, &head))
+  if (is_skipped(call, line, bytes))
     return DONE;
-  if (call->plan->framing == PW_CRI_JOINED && (head.is_partial || stream->records[head.is_stderr].first >= 0))
-    return join_part(call, line, bytes, &head);
-  return take_part(call, line, bytes, &head);
+  if (framing == PW_LINE || framing == PW_JSON)
+    return belongs(call, line, 0) ? take_plain(call, line, bytes, 0) : DONE;
+  if (read_docker(call, line, bytes, &docker))
+    return take_docker(call, line, &docker);
+  if (framing != PW_DOCKER_JOINED &&
+      pw_cri_head(line->at, bytes < line->shown ? bytes : line->shown, &stream->clock, &head))
+    return take_cri(call, line, bytes, &head);
+  return line->end > stream->resume_offset ? take_plain(call, line, line->bytes, 1) : DONE;
 }
 
 /* Adds to the overlong line, or begins it. */
@@ -365,7 +444,7 @@ static enum outcome flush(struct call *call)
   int first = records[1].first >= 0 && (records[0].first < 0 || records[1].first < records[0].first);
   for (int i = 0; i < 2 && outcome == DONE; i++)
     if (records[first ^ i].first >= 0)
-      outcome = emit_open(call, first ^ i);
+      outcome = emit_open(call, first ^ i, NULL);
   return outcome;
 }
 
@@ -386,6 +465,8 @@ void pw_log_begin(struct pw_log_batch *batch)
   batch->cut = 0;
   batch->cut_bytes = 0;
   batch->starved = 0;
+  batch->skipped = 0;
+  batch->skipped_bytes = 0;
   batch->full = 0;
 }
 

@@ -6,6 +6,9 @@ struct kind_row {
   struct pw_word category, type[2], action;
 };
 
+#define PRIVILEGE(kind, category, type, action) \
+  [PW_PRIVILEGE_##kind] = {sizeof(struct pw_privilege), 1, PW_WORD(category), {PW_WORD(type)}, PW_WORD(action)}
+
 static const struct kind_row KINDS[PW_KINDS] = {
     [PW_EXEC] = {sizeof(struct pw_exec), 1, PW_WORD("process"), {PW_WORD("start")}, PW_WORD("exec")},
     [PW_FORK] = {sizeof(struct pw_fork), 1, PW_WORD("process"), {PW_WORD("start")}, PW_WORD("fork")},
@@ -26,6 +29,35 @@ static const struct kind_row KINDS[PW_KINDS] = {
     [PW_STATE_LISTENER] = {sizeof(struct pw_tcp), 1, PW_WORD("network"), {PW_WORD("info")}, PW_WORD("listening")},
     [PW_STATE_CONNECTION] = {sizeof(struct pw_tcp), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("info")},
                              PW_WORD("connected")},
+    PRIVILEGE(SETUID, "process", "change", "setuid"),
+    PRIVILEGE(SETGID, "process", "change", "setgid"),
+    PRIVILEGE(CAPSET, "process", "change", "capset"),
+    PRIVILEGE(PTRACE, "process", "access", "ptrace"),
+    PRIVILEGE(MOUNT, "configuration", "creation", "mount"),
+    PRIVILEGE(UMOUNT, "configuration", "deletion", "umount"),
+    PRIVILEGE(PIVOT_ROOT, "configuration", "change", "pivot-root"),
+    PRIVILEGE(CHROOT, "process", "change", "chroot"),
+    PRIVILEGE(UNSHARE, "process", "change", "unshare"),
+    PRIVILEGE(SETNS, "process", "change", "setns"),
+    PRIVILEGE(CLONE, "process", "change", "clone"),
+    PRIVILEGE(BPF, "driver", "change", "bpf"),
+    PRIVILEGE(PERF_EVENT_OPEN, "process", "access", "perf-event-open"),
+    PRIVILEGE(LOAD_MODULE, "driver", "start", "load-module"),
+    PRIVILEGE(DELETE_MODULE, "driver", "end", "delete-module"),
+    PRIVILEGE(KEXEC_LOAD, "configuration", "change", "kexec-load"),
+    PRIVILEGE(MEMFD_CREATE, "process", "info", "memfd-create"),
+    PRIVILEGE(VM_WRITE, "process", "access", "vm-write"),
+    PRIVILEGE(KEYCTL, "process", "access", "keyctl"),
+    PRIVILEGE(CHMOD, "file", "change", "chmod"),
+    PRIVILEGE(CHOWN, "file", "change", "chown"),
+    PRIVILEGE(MKNOD, "file", "creation", "mknod"),
+    PRIVILEGE(SYMLINK, "file", "creation", "symlink"),
+    PRIVILEGE(LINK, "file", "creation", "link"),
+    PRIVILEGE(KILL, "process", "change", "kill"),
+    PRIVILEGE(OOM_KILL, "process", "change", "oom-kill"),
+    PRIVILEGE(CGROUP_ATTACH, "process", "change", "cgroup-attach"),
+    PRIVILEGE(OPEN_BY_HANDLE, "file", "access", "open-by-handle"),
+    PRIVILEGE(IO_URING_SETUP, "process", "info", "io-uring-setup"),
     [PW_CGROUP_MKDIR] = {.least_bytes = sizeof(struct pw_cgroup)},
     [PW_CGROUP_RMDIR] = {.least_bytes = sizeof(struct pw_cgroup)},
 };
@@ -51,6 +83,22 @@ static int check_cgroup(const struct pw_cgroup *cgroup)
   return cgroup->path_bytes <= cgroup->head.record_bytes - sizeof *cgroup ? PW_OK : PW_E_RECORD_SIZE;
 }
 
+static uint32_t parts_of_privilege(const struct pw_privilege *privilege)
+{
+  return (uint32_t)privilege->text_bytes[0] + privilege->text_bytes[1] + privilege->text_bytes[2] +
+         privilege->path_bytes;
+}
+
+static int check_privilege(const struct pw_privilege *privilege)
+{
+  for (unsigned at = 0; at < 3; at++)
+    if (privilege->text_bytes[at] > PW_TEXT_BYTES)
+      return PW_E_RECORD_SIZE;
+  if (privilege->path_bytes > PW_PATH_BYTES)
+    return PW_E_RECORD_SIZE;
+  return parts_of_privilege(privilege) <= privilege->head.record_bytes - sizeof *privilege ? PW_OK : PW_E_RECORD_SIZE;
+}
+
 int pw_event_check(const struct pw_head *head, uint32_t bytes)
 {
   if (bytes < sizeof *head || head->record_bytes > bytes)
@@ -61,6 +109,8 @@ int pw_event_check(const struct pw_head *head, uint32_t bytes)
     return PW_E_RECORD_SIZE;
   if (pw_is_exec(head->kind))
     return check_exec((const struct pw_exec *)head);
+  if (pw_is_privilege(head->kind))
+    return check_privilege((const struct pw_privilege *)head);
   return pw_is_control(head->kind) ? check_cgroup((const struct pw_cgroup *)head) : PW_OK;
 }
 
@@ -71,6 +121,8 @@ enum { FIXED_BYTES = 2048, BYTES_PER_BYTE = 8 };
 
 uint32_t pw_event_room(const struct pw_head *head)
 {
+  if (pw_is_privilege(head->kind)) /* twice: who did it, and what it changed */
+    return 2 * FIXED_BYTES + BYTES_PER_BYTE * parts_of_privilege((const struct pw_privilege *)head);
   if (!pw_is_exec(head->kind))
     return FIXED_BYTES;
   const struct pw_exec *exec = (const struct pw_exec *)head;
@@ -124,7 +176,7 @@ uint8_t *pw_put_event(uint8_t *p, const struct pw_head *head, const struct pw_fr
 {
   const int is_process = pw_is_process_event(head->kind);
   const struct pw_tcp *tcp = (const struct pw_tcp *)head;
-  const uint32_t own = is_process ? PW_PROCESS_EVENT_PAIRS : pw_network_event_pairs(tcp);
+  const uint32_t own = is_process ? pw_process_event_pairs(head) : pw_network_event_pairs(tcp);
   p = put_time(p, head->time_ns + (uint64_t)clock->wall_offset_ns);
   p = pw_put_map_head(p, own + fragment->pair_count);
   p = is_process ? pw_put_process_event(p, head, fragment->scope, clock)

@@ -20,6 +20,8 @@ static inline int pw_is_state(uint16_t kind) { return kind >= PW_STATE_PROCESS &
 /* A struct pw_exec. */
 static inline int pw_is_exec(uint16_t kind) { return kind == PW_EXEC || kind == PW_STATE_PROCESS; }
 
+static inline int pw_is_privilege(uint16_t kind) { return kind >= PW_PRIVILEGE_SETUID && kind <= PW_PRIVILEGE_IO_URING_SETUP; }
+
 /* Writes the entry. The record has passed pw_event_check and is no control record. */
 uint8_t *pw_put_event(uint8_t *p, const struct pw_head *head, const struct pw_fragment *fragment,
                       const struct pw_event_clock *clock);
@@ -30,7 +32,7 @@ uint8_t *pw_put_process_event(uint8_t *p, const struct pw_head *head, uint32_t s
 uint8_t *pw_put_network_event(uint8_t *p, const struct pw_tcp *tcp, uint32_t scope,
                               const struct pw_event_clock *clock);
 uint32_t pw_network_event_pairs(const struct pw_tcp *tcp);
-enum { PW_PROCESS_EVENT_PAIRS = 4 };
+uint32_t pw_process_event_pairs(const struct pw_head *head);
 
 /* Key `event` and its map. */
 uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int is_success, uint64_t duration_ns);
@@ -40,5 +42,20 @@ uint8_t *pw_put_scope(uint8_t *p, uint32_t scope, uint64_t cgroup_id);
 
 /* Key `user` and the map {id}. */
 uint8_t *pw_put_user(uint8_t *p, uint32_t uid);
+
+/* Key `privilege` and its map. */
+uint8_t *pw_put_privilege(uint8_t *p, const struct pw_privilege *privilege, const struct pw_event_clock *clock);
+
+/* Of a call that failed; else 0. */
+unsigned pw_privilege_errno(const struct pw_privilege *privilege);
+
+/* ENOENT; a rare one as number. */
+uint8_t *pw_put_errno(uint8_t *p, unsigned number);
+
+/* SIGKILL, SIG34. */
+uint8_t *pw_put_signal(uint8_t *p, unsigned number);
+
+/* Four octal digits. */
+uint8_t *pw_put_mode(uint8_t *p, uint32_t mode);
 
 #endif

@@ -80,24 +80,6 @@ static uint8_t *put_process(uint8_t *p, const struct pw_tcp *tcp, const struct p
   return p;
 }
 
-/* Why a connect(2) fails; any other number is written as such. */
-static uint8_t *put_errno(uint8_t *p, uint16_t number)
-{
-  static const struct {
-    uint16_t number;
-    struct pw_word name;
-  } names[] = {{1, PW_WORD("EPERM")},          {11, PW_WORD("EAGAIN")},       {13, PW_WORD("EACCES")},
-               {32, PW_WORD("EPIPE")},         {71, PW_WORD("EPROTO")},       {92, PW_WORD("ENOPROTOOPT")},
-               {98, PW_WORD("EADDRINUSE")},    {99, PW_WORD("EADDRNOTAVAIL")}, {100, PW_WORD("ENETDOWN")},
-               {101, PW_WORD("ENETUNREACH")},  {102, PW_WORD("ENETRESET")},   {103, PW_WORD("ECONNABORTED")},
-               {104, PW_WORD("ECONNRESET")},   {105, PW_WORD("ENOBUFS")},     {110, PW_WORD("ETIMEDOUT")},
-               {111, PW_WORD("ECONNREFUSED")}, {112, PW_WORD("EHOSTDOWN")},   {113, PW_WORD("EHOSTUNREACH")}};
-  for (unsigned at = 0; at < sizeof names / sizeof names[0]; at++)
-    if (names[at].number == number)
-      return put_word(p, &names[at].name);
-  return pw_put_decimal(p, number);
-}
-
 static uint8_t *put_role(uint8_t *p, const struct pw_tcp *tcp)
 {
   static const struct pw_word roles[] = {PW_WORD("unknown"), PW_WORD("client"), PW_WORD("server"), PW_WORD("listener")};
@@ -157,6 +139,6 @@ uint8_t *pw_put_network_event(uint8_t *p, const struct pw_tcp *tcp, uint32_t sco
   p = put_ends(p, tcp);
   p = put_network(p, tcp);
   if (tcp->error != 0)
-    p = put_errno(PUT(pw_put_map_head(PUT(p, "error"), 1), "code"), tcp->error);
+    p = pw_put_errno(PUT(pw_put_map_head(PUT(p, "error"), 1), "code"), tcp->error);
   return put_podwitness(p, tcp, scope);
 }

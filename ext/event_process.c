@@ -1,9 +1,9 @@
-/* exec, fork, exit. */
+/* exec, fork and exit; and who it was, in all records of what a process does. */
 #include "event_encode.h"
 
 static const struct pw_task *task_of(const struct pw_head *head)
 {
-  return &((const struct pw_fork *)head)->task; /* stands in the same place in all three */
+  return &((const struct pw_fork *)head)->task; /* stands in the same place in all */
 }
 
 static uint8_t *put_parent(uint8_t *p, const struct pw_task *task, const struct pw_event_clock *clock)
@@ -126,7 +126,7 @@ static uint8_t *put_device(uint8_t *p, uint32_t device)
   return end;
 }
 
-static uint8_t *put_mode(uint8_t *p, uint32_t mode)
+uint8_t *pw_put_mode(uint8_t *p, uint32_t mode)
 {
   p = pw_put_str_head(p, 4);
   for (int shift = 9; shift >= 0; shift -= 3)
@@ -147,7 +147,7 @@ static uint8_t *put_exec(uint8_t *p, const struct pw_exec *exec)
   }
   p = pw_put_uint(PUT(p, "inode"), exec->inode);
   p = put_device(PUT(p, "device"), exec->device);
-  p = put_mode(PUT(p, "mode"), exec->mode);
+  p = pw_put_mode(PUT(p, "mode"), exec->mode);
   if (flags & PW_ARGS_CUT) {
     p = pw_put_uint(PUT(p, "args_bytes"), exec->args_total_bytes);
     pairs++;
@@ -160,7 +160,7 @@ static uint8_t *put_exec(uint8_t *p, const struct pw_exec *exec)
   return p;
 }
 
-static uint8_t *put_signal(uint8_t *p, unsigned number)
+uint8_t *pw_put_signal(uint8_t *p, unsigned number)
 {
   static const struct pw_word names[] = {
       PW_WORD("SIG0"),    PW_WORD("SIGHUP"),  PW_WORD("SIGINT"),    PW_WORD("SIGQUIT"), PW_WORD("SIGILL"),
@@ -187,7 +187,7 @@ static uint8_t *put_exit(uint8_t *p, const struct pw_exit *exit)
   p = pw_put_uint(PUT(p, "user_cpu_ns"), exit->user_ns_total);
   p = pw_put_uint(PUT(p, "system_cpu_ns"), exit->system_ns_total);
   if (signal != 0) {
-    p = put_signal(PUT(p, "signal"), signal);
+    p = pw_put_signal(PUT(p, "signal"), signal);
     p = pw_put_uint(PUT(p, "signal_number"), signal);
     pairs += 2;
   }
@@ -196,7 +196,8 @@ static uint8_t *put_exit(uint8_t *p, const struct pw_exit *exit)
   return p;
 }
 
-static uint8_t *put_podwitness(uint8_t *p, const struct pw_head *head, uint32_t scope)
+static uint8_t *put_podwitness(uint8_t *p, const struct pw_head *head, uint32_t scope,
+                               const struct pw_event_clock *clock)
 {
   const struct pw_task *task = task_of(head);
   unsigned pairs = 4;
@@ -218,16 +219,34 @@ static uint8_t *put_podwitness(uint8_t *p, const struct pw_head *head, uint32_t 
     p = put_exit(p, (const struct pw_exit *)head);
     pairs++;
   }
+  if (pw_is_privilege(head->kind)) {
+    p = pw_put_privilege(p, (const struct pw_privilege *)head, clock);
+    pairs++;
+  }
   end_map(map, pairs);
   return p;
+}
+
+static unsigned errno_of(const struct pw_head *head)
+{
+  return pw_is_privilege(head->kind) ? pw_privilege_errno((const struct pw_privilege *)head) : 0;
+}
+
+uint32_t pw_process_event_pairs(const struct pw_head *head)
+{
+  return 4 + (errno_of(head) != 0);
 }
 
 uint8_t *pw_put_process_event(uint8_t *p, const struct pw_head *head, uint32_t scope,
                               const struct pw_event_clock *clock)
 {
   const struct pw_exit *exit = head->kind == PW_EXIT ? (const struct pw_exit *)head : NULL;
-  p = pw_put_event_map(p, head->kind, exit == NULL || exit->status == 0, exit != NULL ? exit->duration_ns : 0);
+  const unsigned error = errno_of(head);
+  const int is_success = error == 0 && (exit == NULL || exit->status == 0);
+  p = pw_put_event_map(p, head->kind, is_success, exit != NULL ? exit->duration_ns : 0);
   p = put_process(p, head, clock);
   p = pw_put_user(p, task_of(head)->euid);
-  return put_podwitness(p, head, scope);
+  if (error != 0)
+    p = pw_put_errno(PUT(pw_put_map_head(PUT(p, "error"), 1), "code"), error);
+  return put_podwitness(p, head, scope, clock);
 }

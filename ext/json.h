@@ -13,10 +13,19 @@
  * header is widened by moving what is behind it, once for each level. */
 #define PW_JSON_DEPTH 128
 
+#if defined(__SSE2__) || (defined(__aarch64__) && defined(__ARM_NEON))
+#define PW_HAS_VECTORS_16
+#endif
+/* Functions of one file for another processor than the rest: as GCC says it. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define PW_HAS_VECTORS_32
+#endif
+
 struct pw_json_input {
   const uint8_t *text;
   size_t bytes;
   size_t readable_bytes;        /* from text on, at least `bytes`: spares care at the end */
+  int32_t vectors;              /* enum pw_vectors, as pw_vectors() gave it or less */
   int trim;                     /* values of the object: Fluent Bit's Merge_Log_Trim */
   const struct pw_text *watches; /* packed keys: seen[i] is set when the object has watches[i] */
   size_t watch_count;
@@ -25,5 +34,14 @@ struct pw_json_input {
 
 /* As pw_json_pairs() of log.h. `seen` may be set by a text that is no object. */
 int64_t pw_json_object(const struct pw_json_input *input, uint8_t *out, size_t *out_bytes);
+
+/* The same for each kind of vectors. */
+int64_t pw_json_object_plain(const struct pw_json_input *input, uint8_t *out, size_t *out_bytes);
+#ifdef PW_HAS_VECTORS_16
+int64_t pw_json_object_16(const struct pw_json_input *input, uint8_t *out, size_t *out_bytes);
+#endif
+#ifdef PW_HAS_VECTORS_32
+int64_t pw_json_object_32(const struct pw_json_input *input, uint8_t *out, size_t *out_bytes);
+#endif
 
 #endif

@@ -21,7 +21,16 @@
 #define PW_LOG_KEPT_BYTES 65536  /* of each buffer of a stream, when the record is out */
 #define PW_LOG_END 1             /* flag: nothing follows, what is open is a record now */
 
-enum pw_framing { PW_LINE = 0, PW_CRI = 1, PW_CRI_JOINED = 2, PW_JSON = 3 };
+enum pw_framing {
+  PW_LINE = 0,
+  PW_CRI = 1,
+  PW_CRI_JOINED = 2,
+  PW_JSON = 3,
+  PW_DOCKER_JOINED = 4,    /* docker's json-file, parts joined */
+  PW_CONTAINER_JOINED = 5, /* each line is either docker's or CRI's */
+};
+/* How many bytes of JSON are looked at in one step. All kinds give the same bytes. */
+enum pw_vectors { PW_VECTORS_NONE = 0, PW_VECTORS_16 = 1, PW_VECTORS_32 = 2 };
 enum pw_op { PW_APPEND = 0, PW_ADD = 1, PW_SET = 2, PW_REMOVE = 3, PW_MERGE = 4 };
 
 struct pw_text {
@@ -64,12 +73,16 @@ struct pw_piece {
 /* Not shared between threads: seen and pieces are written during a call. */
 struct pw_plan {
   int32_t framing;        /* enum pw_framing */
+  int32_t vectors;        /* enum pw_vectors: pw_vectors() or less */
   struct pw_key time;     /* keys of what the framing found, in this order */
   struct pw_key stream;
   struct pw_key logtag;
   struct pw_key content;
   struct pw_key raw;      /* of a line that does not fit the framing */
   struct pw_key truncated;
+  struct pw_key offset;   /* where in the file the record's first line starts */
+  int32_t skip_long;      /* lines over the bound are left out and counted, not cut */
+  int32_t skip_empty;     /* lines without a byte are no records */
   const struct pw_step *steps;
   size_t step_count;
   struct pw_merge merge;
@@ -80,7 +93,7 @@ struct pw_plan {
   struct pw_piece *pieces; /* step_count + PW_LOG_PIECES */
 };
 
-#define PW_LOG_PIECES 8
+#define PW_LOG_PIECES 14
 
 struct pw_log_batch {
   uint8_t *out;           /* in: entries are written here */
@@ -94,6 +107,8 @@ struct pw_log_batch {
   size_t cut;             /* records cut: at max_record_bytes, or starved */
   size_t cut_bytes;       /* what they lost */
   size_t starved;         /* those of them that were cut as the budget was used up */
+  size_t skipped;         /* lines left out by skip_long */
+  size_t skipped_bytes;
   int64_t partials[2];    /* file offset of the first line of an open record; -1: none */
   int32_t full;           /* stopped as the output is full: call again with what was not consumed */
 };
@@ -112,7 +127,8 @@ struct pw_log_stream *pw_log_open(size_t max_record_bytes, struct pw_log_budget 
 void pw_log_close(struct pw_log_stream *stream);
 
 /* The stream starts anew at a saved position (collector/delivery/chunk.py,
- * Position). Returns the file offset where reading restarts. */
+ * Position). Returns the file offset where reading restarts. Lines from a partial
+ * to `offset` come again where they are of that stream (of no stream: of stdout). */
 uint64_t pw_log_resume(struct pw_log_stream *stream, uint64_t offset, int64_t partial_stdout,
                        int64_t partial_stderr);
 
@@ -136,10 +152,14 @@ int pw_log_encode(struct pw_log_stream *stream, const struct pw_plan *plan, cons
 size_t pw_log_out_bytes(const struct pw_plan *plan, size_t max_record_bytes);
 size_t pw_log_work_bytes(size_t max_record_bytes);
 
+/* The most that this processor can. */
+int32_t pw_vectors(void);
+
 /* One JSON object as the pairs of a msgpack map, without the map's header. `out`
- * holds at least pw_json_bytes(bytes). Returns the number of pairs, or -1 when the
- * text is not exactly one object that msgpack can hold. */
-int64_t pw_json_pairs(const uint8_t *text, size_t bytes, int trim, uint8_t *out, size_t *out_bytes);
+ * holds at least pw_json_bytes(bytes); `vectors` as in pw_plan. Returns the number of
+ * pairs, or -1 when the text is not exactly one object that msgpack can hold. */
+int64_t pw_json_pairs(const uint8_t *text, size_t bytes, int trim, int32_t vectors, uint8_t *out,
+                      size_t *out_bytes);
 size_t pw_json_bytes(size_t bytes);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "cri.h"
 #include "json.h"
 #include "msgpack.h"
 
@@ -15,9 +16,12 @@ enum kind {
 /* A record under construction: pieces in order, and scratch memory not yet used. */
 struct build {
   const struct pw_plan *plan;
+  uint8_t offset[9];  /* the record's, as msgpack */
   struct pw_piece *pieces;
   size_t count;
   uint8_t *work;
+  uint32_t seconds;
+  uint32_t nanoseconds;
 };
 
 static inline void push(struct build *b, struct pw_piece piece)
@@ -177,6 +181,7 @@ static int64_t lift_text(const struct pw_plan *plan, const struct source *source
     .text = source->value.at,
     .bytes = source->value.bytes,
     .readable_bytes = source->readable_bytes,
+    .vectors = plan->vectors,
     .trim = plan->merge.trim,
     .watches = plan->watches,
     .watch_count = lifted ? plan->noted_count : 0,
@@ -276,6 +281,23 @@ static void apply(struct build *b, const struct pw_step *step, size_t content_re
   }
 }
 
+/* The time that an object has of its own, if it is an RFC 3339 one; else that of reading stays. */
+static void take_time(struct build *b, const struct pw_piece *object)
+{
+  struct pw_text value;
+  struct pw_msgpack_head str;
+  struct pw_cri_clock clock = {0};
+  struct pw_cri_head head;
+  if (!find_in_run(object, &b->plan->time.packed, &value) ||
+      !pw_msgpack_head(value.at, value.at + value.bytes, &str) || !str.is_str)
+    return;
+  const uint8_t *end = value.at + value.bytes;
+  if (pw_cri_time(value.at + str.head_bytes, end, &clock, &head) != end)
+    return;
+  b->seconds = head.seconds;
+  b->nanoseconds = head.nanoseconds;
+}
+
 /* Returns whether the line is a JSON object; if so its pairs are pushed. */
 static int push_object(struct build *b, const struct pw_record *record)
 {
@@ -283,6 +305,7 @@ static int push_object(struct build *b, const struct pw_record *record)
     .text = record->content.at,
     .bytes = record->content.bytes,
     .readable_bytes = record->readable_bytes,
+    .vectors = b->plan->vectors,
     .watches = b->plan->watches,
     .watch_count = b->plan->noted_count,
     .seen = b->plan->seen,
@@ -295,7 +318,59 @@ static int push_object(struct build *b, const struct pw_record *record)
   }
   push_run(b, b->work, bytes, (size_t)pairs);
   b->work += bytes;
+  if (b->plan->time.packed.bytes)
+    take_time(b, &b->pieces[b->count - 1]);
   return 1;
+}
+
+static void push_pairs(struct build *b, const uint8_t *from, const uint8_t *to, size_t count)
+{
+  if (count)
+    push_run(b, from, (size_t)(to - from), count);
+}
+
+/* docker's object in its own order, with log and time of the whole record in place of the last part's. */
+static void push_docker(struct build *b, const struct pw_record *record)
+{
+  static const struct pw_text KEYS[] = {{(const uint8_t *)"\xa3log", 4}, {(const uint8_t *)"\xa6stream", 7},
+                                        {(const uint8_t *)"\xa4time", 5}};
+  const struct pw_plan *plan = b->plan;
+  const struct pw_key *names[] = {&plan->content, &plan->stream, &plan->time};
+  const struct pw_text values[] = {record->content, record->stream, record->time};
+  int is_done[] = {0, 0, 0};
+  const uint8_t *end = record->object.at + record->object.bytes;
+  const uint8_t *from = record->object.at;
+  size_t count = 0;
+  struct pair pair;
+  for (const uint8_t *at = from; at < end && read_pair(at, end, &pair); at = pair.next) {
+    int which = 0;
+    while (which < 3 && (is_done[which] || !has_key(&pair, &KEYS[which])))
+      which++;
+    if (which == 3) {
+      count++;
+      continue;
+    }
+    push_pairs(b, from, at, count);
+    push_text(b, names[which], values[which]);
+    is_done[which] = 1;
+    from = pair.next;
+    count = 0;
+  }
+  push_pairs(b, from, end, count);
+  for (int which = 0; which < 3; which++)
+    if (!is_done[which])
+      push_text(b, names[which], values[which]);
+  if (plan->noted_count)
+    note_again(b);
+}
+
+static void push_offset(struct build *b, uint64_t offset)
+{
+  const struct pw_key *key = &b->plan->offset;
+  if (key->packed.bytes)
+    push(b, (struct pw_piece){.key = key->packed.at, .key_bytes = key->packed.bytes, .value = b->offset,
+                              .value_bytes = (size_t)(pw_put_uint(b->offset, offset) - b->offset), .pairs = 1,
+                              .kind = PACKED, .watch = key->watch});
 }
 
 /* Pushes what the framing found. Returns whether the line fits the framing. */
@@ -308,6 +383,8 @@ static int push_record(struct build *b, const struct pw_record *record)
     fits = !record->is_cut && push_object(b, record);
   if (!fits) {
     push_text(b, &plan->raw, record->content);
+  } else if (record->is_docker) {
+    push_docker(b, record);
   } else if (plan->framing != PW_JSON) {
     if (plan->framing != PW_LINE) {
       push_text(b, &plan->time, record->time);
@@ -316,6 +393,7 @@ static int push_record(struct build *b, const struct pw_record *record)
     }
     push_text(b, &plan->content, record->content);
   }
+  push_offset(b, record->offset);
   if (record->is_cut)
     push(b, (struct pw_piece){.key = plan->truncated.packed.at, .key_bytes = plan->truncated.packed.bytes,
                               .value = TRUE, .value_bytes = 1, .pairs = 1, .kind = PACKED,
@@ -331,7 +409,7 @@ static uint8_t *write_piece(uint8_t *out, const struct pw_piece *piece)
   return pw_put_short(out, piece->value, piece->value_bytes);
 }
 
-static int write_entry(const struct build *b, const struct pw_record *record, struct pw_log_batch *batch)
+static int write_entry(const struct build *b, struct pw_log_batch *batch)
 {
   size_t pairs = 0;
   size_t bytes = PW_ENTRY_HEAD_BYTES;
@@ -344,7 +422,7 @@ static int write_entry(const struct build *b, const struct pw_record *record, st
   bytes += pw_count_head_bytes(pairs);
   if (bytes > batch->out_capacity - batch->out_bytes)
     return 0;
-  uint8_t *out = pw_put_entry_head(batch->out + batch->out_bytes, record->seconds, record->nanoseconds);
+  uint8_t *out = pw_put_entry_head(batch->out + batch->out_bytes, b->seconds, b->nanoseconds);
   out = pw_put_map_head(out, pairs);
   for (size_t i = 0; i < b->count; i++)
     out = write_piece(out, &b->pieces[i]);
@@ -354,13 +432,14 @@ static int write_entry(const struct build *b, const struct pw_record *record, st
 
 int pw_plan_emit(const struct pw_plan *plan, const struct pw_record *record, struct pw_log_batch *batch)
 {
-  struct build b = {.plan = plan, .pieces = plan->pieces, .work = batch->work};
+  struct build b = {.plan = plan, .pieces = plan->pieces, .work = batch->work + record->work_bytes,
+                    .seconds = record->seconds, .nanoseconds = record->nanoseconds};
   if (plan->noted_count)
     memset(plan->seen, 0, plan->noted_count);
   int fits = push_record(&b, record);
   for (size_t i = 0; i < plan->step_count; i++)
     apply(&b, &plan->steps[i], record->readable_bytes);
-  if (!write_entry(&b, record, batch))
+  if (!write_entry(&b, batch))
     return 0;
   batch->records++;
   batch->unparsed += !fits;
@@ -377,7 +456,7 @@ size_t pw_log_work_bytes(size_t max_record_bytes)
 size_t pw_log_out_bytes(const struct pw_plan *plan, size_t max_record_bytes)
 {
   const struct pw_key *keys[] = {&plan->time, &plan->stream, &plan->logtag, &plan->content,
-                                 &plan->raw, &plan->truncated, &plan->merge.under};
+                                 &plan->raw, &plan->truncated, &plan->offset, &plan->merge.under};
   size_t bytes = PW_LOG_SLACK_BYTES + max_record_bytes + pw_log_work_bytes(max_record_bytes);
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
     bytes += keys[i]->packed.bytes;

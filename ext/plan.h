@@ -10,9 +10,13 @@ struct pw_record {
   struct pw_text stream;
   struct pw_text logtag;
   struct pw_text content;
+  struct pw_text object;  /* docker: pairs as msgpack, in the batch's work memory up to `work_bytes` */
+  size_t work_bytes;
   size_t readable_bytes;  /* from content.at on, at least content.bytes */
   uint32_t seconds;
   uint32_t nanoseconds;
+  uint64_t offset;        /* in the file, of its first line */
+  int is_docker;
   int is_raw;             /* the line did not fit the framing: content is all of it */
   int is_cut;
   int is_starved;         /* cut as there was no memory for more */

@@ -23,6 +23,7 @@ MADE_BY = (
     "compiler.py",
     "headers.py",
     "kept_code.py",
+    "syscalls.py",
 )
 _VERSION = re.compile(r"__version__ *= *['\"]([^'\"]+)")
 

@@ -29,6 +29,35 @@ class RecordKind(IntEnum):
     STATE_PROCESS = 12
     STATE_LISTENER = 13
     STATE_CONNECTION = 14
+    PRIVILEGE_SETUID = 40
+    PRIVILEGE_SETGID = 41
+    PRIVILEGE_CAPSET = 42
+    PRIVILEGE_PTRACE = 43
+    PRIVILEGE_MOUNT = 44
+    PRIVILEGE_UMOUNT = 45
+    PRIVILEGE_PIVOT_ROOT = 46
+    PRIVILEGE_CHROOT = 47
+    PRIVILEGE_UNSHARE = 48
+    PRIVILEGE_SETNS = 49
+    PRIVILEGE_CLONE = 50
+    PRIVILEGE_BPF = 51
+    PRIVILEGE_PERF_EVENT_OPEN = 52
+    PRIVILEGE_LOAD_MODULE = 53
+    PRIVILEGE_DELETE_MODULE = 54
+    PRIVILEGE_KEXEC_LOAD = 55
+    PRIVILEGE_MEMFD_CREATE = 56
+    PRIVILEGE_VM_WRITE = 57
+    PRIVILEGE_KEYCTL = 58
+    PRIVILEGE_CHMOD = 59
+    PRIVILEGE_CHOWN = 60
+    PRIVILEGE_MKNOD = 61
+    PRIVILEGE_SYMLINK = 62
+    PRIVILEGE_LINK = 63
+    PRIVILEGE_KILL = 64
+    PRIVILEGE_OOM_KILL = 65
+    PRIVILEGE_CGROUP_ATTACH = 66
+    PRIVILEGE_OPEN_BY_HANDLE = 67
+    PRIVILEGE_IO_URING_SETUP = 68
 
 
 KINDS = 80  # PW_KINDS: length of tables by kind, which has gaps
@@ -67,6 +96,13 @@ class Hook:
 
 
 TCP_KINDS = tuple(kind for kind in RecordKind if kind.name.startswith("TCP_"))
+
+CALL_KINDS = tuple(
+    kind
+    for kind in RecordKind
+    if kind.name.startswith("PRIVILEGE_")
+    and kind not in (RecordKind.PRIVILEGE_OOM_KILL, RecordKind.PRIVILEGE_CGROUP_ATTACH)
+)
 
 HOOKS = (
     Hook(
@@ -151,6 +187,54 @@ HOOKS = (
         "Listeners and connections older than the probes are known only by what happens to them.",
         "bpf_iter_task_file",
     ),
+    Hook(
+        "privilege",
+        "signal_generate",
+        (RecordKind.PRIVILEGE_KILL,),
+        (5, 8),
+        Cost.PER_PROCESS,
+        "Signals from one container to another are not seen.",
+    ),
+    Hook(
+        "privilege",
+        "mark_victim",
+        (RecordKind.PRIVILEGE_OOM_KILL,),
+        (5, 8),
+        Cost.RARE,
+        "That the kernel killed a process for want of memory is not told; its exit by SIGKILL is.",
+    ),
+    Hook(
+        "privilege",
+        "task_newtask",
+        (RecordKind.PRIVILEGE_CLONE,),
+        (5, 8),
+        Cost.PER_PROCESS,
+        "Processes that start in new namespaces are seen by their namespaces only.",
+    ),
+    Hook(
+        "privilege",
+        "cgroup_attach_task",
+        (RecordKind.PRIVILEGE_CGROUP_ATTACH,),
+        (5, 8),
+        Cost.RARE,
+        "That a process moves to another cgroup, so out of its container's, is not seen.",
+    ),
+    Hook(
+        "syscalls",
+        "sys_exit",
+        CALL_KINDS,
+        (5, 8),
+        Cost.PER_CALL,
+        "Calls that change or use a privilege are not seen.",
+    ),
+    Hook(
+        "syscalls",
+        "sys_enter",
+        (),
+        (5, 8),
+        Cost.PER_CALL,
+        "Ids, capabilities and namespaces are told as they are after a call, not as they were before it.",
+    ),
 )
 
 SUBJECTS = tuple(dict.fromkeys(hook.subject for hook in HOOKS))
@@ -201,6 +285,10 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
         Map("listeners", MapType.LRU_HASH, 24, 48, 4096, ("network", "state")),
         # struct pw_exec and two paths. Only one at a time reads what was there before.
         Map("state_scratch", MapType.ARRAY, 4, 160 + 8192, 1, ("state",)),
+        # struct pw_privilege and PW_PRIVILEGE_DATA_BYTES.
+        Map("call_scratch", MapType.PERCPU_ARRAY, 4, 400 + 8192, 1, ("syscalls",)),
+        # Threads within one of the calls that change ids or namespaces; each is there for microseconds.
+        Map("identities", MapType.LRU_HASH, 4, 80, 4096, ("syscalls",)),
         # struct pw_cgroup and the longest path.
         Map("cgroup_scratch", MapType.PERCPU_ARRAY, 4, 32 + 4096, 1, ("cgroup",)),
     )

@@ -16,6 +16,10 @@
 #define PW_FILENAME_BYTES 256  /* what was passed to execve */
 #define PW_EXEC_DATA_BYTES 16384
 #define PW_CGROUP_PATH_BYTES 512
+#define PW_TEXT_BYTES 255      /* kept of each string that is passed to a system call */
+#define PW_PRIVILEGE_DATA_BYTES 8192
+#define PW_ARGUMENTS 6
+#define PW_IDENTITIES 16
 
 enum pw_kind {
   PW_EXEC = 1,
@@ -33,6 +37,35 @@ enum pw_kind {
   PW_STATE_LISTENER = 13,
   PW_STATE_CONNECTION = 14,
   /* 15: about the probes themselves; 20-34: flows; 40-69: privileges; 70-75: files */
+  PW_PRIVILEGE_SETUID = 40,
+  PW_PRIVILEGE_SETGID = 41,
+  PW_PRIVILEGE_CAPSET = 42,
+  PW_PRIVILEGE_PTRACE = 43,
+  PW_PRIVILEGE_MOUNT = 44,
+  PW_PRIVILEGE_UMOUNT = 45,
+  PW_PRIVILEGE_PIVOT_ROOT = 46,
+  PW_PRIVILEGE_CHROOT = 47,
+  PW_PRIVILEGE_UNSHARE = 48,
+  PW_PRIVILEGE_SETNS = 49,
+  PW_PRIVILEGE_CLONE = 50,  /* with new namespaces */
+  PW_PRIVILEGE_BPF = 51,
+  PW_PRIVILEGE_PERF_EVENT_OPEN = 52,
+  PW_PRIVILEGE_LOAD_MODULE = 53,
+  PW_PRIVILEGE_DELETE_MODULE = 54,
+  PW_PRIVILEGE_KEXEC_LOAD = 55,
+  PW_PRIVILEGE_MEMFD_CREATE = 56,
+  PW_PRIVILEGE_VM_WRITE = 57,
+  PW_PRIVILEGE_KEYCTL = 58,
+  PW_PRIVILEGE_CHMOD = 59,  /* to a mode with set-user-id or set-group-id */
+  PW_PRIVILEGE_CHOWN = 60,
+  PW_PRIVILEGE_MKNOD = 61,  /* of a device */
+  PW_PRIVILEGE_SYMLINK = 62, /* to a place that matters */
+  PW_PRIVILEGE_LINK = 63,
+  PW_PRIVILEGE_KILL = 64,   /* a signal into another cgroup, or one that was refused */
+  PW_PRIVILEGE_OOM_KILL = 65,
+  PW_PRIVILEGE_CGROUP_ATTACH = 66,
+  PW_PRIVILEGE_OPEN_BY_HANDLE = 67,
+  PW_PRIVILEGE_IO_URING_SETUP = 68,
   PW_KINDS = 80,           /* size of tables by kind; there are gaps, and 0 is unused */
 };
 
@@ -162,6 +195,57 @@ struct pw_cgroup {         /* head.cgroup_id is the cgroup that was made or remo
   char path[];
 };
 
+enum pw_identity {         /* places in pw_privilege.before and .after */
+  PW_ID_UID = 0,
+  PW_ID_EUID = 1,
+  PW_ID_SUID = 2,
+  PW_ID_FSUID = 3,
+  PW_ID_GID = 4,
+  PW_ID_EGID = 5,
+  PW_ID_SGID = 6,
+  PW_ID_FSGID = 7,
+  PW_NS_MNT = 8,
+  PW_NS_PID_CHILDREN = 9,  /* the pid namespace of children to come */
+  PW_NS_NET = 10,
+  PW_NS_USER = 11,
+  PW_NS_UTS = 12,
+  PW_NS_IPC = 13,
+  PW_NS_CGROUP = 14,
+  PW_NS_TIME_CHILDREN = 15,
+};
+
+enum pw_privilege_mark {   /* pw_privilege.marks */
+  PW_BEFORE_KNOWN = 1,     /* before and after have been filled */
+  PW_PROGRAM_I386 = 2,     /* called as a 32-bit program does; arguments are 32 bits */
+  PW_TEXT_CUT = 4,         /* a text was longer than PW_TEXT_BYTES */
+  PW_PATH_CUT = 8,
+  PW_TARGET_KNOWN = 16,    /* target_* have been filled */
+  PW_GROUP = 32,           /* signal: to a whole process, not to a thread of it */
+};
+
+struct pw_privilege {      /* all PW_PRIVILEGE_* kinds; task is as it is after the call */
+  struct pw_head head;
+  struct pw_task task;
+  __u64 arguments[PW_ARGUMENTS]; /* of the call; else a signal's number, or clone's flags in the first */
+  __u64 result;            /* what the call returned: two's complement, an errno is negative */
+  __u64 target_start_ns;   /* of the process that something was done to */
+  __u64 target_cgroup_id;
+  __u64 capabilities_before[2]; /* effective, permitted */
+  __u64 capabilities_after[2];
+  __u32 before[PW_IDENTITIES]; /* by enum pw_identity */
+  __u32 after[PW_IDENTITIES];
+  __u32 target_pid;
+  __u32 target_uid;
+  __u16 call;              /* place in CALLS of syscalls.py, from 1 on; 0: told by a tracepoint of its own */
+  __u16 marks;
+  __u16 text_bytes[3];     /* lengths of the parts of data, in this order; a text's NUL is not counted */
+  __u16 path_bytes;        /* of the descriptor that was passed, or the folder that a path starts from:
+                              components leaf first, NUL ended */
+  __u32 pad;
+  char target_comm[PW_COMM_BYTES];
+  char data[];
+};
+
 #define PW_SIZE(type, bytes) \
   _Static_assert(sizeof(struct type) == (bytes), "struct " #type " is not " #bytes " bytes")
 PW_SIZE(pw_head, 24);
@@ -171,5 +255,6 @@ PW_SIZE(pw_fork, 128);
 PW_SIZE(pw_exit, 160);
 PW_SIZE(pw_tcp, 176);
 PW_SIZE(pw_cgroup, 32);
+PW_SIZE(pw_privilege, 400);
 
 #endif

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from probes.btf import AGGREGATES, Btf, Kind, Member, Type
 from probes.btf_files import BTF_DIRECTORY, module_files
+from probes.syscalls import header as calls_header
 
 Wanted = Mapping[str, Sequence[str]]
 
@@ -26,17 +27,25 @@ Wanted = Mapping[str, Sequence[str]]
 WANTED_LINES = """
 task_struct pid tgid real_parent group_leader nsproxy thread_pid cred mm fs comm start_boottime exit_code
 task_struct cgroups signal flags utime stime se loginuid thread_node
+task_struct files ptraced ptrace_entry thread_info
+thread_info flags status
+pt_regs orig_ax di si dx r10 r8 r9 bx cx bp regs orig_x0 syscallno
+kernel_siginfo si_code
 sched_entity sum_exec_runtime
 signal_struct live flags group_exit_code utime stime sum_sched_runtime thread_head
 list_head next
 atomic_t counter
-cred uid gid euid cap_effective user_ns
+cred uid gid euid suid fsuid egid sgid fsgid cap_effective cap_permitted user_ns
 kuid_t val
 kgid_t val
 kernel_cap_t val
 pid level numbers
 upid nr ns
-nsproxy mnt_ns net_ns
+nsproxy mnt_ns net_ns uts_ns ipc_ns pid_ns_for_children cgroup_ns time_ns_for_children
+uts_namespace ns
+ipc_namespace ns
+cgroup_namespace ns
+time_namespace ns
 ns_common inum
 mnt_namespace ns
 pid_namespace ns
@@ -51,6 +60,8 @@ bpf_iter_meta seq
 socket sk
 mm_struct exe_file arg_start arg_end
 fs_struct pwd
+files_struct fdt
+fdtable fd max_fds
 path mnt dentry
 file f_path f_inode
 dentry d_parent d_name d_hash
@@ -302,6 +313,7 @@ def header_tree(
             page_bytes=os.sysconf("SC_PAGE_SIZE"), major=major, minor=minor, patch=patch
         ),
         "include/linux/kernel_types.h": kept,
+        "include/linux/podwitness_calls.h": calls_header(machine),
     }
 
 

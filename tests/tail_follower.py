@@ -26,6 +26,7 @@ from collector.filters.chain import FilterChain
 from collector.identity.table import IdentityTable
 from collector.inputs.tail import Settings, Tail
 from collector.inputs.tail_settings import plan_of
+from collector.multiline.parsers import MultilineParser
 from collector.plugin import Filter
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
@@ -131,6 +132,7 @@ def make_follower(
     filters: tuple[Filter, ...] = (),
     acks: bool = True,
     tag: str = "t.*",
+    multiline_parsers: Mapping[str, MultilineParser] = MappingProxyType({}),
     **more: str,
 ) -> Follower:
     """`folder` stands for /: its /var/log has the kubelet's directories. Keys as in a section."""
@@ -147,7 +149,9 @@ def make_follower(
 
     context = InputContext(
         plugin=PluginConfig("input", "tail", "tail.0", settings, InputCommon(name="tail", tag=tag), written),
-        document=Document(ServiceSettings(host_root=str(folder)), {}, (), (), ()),
+        document=Document(
+            ServiceSettings(host_root=str(folder)), {}, (), (), (), multiline_parsers=multiline_parsers
+        ),
         node="node-1",
         node_id=bytes(8),
         log=log,

@@ -8,19 +8,21 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from collector import plugins as catalogue
 from collector.config import classic, foreign, upstreams
 from collector.config.instances import Common, FilterCommon, InputCommon, OutputCommon
 from collector.config.kinds import shown
+from collector.config.multiline import MultilineSection, check_names
 from collector.config.parsers import BUILT_IN, Parser, framing
-from collector.config.schema import InvalidConfiguration, keys_of, nearest, read
+from collector.config.schema import InvalidConfiguration, commas, keys_of, nearest, read
 from collector.config.sections import Draft, Entry, Section
 from collector.config.service import ServiceSettings
 from collector.config.variables import replace_variables
 from collector.errors import ConfigError
+from collector.multiline.parsers import MultilineParser
 from collector.plugins import PluginKind
 
 # Stock names that a ConfigMap refers to though it is mounted over the folder that had them.
@@ -79,6 +81,7 @@ class Document:
     outputs: tuple[PluginConfig, ...]
     notices: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    multiline_parsers: Mapping[str, MultilineParser] = field(default_factory=dict)
 
 
 def load_file(
@@ -121,6 +124,7 @@ def _load(
         outputs=reading.plugins("output"),
         notices=tuple(reading.notices),
         files=tuple(draft.files),
+        multiline_parsers=reading.known_multiline_parsers,
     )
     reading.check_whole(document)
     if draft.problems:
@@ -168,7 +172,8 @@ class _Reading:
         self._sections = sections
         self.notices: list[str] = []
         self.known_parsers: dict[str, Parser] = dict(BUILT_IN)
-        self._parser_places: dict[str, str] = {}
+        self.known_multiline_parsers: dict[str, MultilineParser] = {}
+        self._parser_places: dict[tuple[str, str], str] = {}
 
     def service(self) -> ServiceSettings:
         merged = Section("SERVICE", "", 0, ())
@@ -219,22 +224,21 @@ class _Reading:
 
     def _parser_section(self, section: Section) -> None:
         if section.name == "MULTILINE_PARSER":
-            name = section.get("name")
-            self.notices.append(
-                f"{section.place}: the multiline parser {name.value if name else ''} is not used; "
-                "podwitness joins lines by the built-in multiline parsers only."
-            )
-        if section.name != "PARSER":
-            return
-        parser = read(Parser, section, self._draft.problems)
-        if parser is None:
-            return
-        if parser.name in self._parser_places:
-            first = self._parser_places[parser.name]
-            self.notices.append(f"{section.place}: the parser {parser.name} of {first} is used instead.")
-            return
-        self._parser_places[parser.name] = section.place
-        self.known_parsers[parser.name] = parser
+            lines = read(MultilineSection, section, self._draft.problems)
+            if lines is not None and self._is_first(section, "multiline parser", lines.name):
+                self.known_multiline_parsers[lines.name] = lines.parsed()
+        elif section.name == "PARSER":
+            parser = read(Parser, section, self._draft.problems)
+            if parser is not None and self._is_first(section, "parser", parser.name):
+                self.known_parsers[parser.name] = parser
+
+    def _is_first(self, section: Section, what: str, name: str) -> bool:
+        """Of several with one name the first is used."""
+        first = self._parser_places.setdefault((what, name), section.place)
+        if first == section.place:
+            return True
+        self.notices.append(f"{section.place}: the {what} {name} of {first} is used instead.")
+        return False
 
     def plugins(self, kind: PluginKind) -> tuple[PluginConfig, ...]:
         numbers: Counter[str] = Counter()
@@ -325,17 +329,23 @@ class _Reading:
         return found
 
     def _check_parser(self, section: Section, names: set[str]) -> None:
+        lines = section.get("multiline.parser")
+        if lines is not None and "multiline.parser" in names:
+            try:
+                check_names(commas.read(lines.value), self.known_multiline_parsers)
+            except ValueError as reason:
+                self._draft.problem(lines.place, str(reason))
         parser = section.get("Parser")
         if parser is None or section.name != "INPUT" or "Parser" not in names:
             return
         try:
-            framing(parser.value, self.known_parsers)
+            _, layout = framing(parser.value, self.known_parsers)
         except ValueError as reason:
             self._draft.problem(parser.place, str(reason))
             return
         known = self.known_parsers[parser.value]
         # The stock parser `json` names a form of time that JSON logs hardly ever have.
-        if known.format == "json" and known.time_key and known != BUILT_IN["json"]:
+        if known.format == "json" and known.time_key != layout.time and known != BUILT_IN["json"]:
             self.notices.append(
                 f"{parser.place}: Time_Key {known.time_key} of the parser {parser.value} is not used yet; "
                 "records have the time at which they were read."

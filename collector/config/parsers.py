@@ -91,7 +91,8 @@ def framing(name: str, parsers: Parsers) -> tuple[Framing, Layout]:
     if parser is None:
         raise ValueError(f"there is no parser called {shown(name)}. {nearest(name, {**BUILT_IN, **parsers})}")
     if parser.format == "json":
-        return Framing.JSON, Layout(content="log")
+        has_time = _CRI_TIME.fullmatch(parser.time_format) is not None and parser.time_keep
+        return Framing.JSON, Layout(content="log", time=parser.time_key if has_time else "")
     if parser.format == "regex":
         layout = cri_layout(parser)
         if layout is not None:

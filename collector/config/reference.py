@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from collector.config import flags
 from collector.config.foreign import IGNORED
 from collector.config.instances import FilterCommon, InputCommon, OutputCommon
+from collector.config.multiline import MultilineSection
 from collector.config.parsers import Parser
 from collector.config.schema import Key, keys_of
 from collector.config.service import ServiceSettings
@@ -79,6 +80,13 @@ def _lines() -> Iterator[str]:
         "use them. Built in are `cri`, `docker` and `json`, which a file may define anew.\n"
     )
     yield from _table(Parser)
+    yield "\n## [MULTILINE_PARSER]\n"
+    yield (
+        "They stand where parsers do; `go`, `java`, `python` and `ruby` are built in. A rule with "
+        "`start_state` knows the first line of a record, the rules for the state that this led to know the "
+        "next, and so on. What patterns can say is RE2's: no looking around, no back references.\n"
+    )
+    yield from _table(MultilineSection)
     yield "\n## Accepted without effect\n"
     yield "Keys of Fluent Bit that have nothing to set up here; the reason is logged at the start.\n"
     yield from _ignored()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import yaml as pyyaml
 
 from collector.config.classic import included_files
+from collector.config.multiline import quoted_rule
 from collector.config.schema import nearest
 from collector.config.sections import Draft, Entry, Section
 
@@ -139,10 +140,25 @@ class _File:
     def _section(self, section: str, node: Node) -> None:
         entries: list[Entry] = []
         for key, name, value in self._pairs(node, f"[{section}]"):
-            # The rules of a multiline parser are a list of maps; nothing reads them yet.
-            if (section, name.lower()) not in (("MULTILINE_PARSER", "rules"), ("UPSTREAM", "nodes")):
+            if (section, name.lower()) == ("MULTILINE_PARSER", "rules"):
+                entries += self._rules(value)
+            elif (section, name.lower()) != ("UPSTREAM", "nodes"):
                 entries += self._entries(key, name, value)
         self._draft.sections.append(Section(section, self._path, _line(node), tuple(entries)))
+
+    def _rules(self, node: Node) -> Iterator[Entry]:
+        """A list of maps; the classic format has a text for each."""
+        for item in self._items(node, "the rules"):
+            parts = {
+                name.lower(): value.value
+                for _, name, value in self._pairs(item, "a rule")
+                if isinstance(value, pyyaml.ScalarNode)
+            }
+            if set(parts) != {"state", "regex", "next_state"}:
+                self._problem(item, "a rule must have state, regex and next_state, each a plain value.")
+                continue
+            rule = quoted_rule(parts["state"], parts["regex"], parts["next_state"])
+            yield Entry("rule", rule, self._path, _line(item))
 
     def _entries(self, key: Node, name: str, node: Node) -> Iterator[Entry]:
         if name.lower() == "processors":

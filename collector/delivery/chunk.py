@@ -20,13 +20,17 @@ class FileKey:
     fingerprint_bytes: int = 0
 
 
+INHERITED = -2
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """How far a file is read. `offset` is that of the first byte not covered.
 
     `partials` are the offsets of the first line of a record still open on stdout
-    and stderr (-1: none): reading resumes at the least of them, and up to
-    `offset` only lines that belong to an open record count. A source whose place
+    and stderr (-1: none, INHERITED: it began in the file that was rotated before
+    this one): reading resumes at the least of them, and up to `offset` only lines
+    that belong to an open record count. A source whose place
     is not an offset (a journal) writes its own mark into `cursor`.
     """
 

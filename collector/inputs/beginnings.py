@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Container
 from typing import NamedTuple
 
-from collector.delivery.chunk import FileKey, Position
+from collector.delivery.chunk import INHERITED, FileKey, Position
 from collector.delivery.positions import FOREIGN_DEVICE, Positions
 from collector.inputs.follow import FollowedFile, is_file_of
 from collector.inputs.tail_open import OpenFile, Refused, open_pinned, path_of, pin
@@ -40,7 +40,7 @@ class _Look(NamedTuple):
 def _is_done(look: _Look, later: list[_Look]) -> bool:
     """Whether what is open at the end of a file was completed in a later one, and delivered."""
     if look.stored is not None and look.stored.offset == look.size:
-        is_open = [partial >= 0 for partial in look.stored.partials]
+        is_open = [partial != -1 for partial in look.stored.partials]
     else:
         is_open = [True, True]
     for one in later:
@@ -48,9 +48,9 @@ def _is_done(look: _Look, later: list[_Look]) -> bool:
             if one.size:
                 return False
             continue
-        # A record that an earlier file left open is marked 0 there, see FollowedFile.take_partials.
+        # See FollowedFile.take_partials.
         pairs = zip(is_open, one.stored.partials, strict=True)
-        is_open = [was and partial == 0 for was, partial in pairs]
+        is_open = [was and partial == INHERITED for was, partial in pairs]
         if not any(is_open):
             return True
         if one.stored.offset < one.size:
@@ -155,7 +155,7 @@ class Beginnings:
     def _is_unread(self, look: _Look, is_done: bool, since_ns: int) -> bool:
         if look.stored is None:
             return look.written_ns >= (since_ns or (self._began_ns if self._skips_history else 0))
-        return look.size != look.stored.offset or (max(look.stored.partials) >= 0 and not is_done)
+        return look.size != look.stored.offset or (look.stored.partials != (-1, -1) and not is_done)
 
     def _names_in(self, directory: str) -> list[str]:
         if directory not in self._listings:

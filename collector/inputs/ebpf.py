@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from collector.plugin import Input
 
 SUMMARY = "Reads process and network events of all containers and the host from the kernel, by eBPF."
-SUBJECTS = ("process", "network")
+SUBJECTS = ("process", "network")  # each with a tag of its own
+TRACED = (*SUBJECTS, "privilege", "syscalls")  # the latter two go with the process events
 ALWAYS = (CGROUPS,)  # how a new container is known before its first event
 STATE = "state"
 
@@ -46,8 +47,8 @@ ATTACH_AGAIN_S = 10.0
 
 def _read_subjects(written: str) -> tuple[str, ...]:
     found = tuple(written.lower().replace(",", " ").split())
-    if not found or not set(found) <= set(SUBJECTS):
-        raise ValueError(f"expected some of {', '.join(SUBJECTS)}.")
+    if not found or not set(found) <= set(TRACED):
+        raise ValueError(f"expected some of {', '.join(TRACED)}.")
     return found
 
 
@@ -69,7 +70,7 @@ def _read_folder(written: str) -> str:
 
 
 folder_kind = ValueKind("absolute path, or off", _read_folder)
-subjects_kind = ValueKind("list of process, network", _read_subjects, show=" ".join)
+subjects_kind = ValueKind(f"list of {', '.join(TRACED)}", _read_subjects, show=" ".join)
 witness_kind = choice("auto", "ebpf", "netlink")
 ring_kind = ValueKind("size, rounded up to a power of 2", _read_ring_bytes)
 
@@ -77,7 +78,12 @@ ring_kind = ValueKind("size, rounded up to a power of 2", _read_ring_bytes)
 @dataclass(frozen=True, slots=True)
 class Settings:
     trace: tuple[tuple[str, ...], ...] = key(
-        "Trace", repeated(subjects_kind), default="process network", help="What to see."
+        "Trace",
+        repeated(subjects_kind),
+        default="process network privilege",
+        help="What to see. `privilege`: signals between containers, new namespaces, out-of-memory kills "
+        "and moves between cgroups. `syscalls`: calls that change or use a privilege, for 0.1 us on every "
+        "system call of the node.",
     )
     ring_bytes: int = key(
         "Ring_Size", ring_kind, default="8MiB", help="Memory in the kernel for events not yet read."
@@ -159,7 +165,7 @@ class Settings:
     @property
     def subjects(self) -> tuple[str, ...]:
         wanted = {subject for line in self.trace for subject in line}
-        return tuple(subject for subject in SUBJECTS if subject in wanted)
+        return tuple(subject for subject in TRACED if subject in wanted)
 
 
 def tags_of(context: InputContext) -> dict[str, str]:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from collector.delivery.chunk import FileKey, Position
+from collector.delivery.chunk import INHERITED, FileKey, Position
+from collector.inputs.tail_groups import LineGroups, Regrouped
 from collector.inputs.tail_open import OpenFile, path_of
 from collector.native.files import has_writer, read
 from collector.native.logs import LogBatch, LogStream
+from collector.plan import Framing
 
 FINGERPRINT_BYTES = 1024
 # Where reading begins at the end, it begins behind a newline; a line longer than this is cut instead.
 LAST_LINE_BYTES = 64 << 10
+# Lines that a record inherits are encoded as if they stood here, where no line of the file can be.
+INHERITED_AT = 1 << 62
+# Of the lines of an open record that a rotation hands on; the record itself is bounded far below.
+MAX_INHERITED_BYTES = 16 << 20
 
 
 def fingerprint(head: bytes) -> bytes:
@@ -42,12 +49,9 @@ class Portion(NamedTuple):
     cut: int
     cut_bytes: int
     at_end: bool  # all that the file had
-
-
-def _portion(batch: LogBatch, start: int, end: int, *, at_end: bool) -> Portion:
-    return Portion(
-        batch.entries, batch.records, start, end, batch.unparsed, batch.cut, batch.cut_bytes, at_end
-    )
+    skipped: int = 0
+    skipped_bytes: int = 0
+    began: tuple[int, ...] = ()  # where records began that are whole though no byte was read
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +61,8 @@ class FollowedFile:
     file: OpenFile
     place: str
     log: LogStream
+    framing: Framing = Framing.CRI_JOINED
+    groups: LineGroups | None = None
     offset: int = 0
     head: bytes = b""
     wd: int = -1
@@ -79,6 +85,9 @@ class FollowedFile:
     was_closed: bool = False  # by a writer, since the last look
     final_s: float = 0.0  # when it was found final, 0: not yet
     grown_s: float = 0.0  # when it last was found grown
+    looked_s: float = 0.0  # when the present read began
+    carried: bytes = b""  # entries of inherited lines that are whole
+    carried_records: int = 0
 
     @property
     def fd(self) -> int:
@@ -92,10 +101,33 @@ class FollowedFile:
     def key(self) -> FileKey:
         return FileKey(self.file.device, self.file.inode, fingerprint(self.head), len(self.head))
 
+    @property
+    def partials(self) -> tuple[int, int]:
+        """File offset of the first line of what is open on stdout and on stderr, -1: nothing.
+
+        A record of several lines begins before any part of its last line.
+        """
+        if self.groups is None:
+            return self.log.partials
+        (first, second), (stdout, stderr) = self.groups.starts, self.log.partials
+        return first if first >= 0 else stdout, second if second >= 0 else stderr
+
+    @property
+    def joins(self) -> bool:
+        """Whether a record may go on in the next file."""
+        return self.framing.joins or self.groups is not None
+
+    @property
+    def unread_bytes(self) -> int:
+        """How much there is to read, about."""
+        return os.fstat(self.fd).st_size - self.offset
+
     def resume(self, position: Position) -> None:
         self.look_at_head()
         self.resumed = position
-        self.offset = self.log.resume(position)
+        # What was inherited goes on at the first line here.
+        stdout, stderr = (0 if one == INHERITED else one for one in position.partials)
+        self.offset = self.log.resume(replace(position, partials=(stdout, stderr)))
 
     def start_at_end(self) -> None:
         """Behind the last whole line."""
@@ -127,15 +159,54 @@ class FollowedFile:
     def read_portion(self, now_ns: int, *, end: bool = False) -> Portion:
         """Reads a portion (collector.native.logs), moves the offset. Raises OSError, MemoryError."""
         start = self.offset
-        batch, at_end = read(self.log, self.fd, start, now_ns, end=end)
+        batch, at_end = self._read_batch(now_ns, end=end)
         self.offset += batch.consumed
         self.has_begun |= batch.consumed > 0
-        return _portion(batch, start, self.offset, at_end=at_end)
+        return self._portion(batch, start, at_end=at_end, is_last=at_end and end)
+
+    def _read_batch(self, now_ns: int, *, end: bool) -> tuple[LogBatch, bool]:
+        """What can be read at the offset in one go, and whether that was all."""
+        return read(self.log, self.fd, self.offset, now_ns, end=end)
 
     def close_open_records(self, now_ns: int) -> Portion:
         """Nothing follows what is open: parts that were read become records."""
         batch = self.log.encode(b"", self.offset, now_ns, end=True)
-        return _portion(batch, self.offset, self.offset, at_end=True)
+        return self._portion(batch, self.offset, at_end=True, is_last=True)
+
+    def close_overdue_records(self, now_s: float) -> Portion:
+        """Records of several lines that have waited for their next line as long as they may."""
+        overdue = Regrouped() if self.groups is None else self.groups.flush_overdue(now_s)
+        at = self.offset
+        return Portion(
+            overdue.entries, overdue.records, at, at, 0, overdue.cut, overdue.cut_bytes, True
+        )._replace(began=overdue.began)
+
+    def _portion(self, batch: LogBatch, start: int, *, at_end: bool, is_last: bool) -> Portion:
+        portion = Portion(
+            batch.entries,
+            batch.records,
+            start,
+            self.offset,
+            batch.unparsed,
+            batch.cut,
+            batch.cut_bytes,
+            at_end,
+            batch.skipped,
+            batch.skipped_bytes,
+        )
+        return portion if self.groups is None else self._regrouped(portion, self.groups, is_last=is_last)
+
+    def _regrouped(self, portion: Portion, groups: LineGroups, *, is_last: bool) -> Portion:
+        taken = groups.take(portion.entries, self.looked_s)
+        rest = groups.flush() if is_last else Regrouped()
+        entries, records = self.carried, self.carried_records
+        self.carried, self.carried_records = b"", 0
+        return portion._replace(
+            entries=entries + taken.entries + rest.entries,
+            records=records + taken.records + rest.records,
+            cut=portion.cut + taken.cut + rest.cut,
+            cut_bytes=portion.cut_bytes + taken.cut_bytes + rest.cut_bytes,
+        )
 
     def begin_anew(self) -> None:
         """After a truncation: from the start, with nothing open."""
@@ -153,36 +224,44 @@ class FollowedFile:
         """
         taken = (True, True)
         if self.resumed is not None and self.resumed.offset:
-            taken = (self.resumed.partials[0] == 0, self.resumed.partials[1] == 0)
+            taken = (self.resumed.partials[0] == INHERITED, self.resumed.partials[1] == INHERITED)
         self.inherited_lines = earlier.open_lines(taken)
-        self.log.encode(self.inherited_lines, 0, 0)
-        self.inherited = self.log.partials
+        batch = self.log.encode(self.inherited_lines, INHERITED_AT, 0)
+        if self.groups is not None:
+            # Whole lines of a record that is not: they go out with what is read next.
+            grouped = self.groups.take(batch.entries, earlier.looked_s)
+            self.carried, self.carried_records = grouped.entries, grouped.records
+        self.inherited = self.partials
         is_lost = earlier.is_gone or (earlier.is_only_heir and max(earlier.inherited) >= 0)
         self.is_only_heir = is_lost and bool(self.inherited_lines)
 
     def open_lines(self, wanted: tuple[bool, bool]) -> bytes:
-        """The CRI lines of the records that are open, on stdout and on stderr if wanted."""
+        """The lines of the records that are open, on stdout and on stderr if wanted."""
         kept = []
-        for stream, is_wanted, now, then in zip(
-            (b"stdout", b"stderr"), wanted, self.log.partials, self.inherited, strict=True
+        for stream, (is_wanted, now, then) in enumerate(
+            zip(wanted, self.partials, self.inherited, strict=True)
         ):
             if now < 0 or not is_wanted:
                 continue
             start = 0 if now == then else now
-            lines = os.pread(self.fd, self.offset - start, start)
+            lines = self._bytes_at(start, min(self.offset - start, MAX_INHERITED_BYTES))
             before = self.inherited_lines if now == then else b""
-            kept += [
-                line for line in (before + lines).splitlines(True) if line.split(b" ", 2)[1:2] == [stream]
-            ]
+            kept += [line for line in _lines(before + lines) if stream_of(line, self.framing) == stream]
         return b"".join(kept)
 
+    def _bytes_at(self, start: int, count: int) -> bytes:
+        return os.pread(self.fd, count, start)
+
     def take_partials(self) -> tuple[int, int]:
-        """Where open records began, as of the last portion; of an inherited one, 0."""
+        """Where open records began, as of the last portion; INHERITED where it was in an earlier file."""
         stdout, stderr = (
-            0 if -1 < now == then else now
-            for now, then in zip(self.log.partials, self.inherited, strict=True)
+            INHERITED if -1 < now == then else now
+            for now, then in zip(self.partials, self.inherited, strict=True)
         )
-        still = (self.inherited[0] if stdout == 0 else -1, self.inherited[1] if stderr == 0 else -1)
+        still = (
+            self.inherited[0] if stdout == INHERITED else -1,
+            self.inherited[1] if stderr == INHERITED else -1,
+        )
         if still != self.inherited:
             self.inherited = still
             self.inherited_lines = self.inherited_lines if max(still) >= 0 else b""
@@ -214,8 +293,29 @@ class FollowedFile:
 
     @property
     def has_open_records(self) -> bool:
-        return max(self.log.partials) >= 0
+        return max(self.partials) >= 0
 
     def close(self) -> None:
         os.close(self.fd)
         self.log.close()
+        if self.groups is not None:
+            self.groups.close()
+
+
+def _lines(text: bytes) -> list[bytes]:
+    """With their newlines; other line ends are content."""
+    return [line + b"\n" for line in text.split(b"\n")[:-1]]
+
+
+def stream_of(line: bytes, framing: Framing) -> int:
+    """Which stream a whole line is of: 0 stdout, 1 stderr, -1 none; where there are no streams, 0."""
+    if not framing.joins:
+        return 0
+    name: object = line.split(b" ", 2)[1:2]
+    if line.startswith(b"{") and framing is not Framing.CRI_JOINED:
+        try:
+            parsed = json.loads(line)
+            name = [str(parsed.get("stream")).encode()]
+        except (ValueError, AttributeError, RecursionError):
+            return -1
+    return 0 if name == [b"stdout"] else 1 if name == [b"stderr"] else -1

@@ -14,6 +14,7 @@ from collector.inputs.file_events import FileEvents
 from collector.inputs.follow import FollowedFile
 from collector.inputs.succession import Plans, Succession
 from collector.inputs.tail_files import Found
+from collector.inputs.tail_groups import Grouping, LineGroups
 from collector.inputs.tail_open import OpenFile
 from collector.inputs.tail_paths import Selection
 from collector.inputs.tail_settings import Settings
@@ -39,6 +40,7 @@ class Followed:
         beginnings: Beginnings,
         events: FileEvents,
         *,
+        grouping: Grouping | None = None,
         ready: Callable[[Iterable[FollowedFile]], None],
         count: Callable[[str], None],
         log: logging.Logger,
@@ -48,6 +50,7 @@ class Followed:
         self._plans = plans
         self._beginnings = beginnings
         self._events = events
+        self._grouping = grouping
         self._ready = ready
         self._count = count
         self._log = log
@@ -126,6 +129,8 @@ class Followed:
             return
         log = LogStream(succession.plan, max_record_bytes=self._settings.max_record_bytes)
         file = FollowedFile(opened, succession.place, log, found_s=now_s, grown_s=now_s)
+        file.framing = succession.plan.framing
+        file.groups = None if self._grouping is None else LineGroups(self._grouping)
         file.replaced, file.is_done = replaced, is_done
         try:
             # Watched first: what is written from here on is told.

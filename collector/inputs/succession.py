@@ -60,13 +60,17 @@ class Plans:
         kubelet: KubeletRoots,
         identities: IdentityTable,
         chain: FilterChain,
+        *,
+        folds: bool = True,
     ) -> None:
+        """`folds` False: records are worked on after the plan, so filters have to see them."""
         self._plan = plan
         self._tag = tag
         self._path_key = path_key
         self._kubelet = kubelet
         self._identities = identities
         self._chain = chain
+        self._folds = folds
 
     def succession(self, place: str, now_s: float) -> Succession:
         return Succession(place, self._plan, now_s)
@@ -81,7 +85,10 @@ class Plans:
         plan = self._plan
         if self._path_key:
             plan = plan.then(Field(Op.APPEND, self._path_key, succession.path))
-        plan, rest = self._chain.log_plan(LogSource(tag, succession.path, identity), plan)
+        if self._folds:
+            plan, rest = self._chain.log_plan(LogSource(tag, succession.path, identity), plan)
+        else:
+            _, rest = self._chain.record_plan(tag)
         succession.tag, succession.identity, succession.rest = tag, identity, rest
         succession.is_planned = True
         if plan != succession.plan:

@@ -9,6 +9,7 @@ wait on disk, and what is unlinked meanwhile is held open.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections import deque
@@ -25,9 +26,9 @@ from collector.inputs.followed import Followed
 from collector.inputs.succession import IDENTITY_WAIT_S, Plans, Succession
 from collector.inputs.tail_files import POLL_S, Discovery, Found, Reports
 from collector.inputs.tail_paths import KubeletRoots, select
-from collector.inputs.tail_settings import Settings, plan_of
+from collector.inputs.tail_settings import Settings, grouping_of, plan_of
 from collector.native.files import has_writer
-from collector.plan import Framing, LogPlan
+from collector.plan import LogPlan
 
 if TYPE_CHECKING:
     from collector.context import InputContext
@@ -64,8 +65,15 @@ class Tail:
         self._beginnings = Beginnings(
             self._positions, is_first_start=is_first_start, read_from_head=settings.read_from_head
         )
+        self._grouping = grouping_of(settings, context)
         self._plans = Plans(
-            plan, context.plugin.tag, settings.path_key, self._kubelet, context.identities, context.chain
+            plan,
+            context.plugin.tag,
+            settings.path_key,
+            self._kubelet,
+            context.identities,
+            context.chain,
+            folds=self._grouping is None,
         )
         self._ready: deque[FollowedFile] = deque()
         self._due_s: dict[FollowedFile, float] = {}  # when to look again at files that nothing happens to
@@ -85,6 +93,7 @@ class Tail:
             self._plans,
             self._beginnings,
             self._events,
+            grouping=self._grouping,
             ready=self._make_ready,
             count=lambda name: self._context.metrics.add(name, self._context.name),
             log=self._context.log,
@@ -204,6 +213,9 @@ class Tail:
             del self._due_s[file]
         self._make_ready(due)
 
+    def _look_again(self, file: FollowedFile, when_s: float) -> None:
+        self._due_s[file] = min(when_s, self._due_s.get(file, math.inf))
+
     def _make_ready(self, files: Iterable[FollowedFile]) -> None:
         for file in files:
             if not file.is_ready:
@@ -243,6 +255,7 @@ class Tail:
         await self._check_truncation(succession, file)
         portion = await self._read(file)
         await self._submit(succession, file, portion, file.key)
+        await self._close_overdue_records(succession, file)
         file.is_read = portion.at_end
         if portion.at_end:
             await self._at_end(succession, file)
@@ -259,14 +272,14 @@ class Tail:
         if not succession.path:
             return False
         if not succession.is_planned and not self._plans.settle(succession, now_s):
-            self._due_s[file] = now_s + IDENTITY_RETRY_S
+            self._look_again(file, now_s + IDENTITY_RETRY_S)
             return False
         alone_s = file.found_s + self._settings.rotate_wait_s
         for other in succession.before(file):
             if not other.is_read:
                 return False
             if now_s < alone_s:
-                self._due_s[file] = alone_s
+                self._look_again(file, alone_s)
                 return False
         return True
 
@@ -281,7 +294,8 @@ class Tail:
 
     async def _read(self, file: FollowedFile, *, end: bool = False) -> Portion:
         now_ns = time.time_ns()
-        if os.fstat(file.fd).st_size - file.offset < THREAD_BYTES:
+        file.looked_s = self._now_s
+        if file.unread_bytes < THREAD_BYTES:
             portion = file.read_portion(now_ns, end=end)
         else:
             portion = await self._loop.run_in_executor(
@@ -305,7 +319,7 @@ class Tail:
             return
         place = (*file.inode, key.fingerprint, file.truncations)
         chunk = Chunk(
-            id=chunk_id(*place, portion.from_offset, portion.to_offset),
+            id=chunk_id(*place, portion.from_offset, portion.to_offset, *portion.began),
             tag=succession.tag,
             entries=entries,
             records=records,
@@ -323,6 +337,9 @@ class Tail:
         if portion.cut:
             metrics.add("podwitness_tail_cut_records_total", name, by=portion.cut)
             metrics.add("podwitness_tail_cut_bytes_total", name, by=portion.cut_bytes)
+        if portion.skipped:
+            metrics.add("podwitness_tail_skipped_lines_total", name, by=portion.skipped)
+            metrics.add("podwitness_tail_skipped_bytes_total", name, by=portion.skipped_bytes)
 
     # The end of a file
 
@@ -331,26 +348,24 @@ class Tail:
         if file.is_final(now_s, wait_s):
             file.final_s = file.final_s or now_s
             if self._awaits_heir(succession, file) and now_s < file.final_s + HEIR_WAIT_S:
-                self._due_s[file] = file.final_s + HEIR_WAIT_S
+                self._look_again(file, file.final_s + HEIR_WAIT_S)
             else:
                 await self._finish(succession, file)
         elif file.is_gone or file.is_rotated:
             # A writer's close is told; without that, time decides.
-            self._due_s[file] = max(file.grown_s, now_s - wait_s / 2) + wait_s
+            self._look_again(file, max(file.grown_s, now_s - wait_s / 2) + wait_s)
             self._make_ready(later for later in succession.files if later is not file and not later.is_read)
         elif file.was_closed and file.has_open_records:
             await self._close_open_records(succession, file)
 
     def _awaits_heir(self, succession: Succession, file: FollowedFile) -> bool:
         """Whether records are open that go on in a file which is not found yet."""
-        is_joined = succession.plan.framing is Framing.CRI_JOINED
-        return is_joined and file.has_open_records and succession.after(file) is None
+        return file.joins and file.has_open_records and succession.after(file) is None
 
     async def _finish(self, succession: Succession, file: FollowedFile) -> None:
         """Reads what came until nobody could write any more; what is open then is complete or goes on."""
         later = succession.after(file)
-        is_joined = succession.plan.framing is Framing.CRI_JOINED
-        goes_on = is_joined and (file.is_done or (later is not None and file.goes_on_in(later)))
+        goes_on = file.joins and (file.is_done or (later is not None and file.goes_on_in(later)))
         await self._read_to_end(succession, file, end=not goes_on)
         if goes_on and (file.has_rest or later is None or later.has_begun) and not file.is_done:
             await self._read_to_end(succession, file, end=True)
@@ -365,6 +380,14 @@ class Tail:
             await self._submit(succession, file, portion, file.key)
             at_end = portion.at_end
 
+    async def _close_overdue_records(self, succession: Succession, file: FollowedFile) -> None:
+        """Records of several lines whose next line is late, as Fluent Bit's flush_timeout."""
+        if file.groups is None:
+            return
+        await self._submit(succession, file, file.close_overdue_records(self._now_s), file.key)
+        if file.groups.due_s is not None:
+            self._look_again(file, file.groups.due_s)
+
     async def _close_open_records(self, succession: Succession, file: FollowedFile) -> None:
         """A container that ended in the middle of a line leaves a part without an end.
 
@@ -375,7 +398,7 @@ class Tail:
         if has_writer(file.fd):
             file.was_closed = False
         elif quiet_s < self._settings.rotate_wait_s:
-            self._due_s[file] = file.grown_s + self._settings.rotate_wait_s
+            self._look_again(file, file.grown_s + self._settings.rotate_wait_s)
         else:
             file.was_closed = False
             await self._submit(succession, file, file.close_open_records(time.time_ns()), file.key)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from collector.config.multiline import check_names, multiline_parsers
 from collector.config.parsers import framing
 from collector.config.schema import boolean, choice, commas, key, seconds, size_bytes, text
 from collector.errors import ConfigError
+from collector.inputs.tail_groups import HIDDEN_OFFSET, Grouping
+from collector.multiline.built_in import CONTAINER_NAMES
+from collector.multiline.parsers import MultilineParser
 from collector.native.logs import DEFAULT_MAX_RECORD_BYTES
 from collector.plan import CRI_JOINED_LAYOUT, Framing, Layout, LogPlan
 
@@ -28,7 +32,8 @@ class Settings:
         "multiline.parser",
         commas,
         default=(),
-        help="`cri`: parts of one record are joined; goes before Parser.",
+        help="`cri`, `docker`: parts of one line are joined. `go`, `java`, `python`, `ruby` or one of "
+        "[MULTILINE_PARSER]: lines of one record are, after that. Goes before Parser.",
     )
     db: str = key(
         "DB", text, default="", help="Where positions are kept over a restart; empty: in memory only."
@@ -54,6 +59,9 @@ class Settings:
     ignore_older_s: float = key(
         "Ignore_Older", seconds, default="0", help="Files not written for so long are left alone; 0: none."
     )
+    offset_key: str = key(
+        "Offset_Key", text, default="", help="A key for the place in the file where the record begins."
+    )
     buffer_chunk_size: int = key(
         "Buffer_Chunk_Size", size_bytes, default="32k", help="Accepted; all files share one buffer."
     )
@@ -64,7 +72,13 @@ class Settings:
         help="Longest record, 2M at least; a longer one is cut and marked.",
     )
     skip_long_lines: bool = key(
-        "Skip_Long_Lines", boolean, default="Off", help="Accepted; long lines are cut, never skipped."
+        "Skip_Long_Lines",
+        boolean,
+        default="Off",
+        help="Lines over Buffer_Max_Size are left out and counted; Off: they are cut and marked.",
+    )
+    skip_empty_lines: bool = key(
+        "Skip_Empty_Lines", boolean, default="Off", help="Lines without a byte are no records."
     )
 
     def __post_init__(self) -> None:
@@ -72,12 +86,6 @@ class Settings:
             raise ValueError("has an empty Path, so there is nothing to follow.")
         if self.refresh_interval_s <= 0:
             raise ValueError("has a Refresh_Interval of 0. Write a time such as 10.")
-        unknown = [name for name in self.multiline_parser if name not in ("cri", "docker")]
-        if unknown or (self.multiline_parser and "cri" not in self.multiline_parser):
-            raise ValueError(
-                f"has multiline.parser {', '.join(self.multiline_parser)}; podwitness has cri only. "
-                "Join other lines where the records arrive."
-            )
 
     @property
     def max_record_bytes(self) -> int:
@@ -87,12 +95,61 @@ class Settings:
 
 def plan_of(settings: Settings, context: InputContext) -> LogPlan:
     """How lines become records. Raises ConfigError for a parser that can't be run."""
-    if settings.multiline_parser:
-        return LogPlan(Framing.CRI_JOINED, replace(CRI_JOINED_LAYOUT, raw=settings.line_key))
-    if not settings.parser:
-        return LogPlan(Framing.LINE, Layout(content=settings.line_key))
     try:
-        kind, layout = framing(settings.parser, context.document.parsers)
+        kind, layout = _framing(settings, context)
     except ValueError as reason:
         raise ConfigError(f"{context.plugin.section.place}: {reason}") from None
-    return LogPlan(kind, replace(layout, raw=settings.line_key))
+    offset_key = settings.offset_key
+    if _multiline_parsers(settings, context):
+        offset_key = offset_key or HIDDEN_OFFSET
+    layout = replace(layout, raw=settings.line_key, offset=offset_key)
+    return LogPlan(kind, layout, skips_long=settings.skip_long_lines, skips_empty=settings.skip_empty_lines)
+
+
+def _multiline_parsers(settings: Settings, context: InputContext) -> tuple[MultilineParser, ...]:
+    return multiline_parsers(settings.multiline_parser, context.document.multiline_parsers)
+
+
+def _framing(settings: Settings, context: InputContext) -> tuple[Framing, Layout]:
+    """Raises ValueError."""
+    document = context.document
+    check_names(settings.multiline_parser, document.multiline_parsers)
+    containers = {name for name in settings.multiline_parser if name not in document.multiline_parsers}
+    if containers & set(CONTAINER_NAMES):
+        return _CONTAINERS[("cri" in containers, "docker" in containers)], CRI_JOINED_LAYOUT
+    parsers = {one.parser for one in _multiline_parsers(settings, context) if one.parser}
+    if len(parsers) > 1:
+        raise ValueError(f"its multiline parsers have different parsers: {', '.join(sorted(parsers))}.")
+    if settings.multiline_parser and not parsers:
+        return Framing.LINE, Layout(content=settings.line_key)
+    name = parsers.pop() if parsers else settings.parser
+    if not name:
+        return Framing.LINE, Layout(content=settings.line_key)
+    kind, layout = framing(name, document.parsers)
+    return (Framing.CRI_JOINED if kind is Framing.CRI and settings.multiline_parser else kind), layout
+
+
+_CONTAINERS = {
+    (True, False): Framing.CRI_JOINED,
+    (False, True): Framing.DOCKER_JOINED,
+    (True, True): Framing.CONTAINER_JOINED,
+}
+
+
+def grouping_of(settings: Settings, context: InputContext) -> Grouping | None:
+    """How lines are joined into records after that; None: a line is a record. Raises ConfigError."""
+    parsers = _multiline_parsers(settings, context)
+    if not parsers:
+        return None
+    plan = plan_of(settings, context)
+    content = next((one.key_content for one in parsers if one.key_content), plan.layout.content)
+    pattern = next((one.key_pattern for one in parsers if one.key_pattern), "")
+    return Grouping(
+        parsers,
+        settings.max_record_bytes,
+        plan.framing,
+        content if plan.framing is not Framing.LINE else settings.line_key,
+        pattern,
+        plan.layout.stream,
+        plan.layout.offset,
+    )

@@ -31,7 +31,8 @@ class LogBatch(NamedTuple):
     """What came of one call. `partials`: file offset of the first line of the record open
     on stdout and on stderr, -1: none. `unparsed`: lines kept raw as they did not fit the
     framing. `cut`: records cut at their bound, `cut_bytes`: what they lost, `starved`: those
-    that were cut earlier as the open records of all files were at their bound together."""
+    that were cut earlier as the open records of all files were at their bound together.
+    `skipped`: lines left out as they were too long, and their bytes."""
 
     entries: bytes
     records: int
@@ -41,6 +42,8 @@ class LogBatch(NamedTuple):
     cut: int
     cut_bytes: int
     starved: int
+    skipped: int = 0
+    skipped_bytes: int = 0
 
 
 class Arena:
@@ -80,6 +83,8 @@ class Arena:
             batch.cut,
             batch.cut_bytes,
             batch.starved,
+            batch.skipped,
+            batch.skipped_bytes,
         )
 
 
@@ -188,14 +193,20 @@ def _joined(batches: list[LogBatch]) -> LogBatch:
         sum(batch.cut for batch in batches),
         sum(batch.cut_bytes for batch in batches),
         sum(batch.starved for batch in batches),
+        sum(batch.skipped for batch in batches),
+        sum(batch.skipped_bytes for batch in batches),
     )
+
+
+VECTORS: int = lib.pw_vectors()
+"""How much JSON this processor looks at in one step (enum pw_vectors in ext/log.h)."""
 
 
 def json_pairs(text: bytes, *, trim: bool = False) -> tuple[int, bytes] | None:
     """One JSON object as the pairs of a msgpack map: how many, and their bytes; None: not exactly one."""
     out = ffi.new("uint8_t[]", lib.pw_json_bytes(len(text)))
     out_bytes = ffi.new("size_t *")
-    pairs = lib.pw_json_pairs(text, len(text), trim, out, out_bytes)
+    pairs = lib.pw_json_pairs(text, len(text), trim, VECTORS, out, out_bytes)
     return None if pairs < 0 else (pairs, ffi.buffer(out, out_bytes[0])[:])
 
 
@@ -213,6 +224,8 @@ class _Plan:
         steps = _concatenated(plan.steps, self._watches)
         native = self.native = ffi.new("struct pw_plan *")
         native.framing = plan.framing
+        native.vectors = VECTORS
+        native.skip_long, native.skip_empty = plan.skips_long, plan.skips_empty
         self._set_keys(plan)
         native.steps = self._keep(ffi.new("struct pw_step[]", len(steps)))
         native.step_count = len(steps)
@@ -246,6 +259,7 @@ class _Plan:
         self._set_key(native.content, layout.content)
         self._set_key(native.raw, layout.raw)
         self._set_key(native.truncated, "truncated")
+        self._set_key(native.offset, layout.offset)
 
     def _set_step(self, native: Any, step: _Constant | Merge) -> None:
         if isinstance(step, Merge):
@@ -275,12 +289,16 @@ class _Constant(NamedTuple):
 def _watched(plan: LogPlan) -> tuple[dict[str, int], int]:
     """The keys that steps look at, with their index, and how many of them may be a JSON object's.
 
-    What is merged is only looked for in an object where the object is the record.
+    What is merged is only looked for in an object where the object is the record (docker's: all but its log).
     """
     fields = [step.key for step in plan.steps if isinstance(step, Field) and step.op != Op.APPEND]
     merged = [step.key for step in plan.steps if isinstance(step, Merge)]
-    noted = dict.fromkeys(fields + merged if plan.framing == Framing.JSON else fields)
+    noted = dict.fromkeys(fields if plan.framing in _FROM_TEXT else fields + merged)
     return {key: index for index, key in enumerate(noted | dict.fromkeys(merged))}, len(noted)
+
+
+# Framings whose records have no pairs but those that the layout names.
+_FROM_TEXT = (Framing.LINE, Framing.CRI, Framing.CRI_JOINED)
 
 
 def _constant(field: Field) -> _Constant:
@@ -308,10 +326,12 @@ def _only_appends(step: _Constant | Merge | None, watches: dict[str, int]) -> bo
     return isinstance(step, _Constant) and step.op == Op.APPEND and step.key not in watches
 
 
-assert (Framing.LINE, Framing.CRI, Framing.CRI_JOINED, Framing.JSON) == (
+assert tuple(Framing) == (
     lib.PW_LINE,
     lib.PW_CRI,
     lib.PW_CRI_JOINED,
     lib.PW_JSON,
+    lib.PW_DOCKER_JOINED,
+    lib.PW_CONTAINER_JOINED,
 )
 assert (Op.APPEND, Op.ADD, Op.SET, Op.REMOVE) == (lib.PW_APPEND, lib.PW_ADD, lib.PW_SET, lib.PW_REMOVE)

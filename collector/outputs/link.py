@@ -24,6 +24,7 @@ Result = TypeVar("Result")
 LINGER_S = 1.0
 
 RECEIVE_BYTES = 4096
+TLS_RECORD_BYTES = 16 << 10
 
 
 class ConnectionEnded(ConnectionResetError):
@@ -54,18 +55,30 @@ class Link:
 
     async def send(self, buffers: Sequence[bytes]) -> None:
         """Writes the buffers one after the other; returns when the kernel has all of them."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            if sum(map(len, buffers)) <= TLS_RECORD_BYTES:
+                buffers = (b"".join(buffers),)
+            for buffer in buffers:
+                await self._send_secured(self._socket, memoryview(buffer))
+            return
         views = deque(memoryview(buffer) for buffer in buffers if buffer)
         while views:
-            sent = await self._complete(lambda: self._write(views), self._writable)
+            sent = await self._complete(lambda: self._socket.sendmsg(views), self._writable)
             while views and sent >= len(views[0]):
                 sent -= len(views.popleft())
             if sent:
                 views[0] = views[0][sent:]
 
-    def _write(self, views: deque[memoryview]) -> int:
-        if isinstance(self._socket, ssl.SSLSocket):
-            return self._socket.send(views[0])
-        return self._socket.sendmsg(views)
+    async def _send_secured(self, secured: ssl.SSLSocket, view: memoryview) -> None:
+        """OpenSSL takes one TLS record a call, 65,000 of them for a GiB: nothing else is done between two."""
+        while view:
+            try:
+                while view:
+                    view = view[secured.send(view) :]
+            except ssl.SSLWantWriteError:
+                await self._writable()
+            except ssl.SSLWantReadError:
+                await self._readable()
 
     async def receive(self) -> bytes:
         """Some bytes, at least one. Raises ConnectionEnded."""

@@ -224,6 +224,14 @@ TAIL: Final = (
         "Reads of log files that failed; the file is tried again at the next Refresh_Interval.",
         "The log has the error; look at the disk.",
     ),
+    Metric(
+        "podwitness_tail_skipped_lines_total",
+        "counter",
+        ("name",),
+        "Lines longer than Buffer_Max_Size that Skip_Long_Lines left out.",
+        "Raise Buffer_Max_Size, or set Skip_Long_Lines Off to have them cut and marked.",
+    ),
+    Metric("podwitness_tail_skipped_bytes_total", "counter", ("name",), "Bytes of these lines."),
     Metric("podwitness_tail_cut_bytes_total", "counter", ("name",), "Bytes that these records lost."),
 )
 

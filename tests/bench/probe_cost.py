@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from probes import bpf
-from probes.catalog import SUBJECTS, Dialect
+from probes.catalog import Dialect
 from probes.launch import Attached, launch
+from tests.bench.call_cost import DEFAULT
 from tests.bench.row import Row
 from tests.kernel.ring_reader import RingReader
 
@@ -97,7 +98,7 @@ class Watch:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
-        self.probes: Attached = asyncio.run(launch(SUBJECTS, ring_bytes=RING_BYTES, dialect=dialect))
+        self.probes: Attached = asyncio.run(launch(DEFAULT, ring_bytes=RING_BYTES, dialect=dialect))
         stop, self._stop = os.pipe()
         self._reader = multiprocessing.get_context("fork").Process(
             target=drain_like_the_collector,
@@ -177,7 +178,7 @@ def load_times() -> tuple[float, float]:
     """(elapsed, CPU) seconds from launch() to attached probes."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
-    asyncio.run(launch(SUBJECTS, ring_bytes=RING_BYTES)).close()
+    asyncio.run(launch(DEFAULT, ring_bytes=RING_BYTES)).close()
     elapsed = time.monotonic() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return elapsed, after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime

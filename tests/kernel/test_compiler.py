@@ -44,7 +44,7 @@ def test_code_of_every_program_in_both_dialects() -> None:
                 code_of = compiler.compile(SUBJECTS, dialect)
                 print(*(len(code_of(hook.tracepoint)) % 8 for hook in HOOKS), sep="")
     """)
-    assert said == 2 * ("0" * len(HOOKS) + "\n")
+    assert said == f"{'0' * len(HOOKS)}\n" * 2
 
 
 def test_size_that_the_c_side_does_not_have_is_refused() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from probes import bpf
-from probes.catalog import HOOKS, KINDS, Dialect, RecordKind, hooks_of
+from probes.catalog import HOOKS, KINDS, SUBJECTS, Dialect, RecordKind, hooks_of
 from probes.launch import MAPS_FOR_THE_COLLECTOR, Attached, ProbeError, launch
 from tests.kernel.sandbox import Cgroup, check, execve, libc, mount, private_mounts, run
 from tests.kernel.test_bpf import program_id
@@ -22,7 +22,6 @@ from tests.kernel.witness import Witness
 
 ROOT = Path(__file__).resolve().parents[2]
 RING_BYTES = 1 << 16
-SUBJECTS = ["process", "network", "cgroup"]
 
 
 def attach(*subjects: str, **options: object) -> Attached:
@@ -46,7 +45,10 @@ def test_all_hooks_are_attached(dialect: Dialect | None) -> None:
     probes = attach(dialect=dialect)
     assert [report.hook for report in probes.hooks] == [hook.tracepoint for hook in HOOKS]
     assert {report.state for report in probes.hooks} == {"attached"}
-    assert {report.dialect for report in probes.hooks} == {dialect or Dialect.TP_BTF}
+    walks = {hook.tracepoint for hook in HOOKS if hook.walks}
+    dialects = {report.dialect for report in probes.hooks if report.hook not in walks}
+    assert dialects == {dialect or Dialect.TP_BTF}
+    assert set(probes.walks) == walks
     assert {report.reason + report.consequence for report in probes.hooks} == {""}
     assert set(probes.links) == set(probes.programs) == {hook.tracepoint for hook in HOOKS}
     assert set(probes.missed()) == set(probes.programs)
@@ -82,8 +84,9 @@ def test_descriptors_are_not_inherited() -> None:
 
 HOLDER = """
     import asyncio, os, signal, sys
+    from probes.catalog import SUBJECTS
     from probes.launch import launch
-    probes = asyncio.run(launch(["process", "network", "cgroup"], ring_bytes=65536))
+    probes = asyncio.run(launch(SUBJECTS, ring_bytes=65536))
     for descriptor in probes.programs.values():
         with open(f"/proc/self/fdinfo/{descriptor}") as info:
             print(*(line.split()[1] for line in info if line.startswith("prog_id:")), flush=True)
@@ -127,8 +130,8 @@ def test_subject_that_does_not_compile_leaves_the_others() -> None:
     """As on a kernel whose `struct linux_binprm` has another member for it."""
     probes = attach(without=("HAVE_sock_cgroup_data__cgroup",))
     states = {report.hook: report.state for report in probes.hooks}
-    network = {hook.tracepoint for hook in hooks_of(["network"])}
-    assert {name for name, state in states.items() if state == "failed"} == network
+    of_sockets = {hook.tracepoint for hook in hooks_of(["network", "state"])}
+    assert {name for name, state in states.items() if state == "failed"} == of_sockets
     (failed,) = (report for report in probes.hooks if report.hook == "inet_sock_set_state")
     assert "error: no member named 'val'" in failed.reason
     assert failed.consequence == "No TCP connection is seen."

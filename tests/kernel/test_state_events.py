@@ -171,8 +171,8 @@ def test_no_process_is_missed_or_told_twice_while_many_come_and_go(
     ends = [(event.pid, event.start_ns) for event in witness.events(cgroup.id, "EXIT")]
     assert max(Counter(ends).values()) == 1
     assert len(set(states)) == len(states) > 1
-    # The fork's probe is there a little before the last: those forked between are known to the collector, and are
-    # left out (collector.inputs.event_state).
+    # The fork's probe is there a little before the last: those forked between are known to the collector, and
+    # are left out (collector.inputs.event_state).
     newborns = {fork for fork in forks if fork[1] < witness.probes.attached_ns}
     assert len(newborns) < 256  # PW_NEWBORNS
     assert set(states) & set(forks) <= newborns

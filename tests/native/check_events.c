@@ -24,9 +24,10 @@ static void fill_text(uint8_t *text, size_t bytes, uint64_t *state)
 static uint8_t *make_record(uint16_t kind, uint32_t most, uint64_t *state, uint32_t *bytes)
 {
   const uint32_t size = pw_is_exec(kind) ? sizeof(struct pw_exec) : kind == PW_FORK ? sizeof(struct pw_fork)
-                      : kind == PW_EXIT ? sizeof(struct pw_exit) : !pw_is_control(kind) ? sizeof(struct pw_tcp)
+                      : kind == PW_EXIT ? sizeof(struct pw_exit)
+                      : pw_is_privilege(kind) ? sizeof(struct pw_privilege) : !pw_is_control(kind) ? sizeof(struct pw_tcp)
                       : sizeof(struct pw_cgroup);
-  const uint32_t parts = pw_is_exec(kind) ? (uint32_t)(check_random(state) % most) : 8;
+  const uint32_t parts = pw_is_exec(kind) || pw_is_privilege(kind) ? (uint32_t)(check_random(state) % most) : 8;
   uint8_t *record = malloc(size + parts);
   if (!record) abort();
   for (uint32_t at = 0; at < size; at++) record[at] = check_random(state) % 3 ? (uint8_t)check_random(state) : 0;
@@ -42,6 +43,12 @@ static uint8_t *make_record(uint16_t kind, uint32_t most, uint64_t *state, uint3
     exec->cwd_bytes = (uint16_t)((parts - exec->args_bytes - exec->exe_bytes) / 2 % PW_PATH_BYTES);
     exec->filename_bytes = (uint16_t)(check_random(state) % (PW_FILENAME_BYTES + 1));
     if (exec->args_bytes + exec->exe_bytes + exec->cwd_bytes + exec->filename_bytes > (int)parts) exec->filename_bytes = 0;
+  }
+  if (pw_is_privilege(kind)) {
+    struct pw_privilege *privilege = (struct pw_privilege *)(void *)record;
+    for (int at = 0; at < 3; at++)
+      privilege->text_bytes[at] = (uint16_t)(parts / 4 < PW_TEXT_BYTES ? parts / 4 : PW_TEXT_BYTES);
+    privilege->path_bytes = (uint16_t)(parts / 4 < PW_PATH_BYTES ? parts / 4 : PW_PATH_BYTES);
   }
   if (pw_is_control(kind)) ((struct pw_cgroup *)(void *)record)->path_bytes = 7;
   return record;

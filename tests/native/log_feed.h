@@ -46,13 +46,17 @@ static struct pw_key key(const char *packed, int watch)
 static struct pw_plan make_plan(uint64_t choice, struct pw_step *steps, uint8_t *seen, struct pw_piece *pieces)
 {
   struct pw_plan plan = {
-    .framing = (int32_t)(choice % 4),
+    .framing = (int32_t)(choice % 4) + (choice & 1 << 13 ? 2 : 0),
+    .vectors = pw_vectors(),
     .time = key("\xa4time", -1),
     .stream = key("\xa6stream", -1),
     .logtag = key("\xa2_p", -1),
     .content = key("\xa3log", 0),
     .raw = key("\xa3log", 0),
     .truncated = key("\xa9truncated", -1),
+    .offset = key(choice & 1 << 12 ? "\xa1o" : "", -1),
+    .skip_long = !!(choice & 1 << 11),
+    .skip_empty = !!(choice & 1 << 15),
     .steps = steps,
     .step_count = make_steps(choice >> 2, steps),
     .merge = {.under = key(choice & 256 ? "\xa1" "a" : "", choice & 256 ? 1 : -1),
@@ -140,8 +144,10 @@ static inline int both_ways(const uint8_t *text, size_t bytes, uint64_t choice)
   size_t budget = choice & 1 << 14 ? 700 : 1 << 20;
   struct sum whole = {0}, parts = {0};
   CHECK(seen && pieces);
-  if (feed(&plan, text, bytes, bytes, limit, budget, &whole) ||
-      feed(&plan, text, bytes, 1 + (choice >> 24) % 40, limit, budget, &parts))
+  if (feed(&plan, text, bytes, bytes, limit, budget, &whole))
+    return 1;
+  plan.vectors = (int32_t)((choice >> 40) % (uint64_t)(plan.vectors + 1));
+  if (feed(&plan, text, bytes, 1 + (choice >> 24) % 40, limit, budget, &parts))
     return 1;
   CHECK(whole.records == parts.records);
   if (!whole.starved && !parts.starved) /* which record finds no memory depends on the pieces */
@@ -154,19 +160,34 @@ static inline int both_ways(const uint8_t *text, size_t bytes, uint64_t choice)
   return 0;
 }
 
+/* By each kind of vectors, in memory of exactly the size that it may take. */
 static inline int json_alone(const uint8_t *text, size_t bytes)
 {
   uint8_t *copy = check_copy(text, bytes);
-  uint8_t *out = malloc(pw_json_bytes(bytes));
-  size_t out_bytes = 0;
-  CHECK(out);
-  int64_t pairs = pw_json_pairs(copy, bytes, 1, out, &out_bytes);
-  const uint8_t *at = out;
-  for (int64_t i = 0; i < 2 * pairs; i++)
-    CHECK((at = pw_msgpack_skip(at, out + out_bytes)));
-  CHECK(pairs < 0 || at == out + out_bytes);
+  uint8_t *first = NULL;
+  size_t first_bytes = 0;
+  int64_t first_pairs = 0;
+  for (int32_t vectors = 0; vectors <= pw_vectors(); vectors++) {
+    uint8_t *out = malloc(pw_json_bytes(bytes));
+    size_t out_bytes = 0;
+    CHECK(out);
+    int64_t pairs = pw_json_pairs(copy, bytes, 1, vectors, out, &out_bytes);
+    const uint8_t *at = out;
+    for (int64_t i = 0; i < 2 * pairs; i++)
+      CHECK((at = pw_msgpack_skip(at, out + out_bytes)));
+    CHECK(pairs < 0 || at == out + out_bytes);
+    if (!first) {
+      first = out;
+      first_bytes = out_bytes;
+      first_pairs = pairs;
+      continue;
+    }
+    CHECK(pairs == first_pairs && (pairs < 0 || out_bytes == first_bytes));
+    CHECK(pairs <= 0 || memcmp(out, first, out_bytes) == 0);
+    free(out);
+  }
+  free(first);
   free(copy);
-  free(out);
   return 0;
 }
 

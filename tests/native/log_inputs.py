@@ -124,7 +124,25 @@ def cri_lines(draw: st.DrawFn) -> bytes:
     return b" ".join([draw(TIMES), stream, draw(LOGTAGS)]) + space + draw(CONTENTS)
 
 
-LINES = st.one_of(cri_lines(), cri_lines(), CONTENTS, mutated(cri_lines()))
+@st.composite
+def docker_lines(draw: st.DrawFn) -> bytes:
+    """As docker writes them, mostly: keys may be missing, double, in another order, or of another kind."""
+    log = draw(st.text(max_size=30)) + draw(st.sampled_from(["\n", "\n", "", "\n\n"]))
+    pairs = [
+        ("log", draw(st.sampled_from([log, log, log, 7]))),
+        ("stream", draw(st.sampled_from(["stdout", "stdout", "stderr", "stdin"]))),
+        ("time", draw(TIMES).decode()),
+        *draw(st.lists(st.tuples(st.sampled_from(KEYS), JSON_VALUES), max_size=3)),
+    ]
+    if draw(st.booleans()):
+        pairs = draw(st.permutations(pairs))[: draw(st.integers(1, len(pairs)))]
+    texts = [json.dumps(key) + ":" + json.dumps(value) for key, value in pairs]
+    return b"{" + ",".join(texts).encode() + b"}"
+
+
+LINES = st.one_of(
+    cri_lines(), cri_lines(), docker_lines(), CONTENTS, mutated(cri_lines()), mutated(docker_lines())
+)
 
 
 @st.composite
@@ -153,7 +171,7 @@ MERGES = st.builds(
 )
 LAYOUTS = st.one_of(
     st.sampled_from([CRI_LAYOUT, CRI_JOINED_LAYOUT, Layout()]),
-    st.builds(Layout, *[st.sampled_from(["", "time", "log", "a"]) for _ in range(4)]),
+    st.builds(Layout, *[st.sampled_from(["", "time", "log", "a"]) for _ in range(6)]),
 )
 
 
@@ -163,9 +181,11 @@ def plans(draw: st.DrawFn) -> LogPlan:
     merge = draw(st.one_of(st.none(), MERGES))
     if merge:
         steps.insert(draw(st.integers(0, len(steps))), merge)
-    return LogPlan(draw(st.sampled_from(list(Framing))), draw(LAYOUTS), tuple(steps))
+    framing, layout = draw(st.sampled_from(list(Framing))), draw(LAYOUTS)
+    return LogPlan(framing, layout, tuple(steps), draw(st.booleans()), draw(st.booleans()))
 
 
+VECTORS = st.integers(0, logs.VECTORS)
 LIMITS = st.sampled_from([8, 40, 300, 1 << 20])
 
 
@@ -175,9 +195,10 @@ class Follower:
     Its arena is its own and as small as it may be, so that outputs become full.
     """
 
-    def __init__(self, plan: LogPlan, limit: int) -> None:
+    def __init__(self, plan: LogPlan, limit: int, vectors: int = logs.VECTORS) -> None:
         logs.ARENA = Arena()
         self.stream = LogStream(plan, max_record_bytes=limit)
+        self.stream.native_plan.vectors = vectors
         self.offset = 0
         self.pending = b""
         self.total = Encoded()
@@ -199,14 +220,18 @@ class Follower:
         self.total.unparsed += batch.unparsed
         self.total.cut += batch.cut
         self.total.cut_bytes += batch.cut_bytes
+        self.total.skipped += batch.skipped
+        self.total.skipped_bytes += batch.skipped_bytes
 
     def resume(self, position: Position) -> None:
         self.offset = self.stream.resume(position)
 
 
-def follow(data: bytes, plan: LogPlan, limit: int, cuts: Sequence[int] = ()) -> Follower:
+def follow(
+    data: bytes, plan: LogPlan, limit: int, cuts: Sequence[int] = (), vectors: int = logs.VECTORS
+) -> Follower:
     """The whole file, arriving up to each of the cuts and then the rest."""
-    follower = Follower(plan, limit)
+    follower = Follower(plan, limit, vectors)
     start = 0
     for cut in sorted(cuts):
         follower.feed(data[start:cut])

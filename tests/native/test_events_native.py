@@ -26,6 +26,7 @@ from collector.native.events import (
     split,
 )
 from tests.reference import event_records as records
+from tests.reference import event_text
 from tests.reference import events as reference
 from tests.reference.kernel_ring import KernelRing
 from tests.reference.ring_memory import BUSY, DISCARDED, MemoryRing
@@ -87,7 +88,7 @@ def test_any_number_of_constant_pairs_follows_the_records_own(record: bytes, cou
 def test_text_can_be_turned_back_into_its_bytes(raw: bytes) -> None:
     raw = raw[:256].replace(b"\0", b"")
     written = unpack(encode(records.exec_record(filename=raw)))["podwitness"]["exec"]["filename"]  # type: ignore[index]
-    assert reference.text(raw) == written
+    assert event_text.text(raw) == written
     pieces = written.split("\\x")
     back = pieces[0].encode() + b"".join(bytes([int(one[:2], 16)]) + one[2:].encode() for one in pieces[1:])
     assert back == raw

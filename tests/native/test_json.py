@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 import struct
+from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
+from collector._native import lib
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from collector.native import logs
 from collector.native.logs import json_pairs
 from tests.native.log_inputs import json_objects, mutated
 from tests.reference.json_msgpack import pack_pairs, parse_object
@@ -132,6 +135,18 @@ NOT_OBJECTS = (
     "\ufeff{}",
     "{}\0",
 )
+
+
+@pytest.fixture(params=range(logs.VECTORS + 1), ids=lambda vectors: f"vectors {vectors}", autouse=True)
+def vectors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything in this file by each kind of vectors that this processor has, and without."""
+    monkeypatch.setattr(logs, "VECTORS", request.param)
+
+
+def test_this_processor_has_vectors() -> None:
+    """Where it has none, only plain C would be tested here."""
+    assert logs.VECTORS in range(3)
+    assert lib.pw_vectors() == 2 if "avx2" in Path("/proc/cpuinfo").read_text() else lib.pw_vectors() >= 1
 
 
 def value_of(text: str) -> Any:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.delivery.chunk import FileKey, Position
 from collector.native import logs
 from collector.native.logs import Arena, LogStream, json_pairs
 from collector.plan import CRI_JOINED_LAYOUT, CRI_LAYOUT, Field, Framing, Layout, LogPlan, Merge, Op
-from tests.native.log_inputs import LIMITS, NOW_NS, Follower, files, follow, plans
+from tests.native.log_inputs import LIMITS, NOW_NS, VECTORS, Follower, files, follow, plans
 from tests.reference.json_msgpack import pack_pairs
-from tests.reference.plan import encode, entry
+from tests.reference.pairs import Object
+from tests.reference.plan import Pairs, encode, entry
 
 KUBERNETES = Field(Op.APPEND, "kubernetes", {"pod_name": "web-0", "labels": {"app": "web"}})
 JOINED = LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT).then(Merge(keep=False), KUBERNETES)
 T1 = b"2024-01-02T03:04:05.123456789Z"
 T1_NS = 1_704_164_645_123_456_789
 T2 = b"2024-01-02T04:04:06+01:00"
+T2_NS = 1_704_164_646_000_000_000
 
 
-@given(files(), plans(), LIMITS)
-def test_whole_file_as_the_reference(data: bytes, plan: LogPlan, limit: int) -> None:
-    assert follow(data, plan, limit).total == encode(data, plan, NOW_NS, limit)
+@given(files(), plans(), LIMITS, VECTORS)
+def test_whole_file_as_the_reference(data: bytes, plan: LogPlan, limit: int, vectors: int) -> None:
+    assert follow(data, plan, limit, vectors=vectors).total == encode(data, plan, NOW_NS, limit)
 
 
 @given(files(), plans(), LIMITS, st.lists(st.integers(0, 600), max_size=8))
@@ -56,8 +61,21 @@ CORPUS = (
     + T1 + b" stdout F:x third\r\n\0\0\0"
     + T1 + b" stdout P open"
 )  # fmt: skip
+DOCKER = (
+    b'{"log":"{\\"a\\":1}\\n","stream":"stdout","time":"' + T1 + b'"}\n'
+    + b'{"log":"first ","stream":"stdout","attrs":{"x":"y"},"time":"' + T1 + b'"}\n'
+    + b'{"log":"error ","stream":"stderr","time":"' + T2 + b'"}\n'
+    + b'{"log":"second\\n","stream":"stdout","attrs":{"x":"z"},"time":"' + T2 + b'"}\n'
+    + T2 + b" stderr F end\n"
+    + b'{"log":"no time\\n","stream":"stdout"}\n\n'
+    + b'{"log":"open","stream":"stdout","time":"' + T2 + b'"}'
+)  # fmt: skip
 PLANS = (
     JOINED,
+    LogPlan(Framing.DOCKER_JOINED, CRI_JOINED_LAYOUT).then(Merge(keep=False), Field(Op.SET, "attrs", 1)),
+    LogPlan(Framing.CONTAINER_JOINED, replace(CRI_JOINED_LAYOUT, offset="offset"), skips_empty=True),
+    LogPlan(Framing.JSON, Layout(time="time")),
+    LogPlan(Framing.LINE, Layout(), skips_long=True),
     LogPlan(Framing.CRI, CRI_LAYOUT).then(Field(Op.SET, "stream", "s")),
     LogPlan(Framing.LINE, Layout()),
     LogPlan(Framing.JSON, Layout()).then(Field(Op.ADD, "level", "none")),
@@ -67,11 +85,51 @@ PLANS = (
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.framing.name)
 @pytest.mark.parametrize("limit", [10, 1000])
 def test_every_split_of_a_file(plan: LogPlan, limit: int) -> None:
-    expected = encode(CORPUS, plan, NOW_NS, limit)
-    for cut in range(len(CORPUS) + 1):
-        follower = follow(CORPUS, plan, limit, [cut])
-        assert follower.total == expected
-    assert follow(CORPUS, plan, limit, range(len(CORPUS))).total == expected
+    for corpus in (CORPUS, DOCKER):
+        expected = encode(corpus, plan, NOW_NS, limit)
+        for cut in range(len(corpus) + 1):
+            follower = follow(corpus, plan, limit, [cut])
+            assert follower.total == expected
+        assert follow(corpus, plan, limit, range(len(corpus))).total == expected
+
+
+def test_records_of_docker_joined_by_stream() -> None:
+    plan = LogPlan(Framing.CONTAINER_JOINED, CRI_JOINED_LAYOUT)
+    batch = LogStream(plan).encode(DOCKER, 0, NOW_NS)
+    t1, t2 = T1.decode(), T2.decode()
+    expected: list[tuple[int, Pairs]] = [
+        (T1_NS, [("log", '{"a":1}\n'), ("stream", "stdout"), ("time", t1)]),
+        (
+            T1_NS,
+            [("log", "first second\n"), ("stream", "stdout"), ("attrs", Object([("x", "z")])), ("time", t1)],
+        ),
+        (T2_NS, [("time", t2), ("stream", "stderr"), ("_p", ""), ("log", "error end")]),
+        (NOW_NS, [("log", '{"log":"no time\\n","stream":"stdout"}')]),
+        (NOW_NS, [("log", "")]),
+    ]  # fmt: skip
+    assert batch.entries == b"".join(entry(time_ns, pairs) for time_ns, pairs in expected)
+
+
+def test_parser_docker_takes_the_time_of_the_line() -> None:
+    first = DOCKER[: DOCKER.index(b"\n") + 1]
+    batch = LogStream(LogPlan(Framing.JSON, Layout(time="time"))).encode(first, 0, NOW_NS)
+    assert batch.entries == entry(T1_NS, [("log", '{"a":1}\n'), ("stream", "stdout"), ("time", T1.decode())])
+
+
+def test_long_lines_are_left_out_and_counted_when_asked() -> None:
+    plan = LogPlan(Framing.LINE, Layout(), skips_long=True, skips_empty=True)
+    data = b"a\n" + b"x" * 1000 + b"\n\nb\n"
+    batch = LogStream(plan, max_record_bytes=10).encode(data, 0, NOW_NS)
+    assert batch.entries == entry(NOW_NS, [("log", "a")]) + entry(NOW_NS, [("log", "b")])
+    assert (batch.skipped, batch.skipped_bytes, batch.cut) == (1, 1000, 0)
+
+
+def test_lines_of_a_group_come_again_from_where_it_began() -> None:
+    """What joins whole lines later has its own open records; their first line is a partial like any other."""
+    stream = LogStream(LogPlan(Framing.LINE, Layout()))
+    assert stream.resume(Position(FileKey(1, 2), "0.log", 6, (2, -1))) == 2
+    batch = stream.encode(b"b\nc\nd\n", 2, NOW_NS)
+    assert batch.entries == b"".join(entry(NOW_NS, [("log", text)]) for text in "bcd")
 
 
 def test_record_of_fluent_bits_multiline_cri_with_merge_log() -> None:
@@ -79,7 +137,7 @@ def test_record_of_fluent_bits_multiline_cri_with_merge_log() -> None:
     pairs = [("time", T1.decode()), ("stream", "stdout"), ("_p", "P"), ("a", 1), ("b", "x")]
     batch = LogStream(JOINED).encode(data, 0, NOW_NS)
     assert batch.entries == entry(T1_NS, [*pairs, (KUBERNETES.key, KUBERNETES.value)])
-    assert batch[1:] == (1, len(data), (-1, -1), 0, 0, 0, 0)
+    assert batch[1:] == (1, len(data), (-1, -1), 0, 0, 0, 0, 0, 0)
 
 
 def test_record_of_fluent_bits_parser_cri() -> None:
@@ -120,7 +178,7 @@ def test_open_records_of_all_streams_share_a_bound(monkeypatch: pytest.MonkeyPat
     hungry, late = LogStream(plan), LogStream(plan)
     hungry.encode(T1 + b" stdout P " + b"h" * 12_000 + b"\n", 0, NOW_NS)
     late.encode(T1 + b" stdout P first\n" + T1 + b" stdout P " + b"l" * 12_000 + b"\n", 0, NOW_NS)
-    assert hungry.encode(T1 + b" stdout F end\n", 0, NOW_NS)[4:] == (0, 0, 0, 0)
+    assert hungry.encode(T1 + b" stdout F end\n", 0, NOW_NS)[4:] == (0, 0, 0, 0, 0, 0)
     hungry.close()
     batch = late.encode(T1 + b" stdout F end\n", 0, NOW_NS)
     assert (batch.cut, batch.starved) == (1, 1)

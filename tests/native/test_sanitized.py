@@ -1,8 +1,7 @@
 """All C of ext/ under AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer.
 
 Each tests/native/check_NAME.c defines `int check_NAME(void)` (see check.h). They are
-linked with ext/*.c into one program without Python, built twice: as shipped, and
-without vector instructions.
+linked with ext/*.c into one program without Python.
 """
 
 from __future__ import annotations
@@ -69,14 +68,13 @@ int main(int count, char **names) {{
 """
 
 
-@pytest.fixture(scope="module", params=["as shipped", "plain C"])
-def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sanitized")
     main = folder / "main.c"
     main.write_text(main_program())
     sources = sorted((ROOT / "ext").glob("*.c")) + sorted(HERE.glob("check_*.c"))
-    flags = ("-DPW_PLAIN_C",) if request.param == "plain C" else ()
-    return build(folder / "checks", main, *sources, flags=flags)
+    return build(folder / "checks", main, *sources)
 
 
 @pytest.mark.parametrize("name", CHECKS)

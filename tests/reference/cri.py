@@ -6,10 +6,12 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-LINE = re.compile(
+TIME = (
     rb"(?P<time>(?P<minute>\d{4}-\d\d-\d\dT\d\d:\d\d):(?P<second>\d\d)(?:\.(?P<fraction>\d{1,9}))?"
     rb"(?:Z|(?P<sign>[+-])(?P<hours>\d\d):(?P<minutes>\d\d)))"
-    rb" (?P<stream>stdout|stderr)"
+)
+LINE = re.compile(
+    TIME + rb" (?P<stream>stdout|stderr)"
     rb" (?P<logtag>[FP](?::[^ ]{0,62})?)"
     rb" (?P<content>.*)",
     re.DOTALL,
@@ -38,6 +40,12 @@ def parse_line(line: bytes) -> CriLine | None:
     if time_ns is None:
         return None
     return CriLine(match["time"], time_ns, match["stream"], match["logtag"], match["content"])
+
+
+def parse_time(text: bytes) -> int | None:
+    """An RFC 3339 time of those years in nanoseconds."""
+    match = re.fullmatch(TIME, text)
+    return _time_ns(match) if match else None
 
 
 def _time_ns(match: re.Match[bytes]) -> int | None:

@@ -7,6 +7,7 @@ from typing import Any
 from collector._native import ffi, lib
 from hypothesis import strategies as st
 
+from probes.syscalls import CALLS
 from tests.reference.events import STRUCT_OF_KIND
 
 CONTROL = (lib.PW_CGROUP_MKDIR, lib.PW_CGROUP_RMDIR)
@@ -84,7 +85,10 @@ def filled(draw: st.DrawFn, kind: int) -> bytes:
         _draw_tcp(draw, struct)
     else:
         _draw_task(draw, struct)
-    content = _draw_parts(draw, struct) if name == "pw_exec" else draw(st.binary(max_size=16))
+    if name == "pw_privilege":
+        content = _draw_privilege(draw, struct)
+    else:
+        content = _draw_parts(draw, struct) if name == "pw_exec" else draw(st.binary(max_size=16))
     struct.head.kind = kind
     struct.head.flags = draw(numbers(16))
     struct.head.record_bytes = size + len(content)
@@ -111,6 +115,30 @@ def _draw_parts(draw: st.DrawFn, struct: Any) -> bytes:
     struct.args_bytes, struct.exe_bytes = len(args), len(exe)
     struct.cwd_bytes, struct.filename_bytes = len(cwd), len(filename)
     return args + exe + cwd + filename + draw(st.binary(max_size=8))
+
+
+def _draw_privilege(draw: st.DrawFn, struct: Any) -> bytes:
+    """Half of the records are of a call, with results that are none, an errno, or neither."""
+    struct.call = draw(st.just(0) | st.integers(1, len(CALLS)) | numbers(16))
+    struct.result = draw(
+        st.sampled_from((0, 3)) | st.integers(1, 140).map(lambda one: 2**64 - one) | numbers(64)
+    )
+    for place in range(lib.PW_ARGUMENTS):
+        struct.arguments[place] = draw(
+            st.integers(0, 70) | st.sampled_from((0x20000, 0xC0ED0001)) | numbers(64)
+        )
+    struct.marks = draw(st.integers(0, 63))
+    if draw(st.booleans()):
+        ffi.memmove(struct.after, struct.before, ffi.sizeof(struct.before))
+        struct.after[draw(st.integers(0, lib.PW_IDENTITIES - 1))] = draw(numbers(32))
+    ffi.memmove(struct.target_comm, draw(hostile_text)[:16].ljust(16, b"\0"), 16)
+    struct.target_pid = draw(numbers(32))
+    texts = [draw(hostile_text)[: lib.PW_TEXT_BYTES] for _ in range(3)]
+    for place, one in enumerate(texts):
+        struct.text_bytes[place] = len(one)
+    path = draw(any_text)[: lib.PW_PATH_BYTES]
+    struct.path_bytes = len(path)
+    return b"".join(texts) + path + draw(st.binary(max_size=8))
 
 
 def _draw_tcp(draw: st.DrawFn, tcp: Any) -> None:

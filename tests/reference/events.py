@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import signal
 from datetime import UTC, datetime
 from typing import Any
 
 import msgpack
 from collector._native import ffi, lib
+
+from tests.reference.event_text import comm, entity_id, path, signal_name, text
+from tests.reference.privilege import errno_of, privilege_map
 
 HEAD_BYTES = ffi.sizeof("struct pw_head")
 MAPPED = bytes(10) + b"\xff\xff"
@@ -27,6 +29,7 @@ STRUCT_OF_KIND = {
     lib.PW_STATE_PROCESS: "pw_exec",
     lib.PW_STATE_LISTENER: "pw_tcp",
     lib.PW_STATE_CONNECTION: "pw_tcp",
+    **dict.fromkeys(range(lib.PW_PRIVILEGE_SETUID, lib.PW_PRIVILEGE_IO_URING_SETUP + 1), "pw_privilege"),
     lib.PW_CGROUP_MKDIR: "pw_cgroup",
     lib.PW_CGROUP_RMDIR: "pw_cgroup",
 }
@@ -43,6 +46,35 @@ ACTIONS = {
     lib.PW_STATE_PROCESS: ("process", ["info"], "running"),
     lib.PW_STATE_LISTENER: ("network", ["info"], "listening"),
     lib.PW_STATE_CONNECTION: ("network", ["connection", "info"], "connected"),
+    lib.PW_PRIVILEGE_SETUID: ("process", ["change"], "setuid"),
+    lib.PW_PRIVILEGE_SETGID: ("process", ["change"], "setgid"),
+    lib.PW_PRIVILEGE_CAPSET: ("process", ["change"], "capset"),
+    lib.PW_PRIVILEGE_PTRACE: ("process", ["access"], "ptrace"),
+    lib.PW_PRIVILEGE_MOUNT: ("configuration", ["creation"], "mount"),
+    lib.PW_PRIVILEGE_UMOUNT: ("configuration", ["deletion"], "umount"),
+    lib.PW_PRIVILEGE_PIVOT_ROOT: ("configuration", ["change"], "pivot-root"),
+    lib.PW_PRIVILEGE_CHROOT: ("process", ["change"], "chroot"),
+    lib.PW_PRIVILEGE_UNSHARE: ("process", ["change"], "unshare"),
+    lib.PW_PRIVILEGE_SETNS: ("process", ["change"], "setns"),
+    lib.PW_PRIVILEGE_CLONE: ("process", ["change"], "clone"),
+    lib.PW_PRIVILEGE_BPF: ("driver", ["change"], "bpf"),
+    lib.PW_PRIVILEGE_PERF_EVENT_OPEN: ("process", ["access"], "perf-event-open"),
+    lib.PW_PRIVILEGE_LOAD_MODULE: ("driver", ["start"], "load-module"),
+    lib.PW_PRIVILEGE_DELETE_MODULE: ("driver", ["end"], "delete-module"),
+    lib.PW_PRIVILEGE_KEXEC_LOAD: ("configuration", ["change"], "kexec-load"),
+    lib.PW_PRIVILEGE_MEMFD_CREATE: ("process", ["info"], "memfd-create"),
+    lib.PW_PRIVILEGE_VM_WRITE: ("process", ["access"], "vm-write"),
+    lib.PW_PRIVILEGE_KEYCTL: ("process", ["access"], "keyctl"),
+    lib.PW_PRIVILEGE_CHMOD: ("file", ["change"], "chmod"),
+    lib.PW_PRIVILEGE_CHOWN: ("file", ["change"], "chown"),
+    lib.PW_PRIVILEGE_MKNOD: ("file", ["creation"], "mknod"),
+    lib.PW_PRIVILEGE_SYMLINK: ("file", ["creation"], "symlink"),
+    lib.PW_PRIVILEGE_LINK: ("file", ["creation"], "link"),
+    lib.PW_PRIVILEGE_KILL: ("process", ["change"], "kill"),
+    lib.PW_PRIVILEGE_OOM_KILL: ("process", ["change"], "oom-kill"),
+    lib.PW_PRIVILEGE_CGROUP_ATTACH: ("process", ["change"], "cgroup-attach"),
+    lib.PW_PRIVILEGE_OPEN_BY_HANDLE: ("file", ["access"], "open-by-handle"),
+    lib.PW_PRIVILEGE_IO_URING_SETUP: ("process", ["info"], "io-uring-setup"),
 }
 STATES = (lib.PW_STATE_PROCESS, lib.PW_STATE_LISTENER, lib.PW_STATE_CONNECTION)
 LISTENERS = (lib.PW_TCP_LISTEN, lib.PW_TCP_UNLISTEN, lib.PW_STATE_LISTENER)
@@ -51,6 +83,10 @@ NAMED_ERRNOS = (
     *("EPERM", "EAGAIN", "EACCES", "EPIPE", "EPROTO", "ENOPROTOOPT", "EADDRINUSE", "EADDRNOTAVAIL"),
     *("ENETDOWN", "ENETUNREACH", "ENETRESET", "ECONNABORTED", "ECONNRESET", "ENOBUFS", "ETIMEDOUT"),
     *("ECONNREFUSED", "EHOSTDOWN", "EHOSTUNREACH"),
+    *("ENOENT", "ESRCH", "EINTR", "EIO", "ENXIO", "E2BIG", "ENOEXEC", "EBADF", "ECHILD", "ENOMEM", "EFAULT"),
+    *("ENOTBLK", "EBUSY", "EEXIST", "EXDEV", "ENODEV", "ENOTDIR", "EISDIR", "EINVAL", "ENFILE", "EMFILE"),
+    *("ETXTBSY", "ENOSPC", "EROFS", "EMLINK", "ENAMETOOLONG", "ENOSYS", "ENOTEMPTY", "ELOOP", "EOVERFLOW"),
+    *("EUSERS", "EOPNOTSUPP", "ESTALE", "EDQUOT", "ENOKEY", "EKEYEXPIRED", "EKEYREVOKED", "EKEYREJECTED"),
 )
 ERRNOS = {getattr(errno, name): name for name in NAMED_ERRNOS}
 
@@ -68,6 +104,11 @@ def is_well_formed(record: bytes) -> bool:
         bounds = (lib.PW_ARGS_BYTES, lib.PW_PATH_BYTES, lib.PW_PATH_BYTES, lib.PW_FILENAME_BYTES)
         parts = _part_lengths(ffi.from_buffer("struct pw_exec *", record))
         return sum(parts) <= room and all(part <= bound for part, bound in zip(parts, bounds, strict=True))
+    if name == "pw_privilege":
+        privilege = ffi.from_buffer("struct pw_privilege *", record)
+        lengths = [*privilege.text_bytes, privilege.path_bytes]
+        limits = (*[lib.PW_TEXT_BYTES] * 3, lib.PW_PATH_BYTES)
+        return sum(lengths) <= room and all(one <= bound for one, bound in zip(lengths, limits, strict=True))
     if name == "pw_cgroup":
         length = ffi.from_buffer("struct pw_cgroup *", record).path_bytes
         return bool(length <= room and length <= lib.PW_CGROUP_PATH_BYTES)
@@ -82,7 +123,7 @@ def encode(record: bytes, pairs: bytes, pair_count: int, scope: int, node_id: in
     """The entry of a well-formed record that is no control record."""
     head = ffi.from_buffer("struct pw_head *", record)
     clock = (node_id, offset_ns)
-    if ACTIONS[head.kind][0] == "process":
+    if STRUCT_OF_KIND[head.kind] != "pw_tcp":
         own = process_event(record, scope, clock)
     else:
         own = network_event(record, scope, clock)
@@ -103,29 +144,9 @@ def event_time(time_ns: int) -> bytes:
     return packed
 
 
-def text(raw: bytes) -> str:
-    return raw.replace(b"\\x", b"\\x5cx").decode("utf-8", "backslashreplace")
-
-
-def comm(raw: Any) -> str:
-    return text(ffi.buffer(raw)[:].partition(b"\0")[0])
-
-
 def date(time_ns: int) -> str:
     seconds, rest = divmod(time_ns, 10**9)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
-
-
-def entity_id(node_id: int, start_ns: int, pid: int) -> str:
-    return f"{node_id:016x}-{start_ns:x}-{pid:x}"
-
-
-def path(components: bytes, is_cut: bool) -> str:
-    parts = components.split(b"\0")
-    if parts[-1] == b"":
-        parts.pop()
-    joined = b"".join(b"/" + part for part in reversed(parts))
-    return text((b"..." if is_cut else b"") + joined or b"/")
 
 
 def address(raw: Any, family: int) -> str:
@@ -176,10 +197,18 @@ def process_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
             process["exit_code"] = exited.status >> 8 & 0xFF
         witness["exit"] = exit_map(exited)
     success = exited is None or exited.status == 0
+    error: Map = {}
+    if STRUCT_OF_KIND[kind] == "pw_privilege":
+        privilege = ffi.from_buffer("struct pw_privilege *", record)
+        witness["privilege"] = privilege_map(privilege, record, clock[0])
+        if number := errno_of(privilege):
+            error = {"error": {"code": ERRNOS.get(number, str(number))}}
+        success = not error
     return {
         "event": event_map(kind, success, exited.duration_ns if exited is not None else 0),
         "process": process,
         "user": {"id": str(task.euid)},
+        **error,
         "podwitness": witness,
     }
 
@@ -261,13 +290,6 @@ def exit_map(exited: Any) -> Map:
     if number := exited.status & 0x7F:
         made |= {"signal": signal_name(number), "signal_number": number}
     return made | ({"core_dumped": True} if exited.status & 0x80 else {})
-
-
-def signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name if number < 32 else f"SIG{number}"
-    except ValueError:
-        return f"SIG{number}"
 
 
 def network_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:

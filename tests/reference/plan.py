@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from collector.plan import Field, Framing, Layout, LogPlan, Merge, Op
-from tests.reference.cri import CriLine, parse_line
+from tests.reference.cri import parse_line, parse_time
+from tests.reference.docker import parse_docker
 from tests.reference.json_msgpack import pack_pairs, parse_object
 from tests.reference.pairs import Object
 
 Pairs = list[tuple[str, Any]]
+SLACK_BYTES = 256  # PW_LOG_SLACK_BYTES
 
 
 class Found(NamedTuple):
@@ -22,6 +24,7 @@ class Found(NamedTuple):
     pairs: Pairs
     is_unparsed: bool
     cut_bytes: int
+    offset: int
 
 
 @dataclass
@@ -31,13 +34,19 @@ class Encoded:
     unparsed: int = 0
     cut: int = 0
     cut_bytes: int = 0
+    skipped: int = 0
+    skipped_bytes: int = 0
 
 
 def encode(data: bytes, plan: LogPlan, now_ns: int, max_record_bytes: int) -> Encoded:
     """Entries of the whole file, its unterminated last line and its open records included."""
     result = Encoded()
-    for found in _framed(data, plan, now_ns, max_record_bytes):
-        pairs = found.pairs + ([("truncated", True)] if found.cut_bytes else [])
+    for found in _framed(data, plan, now_ns, max_record_bytes, result):
+        pairs = list(found.pairs)
+        if plan.layout.offset:
+            pairs.append((plan.layout.offset, found.offset))
+        if found.cut_bytes:
+            pairs.append(("truncated", True))
         for step in plan.steps:
             pairs = merged(pairs, step) if isinstance(step, Merge) else changed(pairs, step)
         result.entries += entry(found.time_ns, pairs)
@@ -103,42 +112,68 @@ def trimmed(text: str) -> str:
     return text
 
 
-def _lines(data: bytes) -> Iterator[bytes]:
-    """Lines without newline, and without NULs at their start; the last may lack its newline."""
+def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Lines with their offsets, without newline, and without NULs at their start; the last may lack its
+    newline."""
     *lines, rest = data.split(b"\n")
+    offset = 0
     for line in lines:
-        yield line.lstrip(b"\0")
+        stripped = line.lstrip(b"\0")
+        yield offset + len(line) - len(stripped), stripped
+        offset += len(line) + 1
     if rest.lstrip(b"\0"):
-        yield rest.lstrip(b"\0")
+        yield offset + len(rest) - len(rest.lstrip(b"\0")), rest.lstrip(b"\0")
 
 
-def _framed(data: bytes, plan: LogPlan, now_ns: int, limit: int) -> Iterator[Found]:
+def _framed(data: bytes, plan: LogPlan, now_ns: int, limit: int, result: Encoded) -> Iterator[Found]:
     joined = _Joiner(plan.layout, limit)
-    for line in _lines(data):
+    for offset, line in _lines(data):
         stripped = line[:-1] if len(line) >= 2 and line.endswith(b"\r") else line
-        if plan.framing in (Framing.LINE, Framing.JSON):
-            yield _plain(stripped, plan, now_ns, limit)
+        if plan.skips_empty and not stripped:
             continue
-        parsed = parse_line(stripped)
-        if parsed is None:
-            pairs, cut_bytes = _content(plan.layout.raw, line, limit)
-            yield Found(now_ns, pairs, True, cut_bytes)
-        elif plan.framing == Framing.CRI:
-            yield _record(plan.layout, parsed, parsed.content, limit)
+        if plan.skips_long and len(stripped) > limit + SLACK_BYTES:
+            result.skipped += 1
+            result.skipped_bytes += len(stripped)
+        elif plan.framing in (Framing.LINE, Framing.JSON):
+            yield _plain(stripped, offset, plan, now_ns, limit)
         else:
-            yield from joined.take(parsed)
+            yield from _container_line(line, stripped, offset, plan, now_ns, limit, joined)
     yield from joined.flush()
 
 
-def _plain(line: bytes, plan: LogPlan, now_ns: int, limit: int) -> Found:
+def _container_line(
+    line: bytes, stripped: bytes, offset: int, plan: LogPlan, now_ns: int, limit: int, joined: _Joiner
+) -> Iterator[Found]:
+    reads_docker = plan.framing in (Framing.DOCKER_JOINED, Framing.CONTAINER_JOINED)
+    docker = parse_docker(stripped) if reads_docker and len(stripped) <= limit else None
+    parsed = None if docker or plan.framing == Framing.DOCKER_JOINED else parse_line(stripped)
+    if docker is not None:
+        yield from joined.take(Part(docker.time, docker.time_ns, docker.stream, b"", docker.log,
+                                    not docker.log.endswith(b"\n"), offset, docker.pairs))  # fmt: skip
+    elif parsed is None:
+        pairs, cut_bytes = _content(plan.layout.raw, line, limit)
+        yield Found(now_ns, pairs, True, cut_bytes, offset)
+    else:
+        is_partial = parsed.is_partial and plan.framing != Framing.CRI
+        part = Part(*parsed, is_partial, offset, None)
+        yield from joined.take(part)
+
+
+def _plain(line: bytes, offset: int, plan: LogPlan, now_ns: int, limit: int) -> Found:
     if plan.framing == Framing.JSON:
         found = parse_object(_text(line)) if len(line) <= limit else None
         if found is not None:
-            return Found(now_ns, found.pairs, False, 0)
+            return Found(_own_time_ns(found, plan.layout.time, now_ns), found.pairs, False, 0, offset)
         pairs, cut_bytes = _content(plan.layout.raw, line, limit)
-        return Found(now_ns, pairs, True, cut_bytes)
+        return Found(now_ns, pairs, True, cut_bytes, offset)
     pairs, cut_bytes = _content(plan.layout.content, line, limit)
-    return Found(now_ns, pairs, False, cut_bytes)
+    return Found(now_ns, pairs, False, cut_bytes, offset)
+
+
+def _own_time_ns(record: Object, key: str, now_ns: int) -> int:
+    value = next((value for its, value in record.pairs if its == key), None) if key else None
+    found = parse_time(value.encode("utf-8", "surrogateescape")) if isinstance(value, str) else None
+    return now_ns if found is None else found
 
 
 def _text(data: bytes) -> str:
@@ -150,10 +185,17 @@ def _content(key: str, content: bytes, limit: int) -> tuple[Pairs, int]:
     return pairs, len(content[limit:])
 
 
-def _record(layout: Layout, first: CriLine, content: bytes, limit: int) -> Found:
-    head = ((layout.time, first.time), (layout.stream, first.stream), (layout.logtag, first.logtag))
-    pairs, cut_bytes = _content(layout.content, content, limit)
-    return Found(first.time_ns, [(key, _text(text)) for key, text in head if key] + pairs, False, cut_bytes)
+class Part(NamedTuple):
+    """A line of a container's log; `pairs` are those of docker's object."""
+
+    time: bytes
+    time_ns: int
+    stream: bytes
+    logtag: bytes
+    content: bytes
+    is_partial: bool
+    offset: int
+    pairs: Pairs | None
 
 
 class _Joiner:
@@ -162,15 +204,36 @@ class _Joiner:
     def __init__(self, layout: Layout, limit: int) -> None:
         self.layout = layout
         self.limit = limit
-        self.open: dict[bytes, list[CriLine]] = {}  # in the order of their first parts
+        self.open: dict[bytes, list[Part]] = {}  # in the order of their first parts
 
-    def take(self, line: CriLine) -> Iterator[Found]:
-        self.open.setdefault(line.stream, []).append(line)
-        if not line.is_partial:
-            yield self._record(self.open.pop(line.stream))
+    def take(self, part: Part) -> Iterator[Found]:
+        self.open.setdefault(part.stream, []).append(part)
+        if not part.is_partial:
+            yield self._record(self.open.pop(part.stream), is_whole=True)
 
     def flush(self) -> Iterator[Found]:
-        yield from map(self._record, self.open.values())
+        yield from (self._record(parts, is_whole=False) for parts in self.open.values())
 
-    def _record(self, parts: list[CriLine]) -> Found:
-        return _record(self.layout, parts[0], b"".join(part.content for part in parts), self.limit)
+    def _record(self, parts: list[Part], *, is_whole: bool) -> Found:
+        first, last, layout = parts[0], parts[-1], self.layout
+        content = b"".join(part.content for part in parts)
+        kept, cut_bytes = content[: self.limit], len(content[self.limit :])
+        named = {"log": (layout.content, kept), "stream": (layout.stream, first.stream),
+                 "time": (layout.time, first.time)}  # fmt: skip
+        head = [named["time"], named["stream"], (layout.logtag, first.logtag), named["log"]]
+        pairs = [(key, _text(text)) for key, text in head if key]
+        if last.pairs is not None:
+            pairs = _in_dockers_order(last.pairs if is_whole else [], named)
+        return Found(first.time_ns, pairs, False, cut_bytes, first.offset)
+
+
+def _in_dockers_order(pairs: Pairs, named: dict[str, tuple[str, bytes]]) -> Pairs:
+    """The object with the record's log, stream and time at their first places; what it lacks follows."""
+    result: Pairs = []
+    for key, value in pairs:
+        if key in named:
+            name, text = named.pop(key)
+            result += [(name, _text(text))] if name else []
+        else:
+            result.append((key, value))
+    return result + [(name, _text(text)) for name, text in named.values() if name]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.delivery.chunk import FileKey, Position
+from collector.delivery.chunk import INHERITED, FileKey, Position
 from collector.delivery.positions import Positions
 from collector.inputs.beginnings import Beginnings
 from collector.inputs.follow import FollowedFile
@@ -161,8 +161,8 @@ def test_at_the_first_start_the_past_is_left_alone(tmp_path: Path, positions: Po
     ("there", "expected"),
     [
         ((-1, -1), []),  # completed in the next file
-        ((0, -1), [("0.log.20260101-000000", False)]),  # open there still
-        ((1, -1), []),  # another record is open there
+        ((INHERITED, -1), [("0.log.20260101-000000", False)]),  # open there still
+        ((0, -1), []),  # another record is open there
     ],
 )
 def test_what_was_left_open_and_completed_later_is_not_read_again(

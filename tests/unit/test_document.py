@@ -114,26 +114,30 @@ def test_stock_parsers_files_may_be_missing(tmp_path: Path) -> None:
 def test_parsers_come_from_files_beside_the_configuration(tmp_path: Path) -> None:
     text = "[SERVICE]\n    Parsers_File parsers.conf\n    Parsers_File more.conf\n" + MINIMAL
     more = "[PARSER]\n    Name json\n    Format json\n    Time_Key at\n"
-    twice = "[PARSER]\n    Name json\n    Format json\n[MULTILINE_PARSER]\n    name java\n"
+    lines = (
+        "[MULTILINE_PARSER]\n    name java\n    type regex\n"
+        '    rule "start_state" "/^x/" "cont"\n    rule "cont" "/^y/" "cont"\n'
+    )
+    twice = "[PARSER]\n    Name json\n    Format json\n" + lines + lines
     path = write(tmp_path, main=text, parsers=more, more=twice)
     document = load_file(path, {})
     assert document.parsers["json"].time_key == "at"
+    assert [rule.then for rule in document.multiline_parsers["java"].rules] == ["cont", "cont"]
     folder = str(tmp_path)
     assert document.notices == (
         f"{folder}/more.conf:1: the parser json of {folder}/parsers.conf:1 is used instead.",
-        f"{folder}/more.conf:4: the multiline parser java is not used; podwitness joins lines by the "
-        "built-in multiline parsers only.",
+        f"{folder}/more.conf:9: the multiline parser java of {folder}/more.conf:4 is used instead.",
     )
     assert document.files == tuple(f"{folder}/{name}.conf" for name in ("main", "parsers", "more"))
 
 
 def test_a_time_that_is_not_read_is_told(tmp_path: Path) -> None:
-    for parser, told in (("json", 0), ("docker", 1), ("cri", 0)):
+    for parser, told in (("json", 0), ("docker", 0), ("cri", 0), ("own", 1)):
+        own = "[PARSER]\n    Name own\n    Format json\n    Time_Key at\n    Time_Format %s\n"
         text = f"[INPUT]\n    Name tail\n    Path /x\n    Parser {parser}\n[OUTPUT]\n    Name null\n"
-        notices = load_file(write(tmp_path, main=text), {}).notices
+        notices = load_file(write(tmp_path, main=text + own), {}).notices
         assert [notice.partition("main.conf:")[2] for notice in notices] == [
-            "4: Time_Key time of the parser docker is not used yet; "
-            "records have the time at which they were read."
+            "4: Time_Key at of the parser own is not used yet; records have the time at which they were read."
         ] * told
 
 

@@ -43,7 +43,7 @@ def test_events_go_out_soon_after_they_happened_in_one_batch(probes: Probes) -> 
             None,
         )
         assert rig.intake.pids() == [1, 2, 3]
-        assert probes.asked == ("process", "network", "cgroup", "state")
+        assert probes.asked == ("process", "network", "privilege", "cgroup", "state")
         assert probes.closed
 
     run(scenario)
@@ -258,7 +258,8 @@ def section(*entries: tuple[str, str]) -> Section:
 @pytest.mark.parametrize(
     ("entries", "subjects"),
     [
-        ((), ("process", "network")),
+        ((), ("process", "network", "privilege")),
+        ((("Trace", "Syscalls privilege"),), ("privilege", "syscalls")),
         ((("Trace", "network process"),), ("process", "network")),
         ((("Trace", "Process, NETWORK"),), ("process", "network")),
         ((("Trace", "network"),), ("network",)),

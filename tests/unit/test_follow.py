@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.delivery.chunk import FileKey, Position
+from collector.delivery.chunk import INHERITED, FileKey, Position
 from collector.entries import unpack_entries
 from collector.inputs.follow import FollowedFile, Portion, fingerprint, is_file_of
 from collector.inputs.tail_open import open_pinned, pin
@@ -157,7 +157,7 @@ def test_an_inherited_record_is_marked_by_offset_0(tmp_path: Path, follow: Follo
     one.read_portion(1)
     two.inherit(one)
     two.read_portion(1)
-    assert two.take_partials() == (0, -1)
+    assert two.take_partials() == (INHERITED, -1)
     three.inherit(two)
     assert texts(three.read_portion(1)) == ["abc"]
 
@@ -169,7 +169,7 @@ def test_after_a_restart_only_what_was_open_is_inherited(tmp_path: Path, follow:
     earlier, later = follow(first, CRI), follow(second, CRI)
     earlier.read_portion(1)
     delivered = len(cri("stderr", "F", "y"))
-    later.resume(Position(later.key, str(second), delivered, (0, -1)))
+    later.resume(Position(later.key, str(second), delivered, (INHERITED, -1)))
     later.inherit(earlier)
     assert texts(later.read_portion(1)) == ["ab"]
 

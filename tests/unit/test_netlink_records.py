@@ -16,7 +16,7 @@ from probes.netlink_sockets import Owner, SocketSeen
 from probes.process_files import Arguments, Binary, Credentials
 from probes.sock_diag import Counters, TcpSocket
 from tests.reference import event_records as records
-from tests.reference import events
+from tests.reference import event_text, events
 
 NODE_ID, OFFSET_NS = 0x1DB3, 1_700_000_000_123_456_789
 CLOCK = Clock(NODE_ID, OFFSET_NS)
@@ -208,7 +208,7 @@ def test_a_socket(action: str, addresses: str) -> None:
 
 @given(records.any_text)
 def test_text_is_that_of_all_events(raw: bytes) -> None:
-    assert text(raw) == events.text(raw)
+    assert text(raw) == event_text.text(raw)
 
 
 @given(st.integers(0, 2**62))

@@ -15,6 +15,7 @@ from collector.delivery.losses import Loss, entry
 from collector.identity.identity import Identity
 from collector.inputs.event_plans import constant_pairs, identity_fields, pack_fragment, scope_of
 from collector.native.events import EventEncoder, Kind
+from collector.privilege_fields import HAPPENED
 from collector.records import (
     EVENT_FIELDS,
     EVERY,
@@ -24,6 +25,7 @@ from collector.records import (
     RecordField,
     page,
 )
+from probes.syscalls import CALLS, Call, identity
 from tests.reference import event_records as records
 
 ALL = 2**16 - 1
@@ -39,6 +41,57 @@ def encode(record: bytes, identity: Identity | None = POD) -> dict[str, Any]:
     _, decoded = msgpack.unpackb(encoded.process.entries + encoded.network.entries)
     assert isinstance(decoded, dict)
     return decoded
+
+
+RICH_TASK = {
+    "task_pid": 1,
+    "task_tid": 2,
+    "task_start_ns": 1,
+    "task_parent_pid": 1,
+    "task_parent_start_ns": 1,
+}
+TARGETS = ("ptrace", "clone", "kill", "oom-kill", "cgroup-attach")
+
+
+def of_privilege(kind: int) -> Iterator[bytes]:
+    """Each call, with all that it can have and with an errno; the tracepoint's own, if there is one."""
+    target = {"target_pid": 1, "marks": lib.PW_TARGET_KNOWN} if Kind(kind).label in TARGETS else {}
+    for call in CALLS:
+        if call.kind == kind:
+            yield of_call(call, **target)
+            yield of_call(call, result=0, texts=())
+    if kind in (lib.PW_PRIVILEGE_KILL, lib.PW_PRIVILEGE_CLONE):
+        yield richest(kind, **target, arguments=[9, 1, 0, 0, 0, 0])
+    if kind in (lib.PW_PRIVILEGE_OOM_KILL, lib.PW_PRIVILEGE_CGROUP_ATTACH):
+        yield richest(kind, **target)
+
+
+def of_call(
+    call: Call,
+    *,
+    result: int = 2**64 - 1,
+    marks: int = 0,
+    texts: tuple[int, ...] = (1, 1, 1),
+    target_pid: int = 0,
+) -> bytes:
+    made = texts[: len(call.texts)]
+    has_path = bool(texts) and (call.path is not None or call.descriptor is not None)
+    marks = marks | lib.PW_PROGRAM_I386 if texts else 0
+    marks |= lib.PW_TEXT_CUT if made else 0
+    marks |= lib.PW_BEFORE_KNOWN if call.changes_identity and texts else 0
+    return richest(
+        call.kind,
+        call=identity(call),
+        result=result,
+        marks=marks,
+        before=[0] * lib.PW_IDENTITIES,
+        after=[1] * lib.PW_IDENTITIES,
+        capabilities_after=[1, 1],
+        text_bytes=[*made, 0, 0, 0][:3],
+        path_bytes=2 * has_path,
+        target_pid=target_pid if texts else 0,
+        content=b"a" * sum(made) + b"d\0" * has_path,
+    )
 
 
 def richest(kind: int, **fields: Any) -> bytes:
@@ -63,6 +116,8 @@ def richest(kind: int, **fields: Any) -> bytes:
         }
         more = {"duration_ns": 1, "status": 0x89} if kind == lib.PW_EXIT else {}
         return records.record(kind, **(task | more | fields))
+    if lib.PW_PRIVILEGE_SETUID <= kind <= lib.PW_PRIVILEGE_IO_URING_SETUP:
+        return records.record(kind, **(RICH_TASK | fields))
     tcp = {"duration_ns": 1, "owner_start_ns": 1, "owner_pid": 1, "error": 1, "rtt_us": 1, "retransmits": 1,
            "bytes_retransmitted": 1, "bytes_acked": 1, "role": lib.PW_CLIENT, "flags": ALL}  # fmt: skip
     return records.record(kind, **(tcp | fields))
@@ -70,6 +125,12 @@ def richest(kind: int, **fields: Any) -> bytes:
 
 def samples(kind: int) -> Iterator[dict[str, Any]]:
     """Records that together have all that the kind can have, and the poorest."""
+    if lib.PW_PRIVILEGE_SETUID <= kind <= lib.PW_PRIVILEGE_IO_URING_SETUP:
+        yield from (encode(record) for record in of_privilege(kind))
+        rarest: dict[str, Any] = {"target_pid": int(Kind(kind).label in HAPPENED), "task_loginuid": 2**32 - 1}
+        call = next((call for call in CALLS if call.kind == kind), None)
+        yield encode(records.record(kind, call=identity(call) if call else 0, **rarest), None)
+        return
     yield encode(richest(kind))
     if kind in EXECS:
         yield encode(richest(kind, flags=lib.PW_ARGS_UNREADABLE))
@@ -108,7 +169,14 @@ def is_of_type(value: Any, type_name: str) -> bool:
     return isinstance(value, int if type_name == "long" else str) and not isinstance(value, bool)
 
 
-@given(st.sampled_from(records.SHIPPED).flatmap(records.filled))
+def in_table(kind: int) -> st.SearchStrategy[bytes]:
+    """Of a privilege only what the probes make: a call's own arguments, targets where there are any."""
+    if lib.PW_PRIVILEGE_SETUID <= kind <= lib.PW_PRIVILEGE_IO_URING_SETUP:
+        return st.sampled_from(list(of_privilege(kind)))
+    return records.filled(kind)
+
+
+@given(st.sampled_from(records.SHIPPED).flatmap(in_table))
 def test_values_are_of_the_tables_types(record: bytes) -> None:
     encoded = encode(record)
     types = {

@@ -316,7 +316,7 @@ def test_a_file_that_can_not_be_read_is_tried_again(tmp_path: Path, monkeypatch:
     [
         ({"Path": " "}, "Path"),
         ({"Path": "/x", "Refresh_Interval": "0"}, "Refresh_Interval"),
-        ({"Path": "/x", "multiline.parser": "java"}, "java"),
+        ({"Path": "/x", "multiline.parser": "jave"}, "jave"),
         ({"Path": "/x", "Parser": "nothing"}, "nothing"),
     ],
 )

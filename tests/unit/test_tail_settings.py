@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from collector.config.document import load_file, load_sections
 from collector.config.sections import Entry, Section
 from collector.context import InputContext
 from collector.errors import ConfigError
+from collector.inputs.tail_groups import HIDDEN_OFFSET
 from collector.inputs.tail_settings import Settings, plan_of
 from collector.plan import CRI_JOINED_LAYOUT, CRI_LAYOUT, Framing, Layout, LogPlan
 
@@ -61,10 +63,22 @@ def test_a_configuration_of_fluent_bit_loads(tmp_path: Path) -> None:
     ("keys", "plan"),
     [
         ({}, LogPlan(Framing.LINE, Layout(content="log"))),
-        ({"Key": "message"}, LogPlan(Framing.LINE, Layout(content="message"))),
+        ({"Key": "message"}, LogPlan(Framing.LINE, Layout(content="message", raw="message"))),
         ({"Parser": "cri"}, LogPlan(Framing.CRI, CRI_LAYOUT)),
         ({"multiline__parser": "cri"}, LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT)),
-        ({"multiline__parser": "docker, cri"}, LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT)),
+        ({"multiline__parser": "docker, cri"}, LogPlan(Framing.CONTAINER_JOINED, CRI_JOINED_LAYOUT)),
+        ({"multiline__parser": "docker"}, LogPlan(Framing.DOCKER_JOINED, CRI_JOINED_LAYOUT)),
+        ({"Parser": "docker"}, LogPlan(Framing.JSON, Layout(time="time"))),
+        ({"Parser": "json"}, LogPlan(Framing.JSON, Layout())),
+        (
+            {"Offset_Key": "at", "Skip_Long_Lines": "On", "Skip_Empty_Lines": "On"},
+            LogPlan(Framing.LINE, Layout(offset="at"), (), True, True),
+        ),
+        ({"multiline__parser": "go"}, LogPlan(Framing.LINE, Layout(offset=HIDDEN_OFFSET))),
+        (
+            {"multiline__parser": "cri, go", "Offset_Key": "at"},
+            LogPlan(Framing.CRI_JOINED, replace(CRI_JOINED_LAYOUT, offset="at")),
+        ),
         ({"multiline__parser": "cri", "Parser": "json"}, LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT)),
     ],
 )
@@ -88,4 +102,4 @@ def test_a_record_may_have_two_mebibytes_at_least(written: str, expected: int) -
 @pytest.mark.parametrize("key", ["Path", "Refresh_Interval", "multiline__parser"])
 def test_values_that_make_no_sense_are_refused(key: str) -> None:
     with pytest.raises(ConfigError):
-        loaded(**{key: "0" if key == "Refresh_Interval" else "java" if "multi" in key else " , "})
+        loaded(**{key: "0" if key == "Refresh_Interval" else "jave" if "multi" in key else " , "})

@@ -58,7 +58,7 @@ pipeline:
     assert told(draft) == [
         ("SERVICE", 4, [("flush", "0.5", 4), ("http_server", "on", 5)]),
         ("PARSER", 7, [("name", "json", 7), ("format", "json", 8)]),
-        ("MULTILINE_PARSER", 10, [("name", "java", 10)]),
+        ("MULTILINE_PARSER", 10, [("name", "java", 10), ("rule", '"start_state" "/x/" "cont"', 12)]),
         ("INPUT", 15, [("name", "tail", 15), ("path", "/var/log/*.log", 16)]),
         (
             "FILTER",

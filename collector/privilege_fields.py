@@ -1,0 +1,154 @@
+"""What records of privileges have below `podwitness.privilege`: rows of the table in collector/records.py."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+IDENTITY = ("setuid", "setgid", "capset", "unshare", "setns")
+FILES = ("chmod", "chown", "mknod", "symlink", "link")
+PLACES = ("mount", "umount", "pivot-root", "chroot")
+CALLED = (
+    *IDENTITY,
+    *("ptrace", *PLACES, "clone", "bpf", "perf-event-open", "load-module", "delete-module", "kexec-load"),
+    *("memfd-create", "vm-write", "keyctl", *FILES, "kill", "open-by-handle", "io-uring-setup"),
+)
+HAPPENED = ("oom-kill", "cgroup-attach")
+PRIVILEGE = (*CALLED, *HAPPENED)
+ONLY_CALLED = tuple(kind for kind in CALLED if kind not in ("kill", "clone"))
+WITH_TEXT = (*PLACES, "load-module", "delete-module", "memfd-create", "keyctl", *FILES)
+WITH_TARGET = ("ptrace", "clone", "kill", *HAPPENED)
+
+
+class PrivilegeField(NamedTuple):
+    """`kinds` are values of `event.action`; `always`: records of these kinds never lack it."""
+
+    name: str
+    type: str
+    kinds: tuple[str, ...]
+    meaning: str
+    always: bool = False
+
+
+_IDENTITIES = (
+    ("uid", "long", "Real user"),
+    ("euid", "long", "Effective user"),
+    ("suid", "long", "Saved user"),
+    ("fsuid", "long", "User for files"),
+    ("gid", "long", "Real group"),
+    ("egid", "long", "Effective group"),
+    ("sgid", "long", "Saved group"),
+    ("fsgid", "long", "Group for files"),
+    ("mnt_ns", "long", "Mount namespace"),
+    ("pid_ns_for_children", "long", "Pid namespace of children to come"),
+    ("net_ns", "long", "Network namespace"),
+    ("user_ns", "long", "User namespace"),
+    ("uts_ns", "long", "Namespace of the host's name"),
+    ("ipc_ns", "long", "Namespace of System V IPC"),
+    ("cgroup_ns", "long", "Cgroup namespace"),
+    ("time_ns_for_children", "long", "Time namespace of children to come"),
+    ("capabilities_effective", "keyword", "Effective capabilities, 16 hex digits"),
+    ("capabilities_permitted", "keyword", "Permitted capabilities, 16 hex digits"),
+)
+
+
+def _passed(
+    name: str, type: str, kinds: tuple[str, ...], meaning: str, always: bool = False
+) -> PrivilegeField:
+    return PrivilegeField(f"podwitness.privilege.{name}", type, kinds, meaning, always)
+
+
+PRIVILEGE_FIELDS = (
+    _passed("call", "keyword", ONLY_CALLED, "The system call, e.g. `setresuid`.", always=True),
+    _passed(
+        "call",
+        "keyword",
+        ("kill", "clone"),
+        "The same of one that was refused; what was done has none, as a tracepoint of its own tells it.",
+    ),
+    _passed("result", "long", ONLY_CALLED, "What it returned; an errno is negative.", always=True),
+    _passed("result", "long", ("kill", "clone"), "The same."),
+    _passed("i386", "boolean", CALLED, "True for a call of a 32-bit program (or by `int 0x80`) on x86_64."),
+    _passed("cut", "boolean", WITH_TEXT, "True when a text was longer than the 255 bytes that are kept."),
+    _passed("uid", "long", ("setuid",), "As passed; -1 leaves it as it is."),
+    _passed("uid", "long", ("chown",), "The same.", always=True),
+    _passed("euid", "long", ("setuid",), "As passed."),
+    _passed("suid", "long", ("setuid",), "As passed."),
+    _passed("fsuid", "long", ("setuid",), "As passed."),
+    _passed("gid", "long", ("setgid",), "As passed."),
+    _passed("gid", "long", ("chown",), "As passed.", always=True),
+    _passed("egid", "long", ("setgid",), "As passed."),
+    _passed("sgid", "long", ("setgid",), "As passed."),
+    _passed("fsgid", "long", ("setgid",), "As passed."),
+    _passed("count", "long", ("setgid",), "Number of groups that setgroups(2) was passed."),
+    _passed("request", "keyword", ("ptrace",), "e.g. `ATTACH`; only what takes hold or writes.", always=True),
+    _passed(
+        "pid",
+        "long",
+        ("ptrace", "perf-event-open", "vm-write"),
+        "As passed: a number of the caller's own pid namespace.",
+        always=True,
+    ),
+    _passed("pid", "long", ("kill",), "The same of a signal that was refused."),
+    _passed("tid", "long", ("kill",), "A thread's, as passed."),
+    _passed("cpu", "long", ("perf-event-open",), "As passed; -1: all.", always=True),
+    _passed("source", "keyword", ("mount",), "What is mounted, as passed."),
+    _passed("path", "keyword", (*PLACES, *FILES), "As passed; a relative one starts in `folder`."),
+    _passed(
+        "folder", "keyword", (*PLACES, *FILES), "Where a relative path starts. Starts with `...` when cut."
+    ),
+    _passed(
+        "file",
+        "keyword",
+        ("load-module", "kexec-load", "chmod", "chown"),
+        "The file behind the descriptor that was passed.",
+    ),
+    _passed("put_old", "keyword", ("pivot-root",), "Where the old root goes, as passed."),
+    _passed("type", "keyword", ("mount", "keyctl"), "Of the file system or the key, as passed."),
+    _passed("description", "keyword", ("keyctl",), "Of the key, as passed."),
+    _passed("points_to", "keyword", ("symlink", "link"), "What the link leads to, as passed."),
+    _passed("parameters", "keyword", ("load-module",), "Of the module, as passed."),
+    _passed("module", "keyword", ("delete-module",), "Its name, as passed."),
+    _passed("name", "keyword", ("memfd-create",), "As passed."),
+    _passed(
+        "flags",
+        "keyword[]",
+        ("umount", "unshare", "setns", "clone", "memfd-create"),
+        "Names of the flags; what has none is a number in 16 hex digits.",
+        always=True,
+    ),
+    _passed("flags", "keyword[]", ("mount",), "The same, of mount(2)."),
+    _passed("flags", "long", ("load-module",), "As passed to finit_module(2)."),
+    _passed("flags", "long", ("delete-module", "kexec-load"), "As passed.", always=True),
+    _passed("bytes", "long", ("load-module",), "Length of the module."),
+    _passed("segments", "long", ("kexec-load",), "How many parts the new kernel has."),
+    _passed("command", "keyword", ("bpf",), "e.g. `PROG_LOAD`; not what uses an open map.", always=True),
+    _passed("operation", "keyword", ("keyctl",), "Of keyctl(2), e.g. `READ`."),
+    _passed("key", "long", ("keyctl",), "Serial number, as passed."),
+    _passed("keyring", "long", ("keyctl",), "Serial number, as passed."),
+    _passed("mode", "keyword", ("chmod", "mknod"), "4 octal digits; 4755 is setuid.", always=True),
+    _passed("device", "keyword", ("mknod",), "`major:minor`.", always=True),
+    _passed("descriptor", "long", ("setns", "open-by-handle"), "As passed.", always=True),
+    _passed("descriptor", "long", ("mount", "kill"), "As passed to fsmount(2) or pidfd_send_signal(2)."),
+    _passed("entries", "long", ("io-uring-setup",), "Places in the ring.", always=True),
+    _passed("signal", "keyword", ("kill",), "e.g. `SIGKILL`.", always=True),
+    _passed("ignored", "boolean", ("kill",), "True when the target has it ignored."),
+    _passed("to_thread", "boolean", ("kill",), "True when it was sent to one thread."),
+    _passed(
+        "target.pid", "long", HAPPENED, "The process that it was done to, as the node sees it.", always=True
+    ),
+    _passed("target.pid", "long", ("ptrace", "clone", "kill"), "The same; of a clone the new process."),
+    _passed("target.entity_id", "keyword", WITH_TARGET, "Its `process.entity_id`."),
+    _passed("target.name", "keyword", WITH_TARGET, "Its name."),
+    _passed("target.user.id", "keyword", WITH_TARGET, "Its real user."),
+    _passed(
+        "target.cgroup_id",
+        "long",
+        WITH_TARGET,
+        "Its cgroup: `podwitness.cgroup_id` of its own records; of cgroup-attach the new one.",
+    ),
+    *(
+        _passed(f"{side}.{label}", type, IDENTITY, f"{meaning} {side} the call, where the call changed it.")
+        for side in ("before", "after")
+        for label, type, meaning in _IDENTITIES
+    ),
+)

@@ -1,0 +1,168 @@
+/* The map podwitness.privilege: what was called or done, with what, to whom, and what it changed. */
+#include "event_calls.h"
+#include "event_encode.h"
+
+enum { LARGEST_ERRNO = 4095, DELIVERY_IGNORED = 1 };
+
+unsigned pw_privilege_errno(const struct pw_privilege *privilege)
+{
+  const int64_t result = (int64_t)privilege->result;
+  return privilege->call != 0 && result < 0 && result >= -LARGEST_ERRNO ? (unsigned)-result : 0;
+}
+
+static uint8_t *put_label(uint8_t *p, const char *label)
+{
+  return put_literal(p, label, strlen(label));
+}
+
+static uint8_t *put_device(uint8_t *p, uint64_t device)
+{
+  const uint64_t major = device >> 8 & 0xfff, minor = (device & 0xff) | (device >> 12 & 0xfff00);
+  uint8_t *text = p + 1, *middle = pw_put_decimal(p, major), *end = pw_put_decimal(middle, minor);
+  *middle = ':'; /* in place of the second number's header */
+  pw_put_str_head(p, (uint32_t)(end - text));
+  return end;
+}
+
+static uint8_t *put_number(uint8_t *p, const struct pw_call_number *number, uint64_t value)
+{
+  switch (number->form) {
+    case PW_FORM_INTEGER:
+      return pw_put_int(p, (int32_t)(uint32_t)value);
+    case PW_FORM_MODE:
+      return pw_put_mode(p, (uint32_t)value);
+    case PW_FORM_DEVICE:
+      return put_device(p, value);
+    case PW_FORM_SIGNAL:
+      return pw_put_signal(p, (uint32_t)value);
+    case PW_FORM_NAME:
+      return pw_put_name(p, number->names, value);
+    case PW_FORM_FLAGS:
+      return pw_put_flags(p, number->names, value);
+    default:
+      return pw_put_uint(p, value);
+  }
+}
+
+static uint8_t *put_texts(uint8_t *p, const struct pw_privilege *privilege, const struct pw_call_row *row,
+                          unsigned *pairs)
+{
+  const char *text = privilege->data;
+  for (unsigned at = 0; at < PW_CALL_TEXTS; at++) {
+    const uint32_t bytes = privilege->text_bytes[at];
+    if (bytes > 0 && row->texts[at][0] != '\0') {
+      p = pw_put_text(put_label(p, row->texts[at]), (const uint8_t *)text, bytes);
+      *pairs += 1;
+    }
+    text += bytes;
+  }
+  if (privilege->path_bytes > 0 || (privilege->marks & PW_PATH_CUT)) {
+    p = row->starts_in_folder ? PUT(p, "folder") : PUT(p, "file");
+    p = pw_put_path(p, text, privilege->path_bytes, privilege->marks & PW_PATH_CUT);
+    *pairs += 1;
+  }
+  return p;
+}
+
+static uint8_t *put_call(uint8_t *p, const struct pw_privilege *privilege, unsigned *pairs)
+{
+  static const struct pw_call_row unknown = {.name = "unknown"};
+  const struct pw_call_row *row = pw_call_row(privilege->call);
+  if (row == NULL)
+    row = &unknown;
+  p = put_label(PUT(p, "call"), row->name);
+  p = pw_put_int(PUT(p, "result"), (int64_t)privilege->result);
+  *pairs += 2;
+  for (unsigned at = 0; at < PW_CALL_NUMBERS && row->numbers[at].form != PW_FORM_NONE; at++) {
+    const struct pw_call_number *number = &row->numbers[at];
+    p = put_number(put_label(p, number->label), number, privilege->arguments[number->argument]);
+    *pairs += 1;
+  }
+  p = PUT_IF_TRUE(p, "i386", privilege->marks & PW_PROGRAM_I386, pairs);
+  p = PUT_IF_TRUE(p, "cut", privilege->marks & PW_TEXT_CUT, pairs);
+  return put_texts(p, privilege, row, pairs);
+}
+
+/* What the tracepoints of their own tell. */
+static uint8_t *put_event_of_its_own(uint8_t *p, const struct pw_privilege *privilege, unsigned *pairs)
+{
+  if (privilege->head.kind == PW_PRIVILEGE_KILL) {
+    p = pw_put_signal(PUT(p, "signal"), (uint32_t)privilege->arguments[0]);
+    *pairs += 1;
+    p = PUT_IF_TRUE(p, "ignored", privilege->arguments[1] == DELIVERY_IGNORED, pairs);
+    return PUT_IF_TRUE(p, "to_thread", !(privilege->marks & PW_GROUP), pairs);
+  }
+  if (privilege->head.kind == PW_PRIVILEGE_CLONE) {
+    /* all bits are flags there; those of threads and memory say nothing of namespaces */
+    p = pw_put_flags(PUT(p, "flags"), &pw_namespace_names, privilege->arguments[0] & 0x7e020080);
+    *pairs += 1;
+  }
+  return p;
+}
+
+static uint8_t *put_target(uint8_t *p, const struct pw_privilege *privilege, const struct pw_event_clock *clock,
+                           unsigned *pairs)
+{
+  const int is_known = privilege->marks & PW_TARGET_KNOWN;
+  if (!is_known && privilege->target_pid == 0)
+    return p;
+  *pairs += 1;
+  p = pw_put_map_head(PUT(p, "target"), is_known ? 5 : 1);
+  p = pw_put_uint(PUT(p, "pid"), privilege->target_pid);
+  if (!is_known)
+    return p;
+  p = pw_put_entity_id(PUT(p, "entity_id"), clock->node_id, privilege->target_start_ns, privilege->target_pid);
+  p = pw_put_comm(PUT(p, "name"), privilege->target_comm);
+  p = pw_put_user(p, privilege->target_uid);
+  return pw_put_uint(PUT(p, "cgroup_id"), privilege->target_cgroup_id);
+}
+
+/* Of ids, namespaces and capabilities what differs: key and map of its values before, or after. */
+static uint8_t *put_side(uint8_t *p, const struct pw_privilege *privilege, const uint32_t *ids,
+                         const __u64 *capabilities)
+{
+  static const char labels[PW_IDENTITIES][22] = {
+      "uid",    "euid",   "suid",     "fsuid", "gid",    "egid",   "sgid",      "fsgid",
+      "mnt_ns", "pid_ns_for_children", "net_ns", "user_ns", "uts_ns", "ipc_ns", "cgroup_ns", "time_ns_for_children"};
+  unsigned pairs = 0;
+  uint8_t *const map = p;
+  p += 3; /* room for the head of a map of any size, moved back below */
+  for (unsigned at = 0; at < PW_IDENTITIES; at++)
+    if (privilege->before[at] != privilege->after[at]) {
+      p = pw_put_uint(put_label(p, labels[at]), ids[at]);
+      pairs++;
+    }
+  if (privilege->capabilities_before[0] != privilege->capabilities_after[0]) {
+    p = pw_put_hex64(PUT(p, "capabilities_effective"), capabilities[0]);
+    pairs++;
+  }
+  if (privilege->capabilities_before[1] != privilege->capabilities_after[1]) {
+    p = pw_put_hex64(PUT(p, "capabilities_permitted"), capabilities[1]);
+    pairs++;
+  }
+  uint8_t *const start = pw_put_map_head(map, pairs);
+  const size_t bytes = (size_t)(p - map) - 3;
+  memmove(start, map + 3, bytes);
+  return start + bytes;
+}
+
+static uint8_t *put_changes(uint8_t *p, const struct pw_privilege *privilege, unsigned *pairs)
+{
+  if (!(privilege->marks & PW_BEFORE_KNOWN))
+    return p;
+  *pairs += 2;
+  p = put_side(PUT(p, "before"), privilege, privilege->before, privilege->capabilities_before);
+  return put_side(PUT(p, "after"), privilege, privilege->after, privilege->capabilities_after);
+}
+
+uint8_t *pw_put_privilege(uint8_t *p, const struct pw_privilege *privilege, const struct pw_event_clock *clock)
+{
+  unsigned pairs = 0;
+  p = PUT(p, "privilege");
+  uint8_t *const map = p = begin_map(p);
+  p = privilege->call != 0 ? put_call(p, privilege, &pairs) : put_event_of_its_own(p, privilege, &pairs);
+  p = put_target(p, privilege, clock, &pairs);
+  p = put_changes(p, privilege, &pairs);
+  end_map(map, pairs); /* at most 15: call, result, four numbers, two marks, four texts, target, before, after */
+  return p;
+}

@@ -1,0 +1,310 @@
+/* System calls that change, use or cross a privilege, with what they returned.
+ *
+ * The tracepoints of all calls put every thread of the machine on the slow way in and out of the kernel: that is
+ * the price, whatever is looked at. So this is attached only where it was asked for. */
+#include <linux/podwitness_calls.h>
+
+#include "dialect.h"
+#include "emit.h"
+#include "events.h"
+#include "identity.h"
+#include "path.h"
+#include "registers.h"
+#include "target.h"
+#include "task.h"
+
+#define TEXTS 3
+#define TEXTS_BYTES 1024 /* TEXTS strings, and a power of two */
+#define AT_FDCWD -100
+#define EPERM_RESULT -1
+
+#define SET_ID_MODES 06000
+#define S_IFMT 0170000
+#define S_IFCHR 0020000
+#define S_IFBLK 0060000
+/* Without CLONE_NEWTIME: the low byte of clone(2)'s flags is a signal. */
+#define CLONE_NEW_BY_CLONE 0x7e020000ull
+
+/* ptrace(2): what takes hold of a process or writes to it */
+#define PTRACE_TRACEME 0
+#define PTRACE_POKETEXT 4
+#define PTRACE_POKEDATA 5
+#define PTRACE_SETREGS 13
+#define PTRACE_ATTACH 16
+#define PTRACE_SETREGSET 0x4205
+#define PTRACE_SEIZE 0x4206
+#define TRACEES_WALKED 16
+
+/* bpf(2): what makes, finds or attaches maps, programs and links. Not what uses a map that is open already. */
+#define COMMAND(number) (1ull << (number))
+#define BPF_COMMANDS_SEEN \
+  (COMMAND(0) | COMMAND(5) | COMMAND(6) | COMMAND(7) | COMMAND(8) | COMMAND(9) | COMMAND(13) | COMMAND(14) | \
+   COMMAND(17) | COMMAND(18) | COMMAND(28) | COMMAND(29) | COMMAND(30) | COMMAND(32) | COMMAND(33) | COMMAND(34) | \
+   COMMAND(35) | COMMAND(36))
+
+_Static_assert(PW_VALUE_BYTES_call_scratch == sizeof(struct pw_privilege) + PW_PRIVILEGE_DATA_BYTES, "scratch of calls");
+_Static_assert(PW_VALUE_BYTES_identities == sizeof(struct identity), "value of identities");
+
+static __always_inline u32 find_call(u64 number, bool is_32_bit)
+{
+#if defined(HAVE_pt_regs__orig_ax)
+  return is_32_bit ? compat_call_of(number) : call_of(number);
+#else
+  return is_32_bit ? 0 : call_of(number);
+#endif
+}
+
+PROGRAM(sys_enter)
+{
+  u64 number = ctx[1];
+  u32 thread, call;
+  struct task_struct *task;
+  struct identity before = {};
+  if (!(identity_calls(number >> 6) >> (number & 63) & 1))
+    return 0;
+  task = CURRENT_TASK();
+  call = find_call(number, is_compat(task));
+  if (!(recipe_of(call) >> 26 & 1))
+    return 0;
+  fill_identity(before.ids, before.capabilities, task);
+  thread = bpf_get_current_pid_tgid();
+  map_update(MAP(identities), &thread, &before, 0);
+  return 0;
+}
+
+static __always_inline void fill_before(struct pw_privilege *out, u32 thread)
+{
+  struct identity *before = map_lookup(MAP(identities), &thread);
+  if (!before)
+    return;
+  __builtin_memcpy(out->before, before->ids, sizeof(out->before));
+  __builtin_memcpy(out->capabilities_before, before->capabilities, sizeof(out->capabilities_before));
+  out->marks |= PW_BEFORE_KNOWN;
+  map_delete(MAP(identities), &thread);
+}
+
+static __always_inline bool is_ptrace_seen(u64 request)
+{
+  return request == PTRACE_TRACEME || request == PTRACE_POKETEXT || request == PTRACE_POKEDATA ||
+         request == PTRACE_SETREGS || request == PTRACE_ATTACH || request == PTRACE_SETREGSET ||
+         request == PTRACE_SEIZE;
+}
+
+static __always_inline bool is_device(u64 mode)
+{
+  return (mode & S_IFMT) == S_IFCHR || (mode & S_IFMT) == S_IFBLK;
+}
+
+/* What of a call is of interest, by its arguments. A mode is the argument behind the path or descriptor. */
+static __always_inline bool is_seen(struct pw_privilege *out, u32 kind, bool has_folder)
+{
+  const u64 *arguments = out->arguments;
+  const u64 mode = has_folder ? arguments[2] : arguments[1];
+  switch (kind) {
+    case PW_PRIVILEGE_CHMOD:
+      return mode & SET_ID_MODES;
+    case PW_PRIVILEGE_MKNOD:
+      return is_device(mode);
+    case PW_PRIVILEGE_KILL: /* what was sent is told by signal_generate */
+      return (s64)out->result == EPERM_RESULT;
+    case PW_PRIVILEGE_CLONE: /* what was made is told by task_newtask; in the child the call returns 0 too */
+      return (s64)out->result < 0 && arguments[0] & CLONE_NEW_BY_CLONE;
+    case PW_PRIVILEGE_PTRACE:
+      return is_ptrace_seen(arguments[0]);
+    case PW_PRIVILEGE_BPF:
+      return arguments[0] > 36 || BPF_COMMANDS_SEEN >> (arguments[0] & 63) & 1;
+    default:
+      return true;
+  }
+}
+
+/* Byte by byte: there is no memcmp to call, and the texts lie at any address. */
+#define STARTS_WITH(text, prefix) starts_with(text, prefix, sizeof(prefix) - 1)
+static __always_inline bool starts_with(const char *text, const char *prefix, u32 bytes)
+{
+#pragma unroll
+  for (u32 at = 0; at < bytes; at++)
+    if (text[at] != prefix[at])
+      return false;
+  return true;
+}
+
+/* Where a link that points there is a way to somebody else's secrets. Runtimes make links to /proc/self in each
+ * container. */
+static __always_inline bool is_place_that_matters(const char *text)
+{
+  if (STARTS_WITH(text, "/proc/"))
+    return !STARTS_WITH(text, "/proc/self/");
+  return STARTS_WITH(text, "/etc/") || STARTS_WITH(text, "/root") || STARTS_WITH(text, "/run/") ||
+         STARTS_WITH(text, "/var/run/") || STARTS_WITH(text, "/var/lib/kubelet") || STARTS_WITH(text, "/boot") ||
+         STARTS_WITH(text, "../../../..") || (text[0] == '/' && text[1] == 0);
+}
+
+/* One text behind the others; returns where the next goes. */
+static __always_inline u64 append_text(struct pw_privilege *out, u64 at, u32 number, u32 place)
+{
+  long bytes;
+  if (number == 0 || number > PW_ARGUMENTS)
+    return at;
+  BOUND(at, TEXTS_BYTES - 1);
+  /* One byte more than is kept and the NUL, to see whether there was more. */
+  bytes = bpf_probe_read_user_str(out->data + at, PW_TEXT_BYTES + 2, (void *)out->arguments[number - 1]);
+  if (bytes <= 0)
+    return at;
+  bytes -= 1;
+  if (bytes > PW_TEXT_BYTES) {
+    out->marks |= PW_TEXT_CUT;
+    bytes = PW_TEXT_BYTES;
+  }
+  out->text_bytes[place] = bytes;
+  return at + bytes;
+}
+
+static __always_inline struct file *open_file(struct task_struct *task, int descriptor)
+{
+  struct files_struct *files = CURRENT_FIELD(task, files);
+  struct fdtable *table = PROBED(files, fdt);
+  struct file *file = 0;
+  if (descriptor >= 0 && (u32)descriptor < PROBED(table, max_fds))
+    bpf_probe_read_kernel(&file, sizeof(file), (void **)PROBED(table, fd) + descriptor);
+  return file;
+}
+
+/* As write_path() in path.h, for pointers that the verifier does not know the type of. */
+static __always_inline bool write_probed_path(char *out, volatile u16 *used, struct dentry *dentry,
+                                              struct vfsmount *vfsmount)
+{
+  struct dentry *root = PROBED(vfsmount, mnt_root);
+  for (int turn = 0; turn < COMPONENTS_IN_MOUNT; turn++) {
+    struct dentry *parent;
+    if (dentry == root)
+      return append_above(out, used, vfsmount);
+    if (!append_name(out, used, PROBED(dentry, d_name.name)))
+      return false;
+    parent = PROBED(dentry, d_parent);
+    if (parent == dentry)
+      return true;
+    dentry = parent;
+  }
+  return false;
+}
+
+/* The path of what the descriptor stands for, or the folder that a relative path starts from. */
+static __always_inline u64 append_path(struct pw_privilege *out, u64 at, u32 recipe, struct task_struct *task)
+{
+  u32 number = recipe >> 20 & 15, path = recipe >> 24 & 3;
+  int descriptor = number && number <= PW_ARGUMENTS ? (int)out->arguments[number - 1] : AT_FDCWD;
+  u64 path_at = path == 2 ? out->text_bytes[0] : 0;
+  struct dentry *dentry;
+  struct vfsmount *mount;
+  BOUND(path_at, 255);
+  if (!number && !path)
+    return at;
+  if (path && out->data[path_at] == '/' && out->text_bytes[(path - 1) & 1])
+    return at;
+  if (descriptor == AT_FDCWD) {
+    struct fs_struct *fs = CURRENT_FIELD(task, fs);
+    dentry = PROBED(fs, pwd.dentry);
+    mount = PROBED(fs, pwd.mnt);
+  } else {
+    struct file *file = open_file(task, descriptor);
+    if (!file)
+      return at;
+    dentry = PROBED(file, f_path.dentry);
+    mount = PROBED(file, f_path.mnt);
+  }
+  BOUND(at, TEXTS_BYTES - 1);
+  if (!write_probed_path(out->data + at, &out->path_bytes, dentry, mount))
+    out->marks |= PW_PATH_CUT;
+  return at + out->path_bytes;
+}
+
+/* After PTRACE_ATTACH the process is the first in the list; the others are found by the number that the caller
+ * gave: its own namespace's. */
+static __always_inline void fill_tracee(struct pw_privilege *out, struct task_struct *task)
+{
+  struct pid *own = CURRENT_FIELD(task, thread_pid);
+  u32 level = PROBED(own, level);
+  struct list_head *end = (struct list_head *)((char *)task + OFF_task_struct__ptraced);
+  struct list_head *node = PROBED(end, next);
+  for (int walked = 0; walked < TRACEES_WALKED && node != end && node; walked++) {
+    struct task_struct *tracee = (struct task_struct *)((char *)node - OFF_task_struct__ptrace_entry);
+    struct pid *pid = PROBED(tracee, thread_pid);
+    struct upid number = {};
+    bpf_probe_read_kernel(&number, sizeof(number),
+                          (char *)pid + OFF_pid__numbers + (u64)level * sizeof(struct upid));
+    if ((u32)number.nr == (u32)out->arguments[1]) {
+      fill_target(out, tracee);
+      return;
+    }
+    node = PROBED(node, next);
+  }
+}
+
+static __always_inline void report(struct pw_privilege *out, struct task_struct *task, u32 recipe)
+{
+  u32 kind = recipe & 255;
+  u64 bytes = append_text(out, 0, recipe >> 8 & 15, 0);
+  if ((kind == PW_PRIVILEGE_SYMLINK || kind == PW_PRIVILEGE_LINK) && !is_place_that_matters(out->data))
+    return;
+  if (PW_IS_FLOW(kind)) /* never; so the compiler knows the ring */
+    return;
+  if (!begin(&out->head, kind, bpf_get_current_cgroup_id()))
+    return;
+  bytes = append_text(out, bytes, recipe >> 12 & 15, 1);
+  bytes = append_text(out, bytes, recipe >> 16 & 15, 2);
+  bytes = append_path(out, bytes, recipe, task);
+  if (kind == PW_PRIVILEGE_PTRACE)
+    fill_tracee(out, task);
+  fill_task(&out->task, task);
+  BOUND(bytes, PW_PRIVILEGE_DATA_BYTES - 1);
+  bytes += sizeof(*out);
+  out->head.record_bytes = bytes;
+  output(out, kind, bytes);
+}
+
+/* The same value, of which the verifier knows nothing any more: else it would check all that follows anew for
+ * each of the calls. */
+static __always_inline u32 forgotten(struct pw_privilege *out, u32 recipe)
+{
+  *(volatile u32 *)&out->pad = recipe;
+  recipe = *(volatile u32 *)&out->pad;
+  out->pad = 0;
+  return recipe;
+}
+
+PROGRAM(sys_exit)
+{
+  struct pt_regs *registers = ARGUMENT(0);
+  u64 number = call_number(registers);
+  struct task_struct *task;
+  struct pw_privilege *out;
+  u32 call, recipe, zero = 0;
+  bool is_32_bit;
+  if (!(wanted_calls(number >> 6) >> (number & 63) & 1))
+    return 0;
+  task = CURRENT_TASK();
+  is_32_bit = is_compat(task);
+  call = find_call(number, is_32_bit);
+  recipe = recipe_of(call);
+  if (!recipe)
+    return 0;
+  out = map_lookup(MAP(call_scratch), &zero);
+  if (!out)
+    return 0;
+  __builtin_memset(out, 0, sizeof(*out));
+  out->call = call;
+  out->result = ctx[1];
+  recipe = forgotten(out, recipe);
+  if (is_32_bit)
+    out->marks |= PW_PROGRAM_I386;
+  fill_arguments(out->arguments, registers, is_32_bit);
+  if (!is_seen(out, recipe & 255, recipe >> 20 & 15 && recipe >> 24 & 3))
+    return 0;
+  if (recipe >> 26 & 1) {
+    fill_before(out, bpf_get_current_pid_tgid());
+    fill_identity(out->after, out->capabilities_after, task);
+  }
+  report(out, task, recipe);
+  return 0;
+}

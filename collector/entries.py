@@ -52,6 +52,9 @@ def rewrite(entries: bytes, change: Callable[[Pairs], Pairs | None]) -> tuple[by
         if changed is None:
             continue
         records += 1
+        if found.undecoded and len(changed) == 1 and changed[0] is given[0]:
+            pieces += (found.prefix, found.undecoded)
+            continue
         header = found.header if len(changed) == len(given) else map_header(len(changed))
         pieces += (found.prefix, header)
         pieces += [raw.get(id(pair)) or pack(pair[0]) + pack(pair[1]) for pair in changed]
@@ -59,45 +62,87 @@ def rewrite(entries: bytes, change: Callable[[Pairs], Pairs | None]) -> tuple[by
 
 
 class Entry(NamedTuple):
-    """An entry taken apart: joined again, prefix, header and spans are its bytes."""
+    """An entry taken apart: joined again, prefix, header and spans (or `undecoded`) are its bytes."""
 
     time: Any
     pairs: Pairs
     prefix: bytes  # up to the record
     header: bytes  # of the record's map
     spans: list[bytes]  # of each pair
+    undecoded: bytes = b""  # the record, where it can't be decoded; `pairs` has it as `log`
+
+
+class _Undecodable(Exception):
+    """A record has what can't be decoded: a timestamp that is none, for example."""
+
+    def __init__(self, time: Any, map_start: int) -> None:
+        self.time = time
+        self.map_start = map_start
 
 
 def walk(entries: bytes) -> Iterator[Entry]:
     """Each entry with its bytes. Raises ValueError as `unpack_entries` does."""
+    unpacker, end = _unpacker(entries), 0
+    while end < len(entries):
+        try:
+            found = _read_entry(unpacker, entries, end)
+        except msgpack.OutOfData:
+            raise ValueError(f"entries are cut after {end} bytes") from None
+        except _Undecodable:
+            yield from _walk_one_by_one(entries[end:])
+            return
+        end = unpacker.tell()
+        yield found
+
+
+def _read_entry(unpacker: Any, entries: bytes, start: int) -> Entry:
+    if unpacker.read_array_header() != 2:
+        raise ValueError("an entry is an array of time and record")
+    time = unpacker.unpack()
+    map_start = unpacker.tell()
+    size = unpacker.read_map_header()
+    body = end = unpacker.tell()
+    pairs: Pairs = []
+    spans: list[bytes] = []
+    try:
+        for _ in range(size):
+            pairs.append((unpacker.unpack(), unpacker.unpack()))
+            pair_end = unpacker.tell()
+            spans.append(entries[end:pair_end])
+            end = pair_end
+    except ValueError:
+        raise _Undecodable(time, map_start) from None
+    return Entry(time, pairs, entries[start:map_start], entries[map_start:body], spans)
+
+
+def _walk_one_by_one(entries: bytes) -> Iterator[Entry]:
+    """The same, each entry on its own: a record that can't be decoded is kept raw among the others."""
+    for raw in spans(entries):
+        try:
+            yield _read_entry(_unpacker(raw), raw, 0)
+        except _Undecodable as found:
+            record = raw[found.map_start :]
+            packed = pack("log") + pack(record)
+            prefix = raw[: found.map_start]
+            yield Entry(found.time, [("log", record)], prefix, map_header(1), [packed], record)
+
+
+def _unpacker(entries: bytes) -> Any:
     unpacker = msgpack.Unpacker(
         raw=False,
         unicode_errors="surrogateescape",
         strict_map_key=False,
         object_pairs_hook=_mapping,
+        ext_hook=_extension,
         max_buffer_size=max(len(entries), 1),
     )
     unpacker.feed(entries)
-    end = 0
-    while end < len(entries):
-        try:
-            start = end
-            if unpacker.read_array_header() != 2:
-                raise ValueError("an entry is an array of time and record")
-            time = unpacker.unpack()
-            map_start = unpacker.tell()
-            pairs: Pairs = []
-            spans: list[bytes] = []
-            size = unpacker.read_map_header()
-            body = end = unpacker.tell()
-            for _ in range(size):
-                pairs.append((unpacker.unpack(), unpacker.unpack()))
-                pair_end = unpacker.tell()
-                spans.append(entries[end:pair_end])
-                end = pair_end
-        except msgpack.OutOfData:
-            raise ValueError(f"entries are cut after {end} bytes") from None
-        yield Entry(time, pairs, entries[start:map_start], entries[map_start:body], spans)
+    return unpacker
+
+
+def _extension(code: int, data: bytes) -> Any:
+    # Codes below 0 are reserved by msgpack, and no ExtType can be made of them.
+    return msgpack.ExtType(code, data) if code >= 0 else data
 
 
 def _mapping(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
@@ -146,17 +191,24 @@ def map_header(size: int) -> bytes:
 
 def spans(entries: bytes) -> Iterator[bytes]:
     """The bytes of each entry. Raises ValueError as `unpack_entries` does."""
+    begin = 0
+    for end in _ends(entries):
+        yield entries[begin:end]
+        begin = end
+
+
+def _ends(entries: bytes) -> Iterator[int]:
+    """Where each entry ends."""
     unpacker = msgpack.Unpacker(max_buffer_size=max(len(entries), 1))
     unpacker.feed(entries)
-    begin = 0
+    end = 0
     try:
-        while begin < len(entries):
+        while end < len(entries):
             unpacker.skip()
             end = unpacker.tell()
-            yield entries[begin:end]
-            begin = end
+            yield end
     except msgpack.OutOfData:
-        raise ValueError(f"entries are cut after {begin} bytes") from None
+        raise ValueError(f"entries are cut after {end} bytes") from None
 
 
 def count(entries: bytes) -> int:

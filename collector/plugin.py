@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +24,14 @@ class Intake(Protocol):
 
     def offer(self, chunk: Chunk) -> bool:
         """Accepts the chunk if there is room now; False: the caller keeps or sheds it, counted."""
+
+    room_listeners: list[Callable[[], None]]
+
+    async def submit_safely(self, chunk: Chunk) -> bool:
+        """As `submit`; returns when all outputs have the chunk, or the spool. False: they never will."""
+
+    def takes(self, source: str, tag: str, vanishing: Callable[[], bool]) -> bool:
+        """Whether a portion of a file would be accepted now; `room_listeners` are told when to ask again."""
 
     def report_loss(self, loss: Loss) -> None:
         """Counts records that will reach no output, and tells the receivers in-band."""

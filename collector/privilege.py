@@ -64,6 +64,7 @@ class Situation(NamedTuple):
     http_port: int | None
     cgroups_at: str  # where the cgroup tree was found
     not_ours: tuple[str, ...]  # paths to write to that belong to other users
+    input_ports: tuple[int, ...] = ()  # that inputs listen at
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +108,10 @@ NEEDS = (
     Need(
         "NET_ADMIN",
         "starter",
-        "Listens to the proc connector before Linux 6.6, with as much room as it takes.",
+        "Attaches the probes of flows, which run at the root of the cgroup tree. For the netlink witness: "
+        "listens to the proc connector before Linux 6.6, with as much room as it takes.",
         lambda situation: situation.has_probes,
-        WITHOUT_EBPF,
+        "`Trace flow`, and for the netlink witness; where granted",
     ),
     Need(
         "SYS_PTRACE",
@@ -150,15 +152,17 @@ NEEDS = (
         "NET_BIND_SERVICE",
         "collector",
         "Listens on the port.",
-        lambda situation: bool(situation.http_port) and (situation.http_port or 0) < LOWEST_FREE_PORT,
-        f"`HTTP_Port` below {LOWEST_FREE_PORT}",
+        lambda situation: any(
+            0 < port < LOWEST_FREE_PORT for port in (situation.http_port or 0, *situation.input_ports)
+        ),
+        f"`HTTP_Port`, or an input's `Port`, below {LOWEST_FREE_PORT}",
     ),
     Need(
         "DAC_OVERRIDE",
         "collector",
         "Writes there.",
         lambda situation: bool(situation.not_ours),
-        "a position database or an output file in a folder of another user",
+        "a position database, the spool, an output file or a socket in a folder of another user",
     ),
 )
 
@@ -202,6 +206,7 @@ def situation_of(document: Document) -> Situation:
         http_port=service.http_port if service.http_server else None,
         cgroups_at=_cgroups_at(service.host_root),
         not_ours=tuple(path for path in _written(document) if not is_writable_by_owner(path)),
+        input_ports=tuple(one.settings.port for one in document.inputs if hasattr(one.settings, "port")),
     )
 
 
@@ -216,12 +221,16 @@ def _cgroups_at(root: str) -> str:
 
 def _written(document: Document) -> Iterator[str]:
     """Files and folders that are opened for writing after the privileges are gone."""
+    if document.service.storage_path:
+        yield document.service.storage_path
     for entry in (*document.inputs, *document.outputs):
         if entry.plugin == "file":
             folder = entry.settings.path or "."
             yield from (folder, os.path.join(folder, entry.settings.file))
         elif database := getattr(entry.settings, "db", ""):
             yield from (os.path.dirname(database) or ".", database)
+        elif entry.kind == "input" and (path := getattr(entry.settings, "unix_path", "")):
+            yield os.path.dirname(path) or "."
 
 
 def is_writable_by_owner(path: str) -> bool:

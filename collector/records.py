@@ -17,7 +17,11 @@ PROCESS = ("exec", "fork", "exit", "running")
 TASK = (*PROCESS, *PRIVILEGE)  # what a process does or is
 CONNECTION = ("connect", "connect-failed", "accept", "close", "connected")
 LISTENER = (*LISTENS, "unlisten")
-NETWORK = ("connect", "connect-failed", "listen", "accept", "close", "unlisten", "listening", "connected")
+TCP = ("connect", "connect-failed", "listen", "accept", "close", "unlisten", "listening", "connected")
+FLOW = ("flow-start", "flow-update", "flow-end")  # UDP and ICMP
+BIND = ("bind",)
+NETWORK = (*TCP, *FLOW, *BIND)
+COUNTED = ("close", *FLOW)
 EVERY = (*TASK, *NETWORK)
 
 ECS = "ECS"  # Elastic Common Schema 8.17, https://www.elastic.co/docs/reference/ecs
@@ -75,8 +79,9 @@ EVENT_FIELDS = (
     RecordField(
         "event.duration",
         "long",
-        ("exit", *NETWORK),
-        "Nanoseconds that the process lived, or that the connection took or lasted; absent when not known.",
+        ("exit", *TCP, *FLOW),
+        "Nanoseconds that the process lived, that the connection took or lasted, or from the first packet of "
+        "a flow to the last; absent when not known.",
     ),
     _always("process.pid", "long", TASK, "Process id as the node sees it (the kernel's thread group id)."),
     RecordField(
@@ -130,31 +135,51 @@ EVENT_FIELDS = (
     RecordField("process.exit_code", "long", ("exit",), "0 to 255; absent when a signal ended the process."),
     _always("user.id", "keyword", TASK, "The same as `process.user.id`."),
     RecordField("user.id", "keyword", NETWORK, "The same as `process.user.id`."),
-    _always("source.ip", "ip", CONNECTION, "The client's address. IPv4 on an IPv6 socket is shown as IPv4."),
+    _always(
+        "source.ip",
+        "ip",
+        (*CONNECTION, *FLOW),
+        "The client's address; of a flow, of who sent the first packet that was seen. IPv4 on an IPv6 socket "
+        "is shown as IPv4.",
+    ),
     _always("source.port", "long", CONNECTION, "The client's port."),
-    _always("source.bytes", "long", ("close",), "What the client sent, as `destination.bytes`."),
-    _always("source.packets", "long", ("close",), "Segments that the client sent."),
-    _always("destination.ip", "ip", NETWORK, "The server's address; for a listener the one it listens at."),
-    _always("destination.port", "long", NETWORK, "The server's port."),
+    RecordField("source.port", "long", FLOW, "The same; ICMP has none."),
+    _always("source.bytes", "long", COUNTED, "What the client sent, as `destination.bytes`."),
+    _always("source.packets", "long", COUNTED, "Segments or packets that the client sent."),
+    _always("destination.ip", "ip", NETWORK, "The server's address; for a listener or a bind its own."),
+    _always("destination.port", "long", TCP, "The server's port."),
+    RecordField("destination.port", "long", (*FLOW, *BIND), "The same; ICMP has none."),
     _always(
         "destination.bytes",
         "long",
-        ("close",),
-        "What the server sent. Payload without retransmissions where this node sent it; what the kernel "
+        COUNTED,
+        "What the server sent. Of a flow all since it began: payload, of ICMP with its header. Of a "
+        "connection payload without retransmissions where this node sent it; what the kernel "
         "calls bytes_received (a FIN counts 1) where the other end did.",
     ),
-    _always("destination.packets", "long", ("close",), "Segments that the server sent."),
-    _always("network.transport", "keyword", NETWORK, "`tcp`."),
+    _always("destination.packets", "long", COUNTED, "Segments or packets that the server sent."),
+    _always(
+        "network.transport", "keyword", NETWORK, "`tcp`, `udp`, `icmp`, `ipv6-icmp`; a rare one as number."
+    ),
     _always("network.type", "keyword", NETWORK, "`ipv4` or `ipv6`, as on the wire."),
     RecordField(
         "network.direction", "keyword", CONNECTION, "`egress` where our end is the client, else `ingress`."
     ),
-    _always("network.bytes", "long", ("close",), "Sum of both ends."),
-    _always("network.packets", "long", ("close",), "Sum of both ends."),
+    _always(
+        "network.direction", "keyword", FLOW, "`egress` where our end sent the first packet, else `ingress`."
+    ),
+    _always(
+        "network.community_id",
+        "keyword",
+        (*CONNECTION, *FLOW),
+        "Community ID v1, seed 0: Zeek, Suricata and others give the same flow the same one.",
+    ),
+    _always("network.bytes", "long", COUNTED, "Sum of both ends."),
+    _always("network.packets", "long", COUNTED, "Sum of both ends."),
     RecordField(
         "error.code",
         "keyword",
-        (*NETWORK, *CALLED),
+        (*TCP, *CALLED),
         "Name of the errno, e.g. `ECONNREFUSED`; a rare one as number.",
     ),
     _always(
@@ -171,6 +196,14 @@ EVENT_FIELDS = (
     _always("podwitness.namespaces.mnt", "long", TASK, "Inode number of the mount namespace.", OWN),
     _always("podwitness.namespaces.pid", "long", TASK, "Of the pid namespace.", OWN),
     _always("podwitness.namespaces.net", "long", EVERY, "Of the network namespace.", OWN),
+    RecordField(
+        "podwitness.namespaces.net_cookie",
+        "long",
+        NETWORK,
+        "Cookie of the network namespace (SO_NETNS_COOKIE), which no other has until the next boot. From "
+        "Linux 5.12 on.",
+        OWN,
+    ),
     _always("podwitness.namespaces.user", "long", TASK, "Of the user namespace.", OWN),
     _always(
         "podwitness.capabilities_effective",
@@ -223,11 +256,46 @@ EVENT_FIELDS = (
     ),
     RecordField("podwitness.exit.signal_number", "long", ("exit",), "The same as number.", OWN),
     RecordField("podwitness.exit.core_dumped", "boolean", ("exit",), "True when a core was written.", OWN),
-    _always("podwitness.socket.id", "keyword", NETWORK, "Joins the records of one socket.", OWN),
+    _always(
+        "podwitness.socket.id",
+        "keyword",
+        (*TCP, *BIND),
+        "Joins the records of one socket. Where it is the socket's cookie, as always for flows and binds, "
+        "`ss -e` shows it.",
+        OWN,
+    ),
+    RecordField("podwitness.socket.id", "keyword", FLOW, "The same; not of the kernel's own sockets.", OWN),
+    RecordField(
+        "podwitness.socket.kernel",
+        "boolean",
+        FLOW,
+        "True where the kernel itself answers (echo, errors of ICMP): there is no process.",
+        OWN,
+    ),
+    RecordField(
+        "podwitness.socket.by_namespace",
+        "boolean",
+        FLOW,
+        "True where the pod is known by the network namespace only; the container is then any one of it that "
+        "has used UDP.",
+        OWN,
+    ),
+    RecordField(
+        "podwitness.icmp.type", "long", FLOW, "Of ICMP: the type. Echo replies count to their requests.", OWN
+    ),
+    RecordField("podwitness.icmp.code", "long", FLOW, "Of ICMP: the code.", OWN),
+    _always(
+        "podwitness.flow.end_cause",
+        "keyword",
+        ("flow-end",),
+        "`closed` with its socket, `idle` for `Flow_Idle`, `evicted` from a full table (what follows is a "
+        "flow of its own), `contended` (a flow of one packet).",
+        OWN,
+    ),
     _always(
         "podwitness.socket.role",
         "keyword",
-        NETWORK,
+        TCP,
         "Of our end: `client`, `server`, `listener`, `unknown`.",
         OWN,
     ),
@@ -237,27 +305,25 @@ EVENT_FIELDS = (
         NETWORK,
         "How the process was learnt: `call` (it called connect or listen), `io` (first read or write), "
         "`close`, `descriptor` (had it open when podwitness started, the first of several), `listener` (the "
-        "process that listens, maybe not the worker), `none`.",
+        "process that listens, maybe not the worker), `bind`, `none`.",
         OWN,
     ),
     RecordField(
         "podwitness.socket.preexisting",
         "boolean",
-        NETWORK,
+        TCP,
         "True when the socket is older than the probes.",
         OWN,
     ),
-    RecordField(
-        "podwitness.socket.reset", "boolean", NETWORK, "True when a reset ended the connection.", OWN
-    ),
+    RecordField("podwitness.socket.reset", "boolean", TCP, "True when a reset ended the connection.", OWN),
     _always("podwitness.socket.backlog", "long", LISTENS, "Connections that may wait.", OWN),
-    RecordField("podwitness.socket.rtt_us", "long", NETWORK, "Smoothed round trip time; absent when 0.", OWN),
-    RecordField("podwitness.socket.retransmits", "long", NETWORK, "Segments sent again; absent when 0.", OWN),
+    RecordField("podwitness.socket.rtt_us", "long", TCP, "Smoothed round trip time; absent when 0.", OWN),
+    RecordField("podwitness.socket.retransmits", "long", TCP, "Segments sent again; absent when 0.", OWN),
     RecordField(
-        "podwitness.socket.retransmitted_bytes", "long", NETWORK, "Payload of these; absent when 0.", OWN
+        "podwitness.socket.retransmitted_bytes", "long", TCP, "Payload of these; absent when 0.", OWN
     ),
     RecordField(
-        "podwitness.socket.acked_bytes", "long", NETWORK, "What the other end confirmed; absent when 0.", OWN
+        "podwitness.socket.acked_bytes", "long", TCP, "What the other end confirmed; absent when 0.", OWN
     ),
     *(
         RecordField(field.name, field.type, field.kinds, field.meaning, OWN, field.always)

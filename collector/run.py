@@ -21,6 +21,7 @@ from collector.context import Context, InputContext
 from collector.delivery.positions import PositionStores
 from collector.delivery.retry import Backoff
 from collector.delivery.router import Route, Router, Statistics
+from collector.delivery.storage import open_storage
 from collector.errors import ConfigError, OperatorError
 from collector.filters.chain import FilterChain
 from collector.identity.node import node_id, node_name
@@ -190,13 +191,16 @@ def open_rooms(document: Document, starter: Starter | None) -> Rooms:
 def open_pipeline(rooms: Rooms) -> Pipeline:
     """Makes the plugins, outputs first: an input needs to know where its records go."""
     document, service = rooms.document, rooms.document.service
-    stores = PositionStores(log=own_log.part("positions"), metrics=rooms.metrics, flush_s=service.flush_s)
+    storage = open_storage(service, metrics=rooms.metrics, log=own_log.part("storage"))
+    stores = PositionStores(
+        log=own_log.part("positions"),
+        metrics=rooms.metrics,
+        flush_s=service.flush_s,
+        inherited=storage.spool.positions() if storage.spool else (),
+    )
     chain = FilterChain([make(config, rooms.context(config)) for config in document.filters])
     router = Router(
-        [
-            Route(config.name, make(config, rooms.context(config)), config.matches, config.retry_limit)
-            for config in document.outputs
-        ],
+        [open_route(config, rooms) for config in document.outputs],
         metrics=rooms.metrics,
         log=own_log.part("delivery"),
         record=stores.record,
@@ -205,8 +209,13 @@ def open_pipeline(rooms: Rooms) -> Pipeline:
         source_limits={
             one.name: one.mem_buf_limit_bytes for one in document.inputs if one.mem_buf_limit_bytes
         },
+        memory_only=[one.name for one in document.inputs if not one.uses_spool],
         flush_s=service.flush_s,
+        spool=storage.spool,
+        bounds=storage.bounds,
+        rejected=storage.rejected,
     )
+    stores.spooling = router.spooling
     inputs: dict[str, Input] = {}
     for config in document.inputs:
         base = rooms.context(config)
@@ -223,6 +232,11 @@ def open_pipeline(rooms: Rooms) -> Pipeline:
         outputs=[one.name for one in document.outputs],
     )
     return Pipeline(router, stores, inputs)
+
+
+def open_route(config: PluginConfig, rooms: Rooms) -> Route:
+    output = make(config, rooms.context(config))
+    return Route(config.name, output, config.matches, config.retry_limit, config.spool_limit_bytes)
 
 
 def make(config: PluginConfig, context: Context) -> Any:

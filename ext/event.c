@@ -29,6 +29,14 @@ static const struct kind_row KINDS[PW_KINDS] = {
     [PW_STATE_LISTENER] = {sizeof(struct pw_tcp), 1, PW_WORD("network"), {PW_WORD("info")}, PW_WORD("listening")},
     [PW_STATE_CONNECTION] = {sizeof(struct pw_tcp), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("info")},
                              PW_WORD("connected")},
+    [PW_FLOW_START] = {sizeof(struct pw_flow), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("start")},
+                       PW_WORD("flow-start")},
+    [PW_FLOW_UPDATE] = {sizeof(struct pw_flow), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("info")},
+                        PW_WORD("flow-update")},
+    [PW_FLOW_END] = {sizeof(struct pw_flow), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("end")},
+                     PW_WORD("flow-end")},
+    [PW_FLOW_CLOSED] = {.least_bytes = sizeof(struct pw_flow)},
+    [PW_BIND] = {sizeof(struct pw_bind), 1, PW_WORD("network"), {PW_WORD("info")}, PW_WORD("bind")},
     PRIVILEGE(SETUID, "process", "change", "setuid"),
     PRIVILEGE(SETGID, "process", "change", "setgid"),
     PRIVILEGE(CAPSET, "process", "change", "capset"),
@@ -171,15 +179,41 @@ static uint8_t *put_time(uint8_t *p, uint64_t wall_ns)
   return pw_put_entry_head(p, shown, (uint32_t)(wall_ns % 1000000000));
 }
 
+static uint32_t pairs_of(const struct pw_head *head)
+{
+  switch (head->kind) {
+    case PW_FLOW_START:
+    case PW_FLOW_UPDATE:
+    case PW_FLOW_END:
+      return pw_flow_event_pairs((const struct pw_flow *)head);
+    case PW_BIND:
+      return pw_bind_event_pairs((const struct pw_bind *)head);
+    default:
+      return pw_is_process_event(head->kind) ? pw_process_event_pairs(head)
+                                             : pw_network_event_pairs((const struct pw_tcp *)head);
+  }
+}
+
+static uint8_t *put_pairs(uint8_t *p, const struct pw_head *head, uint32_t scope, const struct pw_event_clock *clock)
+{
+  switch (head->kind) {
+    case PW_FLOW_START:
+    case PW_FLOW_UPDATE:
+    case PW_FLOW_END:
+      return pw_put_flow_event(p, (const struct pw_flow *)head, scope, clock);
+    case PW_BIND:
+      return pw_put_bind_event(p, (const struct pw_bind *)head, scope, clock);
+    default:
+      return pw_is_process_event(head->kind) ? pw_put_process_event(p, head, scope, clock)
+                                             : pw_put_network_event(p, (const struct pw_tcp *)head, scope, clock);
+  }
+}
+
 uint8_t *pw_put_event(uint8_t *p, const struct pw_head *head, const struct pw_fragment *fragment,
                       const struct pw_event_clock *clock)
 {
-  const int is_process = pw_is_process_event(head->kind);
-  const struct pw_tcp *tcp = (const struct pw_tcp *)head;
-  const uint32_t own = is_process ? pw_process_event_pairs(head) : pw_network_event_pairs(tcp);
   p = put_time(p, head->time_ns + (uint64_t)clock->wall_offset_ns);
-  p = pw_put_map_head(p, own + fragment->pair_count);
-  p = is_process ? pw_put_process_event(p, head, fragment->scope, clock)
-                 : pw_put_network_event(p, tcp, fragment->scope, clock);
+  p = pw_put_map_head(p, pairs_of(head) + fragment->pair_count);
+  p = put_pairs(p, head, fragment->scope, clock);
   return pw_put_bytes(p, fragment->pairs, fragment->pairs_bytes);
 }

@@ -132,6 +132,7 @@ struct pw_drain {
   struct pw_event_output network;
   struct pw_event_output unknown; /* records as the kernel made them, each padded to 8 bytes, whose cgroup
                                      is not in their table; the same minimum of room */
+  struct pw_flow_table *flows; /* told of what ends; NULL: there is none */
   struct pw_heartbeat heartbeat;
   uint64_t born_before_ns; /* forks of processes that are older go to newborns too; 0: none do */
   uint32_t newborn_count;  /* the drain only adds, up to PW_NEWBORNS */

@@ -1,5 +1,6 @@
 /* Out of the ring, into the outputs. */
 #include "event_encode.h"
+#include "flow_track.h"
 #include "ringbuf.h"
 
 /* Space is given back to the kernel so often: seldom enough to leave the shared
@@ -69,6 +70,13 @@ static int is_of_listener(const struct pw_heartbeat *heartbeat, const struct pw_
          memcmp(tcp->local_address, loopback, sizeof loopback) == 0;
 }
 
+static int is_bound_by_listener(const struct pw_heartbeat *heartbeat, const struct pw_bind *bound)
+{
+  struct pw_tcp tcp = {.head = bound->head, .net_ns = bound->net_ns, .local_port = bound->local_port};
+  memcpy(tcp.local_address, bound->local_address, sizeof tcp.local_address);
+  return is_of_listener(heartbeat, &tcp);
+}
+
 static int is_heartbeat(const struct pw_heartbeat *heartbeat, const struct pw_head *head)
 {
   switch (head->kind) {
@@ -81,6 +89,8 @@ static int is_heartbeat(const struct pw_heartbeat *heartbeat, const struct pw_he
     case PW_TCP_LISTEN:
     case PW_TCP_UNLISTEN:
       return is_of_listener(heartbeat, (const struct pw_tcp *)head);
+    case PW_BIND:
+      return is_bound_by_listener(heartbeat, (const struct pw_bind *)head);
     default:
       return 0;
   }
@@ -104,6 +114,15 @@ static void note_newborn(struct pw_drain *drain, const struct pw_task *task)
   drain->newborns[drain->newborn_count++] = (struct pw_newborn){task->start_ns, task->pid, 0};
 }
 
+/* What is for the table of flows alone: 1. */
+static int is_for_flows(const struct pw_drain *drain, const struct pw_head *head)
+{
+  const struct pw_flow *flow = (const struct pw_flow *)head;
+  if (head->kind == PW_FLOW_CLOSED)
+    pw_flow_track_closed(drain->flows, flow->socket_id);
+  return head->kind == PW_FLOW_CLOSED || (head->kind == PW_FLOW_END && !pw_flow_track_end(drain->flows, flow));
+}
+
 static enum taken take(struct pw_drain *drain, const struct pw_slot *slot)
 {
   const struct pw_head *head = (const struct pw_head *)(const void *)slot->record;
@@ -111,6 +130,11 @@ static enum taken take(struct pw_drain *drain, const struct pw_slot *slot)
     drain->malformed++;
     return TAKEN;
   }
+  /* Said once: an end that found no room afterwards would look as if it came again. */
+  if (head->kind == PW_FLOW_END && (is_too_small(&drain->network) || is_too_small(&drain->unknown)))
+    return NO_ROOM;
+  if (is_for_flows(drain, head))
+    return TAKEN;
   if (is_heartbeat(&drain->heartbeat, head)) {
     drain->heard[head->kind]++;
     return TAKEN;
@@ -161,11 +185,27 @@ static void begin(struct pw_drain *drain)
   memset(drain->events, 0, sizeof drain->events);
 }
 
-int pw_ring_drain(struct pw_ring *ring, struct pw_drain *drain)
+int pw_drain_begin(struct pw_drain *drain)
 {
   if (is_too_small(&drain->process) || is_too_small(&drain->network) || is_too_small(&drain->unknown))
     return PW_E_OUTPUT_FULL;
   begin(drain);
+  return PW_OK;
+}
+
+int pw_drain_record(struct pw_drain *drain, const struct pw_head *head)
+{
+  if (take_event(drain, head) == NO_ROOM)
+    return 0;
+  drain->events[head->kind]++;
+  return 1;
+}
+
+int pw_ring_drain(struct pw_ring *ring, struct pw_drain *drain)
+{
+  const int status = pw_drain_begin(drain);
+  if (status != PW_OK)
+    return status;
   const uint64_t start = pw_ring_consumer(ring);
   uint64_t position = start, producer = pw_ring_producer(ring);
   for (uint32_t taken = 0; taken < drain->max_records; taken++) {
@@ -199,7 +239,7 @@ int pw_events_encode(const uint8_t *records, uint64_t records_bytes, const struc
     const struct pw_head *head = (const struct pw_head *)(const void *)(records + *consumed);
     if (left < sizeof *head || head->record_bytes < sizeof *head || padded(head->record_bytes) > left)
       return PW_E_RECORD_SIZE;
-    if (pw_event_check(head, head->record_bytes) != PW_OK || pw_is_control(head->kind))
+    if (pw_event_check(head, head->record_bytes) != PW_OK || pw_is_control(head->kind) || head->kind == PW_FLOW_CLOSED)
       ++*malformed;
     else if (!append_entry(pw_is_process_event(head->kind) ? process : network, head, fragment, clock))
       break;

@@ -32,6 +32,10 @@ uint8_t *pw_put_process_event(uint8_t *p, const struct pw_head *head, uint32_t s
 uint8_t *pw_put_network_event(uint8_t *p, const struct pw_tcp *tcp, uint32_t scope,
                               const struct pw_event_clock *clock);
 uint32_t pw_network_event_pairs(const struct pw_tcp *tcp);
+uint8_t *pw_put_flow_event(uint8_t *p, const struct pw_flow *flow, uint32_t scope, const struct pw_event_clock *clock);
+uint32_t pw_flow_event_pairs(const struct pw_flow *flow);
+uint8_t *pw_put_bind_event(uint8_t *p, const struct pw_bind *bound, uint32_t scope, const struct pw_event_clock *clock);
+uint32_t pw_bind_event_pairs(const struct pw_bind *bound);
 uint32_t pw_process_event_pairs(const struct pw_head *head);
 
 /* Key `event` and its map. */

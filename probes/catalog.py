@@ -29,6 +29,12 @@ class RecordKind(IntEnum):
     STATE_PROCESS = 12
     STATE_LISTENER = 13
     STATE_CONNECTION = 14
+    FLOW_START = 20
+    FLOW_UPDATE = 21  # made by the collector
+    FLOW_END = 22
+    FLOW_CLOSED = 23  # for the collector only
+    BIND = 24
+    DNS = 25
     PRIVILEGE_SETUID = 40
     PRIVILEGE_SETGID = 41
     PRIVILEGE_CAPSET = 42
@@ -78,11 +84,29 @@ class Cost(StrEnum):
     PER_PROCESS = "process"
     PER_CONNECTION = "connection"
     PER_CALL = "call"  # each read or write
+    PER_PACKET = "packet"
+
+
+class CgroupAttach(IntEnum):
+    """enum bpf_attach_type of uapi/linux/bpf.h: programs that run for all sockets below a cgroup."""
+
+    INGRESS = 0
+    EGRESS = 1
+    POST_BIND4 = 12
+    POST_BIND6 = 13
+    SOCKET_RELEASE = 34
+
+    @property
+    def is_of_packets(self) -> bool:
+        return self <= CgroupAttach.EGRESS
 
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A tracepoint, and the program `on_<tracepoint>` in <subject>.bpf.c."""
+    """A tracepoint, and the program `on_<tracepoint>` in <subject>.bpf.c.
+
+    With `cgroup` it is no tracepoint, but a program at the root of the cgroup tree; `tracepoint` is its name.
+    """
 
     subject: str
     tracepoint: str
@@ -90,6 +114,7 @@ class Hook:
     since: tuple[int, int]  # lowest kernel
     cost: Cost
     without: str  # what follows when it can't be attached
+    cgroup: CgroupAttach | None = None
     # Of a walk (bpf_iter): the kernel's function. It runs when somebody reads its descriptor, once for each
     # thing that is there, and `kinds` are what is read; `tracepoint` is only its name.
     walks: str = ""
@@ -176,7 +201,7 @@ HOOKS = (
         (5, 8),
         Cost.RARE,
         "Processes older than the probes are known only by what they do.",
-        "bpf_iter_task",
+        walks="bpf_iter_task",
     ),
     Hook(
         "state",
@@ -185,7 +210,52 @@ HOOKS = (
         (5, 11),
         Cost.RARE,
         "Listeners and connections older than the probes are known only by what happens to them.",
-        "bpf_iter_task_file",
+        walks="bpf_iter_task_file",
+    ),
+    Hook(
+        "flow",
+        "cgroup_skb_egress",
+        (RecordKind.FLOW_START, RecordKind.FLOW_END, RecordKind.DNS),
+        (5, 10),
+        Cost.PER_PACKET,
+        "What is sent by UDP and ICMP is not counted, and no DNS query is seen.",
+        CgroupAttach.EGRESS,
+    ),
+    Hook(
+        "flow",
+        "cgroup_skb_ingress",
+        (RecordKind.FLOW_START, RecordKind.FLOW_END, RecordKind.DNS),
+        (5, 10),
+        Cost.PER_PACKET,
+        "What is received by UDP and ICMP is not counted, and no DNS answer is seen.",
+        CgroupAttach.INGRESS,
+    ),
+    Hook(
+        "flow",
+        "cgroup_sock_release",
+        (RecordKind.FLOW_END, RecordKind.FLOW_CLOSED),
+        (5, 10),
+        Cost.PER_CONNECTION,
+        "A UDP flow ends when it has been idle for `Flow_Idle`, not with its socket.",
+        CgroupAttach.SOCKET_RELEASE,
+    ),
+    Hook(
+        "flow",
+        "cgroup_post_bind4",
+        (RecordKind.BIND,),
+        (5, 10),
+        Cost.PER_CONNECTION,
+        "No bind() to an IPv4 address is seen, nor who receives by UDP without ever sending.",
+        CgroupAttach.POST_BIND4,
+    ),
+    Hook(
+        "flow",
+        "cgroup_post_bind6",
+        (RecordKind.BIND,),
+        (5, 10),
+        Cost.PER_CONNECTION,
+        "No bind() to an IPv6 address is seen, nor who receives by UDP without ever sending.",
+        CgroupAttach.POST_BIND6,
     ),
     Hook(
         "privilege",
@@ -243,6 +313,7 @@ SUBJECTS = tuple(dict.fromkeys(hook.subject for hook in HOOKS))
 class MapType(Enum):
     """enum bpf_map_type of uapi/linux/bpf.h."""
 
+    HASH = 1
     ARRAY = 2
     PERCPU_ARRAY = 6
     LRU_HASH = 9
@@ -269,6 +340,9 @@ class RingSizes(NamedTuple):
     flow_ring: int
 
 
+FLOWS, FLOW_SLOTS = "flows", 16384  # the map that the collector reads, too
+
+
 def maps(sizes: RingSizes) -> tuple[Map, ...]:
     return (
         *(Map(name, MapType.RINGBUF, 0, 0, size_bytes) for name, size_bytes in sizes._asdict().items()),
@@ -281,8 +355,15 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
         # Threads that exit at once on a kernel before 6.16: it bridges microseconds.
         Map("exited", MapType.LRU_HASH, 16, 1, 1024, ("process",)),
         # Open TCP sockets of a node, 3.7 MB. If there are more, the least used lose their owner and say so.
-        Map("sockets", MapType.LRU_HASH, 8, 56, 32768, ("network", "state")),
+        Map("sockets", MapType.LRU_HASH, 8, 56, 32768, ("network", "flow", "state")),
         Map("listeners", MapType.LRU_HASH, 24, 48, 4096, ("network", "state")),
+        # struct pw_flow_slot, 3 MB. Each flow has a choice of four places; if all are taken, the one that was
+        # silent for longest is reported and gives way.
+        Map(FLOWS, MapType.ARRAY, 4, 192, FLOW_SLOTS, ("flow",), mappable=True),
+        Map("flow_locks", MapType.HASH, 4, 4, 256, ("flow",)),
+        Map("flow_sockets", MapType.LRU_HASH, 8, 40, 8192, ("flow",)),
+        Map("flow_owners", MapType.LRU_HASH, 8, 40, 4096, ("flow",)),
+        Map("ns_cgroups", MapType.LRU_HASH, 4, 8, 1024, ("flow",)),
         # struct pw_exec and two paths. Only one at a time reads what was there before.
         Map("state_scratch", MapType.ARRAY, 4, 160 + 8192, 1, ("state",)),
         # struct pw_privilege and PW_PRIVILEGE_DATA_BYTES.
@@ -309,8 +390,11 @@ def hooks_of(subjects: Collection[str]) -> tuple[Hook, ...]:
 def dialects(hook: Hook, arguments: Mapping[str, int], forced: Dialect | None = None) -> tuple[Dialect, ...]:
     """What to try for a hook, best first. `arguments`: tracepoints that the kernel's BTF has.
 
-    A kernel whose BTF does not know a tracepoint may still have it as a raw one.
+    A kernel whose BTF does not know a tracepoint may still have it as a raw one. Programs of cgroups are
+    written for one dialect, whatever is forced.
     """
+    if hook.cgroup is not None:
+        return (Dialect.RAW_TP,)
     known = hook.tracepoint in arguments
     if hook.walks:
         return (Dialect.TP_BTF,) if known else ()

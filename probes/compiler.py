@@ -80,7 +80,9 @@ def map_flags(maps: Mapping[Map, int]) -> Iterator[str]:
 class Compiler:
     """Changes the current directory, and the environment variable that BCC finds headers by."""
 
-    def __init__(self, headers: Path, maps: Mapping[Map, int]) -> None:
+    def __init__(
+        self, headers: Path, maps: Mapping[Map, int], constants: Sequence[tuple[str, int]] = ()
+    ) -> None:
         from bcc import BPF
 
         os.environ["BCC_KERNEL_SOURCE"] = str(headers)
@@ -88,6 +90,7 @@ class Compiler:
         self._bpf: Callable[..., Any] = BPF
         secret = f"-DPW_SOCKET_SECRET={secrets.randbits(64)}ull"
         self._flags = [f"-I{SOURCE_DIRECTORY}", secret, *map_flags(maps)]
+        self._flags += [f"-DPW_{name}={value}ull" for name, value in constants]
 
     def compile(self, subjects: Sequence[str], dialect: Dialect) -> CodeOf:
         """Raises CompileError. The code stays valid as long as the function that is returned."""

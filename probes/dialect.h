@@ -17,10 +17,14 @@
 /* Where the program of a walk writes what its reader gets. */
 #define SEQUENCE() (((struct bpf_iter_meta *)ctx[0])->seq)
 
+/* By its number: BCC puts the older bpf_probe_read in place of bpf_probe_read_kernel where it may not read the
+ * kernel's symbols, and programs of cgroups may not call that. Since 5.5. */
+static long (*read_kernel)(void *to, u32 bytes, const void *from) = (void *)113;
+
 /* A scalar or pointer member, read explicitly: for pointers that the verifier does not know the type of. */
 #define PROBED(pointer, member) ({ \
   typeof((pointer)->member) value_ = 0; \
-  bpf_probe_read_kernel(&value_, sizeof(value_), &(pointer)->member); \
+  read_kernel(&value_, sizeof(value_), &(pointer)->member); \
   value_; \
 })
 

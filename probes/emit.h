@@ -54,11 +54,15 @@ static __always_inline void *reserve(u32 kind, u64 bytes)
 
 /* A zeroed record of a fixed size, its head filled. NULL: the ring is full, or the cgroup has reported too much;
  * either is counted. Otherwise submit() must follow. */
-#define RESERVE(type, kind, cgroup_id) ({ \
+#define RESERVE(type, kind, cgroup_id) RESERVE_PART(type, sizeof(struct type), kind, cgroup_id)
+
+/* The same, of which only the first bytes are zeroed: what is behind them is written, or left out by
+ * record_bytes. */
+#define RESERVE_PART(type, zeroed_bytes, kind, cgroup_id) ({ \
   u64 cgroup_ = cgroup_id, now_ = bpf_ktime_get_boot_ns(); \
   struct type *record_ = is_admitted(kind, cgroup_, now_) ? reserve(kind, sizeof(struct type)) : 0; \
   if (record_) { \
-    __builtin_memset(record_, 0, sizeof(struct type)); \
+    __builtin_memset(record_, 0, zeroed_bytes); \
     fill_head((struct pw_head *)record_, kind, sizeof(struct type), cgroup_, now_); \
   } \
   record_; \
@@ -70,7 +74,8 @@ static __always_inline void submit(void *record, u32 kind)
 }
 
 /* Begins a record of variable size in memory of the caller's: fills its head but for record_bytes. False:
- * the cgroup has reported too much, which is counted; there is nothing more to be done. Otherwise output() must follow. */
+ * the cgroup has reported too much, which is counted; there is nothing more to be done. Otherwise output() must
+ * follow. */
 static __always_inline bool begin(struct pw_head *head, u32 kind, u64 cgroup_id)
 {
   u64 now_ns = bpf_ktime_get_boot_ns();

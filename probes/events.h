@@ -16,6 +16,8 @@
 #define PW_FILENAME_BYTES 256  /* what was passed to execve */
 #define PW_EXEC_DATA_BYTES 16384
 #define PW_CGROUP_PATH_BYTES 512
+#define PW_DNS_BYTES 2048      /* kept of one packet */
+#define PW_DNS_SHORT_BYTES 512
 #define PW_TEXT_BYTES 255      /* kept of each string that is passed to a system call */
 #define PW_PRIVILEGE_DATA_BYTES 8192
 #define PW_ARGUMENTS 6
@@ -37,6 +39,12 @@ enum pw_kind {
   PW_STATE_LISTENER = 13,
   PW_STATE_CONNECTION = 14,
   /* 15: about the probes themselves; 20-34: flows; 40-69: privileges; 70-75: files */
+  PW_FLOW_START = 20,      /* UDP, ICMP: the first packet between a socket and an address */
+  PW_FLOW_UPDATE = 21,     /* made by the collector out of the table `flows`: it goes on */
+  PW_FLOW_END = 22,
+  PW_FLOW_CLOSED = 23,     /* for the collector only: all flows of socket_id are over */
+  PW_BIND = 24,            /* bind(2) to an address and port */
+  PW_DNS = 25,             /* a packet from or to a DNS port */
   PW_PRIVILEGE_SETUID = 40,
   PW_PRIVILEGE_SETGID = 41,
   PW_PRIVILEGE_CAPSET = 42,
@@ -87,6 +95,8 @@ enum pw_flag {             /* pw_head.flags */
   PW_ARGS_UNREADABLE = 1 << 7,
   PW_RESET = 1 << 8,       /* TCP: closed by a reset */
   PW_OWNER_UNKNOWN = 1 << 9, /* TCP: opened before the probes; if nobody had it open then, pid is 0 */
+  PW_KERNEL_SOCKET = 1 << 10, /* flow: the kernel itself answers; socket_id is the namespace */
+  PW_BY_NETNS = 1 << 11,    /* flow: cgroup_id is one that uses the network namespace */
 };
 
 enum pw_role { PW_CLIENT = 1, PW_SERVER = 2, PW_LISTENER = 3 };
@@ -97,7 +107,16 @@ enum pw_owner_source {     /* how the process behind a socket was learnt, best l
   PW_OWNER_BY_CLOSE = 2,
   PW_OWNER_BY_IO = 3,       /* first read or write */
   PW_OWNER_BY_CALL = 4,     /* connect() or listen() itself */
-  PW_OWNER_BY_DESCRIPTOR = 5, /* had it open when the probes came, the first of several; I/O tells better */
+  PW_OWNER_BY_BIND = 5,     /* who called bind(); for a flow less than PW_OWNER_BY_IO */
+  PW_OWNER_BY_DESCRIPTOR = 6, /* had it open when the probes came, the first of several; I/O tells better */
+};
+
+enum pw_end_cause {         /* of a PW_FLOW_END */
+  PW_END_NONE = 0,
+  PW_END_CLOSED = 1,        /* the socket was closed */
+  PW_END_IDLE = 2,          /* no packet for the idle time */
+  PW_END_EVICTED = 3,       /* its place was needed by another; it may go on as a new one */
+  PW_END_CONTENDED = 4,     /* a flow of one packet: its place in the table was being changed */
 };
 
 struct pw_head {
@@ -163,6 +182,7 @@ struct pw_tcp {            /* all PW_TCP_* kinds */
   __u64 socket_id;         /* same for all records of one socket */
   __u64 duration_ns;       /* since connect(), accept or listen(); 0 where it has no meaning */
   __u64 owner_start_ns;
+  __u64 net_cookie;        /* of the network namespace; 0: the kernel has none */
   __u64 bytes_sent;        /* payload, as all four; with what was sent again */
   __u64 bytes_acked;
   __u64 bytes_received;
@@ -185,6 +205,85 @@ struct pw_tcp {            /* all PW_TCP_* kinds */
   __u8 local_address[16];
   __u8 remote_address[16];
   char comm[PW_COMM_BYTES];
+};
+
+/* UDP and ICMP between a socket and one other end. It is also what stands in the map `flows`, hence its order:
+ * what finds it is in one piece. ICMP has the type in local_port, the code in remote_port; an echo reply counts
+ * as of its request. Bytes are payload, for ICMP with its header. */
+struct pw_flow {
+  struct pw_head head;
+  __u64 socket_id;
+  __u8 local_address[16];
+  __u8 remote_address[16];
+  __u16 family;
+  __u16 local_port;
+  __u16 remote_port;
+  __u8 protocol;           /* IPPROTO_*: 17, 1, 58 */
+  __u8 pad;
+  __u64 first_ns;          /* 0: the place in the table is free */
+  __u64 last_ns;
+  __u64 bytes_sent;
+  __u64 packets_sent;
+  __u64 bytes_received;
+  __u64 packets_received;
+  __u64 net_cookie;        /* 0: the kernel has none */
+  __u64 owner_start_ns;
+  __u32 owner_pid;
+  __u32 owner_uid;
+  __u32 net_ns;
+  __u32 slot;              /* place in the table */
+  __u8 is_ingress;         /* the first packet came in: the other end is the client */
+  __u8 owner_source;
+  __u8 end_cause;
+  __u8 is_over;            /* in the table: reported as ended */
+  __u8 pad_2[4];
+  char comm[PW_COMM_BYTES];
+};
+
+struct pw_flow_slot {
+  __u64 version;           /* odd while the kernel puts another flow in */
+  struct pw_flow flow;     /* what is counted for each packet is in the first two cache lines */
+  __u64 pad;
+};
+
+struct pw_bind {
+  struct pw_head head;
+  __u64 socket_id;
+  __u64 net_cookie;
+  __u64 owner_start_ns;
+  __u32 owner_pid;
+  __u32 owner_uid;
+  __u32 net_ns;
+  __u16 family;
+  __u16 local_port;
+  __u8 protocol;
+  __u8 pad[7];
+  __u8 local_address[16];
+  char comm[PW_COMM_BYTES];
+};
+
+struct pw_dns {            /* what a packet carries, from its first byte on */
+  struct pw_head head;
+  __u64 socket_id;
+  __u64 net_cookie;
+  __u64 owner_start_ns;
+  __u32 owner_pid;
+  __u32 owner_uid;
+  __u32 net_ns;
+  __u32 sequence;          /* TCP: of the first byte */
+  __u32 payload_total_bytes; /* before the cut */
+  __u16 payload_bytes;
+  __u16 family;
+  __u16 local_port;
+  __u16 remote_port;
+  __u8 protocol;           /* 17 or 6 */
+  __u8 is_ingress;
+  __u8 owner_source;
+  __u8 pad;
+  __u8 local_address[16];
+  __u8 remote_address[16];
+  char comm[PW_COMM_BYTES];
+  __u8 payload[];
 };
 
 struct pw_cgroup {         /* head.cgroup_id is the cgroup that was made or removed */
@@ -253,7 +352,11 @@ PW_SIZE(pw_task, 104);
 PW_SIZE(pw_exec, 160);
 PW_SIZE(pw_fork, 128);
 PW_SIZE(pw_exit, 160);
-PW_SIZE(pw_tcp, 176);
+PW_SIZE(pw_tcp, 184);
+PW_SIZE(pw_flow, 176);
+PW_SIZE(pw_flow_slot, 192);
+PW_SIZE(pw_bind, 104);
+PW_SIZE(pw_dns, 128);
 PW_SIZE(pw_cgroup, 32);
 PW_SIZE(pw_privilege, 400);
 

@@ -43,15 +43,18 @@ class Request:
     dialect: Dialect | None = None
     # Macros of the made headers to leave out, as on a kernel that lacks what they stand for.
     without: tuple[str, ...] = ()
+    constants: tuple[tuple[str, int], ...] = ()  # of the probes, without their PW_, that are not the default
 
     def encode(self) -> bytes:
-        return json.dumps([self.subjects, self.ring_sizes, self.dialect, self.without]).encode()
+        fields = [self.subjects, self.ring_sizes, self.dialect, self.without, self.constants]
+        return json.dumps(fields).encode()
 
     @classmethod
     def decode(cls, content: bytes) -> Request:
-        subjects, sizes, dialect, without = json.loads(content)
+        subjects, sizes, dialect, without, constants = json.loads(content)
         forced = Dialect(dialect) if dialect else None
-        return cls(tuple(subjects), RingSizes(*sizes), forced, tuple(without))
+        named = tuple((str(name), int(value)) for name, value in constants)
+        return cls(tuple(subjects), RingSizes(*sizes), forced, tuple(without), named)
 
 
 @dataclass(frozen=True, slots=True)

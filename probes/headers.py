@@ -50,7 +50,7 @@ ns_common inum
 mnt_namespace ns
 pid_namespace ns
 user_namespace ns
-net ns
+net ns net_cookie
 css_set dfl_cgrp
 cgroup kn level root
 cgroup_root hierarchy_id
@@ -75,7 +75,8 @@ ovl_inode __upperdentry vfs_inode
 sock_common skc_family skc_num skc_dport skc_rcv_saddr skc_daddr skc_v6_rcv_saddr skc_v6_daddr
 sock_common skc_net skc_flags skc_state
 possible_net_t net
-sock __sk_common sk_protocol sk_cgrp_data sk_max_ack_backlog sk_err
+socket file
+sock sk_socket __sk_common sk_protocol sk_cgrp_data sk_max_ack_backlog sk_err
 sock_cgroup_data cgroup val
 inet_sock inet_sport
 tcp_sock snd_una snd_nxt write_seq bytes_sent bytes_acked bytes_received bytes_retrans

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ STDERR_SHOWN_CHARACTERS = 500
 NOTHING_ATTACHED = "No probe is attached; logs are not affected."
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 
+NO_CONSTANTS: Mapping[str, int] = {}
 MAPS_FOR_THE_COLLECTOR = ("ring", "flow_ring", "lost", "rates", "limits")
 
 State = Literal["attached", "lesser", "failed"]
@@ -135,6 +136,7 @@ async def launch(
     flow_ring_bytes: int = 0,
     dialect: Dialect | None = None,
     without: Sequence[str] = (),
+    constants: Mapping[str, int] = NO_CONSTANTS,
     timeout_s: float = TIMEOUT_S,
     starter: Starter | None = None,
     cache: str = "",
@@ -144,12 +146,13 @@ async def launch(
     `ring_bytes`: a power of two and a multiple of the page size; `flow_ring_bytes` as well, 0 for the same.
     `dialect` forces one; `without` lets the
     kernel look as if it lacked these macros of the made headers: so what older kernels run is tried on a new
-    one. `cache`: folder of compiled probes, "" for none; a starter knows its own. Raises ProbeError when
-    nothing can be attached; single hooks that fail are in the result.
+    one. `constants`: of the probes, by name without PW_, in place of their defaults. `cache`: folder of
+    compiled probes, "" for none; a starter knows its own. Raises ProbeError when nothing can be attached;
+    single hooks that fail are in the result.
     """
     sizes = RingSizes(ring_bytes, flow_ring_bytes or ring_bytes)
     check_arguments(subjects, sizes)
-    request = Request(tuple(subjects), sizes, dialect, tuple(without))
+    request = Request(tuple(subjects), sizes, dialect, tuple(without), tuple(constants.items()))
     answer = Answer()
     try:
         async with asyncio.timeout(timeout_s):

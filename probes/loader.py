@@ -24,6 +24,7 @@ from probes.btf_files import BTF_DIRECTORY
 from probes.cache import Cache
 from probes.cache_key import compiler_version, key_of
 from probes.catalog import Dialect, Hook, Map, RingSizes, dialects, hooks_of, maps_of
+from probes.cgroup_root import open_root
 from probes.codes import CodeOf, CodeSource, CompileError
 from probes.exchange import (
     COMPILED,
@@ -40,6 +41,7 @@ from probes.exchange import (
 from probes.kept_code import Entry, NotKept, Recorder, Replay
 
 LOG_SHOWN_CHARACTERS = 4096
+NEEDS_NET_ADMIN = " (programs of cgroups need the capability NET_ADMIN)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,9 @@ def load_together(
 def load_program(hook: Hook, dialect: Dialect, code: bytes, btf_ids: dict[str, int]) -> int:
     """Raises OSError."""
     name = f"pw_{hook.tracepoint}"
+    if hook.cgroup is not None:
+        kind = bpf.PROG_TYPE_CGROUP_SKB if hook.cgroup.is_of_packets else bpf.PROG_TYPE_CGROUP_SOCK
+        return bpf.program_load(name, kind, code, attach_type=hook.cgroup)
     if dialect is Dialect.RAW_TP:
         return bpf.program_load(name, bpf.PROG_TYPE_RAW_TRACEPOINT, code)
     return bpf.program_load(
@@ -153,6 +158,12 @@ def attach(hook: Hook, dialect: Dialect, program: int) -> int:
     """The link's descriptor. Raises OSError."""
     if hook.walks:
         return bpf.walk_link(program)
+    if hook.cgroup is not None:
+        root = open_root()
+        try:
+            return bpf.cgroup_attach(program, root, hook.cgroup)
+        finally:
+            os.close(root)
     return bpf.raw_tracepoint_open(program, hook.tracepoint if dialect is Dialect.RAW_TP else None)
 
 
@@ -160,6 +171,9 @@ def reason_of(hook: Hook, error: OSError) -> str:
     if isinstance(error, bpf.VerifierError) and error.log:
         print(hook.tracepoint, error.log[-LOG_SHOWN_CHARACTERS:], file=sys.stderr)
         return f"bpf(BPF_PROG_LOAD): {error.strerror}: {verifier_reason(error.log)}"
+    if hook.cgroup is not None:
+        hint = NEEDS_NET_ADMIN if error.errno == errno.EPERM else ""
+        return f"{error.filename or 'bpf(2)'}: {error.strerror}{hint}"
     if error.errno == errno.ENOENT:
         return (
             f"the kernel has no tracepoint {hook.tracepoint} (since Linux {'.'.join(map(str, hook.since))})"
@@ -276,7 +290,7 @@ def compile_and_attach(request: Request, origin: Origin, key: str = "", cache: C
     maps = make_maps(request.subjects, request.ring_sizes)
     btf_ids = find_btf_ids(types[0])
     with header_directory(types, request.without) as headers:
-        recorder = Recorder(Compiler(headers, maps), by_name(maps))
+        recorder = Recorder(Compiler(headers, maps, request.constants), by_name(maps))
         attacher = Attacher(recorder, btf_ids)
         attacher.run(hooks_of(request.subjects), request.dialect)
     if cache is None:

@@ -77,6 +77,21 @@ static __always_inline u32 socket_net_ns(struct sock *sk)
   return FIELD(net, ns.inum);
 }
 
+/* As SO_NETNS_COOKIE has it; 0 where the kernel gives none before it is asked (before 5.12). */
+static __always_inline u64 socket_net_cookie(struct sock *sk)
+{
+  u64 cookie = 0;
+#ifdef HAVE_net__net_cookie
+  struct net *net = FIELD(sk, __sk_common.skc_net.net);
+#ifdef PW_TP_BTF
+  cookie = *(u64 *)((char *)net + OFF_net__net_cookie);
+#else
+  bpf_probe_read_kernel(&cookie, sizeof(cookie), (char *)net + OFF_net__net_cookie);
+#endif
+#endif
+  return cookie;
+}
+
 /* An accepted socket carries its listener's. */
 static __always_inline u64 socket_cgroup_id(struct sock *sk)
 {
@@ -208,6 +223,7 @@ static __always_inline void fill_tcp(struct pw_tcp *out, struct sock *sk, struct
   out->owner_source = state->owner_source;
   __builtin_memcpy(out->comm, state->owner.comm, PW_COMM_BYTES);
   out->net_ns = socket_net_ns(sk);
+  out->net_cookie = socket_net_cookie(sk);
   out->local_port = local_port(sk);
   out->remote_port = bpf_ntohs(FIELD(sk, __sk_common.skc_dport));
   out->family = fill_addresses(out->local_address, out->remote_address, sk);

@@ -21,6 +21,7 @@ from collector.context import InputContext
 from collector.delivery.chunk import Chunk
 from collector.delivery.losses import Loss
 from collector.delivery.positions import Positions
+from collector.delivery.router import Router
 from collector.entries import unpack_entries
 from collector.filters.chain import FilterChain
 from collector.identity.table import IdentityTable
@@ -43,6 +44,7 @@ class Intake:
     chunks: list[Chunk] = field(default_factory=list)
     open: list[Chunk] = field(default_factory=list)
     has_room: asyncio.Event = field(default_factory=asyncio.Event)
+    room_listeners: list[Callable[[], None]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -59,6 +61,13 @@ class Intake:
 
     def offer(self, chunk: Chunk) -> bool:
         raise AssertionError("files wait for room")
+
+    async def submit_safely(self, chunk: Chunk) -> bool:
+        raise AssertionError("files wait for nothing")
+
+    def takes(self, source: str, tag: str, vanishing: Callable[[], bool]) -> bool:
+        """What has no room waits in `submit`."""
+        return True
 
     def report_loss(self, loss: Loss) -> None:
         raise AssertionError(f"nothing is lost here: {loss}")
@@ -133,9 +142,13 @@ def make_follower(
     acks: bool = True,
     tag: str = "t.*",
     multiline_parsers: Mapping[str, MultilineParser] = MappingProxyType({}),
+    router: Router | None = None,
     **more: str,
 ) -> Follower:
-    """`folder` stands for /: its /var/log has the kubelet's directories. Keys as in a section."""
+    """`folder` stands for /: its /var/log has the kubelet's directories. Keys as in a section.
+
+    With a `router`, chunks go there.
+    """
     written = section(**keys, **more)
     settings = load(Settings, written)
     log = logging.getLogger("test tail")
@@ -158,7 +171,7 @@ def make_follower(
         metrics=metrics,
         identities=identities,
         report=lambda name, is_well, reason: None,
-        intake=intake,
+        intake=router or intake,
         chain=FilterChain(filters),
         positions=open_positions,
     )

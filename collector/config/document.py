@@ -54,6 +54,18 @@ class PluginConfig:
         return self.common.mem_buf_limit_bytes
 
     @property
+    def uses_spool(self) -> bool:
+        """Whether what an input brings may go to the spool."""
+        assert isinstance(self.common, InputCommon)
+        return self.common.storage_type == "filesystem"
+
+    @property
+    def spool_limit_bytes(self) -> int:
+        """Most bytes that wait in the spool for an output."""
+        assert isinstance(self.common, OutputCommon)
+        return self.common.spool_limit_bytes
+
+    @property
     def retry_limit(self) -> int | None:
         """How often an output tries a chunk again; None: as long as it takes."""
         assert isinstance(self.common, OutputCommon)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from collector.config.kinds import Kind
-from collector.config.schema import glob, key, pattern, size_bytes, text
+from collector.config.schema import choice, glob, key, pattern, size_bytes, text
 from collector.config.service import level_kind
 
 
@@ -49,6 +49,13 @@ class InputCommon(Common):
         default="0",
         help="Most bytes of this input in flight; 0: only the common bound.",
     )
+    storage_type: str = key(
+        "storage.type",
+        choice("filesystem", "memory"),
+        default="filesystem",
+        help="Whether what could not be read again may go to the spool, where there is one (`storage.path`). "
+        "Files that are still there are not copied.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +86,17 @@ class OutputCommon(FilterCommon):
         default="1",
         help="How often a chunk is tried again before it is given up.",
     )
+    spool_limit_bytes: int = key(
+        "storage.total_limit_size",
+        size_bytes,
+        default="1G",
+        help="Most bytes that wait in the spool for this output. Beyond it flows are dropped first, execs "
+        "last, of equals the oldest.",
+    )
+
+    def __post_init__(self) -> None:
+        FilterCommon.__post_init__(self)
+        if not self.spool_limit_bytes:
+            raise ValueError(
+                "storage.total_limit_size must be more than 0; without storage.path nothing is spooled."
+            )

@@ -60,6 +60,7 @@ __all__ = [
     "nearest",
     "ordered",
     "pattern",
+    "prefixed",
     "read",
     "repeated",
     "seconds",
@@ -85,6 +86,14 @@ class Ordered:
     """Several keys whose entries make one tuple of (key, value), in the order they were written."""
 
     keys: tuple[Key, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prefixed:
+    """All keys with one prefix: a tuple of (rest of the name, value), in the order they were written."""
+
+    prefix: str
+    key: Key
 
 
 class InvalidConfiguration(ConfigError):
@@ -115,12 +124,21 @@ def ordered(*keys: Key) -> Any:
     return dataclasses.field(default=(), metadata={"key": Ordered(keys)})
 
 
+def prefixed(prefix: str, rest: str, kind: Kind[Any], *, help: str) -> Any:
+    """A dataclass field for keys that podwitness passes on; `rest` says what their names go on with."""
+    declared = Prefixed(prefix, Key(prefix + rest, kind, help))
+    return dataclasses.field(default=(), metadata={"key": declared})
+
+
 def keys_of(settings: type[DataclassInstance]) -> tuple[Key, ...]:
     """The keys that a settings class declares, in its order."""
     found: list[Key] = []
     for field in dataclasses.fields(settings):
         declared = field.metadata["key"]
-        found.extend(declared.keys if isinstance(declared, Ordered) else (declared,))
+        if isinstance(declared, Ordered):
+            found.extend(declared.keys)
+        else:
+            found.append(declared.key if isinstance(declared, Prefixed) else declared)
     return tuple(found)
 
 
@@ -153,13 +171,20 @@ def read(
     """
     own = keys_of(settings)
     names = [one.name for one in (*own, *common)]
+    declarations = [field.metadata["key"] for field in dataclasses.fields(settings)]
+    prefixes = tuple(one.prefix for one in declarations if isinstance(one, Prefixed))
     before = len(problems)
-    _check_names(section, title or f"[{section.name}]", names, unsupported, problems)
+    named = dataclasses.replace(
+        section, entries=tuple(one for one in section.entries if not one.key.lower().startswith(prefixes))
+    )
+    _check_names(named, title or f"[{section.name}]", names, unsupported, problems)
     values: dict[str, Any] = {}
     for field in dataclasses.fields(settings):
         declared = field.metadata["key"]
         if isinstance(declared, Ordered):
             values[field.name] = tuple(_read_ordered(declared, section, problems))
+        elif isinstance(declared, Prefixed):
+            values[field.name] = tuple(_read_prefixed(declared, section, problems))
         else:
             values.update(_read_field(field.name, declared, section, problems))
     if len(problems) > before:
@@ -236,6 +261,14 @@ def _read_ordered(
         one = by_name.get(entry.key.lower())
         if one is not None:
             yield one.name, _read_value(one, entry, problems)
+
+
+def _read_prefixed(
+    declared: Prefixed, section: Section, problems: list[ConfigError]
+) -> Iterable[tuple[str, Any]]:
+    for entry in section.entries:
+        if entry.key.lower().startswith(declared.prefix):
+            yield entry.key[len(declared.prefix) :].lower(), _read_value(declared.key, entry, problems)
 
 
 def _read_value(declared: Key, entry: Entry, problems: list[ConfigError]) -> Any:

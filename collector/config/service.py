@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from collector.config.kinds import Kind
-from collector.config.schema import boolean, choice, integer, key, repeated, seconds, text
+from collector.config.schema import boolean, choice, integer, key, repeated, seconds, size_bytes, text
 
 LOG_LEVELS = ("off", "error", "warn", "info", "debug", "trace")
 
@@ -80,8 +80,51 @@ class ServiceSettings:
     )
     retry_cap_s: float = key("scheduler.cap", seconds, default="2000", help="The longest such time.")
 
+    storage_path: str = key(
+        "storage.path",
+        text,
+        default="",
+        help="Folder of the spool: what could not be read again waits there while an output can't take it. "
+        "Without it, it waits in memory only.",
+    )
+    storage_sync: str = key(
+        "storage.sync",
+        choice("normal", "full"),
+        default="normal",
+        help="`full` waits for the disk at each write, so that a power cut takes nothing of it.",
+    )
+    storage_checksum: bool = key(
+        "storage.checksum", boolean, default="Off", help="Whether chunks of the spool get a CRC32."
+    )
+    storage_max_chunks_up: int = key(
+        "storage.max_chunks_up",
+        integer(1),
+        default="128",
+        help="Most chunks that were read back from the spool and are not delivered.",
+    )
+    storage_backlog_bytes: int = key(
+        "storage.backlog.mem_limit", size_bytes, default="5M", help="Most bytes of these chunks."
+    )
+    storage_keep_rejected: bool = key(
+        "storage.keep.rejected",
+        boolean,
+        default="Off",
+        help="Whether chunks that an output gives up are kept as files, see `podwitness rejected --help`.",
+    )
+    storage_rejected_path: str = key(
+        "storage.rejected.path", text, default="rejected", help="Their folder, below `storage.path`."
+    )
+    storage_rejected_bytes: int = key(
+        "storage.rejected.limit",
+        size_bytes,
+        default="100M",
+        help="Most bytes of that folder; what goes beyond is not kept.",
+    )
+
     def __post_init__(self) -> None:
         if self.retry_base_s > self.retry_cap_s:
             raise ValueError("scheduler.base must not be larger than scheduler.cap.")
         if self.flush_s <= 0:
             raise ValueError("Flush must be more than 0.")
+        if self.storage_keep_rejected and not self.storage_path:
+            raise ValueError("storage.keep.rejected needs storage.path.")

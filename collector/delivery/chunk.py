@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import enum
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+
+class Worth(enum.IntEnum):
+    """What is dropped first where something has to be: the least, and of equals the oldest."""
+
+    FLOW = 0  # connections, DNS: many, each says little
+    LOG = 1
+    WITNESS = 2  # execs, privileges, sessions: what an investigation stands on
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,8 @@ class Chunk:
     them (forward protocol, PackedForward). `position` is where the source stands
     once this chunk is safe; None where the source keeps no position. `id` is
     derived from the source and the position, so that the same bytes sent again
-    have the same id.
+    have the same id. `vanishing` says whether what the position stands for could
+    not be read again after a restart, as of now; without it, it always could.
     """
 
     id: bytes  # 16 bytes
@@ -60,6 +70,13 @@ class Chunk:
     created_ns: int  # CLOCK_MONOTONIC
     position: Position | None = None
     raw_bytes: int = field(default=0)  # what was read for it
+    worth: Worth = Worth.LOG
+    vanishing: Callable[[], bool] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether its source could be read again now: it need not be kept elsewhere."""
+        return self.position is not None and not (self.vanishing is not None and self.vanishing())
 
 
 def join(chunks: Sequence[Chunk]) -> Chunk:
@@ -74,6 +91,7 @@ def join(chunks: Sequence[Chunk]) -> Chunk:
         source=chunks[0].source,
         created_ns=min(chunk.created_ns for chunk in chunks),
         raw_bytes=sum(chunk.raw_bytes for chunk in chunks),
+        worth=max(chunk.worth for chunk in chunks),
     )
 
 

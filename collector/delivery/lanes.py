@@ -4,11 +4,15 @@ A lane has at most one parcel under way, whether it is being sent or waits to be
 tried again, so that records of one tag arrive in the order in which they were
 read, retries included. Lanes take turns. What gathers in a lane meanwhile is
 joined: an idle output sends every chunk at once, a busy one sends few large ones.
+What has a row in the spool is sent alone, under the id that it has there, so that
+it keeps its id over a restart.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from collector.delivery.chunk import Chunk, join
@@ -25,30 +29,46 @@ ALONE_BYTES = JOIN_BYTES // 4
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One chunk under way and how many outputs it still waits for."""
+    """One chunk under way and how many outputs it still waits for.
+
+    `staged` of those wait for it to be written to the spool; `seq` is its row there,
+    when it came from there. `safe` is told whether nothing can lose it any more.
+    """
 
     chunk: Chunk
     size_bytes: int
     waiting_for: int
     step: Step | None = None
     delivered: int = 0
+    staged: int = 0
+    seq: int = 0
+    safe: asyncio.Future[bool] | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Parcel:
-    """What is handed to an output in one go, always the same when it is tried again."""
+    """What is handed to an output in one go, always the same when it is tried again.
+
+    `seq` is its row in the spool, if it was written there while it was under way.
+    """
 
     tag: str
     tickets: tuple[Ticket, ...]
     chunk: Chunk
     failures: int = 0
+    seq: int = 0
+
+    @property
+    def spooled_seq(self) -> int:
+        """The row that stands for all of it; 0 while there is none."""
+        return self.seq or self.tickets[0].seq
 
 
 @dataclass(slots=True, eq=False)
 class _Lane:
     waiting: deque[Ticket] = field(default_factory=deque)
-    held: Parcel | None = None  # to be sent next, before `waiting`
-    busy: bool = False
+    current: Parcel | None = None  # being sent, or waiting to be tried again
+    is_held: bool = False  # it is to be sent next, before `waiting`
 
 
 class Lanes:
@@ -58,6 +78,7 @@ class Lanes:
         self._join_bytes = join_bytes
         self._alone_bytes = alone_bytes
         self._lanes: dict[str, _Lane] = {}
+        # Tags whose turn it may be; one whose chunks were withdrawn meanwhile is passed over.
         self._ready: deque[str] = deque()
 
     def push(self, ticket: Ticket) -> None:
@@ -65,25 +86,30 @@ class Lanes:
         tag = ticket.chunk.tag
         lane = self._lanes.setdefault(tag, _Lane())
         lane.waiting.append(ticket)
-        if not lane.busy and len(lane.waiting) == 1:
+        if lane.current is None and len(lane.waiting) == 1:
             self._ready.append(tag)
 
     def take(self) -> Parcel | None:
         """The next parcel to send; its lane stands still until `done` or `again`."""
-        if not self._ready:
-            return None
-        tag = self._ready.popleft()
-        lane = self._lanes[tag]
-        lane.busy = True
-        parcel, lane.held = lane.held, None
-        return parcel or self._join(tag, lane.waiting)
+        while self._ready:
+            tag = self._ready.popleft()
+            lane = self._lanes.get(tag)
+            if lane is None:
+                continue
+            if lane.is_held:
+                lane.is_held = False
+                return lane.current
+            if lane.current is None and lane.waiting:
+                lane.current = self._join(tag, lane.waiting)
+                return lane.current
+        return None
 
     def _join(self, tag: str, waiting: deque[Ticket]) -> Parcel:
         tickets = [waiting.popleft()]
         total = first = len(tickets[0].chunk.entries)
-        while waiting and first < self._alone_bytes:
+        while waiting and first < self._alone_bytes and not tickets[0].seq:
             more = len(waiting[0].chunk.entries)
-            if more >= self._alone_bytes or total + more > self._join_bytes:
+            if waiting[0].seq or more >= self._alone_bytes or total + more > self._join_bytes:
                 break
             total += more
             tickets.append(waiting.popleft())
@@ -92,7 +118,7 @@ class Lanes:
     def done(self, parcel: Parcel) -> None:
         """The parcel was delivered or given up: its lane goes on."""
         lane = self._lanes[parcel.tag]
-        lane.busy = False
+        lane.current = None
         if lane.waiting:
             self._ready.append(parcel.tag)
         else:
@@ -100,10 +126,44 @@ class Lanes:
 
     def again(self, parcel: Parcel) -> None:
         """The parcel's waiting time is over: it is taken as the next of its lane."""
-        self._lanes[parcel.tag].held = parcel
+        self._lanes[parcel.tag].is_held = True
         self._ready.append(parcel.tag)
+
+    def current(self, tag: str) -> Parcel | None:
+        """The parcel of a tag that is under way."""
+        lane = self._lanes.get(tag)
+        return lane.current if lane else None
+
+    def has(self, tag: str) -> bool:
+        """Whether there is anything of a tag, under way or waiting."""
+        return tag in self._lanes
+
+    @property
+    def has_any(self) -> bool:
+        return bool(self._lanes)
+
+    def waiting(self) -> Iterator[Ticket]:
+        """What is not under way, lane by lane."""
+        for lane in self._lanes.values():
+            yield from lane.waiting
+
+    def withdraw(self, tickets: set[Ticket]) -> None:
+        """Takes out what is not under way."""
+        for tag in {ticket.chunk.tag for ticket in tickets}:
+            lane = self._lanes[tag]
+            lane.waiting = deque(ticket for ticket in lane.waiting if ticket not in tickets)
+            if lane.current is None and not lane.waiting:
+                del self._lanes[tag]
+
+    def withdraw_unspooled(self, tag: str) -> list[Ticket]:
+        """Takes out what waits in a lane and has no row in the spool, which is its end."""
+        lane = self._lanes.get(tag)
+        found = [ticket for ticket in lane.waiting if not ticket.seq] if lane else []
+        if found:
+            self.withdraw(set(found))
+        return found
 
     @property
     def ready(self) -> bool:
-        """Whether `take` would return a parcel."""
+        """Whether `take` may return a parcel."""
         return bool(self._ready)

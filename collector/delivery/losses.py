@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from collector.delivery.chunk import Chunk
+from collector.delivery.spool_rows import ROW_BYTES, Dropped, wall_clock_ns
 from collector.entries import pack_entry
 
 LOSS_TAG = "podwitness.loss"
@@ -45,6 +47,43 @@ class Loss:
             since_ns=min(self.since_ns, other.since_ns),
             until_ns=max(self.until_ns, other.until_ns),
         )
+
+
+def chunk_loss(chunk: Chunk, cause: str, output: str) -> Loss:
+    """All of a chunk, for one output or ("") for every one."""
+    created_ns = wall_clock_ns(chunk)
+    file = chunk.position if chunk.raw_bytes else None
+    return Loss(
+        cause=cause,
+        records=chunk.records,
+        size_bytes=len(chunk.entries),
+        stream=chunk.tag,
+        output=output,
+        source=chunk.source,
+        path=file.path if file else "",
+        from_offset=file.offset - chunk.raw_bytes if file else -1,
+        to_offset=file.offset if file else -1,
+        since_ns=created_ns,
+        until_ns=created_ns,
+    )
+
+
+def row_loss(row: Dropped, cause: str) -> Loss:
+    """A row of the spool that was given up."""
+    of_file = row.raw_bytes > 0 and row.to_offset >= 0
+    return Loss(
+        cause=cause,
+        records=row.records,
+        size_bytes=row.size_bytes - ROW_BYTES,
+        stream=row.tag,
+        output=row.output,
+        source=row.source,
+        path=row.path if of_file else "",
+        from_offset=row.to_offset - row.raw_bytes if of_file else -1,
+        to_offset=row.to_offset if of_file else -1,
+        since_ns=row.created_ns,
+        until_ns=row.created_ns,
+    )
 
 
 class Losses:

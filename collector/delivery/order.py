@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Container
 from dataclasses import dataclass
 
 from collector.delivery.chunk import Position
@@ -44,6 +45,15 @@ class PositionOrder:
         if not steps:
             del self._unfinished[step.file]
         return reached
+
+    def may_pass(self, step: Step, granted: Container[Step]) -> bool:
+        """Whether all earlier chunks of the file are finished, or among those that are about to be."""
+        for earlier in self._unfinished[step.file]:
+            if earlier is step:
+                return True
+            if not earlier.finished and earlier not in granted:
+                return False
+        raise KeyError(step)
 
     def __len__(self) -> int:
         """Files with chunks under way."""

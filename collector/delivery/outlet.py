@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,6 +14,10 @@ from collector.plugin import Output
 
 # A receiver that fails in turns for this reason and for that is not news each time.
 COMPLAIN_EVERY_S = 10.0
+
+
+# Without storage.total_limit_size: an hour of a busy node's kernel events, and a disk's reserve at most.
+SPOOL_LIMIT_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +32,52 @@ class Route:
     output: Output
     matches: Callable[[str], bool]
     retry_limit: int | None = 1
+    spool_limit_bytes: int = SPOOL_LIMIT_BYTES
 
     @property
     def deliveries(self) -> int:
         return int(getattr(self.output, "deliveries", 1))
+
+
+@dataclass(slots=True)
+class Amount:
+    chunks: int = 0
+    records: int = 0
+    size_bytes: int = 0
+
+    def add(self, chunks: int, records: int, size_bytes: int) -> None:
+        self.chunks += chunks
+        self.records += records
+        self.size_bytes += size_bytes
+
+
+@dataclass(slots=True)
+class Shelf:
+    """An output's place in the spool.
+
+    Rows up to `after` were read back; of those beyond, `up` are in memory all the
+    same. `behind`, by tag, is what was not read back, `staged` how many chunks are
+    on their way to it: while there is any of a tag, newer chunks go behind it.
+    """
+
+    after: int = 0
+    up: set[int] = field(default_factory=set)
+    up_bytes: int = 0  # read back and not delivered
+    behind: dict[str, Amount] = field(default_factory=dict)
+    staged: Counter[str] = field(default_factory=Counter)
+
+    def is_behind(self, tag: str) -> bool:
+        return tag in self.behind or self.staged[tag] > 0
+
+    def put(self, tag: str, chunks: int, records: int, size_bytes: int) -> None:
+        self.behind.setdefault(tag, Amount()).add(chunks, records, size_bytes)
+
+    def take(self, tag: str, records: int, size_bytes: int) -> None:
+        """One row is not behind any more."""
+        amount = self.behind[tag]
+        amount.add(-1, -records, -size_bytes)
+        if not amount.chunks:
+            del self.behind[tag]
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +89,7 @@ class Outlet:
     log: logging.Logger
     lanes: Lanes = field(default_factory=Lanes)
     size_bytes: int = 0
+    shelf: Shelf = field(default_factory=Shelf)
     held: dict[Parcel, asyncio.TimerHandle] = field(default_factory=dict)  # to be tried again later
     complaint: str = ""  # why deliveries fail; "" since one did not
     _complained_s: float = float("-inf")

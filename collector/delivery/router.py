@@ -6,15 +6,20 @@ chunk larger than a share: when that output has nothing else), so a dead output
 fills its own share and then holds back only the streams that go to it. Chunks
 with a position (files) may use three quarters of a share, because they can be
 read again and wait on disk at no cost; the last quarter is for chunks without
-one (kernel events). A chunk that finds no room waits in `submit`, in order;
-`offer` says no instead, and the caller sheds and counts. That refusal is the one
-place where a chunk without a durable source would go to a spool on disk.
+one (kernel events). What finds no room goes to the spool or waits (admission.py).
 Worst case in memory: the total, plus for every delivery under way one joined
-copy of at most lanes.JOIN_BYTES.
+copy of at most lanes.JOIN_BYTES, plus what is on its way to the spool
+(staging.STAGE_BYTES) and back (storage.backlog.mem_limit).
 
 **Order.** An output gets the chunks of one tag in the order they were submitted
 (lanes.py). A file's position moves when a chunk is finished for all its outputs
-and all earlier chunks of the file are, too (order.py).
+(or in the spool for them) and all earlier chunks of the file are, too (order.py).
+
+**The spool.** What could not be read again is not left in memory for longer than
+AT_RISK_S while an output does not take it: it gets rows in the spool, and so do
+all chunks of its tag before it and, until those are read back, after it. Without a
+spool, or where that is full too, `offer` drops what is worth less for what is
+worth more (flows first, execs last), and then says no.
 
 **Giving up** follows Fluent Bit: after Retry_Limit retries the chunk is dropped
 for that output and its file's position moves on; a chunk that no output matches
@@ -28,31 +33,37 @@ import contextlib
 import functools
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
-from collector.delivery.chunk import Chunk, Position, chunk_id
+from collector.delivery.admission import CHUNK_OVERHEAD_BYTES, Admission, Outlets, Request, Waiter, size_of
+from collector.delivery.chunk import Chunk, Position
+from collector.delivery.courier import Courier
 from collector.delivery.lanes import Parcel, Ticket
-from collector.delivery.losses import LOSS_TAG, Loss, Losses, entry
+from collector.delivery.losses import LOSS_TAG, Loss, chunk_loss
 from collector.delivery.order import PositionOrder
 from collector.delivery.outlet import Outlet, Route
-from collector.delivery.retry import Backoff, may_retry
-from collector.plugin import DeliveryError, Rejected
+from collector.delivery.rejected import RejectedFolder
+from collector.delivery.retry import Backoff
+from collector.delivery.shedding import victims
+from collector.delivery.spool import Spool
+from collector.delivery.spooling import Bounds, Callbacks, Spooling
+from collector.delivery.telling import Telling
+from collector.plugin import DeliveryError
 from collector.service.metrics import Metrics
 
-__all__ = ["Route", "Router", "Statistics"]
+__all__ = ["CHUNK_OVERHEAD_BYTES", "Route", "Router", "Statistics"]
 
 TOTAL_BYTES = 32 << 20
-
-# What a chunk costs beside its entries: Chunk, Ticket, Position, path and their places in the queues.
-CHUNK_OVERHEAD_BYTES = 1024
 
 # A node has some hundred log streams; beyond this the match of a tag is worked out again.
 TAGS_REMEMBERED = 4096
 
-# How soon a failed delivery is tried again once the daemon is ending.
-DRAIN_RETRY_S = 0.5
+# What a file is asked to have room for before it is read; a portion and what encoding adds.
+PORTION_BYTES = 1 << 20
+
+# Outputs that work take a chunk within milliseconds; a crash may take the events that came in this time.
+AT_RISK_S = 1.0
 
 # How long outputs may take to end their connections in good order.
 CLOSE_S = 3.0
@@ -60,25 +71,19 @@ CLOSE_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What is under way. `waiting` chunks are held by their inputs."""
+    """What is under way in memory. `waiting` chunks are held by their inputs."""
 
     chunks: int
     size_bytes: int
     waiting: int
 
 
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    chunk: Chunk
-    outlets: tuple[Outlet, ...]
-    admitted: asyncio.Future[None]
-
-
 class Router:
     """Implements Intake. `run` has to be running for anything to be delivered.
 
     `record(source, position)` is called when the position of a file has moved.
-    `source_limits` are inputs' own bounds (Mem_Buf_Limit) in bytes.
+    `source_limits` are inputs' own bounds (Mem_Buf_Limit) in bytes, `memory_only`
+    the inputs whose storage.type is memory.
     """
 
     def __init__(
@@ -92,126 +97,135 @@ class Router:
         backoff: Backoff | None = None,
         total_bytes: int = TOTAL_BYTES,
         source_limits: Mapping[str, int] | None = None,
+        memory_only: Collection[str] = (),
         flush_s: float = 1.0,
+        spool: Spool | None = None,
+        bounds: Bounds | None = None,
+        rejected: RejectedFolder | None = None,
     ) -> None:
         share = total_bytes // max(1, len(routes))
         self._outlets = tuple(Outlet(route, share, log) for route in routes)
         self._metrics = metrics
         self._log = log
         self._record = record
-        self._node = node
-        self._backoff = backoff or Backoff()
-        self._source_limits = source_limits or {}
         self._flush_s = flush_s
         self._outlets_of = functools.lru_cache(TAGS_REMEMBERED)(self._match)
-        self._source_bytes: dict[str, int] = {}
         self._open: dict[Ticket, None] = {}  # in the order of acceptance
         self._order = PositionOrder()
-        self._waiters: dict[_Waiter, None] = {}
-        self._losses = Losses()
-        self._unsaid: Counter[tuple[str, str]] = Counter()  # by output and cause, since last logged
-        self._telling: dict[Ticket, tuple[Loss, ...]] = {}
+        self._admission = Admission(source_limits or {}, memory_only)
+        self._telling = Telling(node, metrics=metrics, log=log)
+        self._courier = Courier(self._release, self._telling, backoff or Backoff(), rejected, metrics=metrics)
         self._empty = asyncio.Event()
         self._empty.set()
         self._ended = asyncio.Event()
-        self._draining = False
+        self.room_listeners: list[Callable[[], None]] = []
+        self.spooling = self._begin_spooling(spool, bounds or Bounds()) if spool else None
+
+    def _begin_spooling(self, spool: Spool, bounds: Bounds) -> Spooling:
+        callbacks = Callbacks(self._settled, self._returned, self.report_loss, self._admit_waiters)
+        self._admission.spooling = spooling = Spooling(
+            spool,
+            self._outlets,
+            self._order,
+            callbacks,
+            bounds=bounds,
+            metrics=self._metrics,
+            log=self._log,
+        )
+        return spooling
 
     # Intake
 
     async def submit(self, chunk: Chunk) -> None:
-        """Accepts the chunk; waits while the bytes in flight are at their bound.
+        """Accepts the chunk; waits while there is no room for it in memory or in the spool.
 
         After the end of `drain` nothing is accepted: the chunk is only counted.
         """
+        await self._submit(chunk)
+
+    async def submit_safely(self, chunk: Chunk) -> bool:
+        """The same; returns when all outputs have the chunk, or the spool. False: that did not come about."""
+        ticket = await self._submit(chunk)
+        if ticket is None:
+            return False
+        if ticket not in self._open:
+            return True
+        ticket.safe = ticket.safe or asyncio.get_running_loop().create_future()
+        return await asyncio.shield(ticket.safe)
+
+    async def _submit(self, chunk: Chunk) -> Ticket | None:
         outlets = self._outlets_of(chunk.tag)
         if self._ended.is_set():
             self._left_over(chunk)
-        elif self._has_room(chunk, outlets):
-            self._accept(chunk, outlets)
-        else:
-            await self._wait_for_room(_Waiter(chunk, outlets, asyncio.get_running_loop().create_future()))
+            return None
+        decided = self._admission.decide(Request.of(chunk), outlets)
+        if decided is not None:
+            return self._accept(chunk, outlets, decided)
+        return await self._wait_for_room(Waiter(chunk, outlets, asyncio.get_running_loop().create_future()))
 
     def offer(self, chunk: Chunk) -> bool:
-        """Accepts the chunk if there is room now; False: the caller keeps or sheds it, counted."""
+        """Accepts the chunk if there is room now or can be made; False: the caller keeps it, or drops it."""
         outlets = self._outlets_of(chunk.tag)
-        if self._ended.is_set() or not self._has_room(chunk, outlets):
+        if self._ended.is_set():
             return False
-        self._accept(chunk, outlets)
+        request = Request.of(chunk)
+        decided = self._admission.decide(request, outlets)
+        if decided is None and not request.has_position and self._shed_for(chunk, outlets):
+            decided = self._admission.decide(request, outlets)
+        if decided is None:
+            return False
+        self._accept(chunk, outlets, decided)
         return True
+
+    def takes(self, source: str, tag: str, vanishing: Callable[[], bool]) -> bool:
+        """Whether a portion of a file would be accepted now; `room_listeners` are told when to ask again."""
+        request = Request(tag, source, PORTION_BYTES, True, vanishing)
+        return self._ended.is_set() or self._admission.decide(request, self._outlets_of(tag)) is not None
 
     def report_loss(self, loss: Loss) -> None:
         """Counts a loss and tells it in-band within `flush_s`."""
-        self._metrics.add("podwitness_lost_records_total", loss.cause, by=loss.records)
-        self._metrics.add("podwitness_lost_bytes_total", loss.cause, by=loss.size_bytes)
-        self._losses.add(loss)
-        self._unsaid[loss.output, loss.cause] += loss.records
+        self._telling.report(loss)
 
-    # Admission
-
-    def _match(self, tag: str) -> tuple[Outlet, ...]:
+    def _match(self, tag: str) -> Outlets:
         found = tuple(outlet for outlet in self._outlets if outlet.route.matches(tag))
         if not found:
             self._log.warning("no output matches the tag %s: its records are discarded", tag)
         return found
 
-    def _obstacles(self, chunk: Chunk, outlets: tuple[Outlet, ...]) -> set[object]:
-        """What has no room for the chunk: outputs (for chunks of its kind) or its source's own limit."""
-        size_bytes = _size_bytes(chunk)
-        durable = chunk.position is not None
-        full: set[object] = {
-            (outlet, durable) for outlet in outlets if not outlet.has_room(size_bytes, durable)
-        }
-        held = self._source_bytes.get(chunk.source, 0)
-        limit = self._source_limits.get(chunk.source)
-        if held and limit is not None and held + size_bytes > limit:
-            full.add(("source", chunk.source))
-        return full
-
-    def _has_room(self, chunk: Chunk, outlets: tuple[Outlet, ...]) -> bool:
-        """Whether the chunk may be accepted now without overtaking one that waits for the same."""
-        if self._obstacles(chunk, outlets):
-            return False
-        if not self._waiters:
-            return True
-        blocked: set[object] = set()
-        for waiter in self._waiters:
-            blocked |= self._obstacles(waiter.chunk, waiter.outlets) | {("tag", waiter.chunk.tag)}
-        return not blocked & _needs(chunk, outlets)
-
-    async def _wait_for_room(self, waiter: _Waiter) -> None:
-        self._waiters[waiter] = None
+    async def _wait_for_room(self, waiter: Waiter) -> Ticket | None:
+        self._admission.waiters[waiter] = None
         self._empty.clear()
         try:
-            await waiter.admitted
+            return await waiter.admitted
         finally:
-            self._waiters.pop(waiter, None)
+            self._admission.waiters.pop(waiter, None)
             self._note_empty()
 
     def _admit_waiters(self) -> None:
         """Accepts those that now have room, in order, but none past another that waits for the same."""
-        blocked: set[object] = set()
-        for waiter in list(self._waiters):
-            obstacles = self._obstacles(waiter.chunk, waiter.outlets)
-            if obstacles or blocked & _needs(waiter.chunk, waiter.outlets):
-                blocked |= obstacles | {("tag", waiter.chunk.tag)}
-                continue
-            del self._waiters[waiter]
+        for waiter, decided in self._admission.admissible():
+            del self._admission.waiters[waiter]
             if not waiter.admitted.done():
-                self._accept(waiter.chunk, waiter.outlets)
-                waiter.admitted.set_result(None)
+                waiter.admitted.set_result(self._accept(waiter.chunk, waiter.outlets, decided))
+        for listener in self.room_listeners:
+            listener()
 
-    def _accept(self, chunk: Chunk, outlets: tuple[Outlet, ...]) -> Ticket:
+    def _accept(self, chunk: Chunk, outlets: Outlets, spooled: Outlets = ()) -> Ticket:
+        """Under way to these outputs, to `spooled` of them by way of the spool."""
         self._metrics.add("fluentbit_input_records_total", chunk.source, by=chunk.records)
         self._metrics.add("fluentbit_input_bytes_total", chunk.source, by=len(chunk.entries))
         step = self._order.begin(chunk.source, chunk.position) if chunk.position else None
-        ticket = Ticket(chunk, _size_bytes(chunk), len(outlets), step)
+        ticket = Ticket(chunk, size_of(chunk), len(outlets), step)
         self._open[ticket] = None
         self._empty.clear()
-        self._source_bytes[chunk.source] = self._source_bytes.get(chunk.source, 0) + ticket.size_bytes
+        self._admission.holds(chunk.source, ticket.size_bytes)
         for outlet in outlets:
-            outlet.size_bytes += ticket.size_bytes
-            outlet.lanes.push(ticket)
-            outlet.wake()
+            if outlet not in spooled:
+                outlet.size_bytes += ticket.size_bytes
+                outlet.lanes.push(ticket)
+                outlet.wake()
+        if spooled and self.spooling:
+            self.spooling.stage(ticket, spooled)
         if not outlets:
             self._metrics.add("podwitness_unrouted_records_total", by=chunk.records)
             self._finish(ticket)
@@ -223,147 +237,129 @@ class Router:
         """Delivers until `drain` has ended. An exception of an output other than its own two ends it."""
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._work(outlet), name=f"deliver to {outlet.route.name}")
+                group.create_task(self._courier.work(outlet), name=f"deliver to {outlet.route.name}")
                 for outlet in self._outlets
                 for _ in range(outlet.route.deliveries)
             ]
-            tasks.append(group.create_task(self._tell_losses_regularly(), name="tell losses"))
+            tasks.append(group.create_task(self._look_regularly(), name="tell losses"))
+            if self.spooling:
+                tasks.append(group.create_task(self.spooling.run(), name="spool"))
             await self._ended.wait()
             for task in tasks:
                 task.cancel()
 
-    async def _work(self, outlet: Outlet) -> None:
-        while True:
-            parcel = await outlet.next()
-            try:
-                await outlet.route.output.deliver(parcel.chunk)
-            except Rejected as reason:
-                self._rejected(outlet, parcel, reason)
-            except DeliveryError as reason:
-                self._failed(outlet, parcel, str(reason))
-            else:
-                self._delivered(outlet, parcel)
-            # A receiver that is never slower than we are would otherwise keep the loop to itself.
-            await asyncio.sleep(0)
-
-    def _rejected(self, outlet: Outlet, parcel: Parcel, reason: Rejected) -> None:
-        name = outlet.route.name
-        self._metrics.add("fluentbit_output_errors_total", name)
-        outlet.fails(str(reason))
-        if not reason.records:
-            self._give_up(outlet, parcel, "rejected")
-            return
-        self._metrics.add("fluentbit_output_dropped_records_total", name, by=reason.records)
-        if not any(ticket in self._telling for ticket in parcel.tickets):
-            self.report_loss(part_of(_loss(parcel.chunk, "rejected", name), reason))
-        self._taken(outlet, parcel, parcel.chunk.records - reason.records, len(reason.entries))
-
-    def _delivered(self, outlet: Outlet, parcel: Parcel) -> None:
-        outlet.works()
-        self._taken(outlet, parcel, parcel.chunk.records)
-
-    def _taken(self, outlet: Outlet, parcel: Parcel, records: int, bytes_refused: int = 0) -> None:
-        name = outlet.route.name
-        self._metrics.add("fluentbit_output_proc_records_total", name, by=records)
-        self._metrics.add(
-            "fluentbit_output_proc_bytes_total", name, by=len(parcel.chunk.entries) - bytes_refused
-        )
-        for ticket in parcel.tickets:
-            ticket.delivered += 1
-        self._release(outlet, parcel)
-
-    def _failed(self, outlet: Outlet, parcel: Parcel, reason: str) -> None:
-        name = outlet.route.name
-        outlet.fails(reason)
-        if not self._draining:
-            parcel.failures += 1
-            if not may_retry(parcel.failures, outlet.route.retry_limit):
-                self._metrics.add("fluentbit_output_retries_failed_total", name)
-                self._give_up(outlet, parcel, "retry_limit")
-                return
-        self._metrics.add("fluentbit_output_retries_total", name)
-        self._metrics.add("fluentbit_output_retried_records_total", name, by=parcel.chunk.records)
-        wait_s = DRAIN_RETRY_S if self._draining else self._backoff.wait_s(parcel.failures)
-        loop = asyncio.get_running_loop()
-        outlet.held[parcel] = loop.call_later(wait_s, self._try_again, outlet, parcel)
-
-    def _try_again(self, outlet: Outlet, parcel: Parcel) -> None:
-        outlet.held.pop(parcel).cancel()
-        outlet.lanes.again(parcel)
-        outlet.wake()
-
-    def _give_up(self, outlet: Outlet, parcel: Parcel, cause: str) -> None:
-        name = outlet.route.name
-        self._metrics.add("fluentbit_output_dropped_records_total", name, by=parcel.chunk.records)
-        for ticket in parcel.tickets:
-            if ticket not in self._telling:
-                self.report_loss(_loss(ticket.chunk, cause, name))
-        self._release(outlet, parcel)
-
     def _release(self, outlet: Outlet, parcel: Parcel) -> None:
         """The parcel is finished for this output."""
         outlet.lanes.done(parcel)
-        outlet.size_bytes -= sum(ticket.size_bytes for ticket in parcel.tickets)
-        for ticket in parcel.tickets:
-            ticket.waiting_for -= 1
-            if not ticket.waiting_for:
-                self._finish(ticket)
+        outlet.size_bytes -= sum(ticket.size_bytes for ticket in parcel.tickets if not ticket.seq)
+        if self.spooling is None or self.spooling.finished(outlet, parcel):
+            for ticket in parcel.tickets:
+                self._settle(ticket, 1)
+        if self.spooling:
+            for ticket in self.spooling.unstage(outlet, parcel.tag):
+                outlet.size_bytes += ticket.size_bytes
+                outlet.lanes.push(ticket)
         if outlet.lanes.ready:
             outlet.wake()
         self._admit_waiters()
 
+    def _settle(self, ticket: Ticket, outputs: int) -> None:
+        ticket.waiting_for -= outputs
+        if not ticket.waiting_for:
+            self._finish(ticket)
+
     def _finish(self, ticket: Ticket) -> None:
-        """The chunk is finished for all its outputs."""
+        """The chunk is finished for all its outputs, or in the spool for them."""
         source = ticket.chunk.source
         del self._open[ticket]
-        left = self._source_bytes[source] - ticket.size_bytes
-        if left:
-            self._source_bytes[source] = left
-        else:
-            del self._source_bytes[source]
+        if not ticket.seq:
+            self._admission.holds(source, -ticket.size_bytes)
         if ticket.step and (reached := self._order.finish(ticket.step)):
             self._record(source, reached)
-        told = self._telling.pop(ticket, ())
-        if not ticket.delivered:
-            for loss in told:
-                self._losses.add(loss)
+        if ticket.safe and not ticket.safe.done():
+            ticket.safe.set_result(True)
+        self._telling.finished(ticket)
         self._note_empty()
 
     def _note_empty(self) -> None:
-        if not self._open and not self._waiters:
+        if not self._open and not self._admission.waiters:
             self._empty.set()
 
-    # Losses
+    # To the spool and back
 
-    async def _tell_losses_regularly(self) -> None:
+    def _settled(self, ticket: Ticket, outputs: int) -> None:
+        """So many of its outputs have the chunk in the spool."""
+        ticket.delivered += outputs
+        self._settle(ticket, outputs)
+
+    def _returned(self, outlet: Outlet, ticket: Ticket) -> None:
+        """A chunk was read back for an output."""
+        self._open[ticket] = None
+        self._empty.clear()
+        outlet.lanes.push(ticket)
+        outlet.wake()
+
+    def _secure(self, spooling: Spooling) -> None:
+        """Rows for what has been in memory for AT_RISK_S and could not be read again."""
+        now_s = time.monotonic()
+        before_ns = int((now_s - AT_RISK_S) * 1e9)
+        tags = {
+            ticket.chunk.tag
+            for ticket in self._open
+            if ticket.chunk.created_ns <= before_ns and self._is_at_risk(ticket)
+        }
+        for tag in tags | spooling.overdue_tags(now_s - AT_RISK_S):
+            for outlet in self._outlets_of(tag):
+                if spooling.has_room(0):
+                    spooling.secure(outlet, tag)
+
+    def _is_at_risk(self, ticket: Ticket) -> bool:
+        chunk = ticket.chunk
+        if ticket.seq or chunk.source in self._admission.memory_only or self._telling.is_telling(ticket):
+            return False
+        return ticket.staged < ticket.waiting_for and not chunk.is_durable
+
+    def _shed_for(self, chunk: Chunk, outlets: Outlets) -> bool:
+        """Whether what is worth less could be dropped so that the chunk may have room."""
+        if self.spooling and not self.spooling.has_room(size_of(chunk)):
+            for ticket, given_up in self.spooling.shed(chunk, size_of(chunk)):
+                self._drop(ticket, given_up)
+        found = [(outlet, victims(outlet, chunk, size_of(chunk))) for outlet in outlets]
+        if any(tickets is None for _, tickets in found):
+            return False
+        for outlet, tickets in found:
+            outlet.lanes.withdraw(set(tickets or ()))
+            for ticket in tickets or ():
+                outlet.size_bytes -= ticket.size_bytes
+                self._drop(ticket, (outlet,))
+        return True
+
+    def _drop(self, ticket: Ticket, outlets: Outlets) -> None:
+        for outlet in outlets:
+            name = outlet.route.name
+            self._metrics.add("fluentbit_output_dropped_records_total", name, by=ticket.chunk.records)
+            self.report_loss(chunk_loss(ticket.chunk, "shed", name))
+        self._settle(ticket, len(outlets))
+
+    # Now and then
+
+    async def _look_regularly(self) -> None:
         while True:
             await asyncio.sleep(self._flush_s)
-            self._log_losses()
+            self._telling.say()
             self._tell_losses()
+            if self.spooling:
+                self._secure(self.spooling)
+                await self.spooling.set_gauges()
+            if self._admission.waiters:
+                self._admit_waiters()  # a file may be about to vanish by now
 
     def _tell_losses(self) -> None:
-        """Sends the losses gathered so far, past all bounds: one small chunk, at most one under way."""
-        if not self._losses or self._telling:
-            return
-        outlets = self._outlets_of(LOSS_TAG)
-        losses = self._losses.take()
-        if not outlets:
-            return
-        now_ns = time.time_ns()
-        chunk = Chunk(
-            id=chunk_id(LOSS_TAG, self._node, now_ns),
-            tag=LOSS_TAG,
-            entries=b"".join(entry(loss, self._node, now_ns) for loss in losses),
-            records=len(losses),
-            source="podwitness",
-            created_ns=time.monotonic_ns(),
-        )
-        self._telling[self._accept(chunk, outlets)] = losses
-
-    def _log_losses(self) -> None:
-        for (output, cause), records in self._unsaid.items():
-            self._log.error("%s lost %d records (%s)", output or "every output", records, cause)
-        self._unsaid.clear()
+        """Sends the losses gathered so far, past all bounds."""
+        outlets = self._outlets_of(LOSS_TAG) if self._telling.has_news else ()
+        chunk = self._telling.chunk()
+        if chunk is not None and outlets:
+            self._telling.sent(self._accept(chunk, outlets))
 
     # The end
 
@@ -372,22 +368,24 @@ class Router:
 
         Chunks are tried again quickly and none is given up meanwhile. What is left
         is returned: files are read again from their last position at the next
-        start; records without a position are counted as lost (`shutdown`). May be
-        called while inputs still submit; their `submit` returns at the end at last.
+        start; what could not be read again goes to the spool, or is counted as
+        lost (`shutdown`). May be called while inputs still submit; their `submit`
+        returns at the end at last.
         """
         if self._ended.is_set():
             return self.statistics()
-        self._draining = True
-        for outlet in self._outlets:
-            for parcel in list(outlet.held):
-                self._try_again(outlet, parcel)
+        self._courier.hurry(self._outlets)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._until_empty()
+        if self.spooling:
+            await self._spool_the_rest(self.spooling)
         self._ended.set()
         left = self.statistics()
         self._abandon()
         await asyncio.gather(*(self._close(outlet.route) for outlet in self._outlets))
+        if self.spooling:
+            await self.spooling.close()
         return left
 
     async def _until_empty(self) -> None:
@@ -397,22 +395,41 @@ class Router:
             if self._empty.is_set():
                 return
 
+    async def _spool_the_rest(self, spooling: Spooling) -> None:
+        """What could not be read again and the outputs did not take."""
+        self._tell_losses()
+        for waiter in list(self._admission.waiters):
+            kept = waiter.chunk.source in self._admission.memory_only
+            if not kept and not waiter.chunk.is_durable and not waiter.admitted.done():
+                del self._admission.waiters[waiter]
+                waiter.admitted.set_result(self._accept(waiter.chunk, waiter.outlets, waiter.outlets))
+        tags = {ticket.chunk.tag for ticket in self._open if self._is_left_at_risk(ticket)}
+        for tag in tags:
+            for outlet in self._outlets_of(tag):
+                spooling.secure(outlet, tag)
+        await spooling.finish()
+
+    def _is_left_at_risk(self, ticket: Ticket) -> bool:
+        return self._is_at_risk(ticket) or bool(ticket.staged) or self._telling.is_telling(ticket)
+
     def _abandon(self) -> None:
         for outlet in self._outlets:
             for handle in outlet.held.values():
                 handle.cancel()
         for ticket in self._open:
-            if ticket not in self._telling:
+            if not self._telling.is_telling(ticket) and not ticket.seq:
                 self._left_over(ticket.chunk)
-        for waiter in self._waiters:
+            if ticket.safe and not ticket.safe.done():
+                ticket.safe.set_result(False)
+        for waiter in self._admission.waiters:
             self._left_over(waiter.chunk)
             if not waiter.admitted.done():
                 waiter.admitted.set_result(None)
-        self._log_losses()
+        self._telling.say()
 
     def _left_over(self, chunk: Chunk) -> None:
-        if chunk.position is None:
-            self.report_loss(_loss(chunk, "shutdown", ""))
+        if not chunk.is_durable:
+            self.report_loss(chunk_loss(chunk, "shutdown", ""))
 
     async def _close(self, route: Route) -> None:
         try:
@@ -425,7 +442,7 @@ class Router:
 
     def statistics(self) -> Statistics:
         size_bytes = sum(ticket.size_bytes for ticket in self._open)
-        return Statistics(len(self._open), size_bytes, len(self._waiters))
+        return Statistics(len(self._open), size_bytes, len(self._admission.waiters))
 
     def set_gauges(self) -> None:
         """Brings the gauges of the metrics table up to date; called before they are shown."""
@@ -433,47 +450,7 @@ class Router:
             name = outlet.route.name
             self._metrics.set("podwitness_delivery_bytes", name, to=outlet.size_bytes)
             self._metrics.set("podwitness_delivery_share_bytes", name, to=outlet.share_bytes)
-        self._metrics.set("podwitness_delivery_waiting", to=len(self._waiters))
+        self._metrics.set("podwitness_delivery_waiting", to=len(self._admission.waiters))
         oldest = next(iter(self._open), None)
         age_s = (time.monotonic_ns() - oldest.chunk.created_ns) / 1e9 if oldest else 0.0
         self._metrics.set("podwitness_oldest_undelivered_seconds", to=max(0.0, age_s))
-
-
-def _size_bytes(chunk: Chunk) -> int:
-    return len(chunk.entries) + CHUNK_OVERHEAD_BYTES
-
-
-def _needs(chunk: Chunk, outlets: tuple[Outlet, ...]) -> set[object]:
-    """All that may hold the chunk back, as in `Router._obstacles`, and its place behind others of its tag."""
-    durable = chunk.position is not None
-    return {("source", chunk.source), ("tag", chunk.tag), *((outlet, durable) for outlet in outlets)}
-
-
-def part_of(loss: Loss, rejected: Rejected) -> Loss:
-    """The loss of some records of a chunk; which bytes of a file they were is not known."""
-    return replace(
-        loss,
-        records=rejected.records,
-        size_bytes=len(rejected.entries),
-        path="",
-        from_offset=-1,
-        to_offset=-1,
-    )
-
-
-def _loss(chunk: Chunk, cause: str, output: str) -> Loss:
-    created_ns = time.time_ns() - (time.monotonic_ns() - chunk.created_ns)
-    file = chunk.position if chunk.raw_bytes else None
-    return Loss(
-        cause=cause,
-        records=chunk.records,
-        size_bytes=len(chunk.entries),
-        stream=chunk.tag,
-        output=output,
-        source=chunk.source,
-        path=file.path if file else "",
-        from_offset=file.offset - chunk.raw_bytes if file else -1,
-        to_offset=file.offset if file else -1,
-        since_ns=created_ns,
-        until_ns=created_ns,
-    )

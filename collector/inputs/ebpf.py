@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from collector.config.kinds import Kind as ValueKind
 from collector.config.kinds import repeated
 from collector.config.schema import boolean, choice, key, seconds, size_bytes
-from collector.delivery.chunk import Chunk, chunk_id
+from collector.delivery.chunk import Chunk, Worth, chunk_id
 from collector.delivery.losses import LOSS_TAG, Loss
 from collector.inputs.event_drain import CGROUPS, EventDrain, boot_ns
 from collector.inputs.event_flow import CHUNK_BYTES
@@ -23,6 +23,7 @@ from collector.inputs.event_losses import ANY_KIND, KernelLoss
 from collector.inputs.event_rings import RingWatch, Unread
 from collector.inputs.event_state import Snapshot
 from collector.inputs.event_vigil import Patience, Trouble, Vigil, notice
+from collector.inputs.event_worth import worth_of_tags
 from collector.native.events import Entries, Kind
 from collector.native.limits import CLASSES, Rate
 from probes.launch import Attached, HookReport, ProbeError, launch
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 SUMMARY = "Reads process and network events of all containers and the host from the kernel, by eBPF."
 SUBJECTS = ("process", "network")  # each with a tag of its own
-TRACED = (*SUBJECTS, "privilege", "syscalls")  # the latter two go with the process events
+TRACED = (*SUBJECTS, "flow", "privilege", "syscalls")  # flow goes with network, the latter two with process
+MAX_DNS_PORTS = 4
 ALWAYS = (CGROUPS,)  # how a new container is known before its first event
 STATE = "state"
 
@@ -50,6 +52,19 @@ def _read_subjects(written: str) -> tuple[str, ...]:
     if not found or not set(found) <= set(TRACED):
         raise ValueError(f"expected some of {', '.join(TRACED)}.")
     return found
+
+
+def _read_ports(written: str) -> tuple[int, ...]:
+    """Nothing for `off`."""
+    words = written.lower().replace(",", " ").split()
+    if words == ["off"]:
+        return ()
+    if not 0 < len(words) <= MAX_DNS_PORTS or not all(word.isdecimal() for word in words):
+        raise ValueError(f"expected up to {MAX_DNS_PORTS} port numbers, or off.")
+    ports = tuple(int(word) for word in words)
+    if not all(0 < port < 65536 for port in ports):
+        raise ValueError("expected port numbers from 1 to 65535.")
+    return ports
 
 
 def _read_ring_bytes(written: str) -> int:
@@ -70,6 +85,7 @@ def _read_folder(written: str) -> str:
 
 
 folder_kind = ValueKind("absolute path, or off", _read_folder)
+ports_kind = ValueKind("list of ports, or off", _read_ports, show=lambda ports: " ".join(map(str, ports)))
 subjects_kind = ValueKind(f"list of {', '.join(TRACED)}", _read_subjects, show=" ".join)
 witness_kind = choice("auto", "ebpf", "netlink")
 ring_kind = ValueKind("size, rounded up to a power of 2", _read_ring_bytes)
@@ -93,6 +109,18 @@ class Settings:
         ring_kind,
         default="4MiB",
         help="The same for events of connections, which can't push out the others.",
+    )
+    flow_interval_s: float = key(
+        "Flow_Interval",
+        seconds,
+        default="30s",
+        help="How often a UDP flow that goes on is reported. `Trace flow` only, as the next two.",
+    )
+    flow_idle_s: float = key(
+        "Flow_Idle", seconds, default="60s", help="A UDP flow without a packet for so long is over."
+    )
+    dns_ports: tuple[int, ...] = key(
+        "Dns_Ports", ports_kind, default="53", help="Where DNS is expected, up to four ports."
     )
     process_rate: tuple[int, int] = key(
         "Rate_Limit_Process",
@@ -167,6 +195,15 @@ class Settings:
         wanted = {subject for line in self.trace for subject in line}
         return tuple(subject for subject in TRACED if subject in wanted)
 
+    @property
+    def constants(self) -> dict[str, int]:
+        """What the probes of flows are compiled with."""
+        if "flow" not in self.subjects:
+            return {}
+        ports = (*self.dns_ports, *(0,) * (MAX_DNS_PORTS - len(self.dns_ports)))
+        named = {f"DNS_PORT_{number}": port for number, port in enumerate(ports, 1)}
+        return {"FLOW_IDLE_NS": int(self.flow_idle_s * 1e9), **named}
+
 
 def tags_of(context: InputContext) -> dict[str, str]:
     """By subject: `*` of the Tag is the subject's name."""
@@ -180,6 +217,7 @@ class Ebpf:
         self._settings = settings
         self._context = context
         self._tags = tags_of(context)
+        self._worth = worth_of_tags(self._tags)
         self._run_id = os.urandom(8)
         self._sequence = 0
         self._left: list[Chunk] = []  # refused by the outputs
@@ -221,6 +259,7 @@ class Ebpf:
             (*settings.subjects, *ALWAYS, *((STATE,) if settings.state else ())),
             ring_bytes=settings.ring_bytes,
             flow_ring_bytes=settings.flow_ring_bytes,
+            constants=settings.constants,
             starter=context.starter,
         )
         try:
@@ -337,6 +376,7 @@ class Ebpf:
     def _tick(self, watching: Watching) -> Trouble | None:
         """Trouble that it is time to do something about."""
         context, now_s = self._context, time.monotonic()
+        watching.drain.report_flows()
         losses = watching.drain.tick()
         self._tell(losses)
         self._note_suppressed(watching.drain)
@@ -365,6 +405,7 @@ class Ebpf:
         while not unread.is_nothing and not drain.drain():
             unread.read(drain.drained_bytes)
             await self._submit(drain)
+        drain.report_flows(is_last=True)
         drain.flow.settle(boot_ns(), all_now=True)
         self._tell(drain.tick())
         self._note_suppressed(drain)
@@ -387,7 +428,10 @@ class Ebpf:
     def _chunk(self, tag: str, entries: Entries) -> Chunk:
         self._sequence += 1
         ident = chunk_id(self._context.name, self._run_id, self._sequence)
-        return Chunk(ident, tag, entries.entries, entries.records, self._context.name, time.monotonic_ns())
+        worth = self._worth.get(tag, Worth.WITNESS)
+        now_ns = time.monotonic_ns()
+        name = self._context.name
+        return Chunk(ident, tag, entries.entries, entries.records, name, now_ns, worth=worth)
 
     def _note_suppressed(self, drain: EventDrain) -> None:
         suppressed = drain.suppressed()

@@ -12,8 +12,9 @@ from collector.inputs.event_losses import KernelLoss, LossCounters, drain_losses
 from collector.inputs.event_pending import Pending
 from collector.inputs.event_plans import Planner
 from collector.inputs.event_rings import NAMES, Rings
-from collector.native.events import DrainEnd, EventEncoder, Heartbeat, Kind, Ring
+from collector.native.events import DrainEnd, EventEncoder, FlowTable, Heartbeat, Kind, Ring
 from collector.native.limits import Limits, Suppressed
+from probes.catalog import FLOW_SLOTS, FLOWS
 
 if TYPE_CHECKING:
     from collector.context import InputContext
@@ -70,11 +71,38 @@ class EventDrain:
         self.flow = EventFlow(
             self._encoder, self._containers, self._pending, context.chain, tags, context.metrics
         )
+        self._flows = self._open_flows(settings)
         self._clock = WallClock()
         self._counters = LossCounters()
         self._losses: list[KernelLoss] = []
         self._ticks = 0
         self.drained_bytes: tuple[int, ...] = (0, 0)  # of each ring, by the last drain
+
+    def _open_flows(self, settings: Settings) -> FlowTable | None:
+        """None where flows are not traced. Raises OSError."""
+        descriptor = self._attached.maps.get(FLOWS)
+        if descriptor is None:
+            return None
+        interval_ns, idle_ns = int(settings.flow_interval_s * 1e9), int(settings.flow_idle_s * 1e9)
+        try:
+            flows = FlowTable(descriptor, FLOW_SLOTS, interval_ns, idle_ns)
+        except BaseException:
+            self._rings.close()
+            raise
+        self._encoder.watch(flows)
+        return flows
+
+    def report_flows(self, *, is_last: bool = False) -> None:
+        """Once a second: flows that go on or have become idle; `is_last`: all that was not told yet."""
+        if self._flows is None:
+            return
+        now_ns = boot_ns()
+        self._encoder.set_clock(self._clock.refresh())
+        end = DrainEnd.FULL
+        while end is DrainEnd.FULL:
+            told = self._encoder.scan(self._flows, self._containers.tables, now_ns, is_last=is_last)
+            self.flow.take(told, now_ns)
+            end = told.end
 
     def expect(self, heartbeat: Heartbeat) -> None:
         self._encoder.expect(heartbeat)
@@ -154,4 +182,6 @@ class EventDrain:
     def close(self) -> None:
         self._limits.close()
         self._containers.close()
+        if self._flows is not None:
+            self._flows.close()
         self._rings.close()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from collector.delivery.chunk import INHERITED, FileKey, Position
 from collector.inputs.tail_groups import LineGroups, Regrouped
 from collector.inputs.tail_open import OpenFile, path_of
+from collector.inputs.vanishing import Vanishing
 from collector.native.files import has_writer, read
 from collector.native.logs import LogBatch, LogStream
 from collector.plan import Framing
@@ -84,10 +85,14 @@ class FollowedFile:
     replaced: bool = False  # it was renamed over the file before it
     was_closed: bool = False  # by a writer, since the last look
     final_s: float = 0.0  # when it was found final, 0: not yet
+    vanishing: Vanishing = field(init=False)
     grown_s: float = 0.0  # when it last was found grown
     looked_s: float = 0.0  # when the present read began
     carried: bytes = b""  # entries of inherited lines that are whole
     carried_records: int = 0
+
+    def __post_init__(self) -> None:
+        self.vanishing = Vanishing(self.file.fd, self.place)
 
     @property
     def fd(self) -> int:
@@ -296,6 +301,7 @@ class FollowedFile:
         return max(self.partials) >= 0
 
     def close(self) -> None:
+        self.vanishing.closing()
         os.close(self.fd)
         self.log.close()
         if self.groups is not None:

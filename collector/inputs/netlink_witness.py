@@ -14,8 +14,9 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from collector.delivery.chunk import Chunk, chunk_id
+from collector.delivery.chunk import Chunk, Worth, chunk_id
 from collector.delivery.losses import Loss
+from collector.inputs.event_worth import worth_of_tags
 from collector.inputs.netlink_cgroups import open_paths
 from collector.inputs.netlink_reports import Entries, ReportEncoder
 from probes.netlink_exchange import Lost, Part, Report, Watch
@@ -49,6 +50,7 @@ class NetlinkInput:
         self._context = context
         self._settings = settings
         self._tags = tags
+        self._worth = worth_of_tags(tags)
         self._reason = reason
         self._parts: dict[str, Part] = {}
         self._subjects = tuple(one for one in settings.subjects if one in SUBJECTS)
@@ -141,7 +143,10 @@ class NetlinkInput:
         self._sequence += 1
         name = self._context.name
         ident = chunk_id(name, self._run_id, self._sequence)
-        return Chunk(ident, entries.tag, bytes(entries.packed), entries.records, name, time.monotonic_ns())
+        worth = self._worth.get(entries.tag, Worth.WITNESS)
+        now_ns = time.monotonic_ns()
+        packed = bytes(entries.packed)
+        return Chunk(ident, entries.tag, packed, entries.records, name, now_ns, worth=worth)
 
     def _learn(self, part: Part) -> None:
         """Health and one line in the log: which witness it is, why, and what it does not see."""

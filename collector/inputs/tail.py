@@ -26,6 +26,7 @@ from collector.inputs.followed import Followed
 from collector.inputs.succession import IDENTITY_WAIT_S, Plans, Succession
 from collector.inputs.tail_files import POLL_S, Discovery, Found, Reports
 from collector.inputs.tail_paths import KubeletRoots, select
+from collector.inputs.tail_room import LOOK_S, HeldBack
 from collector.inputs.tail_settings import Settings, grouping_of, plan_of
 from collector.native.files import has_writer
 from collector.plan import LogPlan
@@ -82,6 +83,7 @@ class Tail:
         self.has_looked = asyncio.Event()  # all files that were there at the start are followed
         self._wake = asyncio.Event()
         self._refused: set[str] = set()
+        self._held_back = HeldBack(context.name, context.intake, self._wake.set)
 
     async def run(self, stop: asyncio.Event) -> None:
         self._loop = asyncio.get_running_loop()
@@ -203,6 +205,7 @@ class Tail:
             self.has_looked.set()
         touched, events_lost = self._events.take()
         self._make_ready(touched)
+        self._make_ready(self._held_back.news())
         if events_lost:
             self._make_ready(self._events.look(self._followed.files.values()))
 
@@ -267,7 +270,7 @@ class Tail:
         self._followed.leave(succession, file, self._now_s)
 
     def _may_read(self, succession: Succession, file: FollowedFile) -> bool:
-        """Whether the name is known, and what was written before it is read."""
+        """Whether the name is known, what was written before it is read, and the outputs have room."""
         now_s = self._now_s
         if not succession.path:
             return False
@@ -281,6 +284,9 @@ class Tail:
             if now_s < alone_s:
                 self._look_again(file, alone_s)
                 return False
+        if not self._held_back.takes(succession.tag, file):
+            self._look_again(file, now_s + LOOK_S)
+            return False
         return True
 
     async def _check_truncation(self, succession: Succession, file: FollowedFile) -> None:
@@ -327,6 +333,7 @@ class Tail:
             created_ns=time.monotonic_ns(),
             position=Position(key, succession.path, portion.to_offset, file.take_partials()),
             raw_bytes=portion.to_offset - portion.from_offset,
+            vanishing=file.vanishing,
         )
         await self._context.intake.submit(chunk)
 
@@ -427,6 +434,7 @@ class Tail:
                 succession.is_planned = False
 
     def _close(self) -> None:
+        self._held_back.close()
         self._thread.shutdown()
         while self._arrived:
             os.close(self._arrived.popleft().file.fd)

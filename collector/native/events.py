@@ -35,6 +35,12 @@ class Kind(IntEnum):
     RUNNING = lib.PW_STATE_PROCESS
     LISTENING = lib.PW_STATE_LISTENER
     CONNECTED = lib.PW_STATE_CONNECTION
+    FLOW_START = lib.PW_FLOW_START
+    FLOW_UPDATE = lib.PW_FLOW_UPDATE
+    FLOW_END = lib.PW_FLOW_END
+    FLOW_CLOSED = lib.PW_FLOW_CLOSED
+    BIND = lib.PW_BIND
+    DNS = lib.PW_DNS
     SETUID = lib.PW_PRIVILEGE_SETUID
     SETGID = lib.PW_PRIVILEGE_SETGID
     CAPSET = lib.PW_PRIVILEGE_CAPSET
@@ -222,6 +228,20 @@ class ContainerTable:
         return int(lib.pw_containers_count(self._table))
 
 
+class FlowTable:
+    """The map `flows` of the probes, mapped. The descriptor stays the caller's."""
+
+    def __init__(self, fd: int, slots: int, interval_ns: int, idle_ns: int) -> None:
+        """Raises OSError."""
+        table = lib.pw_flow_table_open(fd, slots, interval_ns, idle_ns)
+        if table == ffi.NULL:
+            raise OSError(ffi.errno, os.strerror(ffi.errno), "mmap of the table of flows")
+        self._table = ffi.gc(table, lib.pw_flow_table_close)
+
+    def close(self) -> None:
+        ffi.release(self._table)
+
+
 class Heartbeat(NamedTuple):
     """What the collector did so that its own probes report it; see struct pw_heartbeat."""
 
@@ -298,12 +318,28 @@ class EventEncoder:
 
     def drain(self, ring: Ring, tables: Tables, max_records: int) -> Drained:
         """Takes up to `max_records` records out of the ring."""
-        drain = self._drain
-        drain.max_records = max_records
-        drain.process_containers = tables.process._table
-        drain.network_containers = tables.network._table
+        self._drain.max_records = max_records
+        self._prepare(tables)
+        _check(lib.pw_ring_drain(ring._ring, self._drain), "drain")
+        return self._drained()
+
+    def watch(self, flows: FlowTable) -> None:
+        """Ends of flows that come out of the ring are noted there."""
+        self._drain.flows = flows._table
+
+    def scan(self, flows: FlowTable, tables: Tables, now_ns: int, *, is_last: bool = False) -> Drained:
+        """What the table of flows has to report; DrainEnd.FULL: there is more. `is_last`: all of it."""
+        self._prepare(tables)
+        _check(lib.pw_flow_table_scan(flows._table, self._drain, now_ns, is_last), "table of flows")
+        return self._drained()
+
+    def _prepare(self, tables: Tables) -> None:
+        self._drain.process_containers = tables.process._table
+        self._drain.network_containers = tables.network._table
         self._empty()
-        _check(lib.pw_ring_drain(ring._ring, drain), "drain")
+
+    def _drained(self) -> Drained:
+        drain = self._drain
         control = bytes(ffi.buffer(drain.control, drain.control_bytes))
         return Drained(
             DrainEnd(drain.end),

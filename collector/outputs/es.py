@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from collector.config.schema import key, text
 from collector.outputs.bulk import Bulk, BulkSettings
+from collector.outputs.upstream import Upstream
 from collector.plugin import Output
 
 if TYPE_CHECKING:
@@ -28,6 +29,13 @@ class Settings(BulkSettings):
         "Cloud_ID", text, default="", help="Elastic Cloud's id of a deployment, for Host and Port."
     )
     cloud_auth: str = key("Cloud_Auth", text, default="", help="`user:password` for Elastic Cloud.")
+
+    upstream: str = key(
+        "Upstream",
+        text,
+        default="",
+        help="File with an [UPSTREAM] and a [NODE] for each server, or the name of an [UPSTREAM].",
+    )
 
     def __post_init__(self) -> None:
         if self.cloud_id:
@@ -64,4 +72,7 @@ def resolved(settings: Settings) -> Settings:
 
 
 def make(settings: Settings, context: Context) -> Output:
-    return Bulk(resolved(settings), context.log)
+    nodes = context.plugin.nodes
+    if not nodes:
+        return Bulk(resolved(settings), context.log)
+    return Upstream([(node, Bulk(resolved(node.settings), context.log)) for node in nodes], context.log)

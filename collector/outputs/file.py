@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from collector.accessor import ABSENT, names
 from collector.config.schema import boolean, choice, key, text
 from collector.entries import unpack_entries
 from collector.outputs.text import as_json, plain_text, printed, quoted, seconds
@@ -30,9 +32,15 @@ class Settings:
     file: str = key("File", text, default="", help="The file's name; the tag where unset.")
     format: str = key(
         "Format",
-        choice("out_file", "plain", "csv", "ltsv"),
+        choice("out_file", "plain", "csv", "ltsv", "template", "msgpack"),
         default="out_file",
-        help="`out_file` is `tag: [time, {json}]`, `plain` the JSON alone.",
+        help="`out_file` is `tag: [time, {json}]`, `plain` the JSON alone, `msgpack` entries as in a chunk.",
+    )
+    template: str = key(
+        "Template",
+        text,
+        default="{time} {message}",
+        help="A line of Format template: `{name}` is a value of the record, `{time}` its time.",
     )
     mkdir: bool = key("Mkdir", boolean, default="Off", help="Whether the folder is made where it is missing.")
     delimiter: str | None = key(
@@ -73,6 +81,8 @@ def lines(chunk: Chunk, settings: Settings, *, new_file: bool) -> Iterator[str]:
                 yield _csv(time_ns, pairs, settings)
             case "ltsv":
                 yield _ltsv(time_ns, pairs, settings)
+            case "template":
+                yield _filled(settings.template, time_ns, pairs)
             case _:
                 yield f"{quoted(chunk.tag)[1:-1]}: [{seconds(time_ns)}, {as_json(pairs)}]"
 
@@ -96,6 +106,23 @@ def _ltsv(time_ns: int, pairs: Pairs, settings: Settings) -> str:
     fields = [f'"time"{label}{seconds(time_ns)}']
     fields += [f"{quoted(name)}{label}{printed(value)}" for name, value in pairs]
     return _delimiter(settings, "\t").join(fields)
+
+
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+
+
+def _filled(template: str, time_ns: int, pairs: Pairs) -> str:
+    """The template with its values; a placeholder without one stays, as in Fluent Bit."""
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] == "time":
+            return seconds(time_ns)
+        present = next((value for name, value in reversed(pairs) if names(name, found[1])), ABSENT)
+        if present is ABSENT:
+            return found[0]
+        return quoted(present)[1:-1] if isinstance(present, str | bytes) else printed(present)
+
+    return _PLACEHOLDER.sub(value, template)
 
 
 def _delimiter(settings: Settings, default: str) -> str:
@@ -130,10 +157,9 @@ class File:
     def _write(self, chunk: Chunk, descriptor: int) -> None:
         size = os.fstat(descriptor).st_size
         try:
-            found = list(lines(chunk, self._settings, new_file=size == 0))
+            left = memoryview(self._content(chunk, new_file=size == 0))
         except ValueError as reason:
             raise Rejected(str(reason)) from None
-        left = memoryview("".join(f"{line}\n" for line in found).encode("utf-8", "backslashreplace"))
         try:
             while left:
                 left = left[os.write(descriptor, left) :]
@@ -142,6 +168,12 @@ class File:
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, size)
             raise
+
+    def _content(self, chunk: Chunk, *, new_file: bool) -> bytes:
+        if self._settings.format == "msgpack":
+            return chunk.entries
+        found = lines(chunk, self._settings, new_file=new_file)
+        return "".join(f"{line}\n" for line in found).encode("utf-8", "backslashreplace")
 
     async def close(self) -> None:
         """Nothing is held open."""

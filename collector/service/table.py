@@ -114,6 +114,59 @@ DELIVERY: Final = (
     Metric("podwitness_positions", "gauge", ("database",), "Files whose position is known."),
 )
 
+SPOOL: Final = (
+    Metric(
+        "podwitness_spool_bytes",
+        "gauge",
+        ("name",),
+        "Bytes that wait in the spool for an output.",
+        "At podwitness_spool_limit_bytes chunks are dropped: see why the output does not take them.",
+    ),
+    Metric("podwitness_spool_limit_bytes", "gauge", ("name",), "Its bound, storage.total_limit_size."),
+    Metric(
+        "podwitness_spool_chunks", "gauge", ("name",), "Chunks in the spool that were not read back so far."
+    ),
+    Metric(
+        "podwitness_spool_oldest_seconds",
+        "gauge",
+        ("name",),
+        "Age of the oldest chunk that waits in the spool for an output.",
+        "A value that only grows means that the output makes no progress.",
+    ),
+    Metric("podwitness_spool_chunks_up", "gauge", (), "Chunks read back from the spool and not delivered."),
+    Metric(
+        "podwitness_spool_staged_bytes",
+        "gauge",
+        (),
+        "Bytes that wait in memory to be written to the spool.",
+        "More than 0 for longer than a second: the disk is full or slow.",
+    ),
+    Metric("podwitness_spool_file_bytes", "gauge", (), "What the spool takes on disk."),
+    Metric("podwitness_spool_written_bytes_total", "counter", (), "Bytes written to the spool."),
+    Metric("podwitness_spool_read_bytes_total", "counter", (), "Bytes read back from the spool."),
+    Metric(
+        "podwitness_spool_failures_total",
+        "counter",
+        (),
+        "Times that the spool could not be written or read.",
+        "See the log for the reason; until it is mended, chunks stay in memory as far as there is room.",
+    ),
+    Metric(
+        "podwitness_rejected_kept_total",
+        "counter",
+        (),
+        "Chunks given up that were kept in storage.rejected.path.",
+    ),
+    Metric(
+        "podwitness_rejected_not_kept_total",
+        "counter",
+        (),
+        "Chunks given up that could not be kept there.",
+        "The folder is at storage.rejected.limit, or can't be written: look at what is there and remove it.",
+    ),
+    Metric("podwitness_rejected_bytes", "gauge", (), "What is kept there, as of the last chunk given up."),
+)
+
 KERNEL: Final = (
     Metric(
         "podwitness_kernel_events_total",
@@ -251,7 +304,27 @@ JOURNAL: Final = (
     ),
 )
 
-TABLE: Final = (*FLUENT_BIT, *DELIVERY, *KERNEL, *TAIL, *JOURNAL)
+FORWARD: Final = (
+    Metric(
+        "podwitness_forward_clients", "gauge", ("name",), "Clients that are connected to a forward input."
+    ),
+    Metric(
+        "podwitness_forward_refused_total",
+        "counter",
+        ("name", "cause"),
+        "Connections that a forward input closed or did not let in, by cause.",
+        "The log has the client and the reason; too_large: raise Buffer_Max_Size.",
+    ),
+    Metric(
+        "podwitness_forward_malformed_records_total",
+        "counter",
+        ("name",),
+        "What clients sent as entries and are none; each is kept raw as `log` of a record.",
+        "Look for the sender by the records' tag.",
+    ),
+)
+
+TABLE: Final = (*FLUENT_BIT, *DELIVERY, *SPOOL, *KERNEL, *TAIL, *FORWARD, *JOURNAL)
 
 
 def begin_at_zero(

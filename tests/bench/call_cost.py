@@ -19,7 +19,9 @@ from tests.bench.row import Row
 
 SOURCE = Path(__file__).parent / "call_cost.c"
 RING_BYTES = 8 << 20
-DEFAULT = [subject for subject in SUBJECTS if subject != "syscalls"]  # as Trace has it, and the cgroups
+DEFAULT = [
+    subject for subject in SUBJECTS if subject not in ("flow", "syscalls")
+]  # as Trace has it, and the cgroups
 
 
 @contextmanager

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from probes import bpf
-from probes.catalog import Dialect
+from probes.catalog import Dialect, hooks_of
 from probes.launch import Attached, launch
+from probes.loader import attach
 from tests.bench.call_cost import DEFAULT
 from tests.bench.row import Row
 from tests.kernel.ring_reader import RingReader
@@ -44,7 +45,11 @@ WORKS = (
     Work("exec", 1000, "fork + exec + exit"),
     Work("tcp", 6000, "TCP connection, both ends"),
     Work("io", 40000, "64 bytes each way"),
+    Work("udp", 40000, "64 bytes each way by UDP"),
 )
+
+
+WATCHED = [*DEFAULT, "flow"]
 
 
 class Runs(NamedTuple):
@@ -98,7 +103,8 @@ class Watch:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
-        self.probes: Attached = asyncio.run(launch(DEFAULT, ring_bytes=RING_BYTES, dialect=dialect))
+        self.probes: Attached = asyncio.run(launch(WATCHED, ring_bytes=RING_BYTES, dialect=dialect))
+        self.detach()  # or the reader would inherit the links, and nothing were ever detached
         stop, self._stop = os.pipe()
         self._reader = multiprocessing.get_context("fork").Process(
             target=drain_like_the_collector,
@@ -107,15 +113,16 @@ class Watch:
         )
         self._reader.start()
         os.close(stop)
+        self.attach()
 
     def detach(self) -> None:
         while self.probes.links:
             os.close(self.probes.links.popitem()[1])
 
     def attach(self) -> None:
-        for tracepoint, program in self.probes.programs.items():
-            name = tracepoint if self.dialect is Dialect.RAW_TP else None
-            self.probes.links[tracepoint] = bpf.raw_tracepoint_open(program, name)
+        for hook in hooks_of(WATCHED):
+            program = self.probes.programs[hook.tracepoint]
+            self.probes.links[hook.tracepoint] = attach(hook, self.dialect, program)
 
     def runs(self) -> dict[str, Runs]:
         """Of each program, as far as statistics were kept."""
@@ -178,7 +185,7 @@ def load_times() -> tuple[float, float]:
     """(elapsed, CPU) seconds from launch() to attached probes."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
-    asyncio.run(launch(DEFAULT, ring_bytes=RING_BYTES)).close()
+    asyncio.run(launch(WATCHED, ring_bytes=RING_BYTES)).close()
     elapsed = time.monotonic() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return elapsed, after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime

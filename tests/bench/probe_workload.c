@@ -2,6 +2,7 @@
  *   probe_workload exec COUNT PATH    fork, exec and exit of PATH
  *   probe_workload tcp COUNT          a connection to itself on loopback, 64 bytes each way
  *   probe_workload io COUNT           64 bytes each way on one connection
+ *   probe_workload udp COUNT          64 bytes each way between two UDP sockets
  * Prints CPU and elapsed microseconds for one. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -92,6 +93,26 @@ static void converse(int listening, struct sockaddr_in *address, int exchanges)
   close(client);
 }
 
+/* Both connected to each other. */
+static void converse_by_udp(int exchanges)
+{
+  struct sockaddr_in address;
+  socklen_t length = sizeof(address);
+  int client = socket(AF_INET, SOCK_DGRAM, 0), server = socket(AF_INET, SOCK_DGRAM, 0);
+  memset(&address, 0, sizeof(address));
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  need(bind(server, (struct sockaddr *)&address, sizeof(address)), "bind");
+  getsockname(server, (struct sockaddr *)&address, &length);
+  need(connect(client, (struct sockaddr *)&address, sizeof(address)), "connect");
+  getsockname(client, (struct sockaddr *)&address, &length);
+  need(connect(server, (struct sockaddr *)&address, sizeof(address)), "connect");
+  while (exchanges-- > 0)
+    exchange(client, server);
+  close(server);
+  close(client);
+}
+
 int main(int argc, char **argv)
 {
   int count = argc > 2 ? atoi(argv[2]) : 0;
@@ -100,6 +121,8 @@ int main(int argc, char **argv)
   double cpu = cpu_s(), elapsed = elapsed_s();
   if (count > 0 && !strcmp(argv[1], "io"))
     converse(listening, &address, count);
+  else if (count > 0 && !strcmp(argv[1], "udp"))
+    converse_by_udp(count);
   for (int i = 0; i < count; i++) {
     if (!strcmp(argv[1], "exec"))
       execute(argv[3]);

@@ -87,7 +87,11 @@ def test_every_struct_has_an_asserted_size_and_no_hidden_padding() -> None:
 
 def test_every_kind_has_a_struct() -> None:
     kinds = [kind for name, kind in LAYOUT.enums["pw_kind"].items() if name != "PW_KINDS"]
-    assert {LAYOUT.struct_of(kind).__name__ for kind in kinds} | {"pw_head", "pw_task"} == set(LAYOUT.structs)
+    assert {LAYOUT.struct_of(kind).__name__ for kind in kinds} | {
+        "pw_head",
+        "pw_task",
+        "pw_flow_slot",
+    } == set(LAYOUT.structs)
 
 
 def test_text_keeps_the_names_and_lines_of_its_files() -> None:

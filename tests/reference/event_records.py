@@ -11,7 +11,7 @@ from probes.syscalls import CALLS
 from tests.reference.events import STRUCT_OF_KIND
 
 CONTROL = (lib.PW_CGROUP_MKDIR, lib.PW_CGROUP_RMDIR)
-SHIPPED = tuple(kind for kind in STRUCT_OF_KIND if kind not in CONTROL)
+SHIPPED = tuple(kind for kind in STRUCT_OF_KIND if kind not in (*CONTROL, lib.PW_FLOW_CLOSED))
 
 
 def record(kind: int, *, content: bytes = b"", **fields: Any) -> bytes:
@@ -83,6 +83,8 @@ def filled(draw: st.DrawFn, kind: int) -> bytes:
     struct = ffi.from_buffer(f"struct {name} *", made)
     if name == "pw_tcp":
         _draw_tcp(draw, struct)
+    elif name in ("pw_flow", "pw_bind"):
+        _draw_flow(draw, struct)
     else:
         _draw_task(draw, struct)
     if name == "pw_privilege":
@@ -117,6 +119,32 @@ def _draw_parts(draw: st.DrawFn, struct: Any) -> bytes:
     return args + exe + cwd + filename + draw(st.binary(max_size=8))
 
 
+_groups = st.lists(st.sampled_from((b"\0\0", b"\0\1", b"\xff\xff", b"\x20\x01")), min_size=8, max_size=8)
+_addresses = _groups.map(b"".join) | st.binary(min_size=4, max_size=4).map(
+    lambda last: bytes(10) + b"\xff\xff" + last
+)
+
+
+def _draw_flow(draw: st.DrawFn, flow: Any) -> None:
+    """Of a bind what it has of them."""
+    members = dir(flow)
+    for member in {"local_address", "remote_address"} & set(members):
+        ffi.memmove(getattr(flow, member), draw(_addresses), 16)
+    for member in ("owner_start_ns", "net_cookie"):
+        setattr(flow, member, draw(numbers(64)))
+    flow.owner_pid = draw(numbers(32))
+    flow.family = draw(st.sampled_from((2, 10)) | numbers(16))
+    flow.protocol = draw(st.sampled_from((1, 6, 17, 58)) | st.integers(0, 255))
+    ffi.memmove(flow.comm, draw(hostile_text)[:16].ljust(16, b"\0"), 16)
+    if "first_ns" not in members:
+        return
+    for member in ("first_ns", "last_ns", "bytes_sent", "packets_received"):
+        setattr(flow, member, draw(numbers(64)))
+    flow.local_port, flow.remote_port = draw(st.sampled_from((0, 3, 8, 128))), draw(numbers(16))
+    flow.is_ingress = draw(st.integers(0, 1))
+    flow.owner_source, flow.end_cause = draw(st.integers(0, 6)), draw(st.integers(0, 6))
+
+
 def _draw_privilege(draw: st.DrawFn, struct: Any) -> bytes:
     """Half of the records are of a call, with results that are none, an errno, or neither."""
     struct.call = draw(st.just(0) | st.integers(1, len(CALLS)) | numbers(16))
@@ -142,13 +170,11 @@ def _draw_privilege(draw: st.DrawFn, struct: Any) -> bytes:
 
 
 def _draw_tcp(draw: st.DrawFn, tcp: Any) -> None:
-    groups = st.lists(st.sampled_from((b"\0\0", b"\0\1", b"\xff\xff", b"\x20\x01")), min_size=8, max_size=8)
-    addresses = groups.map(b"".join) | st.binary(min_size=4, max_size=4).map(
-        lambda last: bytes(10) + b"\xff\xff" + last
-    )
     for member in ("local_address", "remote_address"):
-        ffi.memmove(getattr(tcp, member), draw(addresses), 16)
-    for member in ("owner_start_ns", "duration_ns", "bytes_sent", "bytes_retransmitted", "bytes_acked"):
+        ffi.memmove(getattr(tcp, member), draw(_addresses), 16)
+    for member in (
+        *("owner_start_ns", "net_cookie", "duration_ns", "bytes_sent", "bytes_retransmitted", "bytes_acked"),
+    ):
         setattr(tcp, member, draw(numbers(64)))
     for member in ("owner_pid", "owner_uid", "rtt_us", "retransmits", "backlog"):
         setattr(tcp, member, draw(numbers(32)))

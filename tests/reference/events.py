@@ -29,6 +29,8 @@ STRUCT_OF_KIND = {
     lib.PW_STATE_PROCESS: "pw_exec",
     lib.PW_STATE_LISTENER: "pw_tcp",
     lib.PW_STATE_CONNECTION: "pw_tcp",
+    **dict.fromkeys(range(lib.PW_FLOW_START, lib.PW_FLOW_CLOSED + 1), "pw_flow"),
+    lib.PW_BIND: "pw_bind",
     **dict.fromkeys(range(lib.PW_PRIVILEGE_SETUID, lib.PW_PRIVILEGE_IO_URING_SETUP + 1), "pw_privilege"),
     lib.PW_CGROUP_MKDIR: "pw_cgroup",
     lib.PW_CGROUP_RMDIR: "pw_cgroup",
@@ -46,6 +48,10 @@ ACTIONS = {
     lib.PW_STATE_PROCESS: ("process", ["info"], "running"),
     lib.PW_STATE_LISTENER: ("network", ["info"], "listening"),
     lib.PW_STATE_CONNECTION: ("network", ["connection", "info"], "connected"),
+    lib.PW_FLOW_START: ("network", ["connection", "start"], "flow-start"),
+    lib.PW_FLOW_UPDATE: ("network", ["connection", "info"], "flow-update"),
+    lib.PW_FLOW_END: ("network", ["connection", "end"], "flow-end"),
+    lib.PW_BIND: ("network", ["info"], "bind"),
     lib.PW_PRIVILEGE_SETUID: ("process", ["change"], "setuid"),
     lib.PW_PRIVILEGE_SETGID: ("process", ["change"], "setgid"),
     lib.PW_PRIVILEGE_CAPSET: ("process", ["change"], "capset"),
@@ -77,7 +83,6 @@ ACTIONS = {
     lib.PW_PRIVILEGE_IO_URING_SETUP: ("process", ["info"], "io-uring-setup"),
 }
 STATES = (lib.PW_STATE_PROCESS, lib.PW_STATE_LISTENER, lib.PW_STATE_CONNECTION)
-LISTENERS = (lib.PW_TCP_LISTEN, lib.PW_TCP_UNLISTEN, lib.PW_STATE_LISTENER)
 SCOPES = ("unresolved", "host", "pod", "container")
 NAMED_ERRNOS = (
     *("EPERM", "EAGAIN", "EACCES", "EPIPE", "EPROTO", "ENOPROTOOPT", "EADDRINUSE", "EADDRNOTAVAIL"),
@@ -122,11 +127,13 @@ def _part_lengths(record: Any) -> tuple[int, int, int, int]:
 def encode(record: bytes, pairs: bytes, pair_count: int, scope: int, node_id: int, offset_ns: int) -> bytes:
     """The entry of a well-formed record that is no control record."""
     head = ffi.from_buffer("struct pw_head *", record)
+    from tests.reference import network_events
+
     clock = (node_id, offset_ns)
-    if STRUCT_OF_KIND[head.kind] != "pw_tcp":
-        own = process_event(record, scope, clock)
+    if lib.pw_kind_is_flow(head.kind):
+        own = network_events.event(record, scope, clock)
     else:
-        own = network_event(record, scope, clock)
+        own = process_event(record, scope, clock)
     packed = b"".join(msgpack.packb(key) + msgpack.packb(value) for key, value in own.items())
     header = msgpack.Packer().pack_map_header(len(own) + pair_count)
     entry: bytes = b"\x92" + event_time(wall(head.time_ns, offset_ns)) + header + packed + pairs
@@ -290,87 +297,3 @@ def exit_map(exited: Any) -> Map:
     if number := exited.status & 0x7F:
         made |= {"signal": signal_name(number), "signal_number": number}
     return made | ({"core_dumped": True} if exited.status & 0x80 else {})
-
-
-def network_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
-    tcp = ffi.from_buffer("struct pw_tcp *", record)
-    kind = tcp.head.kind
-    made: Map = {"event": event_map(kind, kind != lib.PW_TCP_CONNECT_FAILED, tcp.duration_ns)}
-    if tcp.owner_pid:
-        user = {"id": str(tcp.owner_uid)}
-        process: Map = {"pid": tcp.owner_pid, "name": comm(tcp.comm)}
-        if tcp.owner_start_ns:
-            process["entity_id"] = entity_id(clock[0], tcp.owner_start_ns, tcp.owner_pid)
-        made |= {"process": {**process, "user": user}, "user": user}
-    local, remote = end_map(tcp, True), end_map(tcp, False)
-    if kind in LISTENERS:
-        made["destination"] = local
-    else:
-        is_server = tcp.role == lib.PW_SERVER
-        made |= {"source": remote if is_server else local, "destination": local if is_server else remote}
-    made["network"] = network_map(tcp)
-    if tcp.error:
-        made["error"] = {"code": ERRNOS.get(tcp.error, str(tcp.error))}
-    made["podwitness"] = {
-        "scope": SCOPES[scope],
-        "cgroup_id": tcp.head.cgroup_id,
-        "namespaces": {"net": tcp.net_ns},
-        "socket": socket_map(tcp),
-    }
-    return made
-
-
-def payload_sent(tcp: Any) -> int:
-    return max(0, int(tcp.bytes_sent) - int(tcp.bytes_retransmitted))
-
-
-def end_map(tcp: Any, local: bool) -> Map:
-    made: Map = {
-        "ip": address(tcp.local_address if local else tcp.remote_address, tcp.family),
-        "port": tcp.local_port if local else tcp.remote_port,
-    }
-    if tcp.head.kind == lib.PW_TCP_CLOSE:
-        made["bytes"] = payload_sent(tcp) if local else tcp.bytes_received
-        made["packets"] = tcp.segments_out if local else tcp.segments_in
-    return made
-
-
-def network_map(tcp: Any) -> Map:
-    is_ipv6 = tcp.family == 10 and not ffi.buffer(tcp.local_address)[:].startswith(MAPPED)
-    made: Map = {"transport": "tcp", "type": "ipv6" if is_ipv6 else "ipv4"}
-    is_listener = tcp.head.kind in LISTENERS
-    if tcp.role in (lib.PW_CLIENT, lib.PW_SERVER) and not is_listener:
-        made["direction"] = "egress" if tcp.role == lib.PW_CLIENT else "ingress"
-    if tcp.head.kind == lib.PW_TCP_CLOSE:
-        made["bytes"] = (payload_sent(tcp) + tcp.bytes_received) % 2**64
-        made["packets"] = tcp.segments_out + tcp.segments_in
-    return made
-
-
-def socket_map(tcp: Any) -> Map:
-    roles = {lib.PW_CLIENT: "client", lib.PW_SERVER: "server", lib.PW_LISTENER: "listener"}
-    sources = {
-        lib.PW_OWNER_BY_LISTENER: "listener",
-        lib.PW_OWNER_BY_CLOSE: "close",
-        lib.PW_OWNER_BY_IO: "io",
-        lib.PW_OWNER_BY_CALL: "call",
-        lib.PW_OWNER_BY_DESCRIPTOR: "descriptor",
-    }
-    made: Map = {
-        "id": f"{tcp.socket_id:016x}",
-        "role": roles.get(tcp.role, "unknown"),
-        "owner_source": sources.get(tcp.owner_source, "none"),
-    }
-    if tcp.head.flags & lib.PW_OWNER_UNKNOWN:
-        made["preexisting"] = True
-    if tcp.head.flags & lib.PW_RESET:
-        made["reset"] = True
-    if tcp.head.kind in (lib.PW_TCP_LISTEN, lib.PW_STATE_LISTENER):
-        made["backlog"] = tcp.backlog
-    counted = {
-        "rtt_us": tcp.rtt_us,
-        "retransmits": tcp.retransmits,
-        "retransmitted_bytes": tcp.bytes_retransmitted,
-        "acked_bytes": tcp.bytes_acked,
-    }
-    return made | {name: value for name, value in counted.items() if value}

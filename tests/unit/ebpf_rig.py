@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from collector._native import lib
 
@@ -34,6 +34,8 @@ CGROUP = 5
 @dataclass
 class Probes:
     """What probes.launch gives, over a ring that the test writes to."""
+
+    maps: ClassVar[dict[str, int]] = {}  # none that the collector reads
 
     ring: KernelRing
     flow_ring: KernelRing
@@ -83,7 +85,13 @@ class Probes:
         self.closed = True
 
     async def launch(
-        self, subjects: tuple[str, ...], *, ring_bytes: int, flow_ring_bytes: int, starter: None
+        self,
+        subjects: tuple[str, ...],
+        *,
+        ring_bytes: int,
+        flow_ring_bytes: int,
+        constants: dict[str, int],
+        starter: None,
     ) -> Probes:
         assert (ring_bytes, flow_ring_bytes) == (self.ring.ring_bytes, self.flow_ring.ring_bytes)
         self.history.append("launch")
@@ -107,6 +115,7 @@ class Intake:
     chunks: list[Chunk] = field(default_factory=list)
     refusals: int = 0
     losses: list[Loss] = field(default_factory=list)
+    room_listeners: list[Callable[[], None]] = field(default_factory=list)
 
     async def submit(self, chunk: Chunk) -> None:
         self.chunks.append(chunk)
@@ -117,6 +126,12 @@ class Intake:
         else:
             self.refusals += 1
         return self.has_room
+
+    async def submit_safely(self, chunk: Chunk) -> bool:
+        raise AssertionError("events can't be asked for again")
+
+    def takes(self, source: str, tag: str, vanishing: Callable[[], bool]) -> bool:
+        raise AssertionError("events are no files")
 
     def report_loss(self, loss: Loss) -> None:
         self.losses.append(loss)

@@ -26,7 +26,20 @@ PROBES = Path(__file__).parents[2] / "probes"
 SIZES = RingSizes(4096, 4096)
 EVERYWHERE = {"ring", "flow_ring", "lost", "rates", "limits"}
 EVENTS_H = (PROBES / "events.h").read_text()
-PROGRAMS = {path.name.removesuffix(".bpf.c"): path.read_text() for path in PROBES.glob("*.bpf.c")}
+INCLUDES = {
+    path.name.removesuffix(".bpf.c"): re.findall(r'#include "(\w+\.h)"', path.read_text())
+    for path in PROBES.glob("*.bpf.c")
+}
+
+
+def text_of(subject: str) -> str:
+    """With the headers that no other subject includes."""
+    others = {header for other, headers in INCLUDES.items() if other != subject for header in headers}
+    own = [PROBES / header for header in INCLUDES[subject] if header not in others]
+    return "\n".join(path.read_text() for path in (PROBES / f"{subject}.bpf.c", *own))
+
+
+PROGRAMS = {subject: text_of(subject) for subject in INCLUDES}
 
 
 def test_kinds_are_those_of_the_header() -> None:
@@ -40,7 +53,7 @@ def test_every_program_is_in_the_table_and_has_a_program() -> None:
     written = {
         (subject, tracepoint)
         for subject, text in PROGRAMS.items()
-        for tracepoint in re.findall(r"^PROGRAM\((\w+)\)", text, re.MULTILINE)
+        for tracepoint in re.findall(r"^(?:SKB_|SOCKET_)?PROGRAM\((\w+)\)", text, re.MULTILINE)
     }
     assert written == {(hook.subject, hook.tracepoint) for hook in HOOKS}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from time import process_time
 from typing import Any
 
 import msgpack
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.entries import pack_entry, rewrite, time_ns, unpack_entries
+from collector.entries import pack_entry, rewrite, spans, time_ns, unpack_entries
 
 scalars = (
     st.none()
@@ -26,6 +27,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
 )
 records = st.lists(st.tuples(st.sampled_from(["a", "b", "log"]) | scalars, values), max_size=20)
+TIME_NS = 1_700_000_000_000_000_005
 times = st.integers(0, (2**32 - 1) * 10**9)
 
 
@@ -119,3 +121,42 @@ def test_cut_entries_are_refused_with_the_place() -> None:
     packed = pack_entry(0, [("a", 1)])
     with pytest.raises(ValueError, match=f"cut after {len(packed)} bytes"):
         list(unpack_entries(packed + packed[:5]))
+
+
+@pytest.mark.parametrize("value", [b"\xd4\xff\x01", b"\xc7\x0c\xff" + b"\xff" * 12])
+def test_a_record_that_can_not_be_decoded_is_kept_raw(value: bytes) -> None:
+    good, record = pack_entry(TIME_NS, [("a", 1)]), b"\x81\xa1t" + value
+    entries = good + good[:-4] + record + good
+    assert list(unpack_entries(entries)) == [
+        (TIME_NS, [("a", 1)]),
+        (TIME_NS, [("log", record)]),
+        (TIME_NS, [("a", 1)]),
+    ]
+    assert rewrite(entries, lambda pairs: pairs) == (entries, 3)
+    changed, records = rewrite(entries, lambda pairs: [*pairs, ("b", 2)])
+    assert records == 3
+    assert [pairs for _, pairs in unpack_entries(changed)][1] == [("log", record), ("b", 2)]
+
+
+def test_extensions() -> None:
+    entries = pack_entry(TIME_NS, [])[:-1] + b"\x82\xa1a\xd4\xfe\x07\xa1b\xd4\x05\x07"
+    assert list(unpack_entries(entries)) == [(TIME_NS, [("a", b"\x07"), ("b", msgpack.ExtType(5, b"\x07"))])]
+
+
+def test_spans() -> None:
+    one, two = pack_entry(TIME_NS, [("a", 1)]), pack_entry(TIME_NS, [])
+    assert list(spans(one + two)) == [one, two]
+    with pytest.raises(ValueError, match="cut after 0 bytes"):
+        list(spans(one[:-1]))
+
+
+def test_many_records_that_can_not_be_decoded_cost_their_number_and_not_its_square() -> None:
+    one = pack_entry(TIME_NS, [])[:-1] + b"\x81\xa1t\xd4\xff\x01"
+
+    def cost_s(count: int) -> float:
+        begin_s = process_time()
+        assert sum(1 for _ in unpack_entries(one * count)) == count
+        return process_time() - begin_s
+
+    cost_s(1000)
+    assert cost_s(80_000) < 12 * cost_s(20_000)

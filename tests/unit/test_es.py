@@ -7,11 +7,14 @@ import base64
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from collector.config.upstreams import Node
 from collector.outputs.bulk import Bulk
-from collector.outputs.es import Settings, cloud_host, resolved
+from collector.outputs.es import Settings, cloud_host, make, resolved
 from tests.certificates import Authority
 from tests.unit.chunks import chunk_of
 from tests.web_server import Answer, WebServer, serving
@@ -55,5 +58,29 @@ def test_an_api_key_over_tls(tmp_path: Path) -> None:
             assert request.header("Authorization") == "ApiKey a2V5"
             assert json.loads(request.body.splitlines()[1])["log"] == "a"
             await bulk.close()
+
+    asyncio.run(scenario())
+
+
+def test_several_servers() -> None:
+    async def scenario() -> None:
+        ok = Answer(200, b'{"errors":false}')
+        async with (
+            serving(WebServer(lambda request: ok)) as one,
+            serving(WebServer(lambda request: ok)) as two,
+        ):
+            nodes = tuple(
+                Node(name, 1, Settings(port=server.port)) for name, server in (("a", one), ("b", two))
+            )
+            context: Any = SimpleNamespace(log=logging.getLogger("test"), plugin=SimpleNamespace(nodes=nodes))
+            output = make(Settings(upstream="x"), context)
+            for number in range(4):
+                await output.deliver(chunk_of({"n": number}))
+            assert (len(one.requests), len(two.requests)) == (2, 2)
+            two.answer = lambda request: Answer(503)
+            await output.deliver(chunk_of({"n": 4}))
+            await output.deliver(chunk_of({"n": 5}))
+            assert len(one.requests) == 4
+            await output.close()
 
     asyncio.run(scenario())

@@ -117,3 +117,17 @@ def test_chunks_at_once_do_not_mix(tmp_path: Path) -> None:
 
     asyncio.run(deliver())
     assert len((tmp_path / "out").read_text(encoding="utf-8").splitlines()) == 16
+
+
+def test_a_template(tmp_path: Path) -> None:
+    keys = {"Format": "template", "Template": "{time} {n}: {log} {none} {{n}}"}
+    assert written(tmp_path, **keys) == (
+        '1700000000.000000005 1: a "b", c\\nd {none} {1}\n1700000001.000000005 nil: é {none} {nil}\n'
+    )
+
+
+def test_msgpack_is_what_is_in_a_chunk(tmp_path: Path) -> None:
+    one = output(tmp_path, File="out", Format="msgpack")
+    asyncio.run(one.deliver(chunk(*RECORDS)))
+    asyncio.run(one.deliver(chunk(*RECORDS)))
+    assert (tmp_path / "out").read_bytes() == chunk(*RECORDS).entries * 2

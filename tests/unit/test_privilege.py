@@ -61,6 +61,7 @@ def test_numbers_are_the_kernels() -> None:
         ({}, {"DAC_READ_SEARCH"}),
         ({"http_port": 80}, {"DAC_READ_SEARCH", "NET_BIND_SERVICE"}),
         ({"http_port": None}, {"DAC_READ_SEARCH"}),
+        ({"input_ports": (24224, 601)}, {"DAC_READ_SEARCH", "NET_BIND_SERVICE"}),
         ({"cgroups_at": "/proc/1/root/sys/fs/cgroup"}, {"DAC_READ_SEARCH", "SYS_PTRACE"}),
         ({"not_ours": ("/home/somebody",)}, {"DAC_READ_SEARCH", "DAC_OVERRIDE"}),
     ],
@@ -153,9 +154,11 @@ def test_situation_of_a_configuration(tmp_path: Path) -> None:
     config.write_text(
         "[SERVICE]\n    HTTP_Server On\n    HTTP_Port 81\n"
         f"[INPUT]\n    Name tail\n    Path /x/*.log\n    DB {theirs}/tail.db\n"
+        f"[INPUT]\n    Name forward\n    Port 514\n    Unix_Path {theirs}/in.sock\n"
         f"[OUTPUT]\n    Name file\n    Match *\n    Path {tmp_path}\n"
     )
     found = privilege.situation_of(load_file(str(config), {}))
     assert (found.has_probes, found.http_port) == (False, 81)
-    assert found.not_ours == (str(theirs), str(theirs / "tail.db"))
+    assert found.not_ours == (str(theirs), str(theirs / "tail.db"), str(theirs))
+    assert found.input_ports == (514,)
     assert os.path.isfile(f"{found.cgroups_at}/cgroup.controllers")

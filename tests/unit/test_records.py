@@ -116,9 +116,18 @@ def richest(kind: int, **fields: Any) -> bytes:
         }
         more = {"duration_ns": 1, "status": 0x89} if kind == lib.PW_EXIT else {}
         return records.record(kind, **(task | more | fields))
+    if kind == lib.PW_BIND:
+        bound = {"owner_start_ns": 1, "owner_pid": 1, "net_cookie": 1, "protocol": 17}
+        return records.record(kind, **(bound | fields))
+    if lib.PW_FLOW_START <= kind <= lib.PW_FLOW_END:
+        flow = {"first_ns": 1, "last_ns": 2,
+                "owner_start_ns": 1, "owner_pid": 1, "net_cookie": 1, "flags": ALL,
+                "protocol": 17}  # fmt: skip
+        return records.record(kind, **(flow | fields))
     if lib.PW_PRIVILEGE_SETUID <= kind <= lib.PW_PRIVILEGE_IO_URING_SETUP:
         return records.record(kind, **(RICH_TASK | fields))
-    tcp = {"duration_ns": 1, "owner_start_ns": 1, "owner_pid": 1, "error": 1, "rtt_us": 1, "retransmits": 1,
+    tcp = {"net_cookie": 1,
+           "duration_ns": 1, "owner_start_ns": 1, "owner_pid": 1, "error": 1, "rtt_us": 1, "retransmits": 1,
            "bytes_retransmitted": 1, "bytes_acked": 1, "role": lib.PW_CLIENT, "flags": ALL}  # fmt: skip
     return records.record(kind, **(tcp | fields))
 
@@ -136,7 +145,11 @@ def samples(kind: int) -> Iterator[dict[str, Any]]:
         yield encode(richest(kind, flags=lib.PW_ARGS_UNREADABLE))
     if kind == lib.PW_EXIT:
         yield encode(richest(kind, status=0))
-    poorest: dict[str, Any] = {"task_loginuid": 2**32 - 1} if not lib.pw_kind_is_flow(kind) else {}
+    if lib.PW_FLOW_START <= kind <= lib.PW_FLOW_END:
+        yield encode(richest(kind, protocol=1, flags=0))
+    poorest: dict[str, Any] = {"task_loginuid": 2**32 - 1} if kind <= lib.PW_EXIT or kind in EXECS else {}
+    if kind >= lib.PW_FLOW_START:
+        poorest = {"protocol": 1, "flags": lib.PW_KERNEL_SOCKET}
     yield encode(records.record(kind, **poorest), None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, replace
 
 import pytest
@@ -20,6 +21,7 @@ from collector.config.schema import (
     load,
     ordered,
     pattern,
+    prefixed,
     repeated,
     seconds,
     size_bytes,
@@ -169,3 +171,17 @@ def test_a_glob_star_is_any_text() -> None:
     assert glob.read("kube.*.log").fullmatch("kube.a\nb.log")
     assert glob.read("*").fullmatch("")
     assert not glob.read("kube.*").fullmatch("kubex")
+
+
+def test_keys_with_a_prefix_are_passed_on() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Passing:
+        own: str = key("own.key", text, default="", help="x")
+        rest: tuple[tuple[str, int], ...] = prefixed("lib.", "{name}", integer(0), help="Whatever it has.")
+
+    entries = (Entry("Lib.B", "1", "f", 1), Entry("lib.a.c", "2", "f", 2), Entry("own.key", "o", "f", 3))
+    found = load(Passing, Section("OUTPUT", "f", 1, entries))
+    assert (found.own, found.rest) == ("o", (("b", 1), ("a.c", 2)))
+    assert [one.name for one in keys_of(Passing)] == ["own.key", "lib.{name}"]
+    with pytest.raises(InvalidConfiguration, match=r"f:1: lib\.x is 'y': expected a whole number"):
+        load(Passing, Section("OUTPUT", "f", 1, (Entry("lib.x", "y", "f", 1),)))

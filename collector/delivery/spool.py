@@ -1,0 +1,464 @@
+"""What waits on disk for outputs that can't take it: one SQLite database in WAL mode below `storage.path`.
+
+A chunk is stored once; a row for each output that still waits for it. A chunk, its
+rows and the file positions that it covers are one transaction, so that after a
+crash at any point either the spool has the chunk and the position says so, or
+neither. Rows are numbered in the order of writing; an output gets its own in that
+order.
+
+Nothing here waits or knows the event loop: one thread at a time calls these
+methods, which raise sqlite3.Error (disk full, input/output error). A damaged
+database is kept aside and begun anew (`SpoolDamaged` tells that it has happened).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import zlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from collector.delivery.chunk import Chunk, Position, Worth
+from collector.delivery.database import position_of, position_row, set_aside
+from collector.delivery.reserve import Reserve
+from collector.delivery.spool_rows import (
+    ROW_BYTES,
+    SUBJECT,
+    Addition,
+    Content,
+    Dropped,
+    Found,
+    Kept,
+    Place,
+    Stored,
+    Written,
+    chunk_of,
+    dropped_of,
+    packed_tag,
+    refused,
+    tag_of,
+    wall_clock_ns,
+)
+from collector.errors import OperatorError
+
+FILE_NAME = "podwitness-spool.db"
+SCHEMA_VERSION = 1
+
+_CREATE = (
+    # The entries last: what a query of the rest reads is then the first page of a row only.
+    """CREATE TABLE chunks (
+      seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL, tag BLOB NOT NULL, source TEXT NOT NULL,
+      records INTEGER NOT NULL, worth INTEGER NOT NULL, created_ns INTEGER NOT NULL,
+      raw_bytes INTEGER NOT NULL, path BLOB NOT NULL, to_offset INTEGER NOT NULL,
+      checksum INTEGER, entries BLOB NOT NULL)""",
+    """CREATE TABLE waiting (
+      output TEXT NOT NULL, seq INTEGER NOT NULL, worth INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
+      PRIMARY KEY (output, seq)) WITHOUT ROWID""",
+    "CREATE INDEX waiting_by_worth ON waiting (output, worth, seq)",
+    "CREATE INDEX waiting_by_seq ON waiting (seq)",
+    "CREATE TABLE outputs (name TEXT PRIMARY KEY) WITHOUT ROWID",
+    """CREATE TABLE positions (
+      source TEXT NOT NULL, mark INTEGER NOT NULL,
+      device INTEGER NOT NULL, inode INTEGER NOT NULL, fingerprint BLOB NOT NULL,
+      fingerprint_bytes INTEGER NOT NULL, path BLOB NOT NULL, offset INTEGER NOT NULL,
+      stdout_partial INTEGER NOT NULL, stderr_partial INTEGER NOT NULL, cursor TEXT NOT NULL,
+      PRIMARY KEY (source, device, inode)) WITHOUT ROWID""",
+)
+_ADD = (
+    "INSERT INTO chunks (id, tag, source, records, worth, created_ns, raw_bytes, path, to_offset, checksum, "
+    "entries) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_CONTENTS = (
+    "SELECT w.output, c.tag, count(*), sum(c.records), sum(w.size_bytes) "
+    "FROM waiting w JOIN chunks c ON c.seq = w.seq GROUP BY 1, 2"
+)
+
+# Removing a row of 2 MiB changes some 500 pages at the most; those removed before may have to be merged.
+RESERVE_NAME = "podwitness-spool.reserve"
+RESERVE_BYTES = 4 << 20
+
+# A spool that is emptied gives pages back to the file system in steps of 4 MiB, not all in one pause.
+VACUUM_PAGES = 1024
+
+# The process before this one may just be ending.
+BUSY_S = 5.0
+
+
+class SpoolUnusable(OperatorError):
+    """The spool can't be opened."""
+
+
+class SpoolDamaged(Exception):
+    """The database was damaged: it is kept at `aside`, and a new one is begun. What it had is lost."""
+
+    def __init__(self, aside: Path, reason: Exception) -> None:
+        super().__init__(f"the spool was damaged ({reason}); it was kept as {aside}, a new one is begun")
+        self.aside = aside
+
+
+class Spool:
+    """The open spool. `used_bytes` by output, `last_seq` the last row ever.
+
+    Raises SpoolUnusable when made.
+    """
+
+    def __init__(
+        self, folder: Path, *, log: logging.Logger, full_sync: bool = False, checksum: bool = False
+    ) -> None:
+        self.path = folder / FILE_NAME
+        self.used_bytes: Counter[str] = Counter()
+        self._reserve = Reserve(folder / RESERVE_NAME, RESERVE_BYTES)
+        self._log = log
+        self._full_sync = full_sync
+        self._checksum = checksum
+        self.last_seq = 0
+        self._database = self._open()
+        for content in self.contents():
+            self.used_bytes[content.output] += content.size_bytes
+
+    # What is kept
+
+    def write(
+        self,
+        additions: Sequence[Addition],
+        *,
+        done: Sequence[tuple[str, int]] = (),
+        places: Mapping[str, Place],
+    ) -> Written:
+        """Adds chunks and removes rows that are delivered, all or nothing.
+
+        Nothing is added without a reserve, so that a disk which the spool has filled
+        can be emptied again.
+        """
+        if additions:
+            self._take_reserve()
+        used = Counter(self.used_bytes)
+        dropped: list[Dropped] = []
+
+        def work() -> tuple[Kept, ...]:
+            self._remove(done, used)
+            return tuple(self._add(one, places, used, dropped) for one in additions)
+
+        try:
+            kept = self._transaction(work)
+        except sqlite3.OperationalError:
+            if additions or not self._reserve.give_up():
+                raise
+            used = Counter(self.used_bytes)
+            kept = self._transaction(work)
+        self.used_bytes = used
+        return Written(kept, tuple(dropped))
+
+    def _take_reserve(self) -> None:
+        """Raises sqlite3.OperationalError where the disk has no room for it."""
+        has_more = True
+        while True:
+            try:
+                self._reserve.take()
+                return
+            except OSError as reason:
+                if not has_more:
+                    problem = f"disk is full ({reason.strerror}), there is no reserve for removing"
+                    raise sqlite3.OperationalError(problem) from reason
+            # Free pages within the file are of no use to it.
+            has_more = self.shrink()
+
+    def _add(
+        self, added: Addition, places: Mapping[str, Place], used: Counter[str], dropped: list[Dropped]
+    ) -> Kept:
+        size_bytes = len(added.chunk.entries) + ROW_BYTES
+        keeping = []
+        for output in added.outputs:
+            has_room = self._make_room(output, places[output], size_bytes, added.chunk.worth, used, dropped)
+            if has_room or added.must:
+                keeping.append(output)
+            else:
+                dropped.append(refused(added.chunk, output, size_bytes))
+        seq = self._insert(added.chunk) if keeping else 0
+        for output in keeping:
+            row = (output, seq, added.chunk.worth, size_bytes)
+            self._database.execute("INSERT INTO waiting VALUES (?, ?, ?, ?)", row)
+            used[output] += size_bytes
+        self._database.executemany(
+            "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(source, self.last_seq, *position_row(position)) for source, position in added.positions],
+        )
+        return Kept(seq, tuple(keeping))
+
+    def _insert(self, chunk: Chunk) -> int:
+        path, to_offset = (chunk.position.path, chunk.position.offset) if chunk.position else ("", -1)
+        inserted = self._database.execute(
+            _ADD,
+            (
+                chunk.id,
+                packed_tag(chunk.tag),
+                chunk.source,
+                chunk.records,
+                chunk.worth,
+                wall_clock_ns(chunk),
+                chunk.raw_bytes,
+                os.fsencode(path),
+                to_offset,
+                zlib.crc32(chunk.entries) if self._checksum else None,
+                chunk.entries,
+            ),
+        )
+        assert inserted.lastrowid is not None
+        self.last_seq = inserted.lastrowid
+        return inserted.lastrowid
+
+    def _make_room(
+        self,
+        output: str,
+        place: Place,
+        size_bytes: int,
+        worth: Worth,
+        used: Counter[str],
+        dropped: list[Dropped],
+    ) -> bool:
+        """Drops rows of no more worth, least and oldest first, until there is room. False: there is none."""
+        excess = used[output] + size_bytes - place.limit_bytes
+        if excess <= 0:
+            return True
+        victims = []
+        for victim in self._least(output, worth, place.after):
+            if victim.seq not in place.kept:
+                victims.append(victim)
+                excess -= victim.size_bytes
+            if excess <= 0:
+                break
+        else:
+            return False
+        self._remove([(output, victim.seq) for victim in victims], used)
+        dropped += victims
+        return True
+
+    def _least(self, output: str, worth: Worth, after: int) -> Iterable[Dropped]:
+        asked = (
+            f"SELECT {SUBJECT} FROM waiting w JOIN chunks c ON c.seq = w.seq "
+            "WHERE w.output = ? AND w.worth <= ? AND w.seq > ? ORDER BY w.worth, w.seq"
+        )
+        return map(dropped_of, self._database.execute(asked, (output, worth, after)))
+
+    def _remove(self, rows: Iterable[tuple[str, int]], used: Counter[str]) -> None:
+        for output, seq in rows:
+            found = self._database.execute(
+                "DELETE FROM waiting WHERE output = ? AND seq = ? RETURNING size_bytes", (output, seq)
+            ).fetchone()
+            if found is not None:
+                used[output] -= found[0]
+            self._database.execute(
+                "DELETE FROM chunks WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM waiting WHERE seq = ?1)",
+                (seq,),
+            )
+
+    # What is read back
+
+    def read(
+        self, output: str, *, after: int, skip: Collection[int] = (), max_bytes: int, max_chunks: int
+    ) -> Found:
+        """The next rows of an output, one at least, and those whose checksum is wrong, which are removed."""
+        asked = (
+            f"SELECT {SUBJECT}, c.id, c.worth, c.checksum, c.entries FROM waiting w "
+            "JOIN chunks c ON c.seq = w.seq WHERE w.output = ? AND w.seq > ? ORDER BY w.seq"
+        )
+        found: list[Stored] = []
+        damaged: list[Dropped] = []
+        last = after
+
+        def work() -> None:
+            nonlocal last
+            total = 0
+            for row in self._database.execute(asked, (output, after)):
+                subject, (ident, worth, checksum, entries) = dropped_of(row[:10]), row[10:]
+                if subject.seq in skip:
+                    continue
+                if found and total + len(entries) > max_bytes:
+                    break
+                last = subject.seq
+                if checksum is not None and zlib.crc32(entries) != checksum:
+                    damaged.append(subject)
+                    continue
+                total += len(entries)
+                found.append(
+                    Stored(subject.seq, chunk_of(subject, ident, worth, entries), subject.size_bytes)
+                )
+                if len(found) >= max_chunks:
+                    break
+
+        self._checked(work)
+        if damaged:
+            self.write((), done=[(output, one.seq) for one in damaged], places={})
+        return Found(found, damaged, last)
+
+    def contents(self) -> list[Content]:
+        """What waits, by output and tag."""
+        rows = self._database.execute(_CONTENTS)
+        return [Content(output, tag_of(tag), *amounts) for output, tag, *amounts in rows]
+
+    def oldest_ns(self, output: str) -> int:
+        """Wall clock at which the first chunk that waits for an output was read; 0: none waits."""
+        asked = "SELECT created_ns FROM chunks WHERE seq = (SELECT min(seq) FROM waiting WHERE output = ?)"
+        found = self._checked(lambda: self._database.execute(asked, (output,)).fetchone())
+        return int(found[0]) if found else 0
+
+    def positions(self) -> list[tuple[str, Position]]:
+        """How far files are safe with what was written, by source: their own databases may not know yet."""
+        rows = self._database.execute("SELECT * FROM positions")
+        return [(source, position_of(row)) for source, _, *row in rows]
+
+    def forget_positions(self, mark: int) -> None:
+        """Their own databases have all positions that were written with chunks up to `mark`."""
+        self._transaction(lambda: self._database.execute("DELETE FROM positions WHERE mark <= ?", (mark,)))
+
+    def adopt(self, outputs: Mapping[str, Callable[[str], bool]]) -> list[Dropped]:
+        """Notes the outputs of this run, by name with their Match.
+
+        What waits for one that is not there any more goes to those that are new
+        and match: one that was given another name keeps its chunks. What nobody
+        takes over is dropped.
+        """
+        known = {name for (name,) in self._database.execute("SELECT name FROM outputs")}
+        new = {name: matches for name, matches in outputs.items() if name not in known}
+        dropped: list[Dropped] = []
+        used = Counter(self.used_bytes)
+
+        def work() -> None:
+            for output in known - set(outputs):
+                dropped.extend(self._hand_over(output, new, used))
+            self._database.execute("DELETE FROM outputs")
+            self._database.executemany("INSERT INTO outputs VALUES (?)", [(name,) for name in outputs])
+
+        self._transaction(work)
+        self.used_bytes = used
+        return dropped
+
+    def _hand_over(
+        self, output: str, new: Mapping[str, Callable[[str], bool]], used: Counter[str]
+    ) -> list[Dropped]:
+        dropped = []
+        for row in list(self._least(output, Worth.WITNESS, 0)):
+            heirs = [name for name, matches in new.items() if matches(row.tag)]
+            for heir in heirs:
+                self._database.execute(
+                    "INSERT OR IGNORE INTO waiting SELECT ?, seq, worth, size_bytes FROM waiting "
+                    "WHERE output = ? AND seq = ?",
+                    (heir, output, row.seq),
+                )
+                used[heir] += row.size_bytes
+            if not heirs:
+                dropped.append(row)
+            self._remove([(output, row.seq)], used)
+        del used[output]
+        return dropped
+
+    # The database
+
+    @property
+    def file_bytes(self) -> int:
+        """What it takes on disk, as far as that can be seen."""
+        total = 0
+        for path in (self.path, f"{self.path}-wal", self.path.with_name(RESERVE_NAME)):
+            with contextlib.suppress(OSError):
+                total += os.stat(path).st_size
+        return total
+
+    def shrink(self) -> bool:
+        """Gives free pages back to the file system, VACUUM_PAGES of them; whether there are more."""
+
+        def work() -> bool:
+            # As a script: `execute` takes a single step of it, which is a page.
+            self._database.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+            left = self._database.execute("PRAGMA freelist_count").fetchone()[0]
+            # It is now that the file gets shorter.
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            return bool(left)
+
+        return bool(self._checked(work))
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _transaction(self, work: Callable[[], Any]) -> Any:
+        def whole() -> Any:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                return work()
+
+        return self._checked(whole)
+
+    def _checked(self, work: Callable[[], Any]) -> Any:
+        """`work` on the database. Raises sqlite3.OperationalError, SpoolDamaged."""
+        try:
+            return work()
+        except sqlite3.OperationalError:  # disk full, input/output error: not its content
+            raise
+        except sqlite3.DatabaseError as reason:
+            self._database.close()
+            aside = set_aside(self.path)
+            self._database = self._open()
+            self.used_bytes.clear()
+            raise SpoolDamaged(aside, reason) from reason
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return self._connect()
+        except (sqlite3.OperationalError, OSError) as reason:
+            raise SpoolUnusable(
+                f"The spool {self.path} can't be opened: {reason}.",
+                "podwitness does not start without it, because what it promised to keep may be there.",
+                "Check that storage.path can be written and is used by one podwitness only.",
+            ) from reason
+        except sqlite3.DatabaseError as reason:
+            aside = set_aside(self.path)
+            self._log.error(
+                "the spool %s is damaged (%s); it was kept as %s and a new one is begun: chunks that waited "
+                "there are not sent",
+                self.path,
+                reason,
+                aside,
+            )
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        # Used by one thread at a time, see above. Transactions are begun and ended by `_transaction`.
+        database = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False, isolation_level=None)
+        try:
+            # Nobody else may deliver the same chunks; and without others WAL needs no shared memory.
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute(f"PRAGMA synchronous = {'FULL' if self._full_sync else 'NORMAL'}")
+            database.execute("PRAGMA journal_size_limit = 4194304")
+            _create(database, self.path, self.last_seq)
+            self.last_seq = database.execute("SELECT seq FROM sqlite_sequence").fetchone()[0]
+            # Reads every row but the entries: a whole check of a spool of a gigabyte would take seconds.
+            database.execute(_CONTENTS).fetchall()
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+
+def _create(database: sqlite3.Connection, path: Path, last_seq: int) -> None:
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, SCHEMA_VERSION):
+        raise SpoolUnusable(
+            f"The spool {path} has schema version {version}, this podwitness knows {SCHEMA_VERSION}.",
+            "It was written by a newer podwitness.",
+            "Run that version again until it is empty, or move the file away to begin anew.",
+        )
+    if version == 0:
+        with database:
+            database.execute("BEGIN EXCLUSIVE")
+            for statement in _CREATE:
+                database.execute(statement)
+            # Numbers are not used again: chunks in memory may have had a row in a database that was damaged.
+            database.execute("INSERT INTO sqlite_sequence VALUES ('chunks', ?)", (last_seq,))
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -1,0 +1,396 @@
+"""The spool at work: what is staged is written, what an output has room for is read back.
+
+One coroutine does both in turns, in a thread of its own, so that nothing of what
+the outputs do waits for the disk. Where the disk refuses (full, read-only), what
+is staged stays in memory within its bound and is tried again; what finds no room
+then is held back or shed by those who bring it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from collector.delivery.chunk import Chunk
+from collector.delivery.lanes import Parcel, Ticket
+from collector.delivery.losses import Loss, row_loss
+from collector.delivery.order import PositionOrder
+from collector.delivery.outlet import Outlet
+from collector.delivery.spool import Spool, SpoolDamaged
+from collector.delivery.spool_rows import ROW_BYTES, Addition, Found, Kept, Place, Stored, Written
+from collector.delivery.staging import Row, Staging, Unit
+from collector.service.metrics import Metrics
+
+# Rows are fewer and larger when what comes within this time is written together; it is also how much of
+# the events that find no room a crash can take.
+LINGER_S = 0.2
+LINGER_BYTES = 256 << 10
+DONE_ROWS = 64
+
+# An output that works and is just catching up has what is in memory before it comes to disk.
+PATIENCE_S = 1.0
+
+# A disk that is full stays so for a while.
+RETRY_S = 1.0
+COMPLAIN_EVERY_S = 10.0
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of what was read back and is not delivered, of all outputs together."""
+
+    backlog_bytes: int = 5_000_000
+    chunks_up: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What the router does.
+
+    `settled`: so many outputs of a ticket have it, or a row of it. `returned`: goes
+    to an output again. `freed`: who waits for room may have it now.
+    """
+
+    settled: Callable[[Ticket, int], None]
+    returned: Callable[[Outlet, Ticket], None]
+    lost: Callable[[Loss], None]
+    freed: Callable[[], None]
+
+
+class Spooling:
+    """`run` has to be running for anything to be written. `mark` stands for all that was written so far."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        outlets: Sequence[Outlet],
+        order: PositionOrder,
+        callbacks: Callbacks,
+        *,
+        bounds: Bounds,
+        metrics: Metrics,
+        log: logging.Logger,
+    ) -> None:
+        self._spool = spool
+        self._outlets = {outlet.route.name: outlet for outlet in outlets}
+        self._order = order
+        self._callbacks = callbacks
+        self._bounds = bounds
+        self._metrics = metrics
+        self._log = log
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._using = asyncio.Lock()  # from a call in the thread until its result is taken note of
+        self._staging = Staging()
+        self._done: list[tuple[str, int]] = []
+        self._work = asyncio.Event()
+        self._is_much = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._chunks_up = 0
+        self._complained_s = float("-inf")
+        self._is_failing = False
+        self._is_ending = False
+        self._may_shrink = True
+        self.mark = spool.last_seq
+        for row in spool.adopt({name: outlet.route.matches for name, outlet in self._outlets.items()}):
+            callbacks.lost(row_loss(row, "output_removed"))
+        for found in spool.contents():
+            self._outlets[found.output].shelf.put(found.tag, found.chunks, found.records, found.size_bytes)
+
+    # What the router asks
+
+    def has_room(self, size_bytes: int) -> bool:
+        return not self._is_ending and self._staging.has_room(size_bytes)
+
+    def stage(self, ticket: Ticket, outlets: Sequence[Outlet]) -> None:
+        """The chunk goes to the spool for these outputs, behind all of its tag that they have in memory."""
+        for outlet in outlets:
+            self.secure(outlet, ticket.chunk.tag)
+        self._staging.add(ticket, outlets)
+        self._wake()
+
+    def secure(self, outlet: Outlet, tag: str) -> None:
+        """What an output has of a tag in memory gets rows; what it has not tried yet leaves memory."""
+        parcel = outlet.lanes.current(tag)
+        if parcel is not None:
+            self._staging.add_parcel(outlet, parcel)
+        for ticket in outlet.lanes.withdraw_unspooled(tag):
+            outlet.size_bytes -= ticket.size_bytes
+            self._staging.add(ticket, (outlet,))
+        self._wake()
+
+    def overdue_tags(self, before_s: float) -> set[str]:
+        """Tags of what has been waiting to be written since then, for an output that delivers nothing."""
+        return {unit.chunk.tag for unit in self._staging.units() if unit.since_s <= before_s}
+
+    def finished(self, outlet: Outlet, parcel: Parcel) -> bool:
+        """An output is through with a parcel. False: its tickets are settled by its row, now or soon."""
+        seq = parcel.spooled_seq
+        if outlet.shelf.behind:
+            self._has_room.set()
+        if not seq:
+            return not self._staging.void(parcel)
+        was_read_back = bool(parcel.tickets[0].seq)
+        if was_read_back:
+            outlet.shelf.up_bytes -= len(parcel.chunk.entries)
+            self._chunks_up -= 1
+        self._forget_row(outlet, seq)
+        return was_read_back
+
+    def unstage(self, outlet: Outlet, tag: str) -> list[Ticket]:
+        """What need not go to disk any more: the output works, and has all that was there before it."""
+        shelf = outlet.shelf
+        is_next = shelf.staged[tag] and tag not in shelf.behind and not outlet.lanes.has(tag)
+        if outlet.complaint or not is_next:
+            return []
+        return self._staging.take_back(outlet, tag, outlet.usable_bytes(True) - outlet.size_bytes)
+
+    def shed(self, chunk: Chunk, size_bytes: int) -> list[tuple[Ticket, tuple[Outlet, ...]]]:
+        """Makes room for a chunk; gives what was given up for it, and for which outputs."""
+        units = self._staging.shed(chunk.worth, size_bytes)
+        for unit in units:
+            unit.tickets[0].staged -= len(unit.outlets)
+        return [(unit.tickets[0], unit.outlets) for unit in units]
+
+    def _forget_row(self, outlet: Outlet, seq: int) -> None:
+        self._done.append((outlet.route.name, seq))
+        self._wake()
+
+    def _wake(self) -> None:
+        self._work.set()
+        if self._staging.size_bytes >= LINGER_BYTES or len(self._done) >= DONE_ROWS:
+            self._is_much.set()
+
+    # The work
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write_regularly(), name="write to the spool")
+            tasks.create_task(self._read_regularly(), name="read the spool")
+
+    async def finish(self) -> None:
+        """Writes what is staged, then takes nothing any more."""
+        self._is_ending = True
+        await self._write(0.0)
+
+    async def forget_positions(self, mark: int) -> None:
+        """The positions of what was written up to `mark` are in their own databases."""
+        if not self._is_ending:
+            async with self._using:
+                await self._call(lambda: self._spool.forget_positions(mark))
+
+    async def close(self) -> None:
+        """Notes what was delivered last."""
+        async with self._using:
+            await self._call(lambda: self._spool.write((), done=self._done, places={}))
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._spool.close)
+        self._thread.shutdown()
+
+    async def _write_regularly(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_S):
+                    await self._is_much.wait()
+            await self._write()
+            self._is_much.clear()
+            if self._is_failing:
+                await asyncio.sleep(RETRY_S)
+            elif self._may_shrink and not any(self._spool.used_bytes.values()):
+                await self._shrink()
+            if self._staging.units() or self._done:
+                self._work.set()
+
+    async def _shrink(self) -> None:
+        """Gives the room of an empty spool back, as long as it is."""
+        async with self._using:
+            self._may_shrink = bool(await self._call(self._spool.shrink))
+        if self._may_shrink:
+            self._work.set()
+
+    async def _write(self, patience_s: float = PATIENCE_S) -> None:
+        async with self._using:
+            rows = self._staging.writable(self._order, time.monotonic() - patience_s)
+            done, self._done = self._done, []
+            if not rows and not done:
+                return
+            added = [_subject(row) for row in rows]
+            places = {name: _place(outlet) for name, outlet in self._outlets.items()}
+            written = await self._call(lambda: self._spool.write(added, done=done, places=places))
+            if written is not None:
+                self._removed(done)
+                self._take_note(rows, written)
+                return
+            for unit in self._staging.failed(rows):
+                self._settle(unit)
+            self._is_failing = True
+            # Removing takes no room, and makes some.
+            if await self._call(lambda: self._spool.write((), done=done, places={})) is None:
+                self._done = done + self._done
+            else:
+                self._removed(done)
+
+    def _removed(self, rows: Iterable[tuple[str, int]]) -> None:
+        """Until now they would have been read back like any other."""
+        for name, seq in rows:
+            self._outlets[name].shelf.up.discard(seq)
+
+    def _take_note(self, rows: Sequence[Row], written: Written) -> None:
+        self._staging.written(rows)
+        for row, kept in zip(rows, written.kept, strict=True):
+            self._shelve(row, kept)
+        for dropped in written.dropped:
+            if dropped.seq:
+                shelf = self._outlets[dropped.output].shelf
+                shelf.take(dropped.tag, dropped.records, dropped.size_bytes)
+            self._callbacks.lost(row_loss(dropped, "storage_limit"))
+        self.mark = self._spool.last_seq
+        self._is_failing = False
+        self._may_shrink = True
+        for row in rows:
+            for unit in row.units:
+                self._settle(unit)
+        self._has_room.set()
+        self._callbacks.freed()
+
+    def _shelve(self, row: Row, kept: Kept) -> None:
+        """What was written is behind; what an output is trying to send is with it."""
+        parcel, chunk = row.units[0].parcel, row.chunk
+        for name in kept.outputs:
+            outlet = self._outlets[name]
+            if parcel is None:
+                outlet.shelf.put(chunk.tag, 1, chunk.records, len(chunk.entries) + ROW_BYTES)
+            else:
+                parcel.seq = kept.seq
+                outlet.shelf.up.add(kept.seq)
+                if row.units[0].is_void:
+                    self._forget_row(outlet, kept.seq)
+        self._metrics.add("podwitness_spool_written_bytes_total", by=len(chunk.entries))
+
+    def _settle(self, unit: Unit) -> None:
+        for ticket in unit.tickets:
+            ticket.staged -= len(unit.outlets)
+            self._callbacks.settled(ticket, len(unit.outlets))
+
+    async def _read_regularly(self) -> None:
+        while True:
+            await self._has_room.wait()
+            self._has_room.clear()
+            for outlet in self._outlets.values():
+                while await self._read_back(outlet):
+                    pass
+
+    async def _read_back(self, outlet: Outlet) -> bool:
+        """Whether there may be more that an output has room for."""
+        shelf = outlet.shelf
+        room_bytes = self._bounds.backlog_bytes // len(self._outlets) - shelf.up_bytes
+        room_chunks = self._bounds.chunks_up - self._chunks_up
+        # Once some of it is delivered, so that rows are not read one by one.
+        is_worth_it = room_bytes > shelf.up_bytes and room_chunks > 0
+        # One that fails has enough with what it tries.
+        is_busy = (shelf.up_bytes and not is_worth_it) or (outlet.complaint and outlet.lanes.has_any)
+        if not shelf.behind or self._is_ending or is_busy:
+            return False
+        async with self._using:
+            found = await self._call(
+                lambda: self._spool.read(
+                    outlet.route.name,
+                    after=shelf.after,
+                    skip=shelf.up,
+                    max_bytes=room_bytes,
+                    max_chunks=max(1, room_chunks),
+                )
+            )
+            if found is not None:
+                self._take_back(outlet, found)
+        if found is None:
+            await asyncio.sleep(RETRY_S)
+        return bool(shelf.behind)
+
+    def _take_back(self, outlet: Outlet, found: Found) -> None:
+        for stored in found.stored:
+            self._return(outlet, stored)
+        for row in found.damaged:
+            outlet.shelf.take(row.tag, row.records, row.size_bytes)
+            self._callbacks.lost(row_loss(row, "spool_damaged"))
+        outlet.shelf.after = found.after
+
+    def _return(self, outlet: Outlet, stored: Stored) -> None:
+        chunk = stored.chunk
+        outlet.shelf.take(chunk.tag, chunk.records, stored.size_bytes)
+        outlet.shelf.up_bytes += len(chunk.entries)
+        self._chunks_up += 1
+        self._metrics.add("podwitness_spool_read_bytes_total", by=len(chunk.entries))
+        self._callbacks.returned(outlet, Ticket(chunk, len(chunk.entries), 1, seq=stored.seq))
+
+    async def _call(self, work: Callable[[], Result]) -> Result | None:
+        """In the thread; None where the spool refused, which is said and counted."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except SpoolDamaged as reason:
+            self._lose_all(reason)
+        except sqlite3.Error as reason:
+            self._metrics.add("podwitness_spool_failures_total")
+            self._complain(f"the spool {self._spool.path} can't be used ({reason})")
+        return None
+
+    def _lose_all(self, reason: SpoolDamaged) -> None:
+        self._log.error("%s: chunks that waited there are not sent", reason)
+        now_ns = time.time_ns()
+        for name, outlet in self._outlets.items():
+            for tag, amount in outlet.shelf.behind.items():
+                size_bytes = amount.size_bytes - amount.chunks * ROW_BYTES
+                loss = Loss("spool_damaged", amount.records, size_bytes, tag, name)
+                self._callbacks.lost(replace(loss, since_ns=now_ns, until_ns=now_ns))
+            outlet.shelf.behind.clear()
+            outlet.shelf.after = self._spool.last_seq
+
+    def _complain(self, reason: str) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._complained_s + COMPLAIN_EVERY_S:
+            self._complained_s = now_s
+            remedy = "chunks stay in memory as far as there is room: free space on its file system"
+            self._log.error("%s; %s", reason, remedy)
+
+    # What can be seen
+
+    async def set_gauges(self) -> None:
+        """Brings its gauges up to date; one of them costs a question to the database."""
+        for name, outlet in self._outlets.items():
+            oldest_ns = 0
+            if outlet.shelf.behind or outlet.shelf.up_bytes:
+                oldest_ns = await self._oldest_ns(name)
+            age_s = (time.time_ns() - oldest_ns) / 1e9 if oldest_ns else 0.0
+            self._metrics.set("podwitness_spool_oldest_seconds", name, to=max(0.0, age_s))
+            self._metrics.set("podwitness_spool_bytes", name, to=self._spool.used_bytes[name])
+            self._metrics.set("podwitness_spool_limit_bytes", name, to=outlet.route.spool_limit_bytes)
+            chunks = sum(amount.chunks for amount in outlet.shelf.behind.values())
+            self._metrics.set("podwitness_spool_chunks", name, to=chunks)
+        self._metrics.set("podwitness_spool_chunks_up", to=self._chunks_up)
+        self._metrics.set("podwitness_spool_staged_bytes", to=self._staging.size_bytes)
+        self._metrics.set("podwitness_spool_file_bytes", to=self._spool.file_bytes)
+
+    async def _oldest_ns(self, name: str) -> int:
+        async with self._using:
+            return await self._call(lambda: self._spool.oldest_ns(name)) or 0
+
+
+def _subject(row: Row) -> Addition:
+    unit = row.units[0]
+    outputs = tuple(outlet.route.name for outlet in unit.outlets)
+    # What an output is sending is in memory anyhow; its row is no question of room.
+    return Addition(row.chunk, outputs, tuple(row.positions), must=unit.parcel is not None)
+
+
+def _place(outlet: Outlet) -> Place:
+    return Place(outlet.route.spool_limit_bytes, outlet.shelf.after, frozenset(outlet.shelf.up))

@@ -1,0 +1,51 @@
+"""Files that are not read because the outputs have no room for what they say: they wait on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from collector.inputs.follow import FollowedFile
+
+if TYPE_CHECKING:
+    from collector.plugin import Intake
+
+# How soon a file is asked for again whether it is about to vanish; its turn comes at once when there is room.
+LOOK_S = 1.0
+
+
+class HeldBack:
+    """Files in the order in which they found no room. `wake` is called when some may find it now."""
+
+    def __init__(self, source: str, intake: Intake, wake: Callable[[], None]) -> None:
+        self._source = source
+        self._intake = intake
+        self._wake = wake
+        self._files: dict[FollowedFile, None] = {}
+        self._has_news = False
+        intake.room_listeners.append(self._room_came)
+
+    def takes(self, tag: str, file: FollowedFile) -> bool:
+        """Whether the file may be read now; if not, it is held back."""
+        if self._intake.takes(self._source, tag, file.vanishing):
+            self._files.pop(file, None)
+            return True
+        self._files[file] = None
+        return False
+
+    def news(self) -> Iterable[FollowedFile]:
+        """Those that are worth a look."""
+        if not self._has_news:
+            return ()
+        self._has_news = False
+        found = tuple(self._files)
+        self._files.clear()
+        return found
+
+    def close(self) -> None:
+        self._intake.room_listeners.remove(self._room_came)
+
+    def _room_came(self) -> None:
+        if self._files and not self._has_news:
+            self._has_news = True
+            self._wake()

@@ -1,0 +1,175 @@
+/* The table of flows that go on, and who is behind their sockets.
+ *
+ * The map `flows` is an array that the collector has mapped, read only: it looks there for what goes on and for
+ * what has become idle, which takes neither a capability nor a system call. Only the programs write to it. A
+ * flow has one of PLACES places, chosen by its key. Counting takes no lock; what puts a flow into a place holds
+ * the lock of those places, which is an entry of the map `flow_locks`: that can fail, never wait. */
+#ifndef PODWITNESS_FLOW_H
+#define PODWITNESS_FLOW_H
+#include "dialect.h"
+#include "events.h"
+#include "packet.h"
+
+#ifndef PW_FLOW_IDLE_NS
+#define PW_FLOW_IDLE_NS 60000000000ull
+#endif
+#define PLACES 4
+#define SETS (PW_ENTRIES_flows / PLACES)
+#define SOCKET_FLOWS 8 /* flows of a socket that end at once with it; more end when the collector looks */
+#define PF_KTHREAD 0x00200000
+#define UPDATE_IF_NEW 1
+
+struct flow_owner {
+  u64 start_ns;
+  u64 cgroup_id;
+  u32 pid;
+  u32 uid;
+  char comm[PW_COMM_BYTES];
+};
+
+/* Where the flows of a socket are, by its cookie. */
+struct socket_flows {
+  u32 slots[SOCKET_FLOWS];
+  u32 count;
+  u32 pad;
+};
+
+_Static_assert((SETS & (SETS - 1)) == 0, "sets are chosen by a mask");
+_Static_assert(PW_VALUE_BYTES_flows == sizeof(struct pw_flow_slot), "value of flows");
+_Static_assert(PW_VALUE_BYTES_flow_sockets == sizeof(struct socket_flows), "value of flow_sockets");
+_Static_assert(PW_VALUE_BYTES_flow_owners == sizeof(struct flow_owner), "value of flow_owners");
+
+/* The kernel's socket, as a number: the typed pointer of these programs gives only what is in struct bpf_sock. */
+static __always_inline struct sock *plain_socket(void *typed)
+{
+  void *held = typed;
+  struct sock *plain = 0;
+  read_kernel(&plain, sizeof(plain), &held);
+  return plain;
+}
+
+static __always_inline u32 net_ns_of(struct sock *sk)
+{
+  return PROBED(PROBED(sk, __sk_common.skc_net.net), ns.inum);
+}
+
+static __always_inline u64 net_cookie_of(struct sock *sk)
+{
+  u64 cookie = 0;
+#ifdef HAVE_net__net_cookie
+  struct net *net = PROBED(sk, __sk_common.skc_net.net);
+  read_kernel(&cookie, sizeof(cookie), (char *)net + OFF_net__net_cookie);
+#endif
+  return cookie;
+}
+
+/* One that the kernel made for itself: no process has a descriptor of it. */
+static __always_inline bool is_kernel_socket(struct sock *sk)
+{
+  struct socket *holder = PROBED(sk, sk_socket);
+  return !holder || !PROBED(holder, file);
+}
+
+static __always_inline u64 cgroup_of_socket(struct sock *sk)
+{
+#ifdef HAVE_sock_cgroup_data__cgroup
+  struct cgroup *cgroup = PROBED(sk, sk_cgrp_data.cgroup);
+#else /* before 5.15: the pointer, or with its lowest bit set something else */
+  struct cgroup *cgroup = (struct cgroup *)PROBED(sk, sk_cgrp_data.val);
+  if ((u64)cgroup & 1)
+    return 0;
+#endif
+  return PROBED(PROBED(cgroup, kn), id);
+}
+
+/* The calling process. Only where the caller is the one that acts on the socket; nothing for a kernel thread. */
+static __always_inline bool fill_caller(struct flow_owner *owner)
+{
+  struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+  struct task_struct *leader = PROBED(task, group_leader);
+  struct css_set *set = PROBED(task, cgroups);
+  struct cgroup *cgroup = PROBED(set, dfl_cgrp);
+  struct cred *cred = (struct cred *)PROBED(task, cred);
+  if (PROBED(task, flags) & PF_KTHREAD)
+    return false;
+  owner->start_ns = PROBED(leader, start_boottime);
+  owner->cgroup_id = PROBED(PROBED(cgroup, kn), id);
+  owner->pid = PROBED(task, tgid);
+  owner->uid = PROBED(cred, uid.val);
+  read_kernel(owner->comm, PW_COMM_BYTES, &leader->comm);
+  return true;
+}
+
+static __always_inline u32 set_of(const struct flow_key *key)
+{
+  const u64 *words = (const u64 *)key;
+  u64 hash = PW_SOCKET_SECRET;
+#pragma unroll
+  for (int i = 0; i < KEY_WORDS; i++) {
+    hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ull;
+    hash ^= hash >> 32;
+  }
+  return hash & (SETS - 1);
+}
+
+static __always_inline bool is_same(const struct pw_flow *flow, const struct flow_key *key)
+{
+  const u64 *has = (const u64 *)&flow->socket_id, *wanted = (const u64 *)key;
+#pragma unroll
+  for (int i = 0; i < KEY_WORDS; i++)
+    if (has[i] != wanted[i])
+      return false;
+  return true;
+}
+
+static __always_inline struct pw_flow_slot *place(u32 set, u32 number)
+{
+  u32 index = set * PLACES + number;
+  return map_lookup(MAP(flows), &index);
+}
+
+static __always_inline struct pw_flow_slot *find_flow(u32 set, const struct flow_key *key)
+{
+#pragma unroll
+  for (u32 number = 0; number < PLACES; number++) {
+    struct pw_flow_slot *slot = place(set, number);
+    if (slot && is_same(&slot->flow, key) && slot->flow.first_ns && !slot->flow.is_over)
+      return slot;
+  }
+  return 0;
+}
+
+/* A place that is free, or else that of the flow which is silent for longest. */
+static __always_inline struct pw_flow_slot *choose_place(u32 set, u32 *index)
+{
+  struct pw_flow_slot *best = 0;
+  u64 oldest_ns = ~0ull;
+#pragma unroll
+  for (u32 number = 0; number < PLACES; number++) {
+    struct pw_flow_slot *slot = place(set, number);
+    u64 last_ns;
+    if (!slot)
+      continue;
+    last_ns = slot->flow.is_over ? 0 : slot->flow.last_ns;
+    if (last_ns < oldest_ns) {
+      oldest_ns = last_ns;
+      best = slot;
+      *index = set * PLACES + number;
+    }
+  }
+  return best;
+}
+
+static __always_inline void count_packet(struct pw_flow *flow, const struct packet *packet, u64 now_ns)
+{
+  if (packet->is_ingress) {
+    __sync_fetch_and_add(&flow->bytes_received, packet->payload_bytes);
+    __sync_fetch_and_add(&flow->packets_received, packet->segments);
+  } else {
+    __sync_fetch_and_add(&flow->bytes_sent, packet->payload_bytes);
+    __sync_fetch_and_add(&flow->packets_sent, packet->segments);
+  }
+  flow->last_ns = now_ns;
+}
+
+#endif

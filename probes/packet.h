@@ -1,0 +1,116 @@
+/* What a packet at a socket says of itself: its ends, and how much it carries. */
+#ifndef PODWITNESS_PACKET_H
+#define PODWITNESS_PACKET_H
+#include "dialect.h"
+#include "events.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define IPPROTO_ICMP 1
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define IPPROTO_ICMPV6 58
+
+#define IPV4_LEAST_BYTES 20
+#define IPV6_BYTES 40
+#define UDP_BYTES 8
+#define TCP_LEAST_BYTES 20
+#define ICMP_BYTES 8
+/* Whether a packet comes in is passed on as a constant: the verifier takes no pointer that depends on it. */
+#define EXTENSIONS_MOST 4 /* headers between IPv6 and what it carries */
+
+/* Numbers of helpers are kernel ABI. */
+static long (*skb_load)(void *skb, u32 offset, void *to, u32 bytes) = (void *)26;
+static u64 (*skb_socket_cookie)(void *skb) = (void *)46;
+
+/* The part of struct pw_flow that finds it, in the same order. */
+struct flow_key {
+  u64 socket_id;
+  u8 local_address[16];
+  u8 remote_address[16];
+  u16 family;
+  u16 local_port;
+  u16 remote_port;
+  u8 protocol;
+  u8 pad;
+};
+#define KEY_WORDS (sizeof(struct flow_key) / 8)
+
+_Static_assert(__builtin_offsetof(struct pw_flow, first_ns) - __builtin_offsetof(struct pw_flow, socket_id) ==
+                   sizeof(struct flow_key),
+               "key of a flow");
+
+struct packet {
+  struct flow_key key;
+  u32 transport_at; /* offset of what follows the IP header */
+  u32 payload_at;
+  u32 payload_bytes;
+  u32 segments; /* of one that the kernel has put together, or will cut */
+  u32 tcp_sequence;
+  bool is_ingress;
+};
+
+static __always_inline bool is_extension(u8 header)
+{
+  return header == 0 || header == 43 || header == 60;
+}
+
+/* Hop-by-hop, routing and destination options; fragments are whole again, or not yet cut, where we look. */
+static __always_inline u8 skip_extensions(void *skb, u8 header, u32 *at)
+{
+#pragma unroll
+  for (int i = 0; i < EXTENSIONS_MOST; i++) {
+    u8 next[2] = {};
+    if (!is_extension(header) || skb_load(skb, *at, next, sizeof(next)))
+      return header;
+    header = next[0];
+    *at += (next[1] + 1) * 8;
+  }
+  return header;
+}
+
+/* Almost every packet: IPv4 without options, in one piece. `end` is checked by the caller. */
+static __always_inline u32 read_plain_ipv4(struct packet *packet, const u8 *start, bool is_ingress)
+{
+  packet->key.family = AF_INET;
+  packet->key.protocol = start[9];
+  packet->transport_at = IPV4_LEAST_BYTES;
+  *(u32 *)packet->key.local_address = *(const u32 *)(start + (is_ingress ? 16 : 12));
+  *(u32 *)packet->key.remote_address = *(const u32 *)(start + (is_ingress ? 12 : 16));
+  return bpf_ntohl(*(const u32 *)(start + IPV4_LEAST_BYTES));
+}
+
+/* Any other. False: too short. */
+static __always_inline bool read_any(struct packet *packet, void *skb, bool is_ingress, u32 *first_word)
+{
+  u8 *source = is_ingress ? packet->key.remote_address : packet->key.local_address;
+  u8 *destination = is_ingress ? packet->key.local_address : packet->key.remote_address;
+  u8 start[10] = {};
+  if (skb_load(skb, 0, start, sizeof(start)))
+    return false;
+  if (start[0] >> 4 == 4) {
+    packet->key.family = AF_INET;
+    packet->key.protocol = start[9];
+    packet->transport_at = (start[0] & 15) * 4;
+    if (skb_load(skb, 12, source, 4) || skb_load(skb, 16, destination, 4))
+      return false;
+  } else {
+    packet->key.family = AF_INET6;
+    packet->transport_at = IPV6_BYTES;
+    packet->key.protocol = skip_extensions(skb, start[6], &packet->transport_at);
+    if (skb_load(skb, 8, source, 16) || skb_load(skb, 24, destination, 16))
+      return false;
+  }
+  if (skb_load(skb, packet->transport_at, first_word, 4))
+    return false;
+  *first_word = bpf_ntohl(*first_word);
+  return true;
+}
+
+static __always_inline void set_ports(struct packet *packet, u32 ports, bool is_ingress)
+{
+  packet->key.local_port = is_ingress ? ports : ports >> 16;
+  packet->key.remote_port = is_ingress ? ports >> 16 : ports;
+}
+
+#endif

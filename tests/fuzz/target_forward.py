@@ -1,0 +1,41 @@
+"""What a client of the forward protocol sends: messages in any pieces, entries that are none."""
+
+from __future__ import annotations
+
+import contextlib
+
+from collector.entries import count, unpack_entries
+from collector.inputs.forward_handshake import Gate, Refused, ServerHandshake
+from collector.inputs.forward_messages import MessageStream, NotForward, read_message
+
+LIMIT_BYTES = 2000
+NOW_NS = 1_700_000_000_000_000_000
+
+
+def split(data: bytes, cut: int) -> list[bytes]:
+    """The messages of a client that sends in pieces of `cut` bytes, up to where it is turned away."""
+    stream, found = MessageStream(LIMIT_BYTES), list[bytes]()
+    for begin in range(0, len(data), cut):
+        try:
+            found += stream.feed(data[begin : begin + cut])
+        except NotForward:
+            break
+    return found
+
+
+def target(data: bytes) -> None:
+    """The first byte says into which pieces the rest is cut."""
+    if not data:
+        return
+    messages = split(data[1:], data[0] or 1)
+    assert split(data[1:], 1)[: len(messages)] == messages
+    for raw in messages:
+        with contextlib.suppress(Refused):
+            ServerHandshake(Gate("key", "node", {"user": "password"})).answer(raw)
+        try:
+            message = read_message(raw, NOW_NS, LIMIT_BYTES)
+        except NotForward:
+            continue
+        if message is not None:
+            assert count(message.entries) == message.records
+            assert len(list(unpack_entries(message.entries))) == message.records

@@ -1,0 +1,411 @@
+"""Known UDP and ICMP traffic gives exactly the flows that it should, with the right process behind each."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+
+from probes.launch import launch
+from tests.kernel.event_layout import LAYOUT
+from tests.kernel.sandbox import CLONE_NEWNET, Cgroup, Process, libc, run, unshare
+from tests.kernel.test_network_events import address_of, set_loopback_up
+from tests.kernel.witness import Witness
+
+AF = {"IPv4": (socket.AF_INET, "127.0.0.1"), "IPv6": (socket.AF_INET6, "::1")}
+FAMILIES = pytest.mark.parametrize(("family", "address"), AF.values(), ids=AF)
+SOURCES = LAYOUT.enums["pw_owner_source"]
+CAUSES = LAYOUT.enums["pw_end_cause"]
+UDP, ICMP, ICMPV6 = 17, 1, 58
+IDLE_S = 0.2
+
+
+@pytest.fixture(scope="module")
+def attached() -> Iterator[Witness]:
+    witness = Witness.attach(["network", "flow", "cgroup"])
+    yield witness
+    witness.close()
+
+
+def flows(witness: Witness, cgroup: Cgroup, *kinds: str) -> list[SimpleNamespace]:
+    return witness.events(cgroup.id, *(f"FLOW_{kind}" for kind in kinds or ("START", "END")))
+
+
+def counted(flow: SimpleNamespace) -> tuple[int, int, int, int]:
+    return flow.packets_sent, flow.bytes_sent, flow.packets_received, flow.bytes_received
+
+
+def serve(family: int, address: str, count: int, told: int, answer: Callable[[bytes], bytes]) -> None:
+    with socket.socket(family, socket.SOCK_DGRAM) as own:
+        own.bind((address, 0))
+        os.write(told, b"%d" % own.getsockname()[1])
+        for _ in range(count):
+            question, asker = own.recvfrom(1 << 16)
+            if reply := answer(question):
+                own.sendto(reply, asker)
+
+
+def started(cgroup: Cgroup, *arguments: object) -> tuple[Process, int]:
+    """A server in the cgroup, and its port."""
+    from_child, to_parent = os.pipe()
+    family, address, count, answer = arguments
+    process = Process(cgroup, lambda: serve(family, address, count, to_parent, answer))  # type: ignore[arg-type]
+    os.close(to_parent)
+    port = int(os.read(from_child, 8))
+    os.close(from_child)
+    return process, port
+
+
+def half(question: bytes) -> bytes:
+    return question[: len(question) // 2]
+
+
+@FAMILIES
+@pytest.mark.parametrize("is_connected", [True, False], ids=["connected", "unconnected"])
+def test_both_ends_count_the_same(
+    witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup, family: int, address: str, is_connected: bool
+) -> None:
+    sizes = [2 * number for number in range(1, 24)]
+    server, port = started(cgroup, family, address, len(sizes), half)
+
+    def ask() -> None:
+        with socket.socket(family, socket.SOCK_DGRAM) as client:
+            if is_connected:
+                client.connect((address, port))
+            for size in sizes:
+                client.send(b"q" * size) if is_connected else client.sendto(b"q" * size, (address, port))
+                client.recv(1 << 16)
+
+    client, status = run(other_cgroup, ask)
+    assert (status, server.wait()) == (0, 0)
+    (began, ended), (asked, gone) = flows(witness, cgroup), flows(witness, other_cgroup)
+    assert [event.kind for event in (began, ended, asked, gone)] == ["FLOW_START", "FLOW_END"] * 2
+    assert counted(asked) == (1, sizes[0], 0, 0)
+    assert counted(began) == (0, 0, 1, sizes[0])
+    total = sum(sizes)
+    assert counted(gone) == (23, total, 23, total // 2)
+    assert counted(ended) == (23, total // 2, 23, total)
+    assert (gone.owner_pid, ended.owner_pid) == (client, server.pid)
+    assert asked.owner_source == SOURCES["PW_OWNER_BY_IO"]
+    assert began.owner_source == SOURCES["PW_OWNER_BY_BIND"]
+    assert ended.owner_source == SOURCES["PW_OWNER_BY_IO"]
+    assert (gone.is_ingress, ended.is_ingress) == (0, 1)
+    assert (gone.end_cause, ended.end_cause) == (CAUSES["PW_END_CLOSED"],) * 2
+    assert gone.remote_port == ended.local_port == port
+    assert gone.local_port == ended.remote_port
+    assert {address_of(event, end) for event in (gone, ended) for end in ("local", "remote")} == {address}
+    assert gone.socket_id == asked.socket_id != ended.socket_id == began.socket_id
+    assert f"net:[{gone.net_ns}]" == os.readlink("/proc/self/ns/net")
+    with socket.socket() as one:
+        assert gone.net_cookie == int.from_bytes(one.getsockopt(socket.SOL_SOCKET, 71, 8), "little")
+
+
+def test_one_socket_with_many_peers(witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup) -> None:
+    """Each is a flow. Eight end with their socket at once, of the rest the collector is told."""
+    server, port = started(cgroup, socket.AF_INET, "127.0.0.1", 40, half)
+
+    def ask() -> None:
+        for _ in range(40):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.sendto(b"question", ("127.0.0.1", port))
+                client.recv(100)
+
+    run(other_cgroup, ask)
+    server.wait()
+    began = flows(witness, cgroup, "START")
+    assert len({event.remote_port for event in began}) == len(began) == 40
+    assert {event.owner_pid for event in began} == {server.pid}
+    assert len(flows(witness, cgroup, "END")) == 8
+    closed = [event.socket_id for event in witness.events(None, "FLOW_CLOSED")]
+    assert closed == [began[0].socket_id]
+    assert len(flows(witness, other_cgroup, "END")) == 40
+
+
+def test_ipv4_on_an_ipv6_socket(witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup) -> None:
+    """Shown as what is on the wire, at both ends."""
+    server, port = started(cgroup, socket.AF_INET6, "::", 1, half)
+
+    def ask() -> None:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+            client.sendto(b"question", ("::ffff:127.0.0.1", port))
+            client.recv(100)
+
+    run(other_cgroup, ask)
+    server.wait()
+    for event in (*flows(witness, cgroup), *flows(witness, other_cgroup)):
+        assert event.family == socket.AF_INET
+        assert address_of(event, "local") == address_of(event, "remote") == "127.0.0.1"
+
+
+class Message(ctypes.Structure):
+    """struct mmsghdr."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_bytes", ctypes.c_uint32),
+        ("parts", ctypes.c_void_p),
+        ("part_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_bytes", ctypes.c_size_t),
+        ("flags", ctypes.c_int64),  # int, and the padding at the end of struct msghdr
+        ("sent", ctypes.c_uint32),
+    )
+
+
+def send_many(descriptor: int, count: int) -> None:
+    text = ctypes.create_string_buffer(b"x" * 10, 10)
+    part = struct.pack("@PN", ctypes.addressof(text), 10)
+    held = ctypes.create_string_buffer(part, len(part))
+    messages = (Message * count)(*[Message(parts=ctypes.addressof(held), part_count=1) for _ in range(count)])
+    assert libc.sendmmsg(descriptor, messages, count, 0) == count
+
+
+def send_segments(descriptor: int) -> None:
+    """One call, one packet as far as the hook; four on the wire (UDP_SEGMENT)."""
+    segment_bytes = struct.pack("@H", 10)
+    own = socket.socket(fileno=os.dup(descriptor))
+    own.sendmsg([b"x" * 40], [(socket.IPPROTO_UDP, 103, segment_bytes)])
+    own.close()
+
+
+def send_parts(descriptor: int) -> None:
+    with socket.socket(fileno=os.dup(descriptor)) as own:
+        own.sendmsg([b"x" * 7, b"y" * 3])
+
+
+def write(descriptor: int) -> None:
+    os.write(descriptor, b"x" * 10)
+
+
+# Packets, of ten bytes each.
+SENDING: dict[str, tuple[Callable[[int], None], int]] = {
+    "sendmsg": (send_parts, 1),
+    "write": (write, 1),
+    "sendmmsg": (partial(send_many, count=5), 5),
+    "UDP_SEGMENT": (send_segments, 4),
+}
+
+
+@pytest.mark.parametrize("way", SENDING)
+def test_all_ways_to_send_are_counted(witness: Witness, cgroup: Cgroup, way: str) -> None:
+    send, packets = SENDING[way]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+
+        def work() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.connect(other.getsockname())
+                send(client.fileno())
+
+        pid, status = run(cgroup, work)
+    assert status == 0
+    began, ended = flows(witness, cgroup)
+    assert counted(ended) == (packets, packets * 10, 0, 0)
+    assert began.owner_pid == ended.owner_pid == pid
+
+
+def test_socket_that_another_process_got_and_uses(
+    witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup
+) -> None:
+    """Passed over a UNIX socket into another cgroup: the flow is of the process that sends."""
+    ours, theirs = socket.socketpair()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+
+        def make() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+                made.connect(other.getsockname())
+                socket.send_fds(ours, [b"x"], [made.fileno()])
+
+        def use() -> None:
+            _, descriptors, _, _ = socket.recv_fds(theirs, 1, 1)
+            os.write(descriptors[0], b"from another")
+
+        run(cgroup, make)
+        pid, status = run(other_cgroup, use)
+    ours.close()
+    theirs.close()
+    assert status == 0
+    assert flows(witness, cgroup) == []
+    began, ended = flows(witness, other_cgroup)
+    assert (began.owner_pid, ended.owner_pid) == (pid, pid)
+    assert counted(ended) == (1, 12, 0, 0)
+
+
+def test_own_network_namespace(witness: Witness, cgroup: Cgroup) -> None:
+    def work() -> None:
+        unshare(CLONE_NEWNET)
+        set_loopback_up()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+            own.bind(("127.0.0.1", 5353))
+            own.sendto(b"to myself", ("127.0.0.1", 5353))
+            own.recv(100)
+
+    _, status = run(cgroup, work)
+    assert status == 0
+    (began, ended), (bound,) = flows(witness, cgroup), witness.events(cgroup.id, "BIND")
+    assert counted(ended) == (1, 9, 1, 9)
+    assert began.net_ns == ended.net_ns == bound.net_ns
+    assert f"net:[{began.net_ns}]" != os.readlink("/proc/self/ns/net")
+    assert began.net_cookie == bound.net_cookie > 0
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM], ids=["UDP", "TCP"])
+@FAMILIES
+def test_bind(witness: Witness, cgroup: Cgroup, family: int, address: str, kind: socket.SocketKind) -> None:
+    def work() -> None:
+        with socket.socket(family, kind) as own:
+            own.bind((address, 0))
+            with suppress(OSError):
+                own.bind((address, 0))  # refused: bound already
+
+    pid, _ = run(cgroup, work)
+    (bound,) = witness.events(cgroup.id, "BIND")
+    assert (bound.owner_pid, bound.family) == (pid, family)
+    assert bound.protocol == {socket.SOCK_DGRAM: 17, socket.SOCK_STREAM: 6}[kind]
+    assert bound.local_port > 0
+    assert address_of(bound, "local") == address
+
+
+def echo_request(kind: int, sequence: int) -> bytes:
+    return struct.pack("!BBHHH", kind, 0, 0, 0, sequence) + b"x" * 16
+
+
+@pytest.mark.parametrize(
+    ("family", "address", "protocol", "kind"),
+    [(socket.AF_INET, "127.0.0.1", ICMP, 8), (socket.AF_INET6, "::1", ICMPV6, 128)],
+    ids=["IPv4", "IPv6"],
+)
+def test_echo(witness: Witness, cgroup: Cgroup, family: int, address: str, protocol: int, kind: int) -> None:
+    """Of the one that asks with its process; the kernel's answer as of its namespace."""
+
+    def work() -> None:
+        unshare(CLONE_NEWNET)
+        set_loopback_up()
+        with open("/proc/sys/net/ipv4/ping_group_range", "w") as allowed:
+            allowed.write("0 0")
+        with socket.socket(family, socket.SOCK_DGRAM, protocol) as own:
+            for number in range(3):
+                own.sendto(echo_request(kind, number), (address, 0))
+                own.recv(100)
+
+    pid, status = run(cgroup, work)
+    assert status == 0
+    asked = [event for event in flows(witness, cgroup) if event.owner_pid]
+    assert [event.kind for event in asked] == ["FLOW_START", "FLOW_END"]
+    assert counted(asked[1]) == (3, 72, 3, 72)
+    assert (asked[1].owner_pid, asked[1].protocol) == (pid, protocol)
+    assert (asked[1].local_port, asked[1].remote_port) == (kind, 0)
+    (answer,) = [event for event in flows(witness, cgroup, "START") if not event.owner_pid]
+    assert answer.flags == {"KERNEL_SOCKET", "BY_NETNS"}
+    assert (answer.net_ns, answer.is_ingress, answer.local_port) == (asked[0].net_ns, 0, kind)
+
+
+def test_error_that_the_kernel_sends(witness: Witness, cgroup: Cgroup) -> None:
+    """Port unreachable: sent by the kernel, for the pod of the namespace."""
+
+    def work() -> None:
+        unshare(CLONE_NEWNET)
+        set_loopback_up()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+            own.connect(("127.0.0.1", 9))
+            for _ in range(2):
+                with suppress(ConnectionRefusedError):
+                    own.send(b"x")
+                    own.recv(1)
+
+    run(cgroup, work)
+    (error,) = [event for event in flows(witness, cgroup, "START") if event.protocol == ICMP]
+    assert (error.local_port, error.remote_port) == (3, 3)
+    assert error.flags == {"KERNEL_SOCKET", "BY_NETNS"}
+
+
+@pytest.fixture
+def hasty() -> Iterator[Witness]:
+    """Flows are idle soon."""
+    idle = {"FLOW_IDLE_NS": int(IDLE_S * 1e9)}
+    probes = asyncio.run(launch(["flow"], ring_bytes=1 << 20, constants=idle))
+    witness = Witness(probes)
+    yield witness
+    witness.close()
+
+
+def test_a_flow_that_was_idle_begins_anew(hasty: Witness, cgroup: Cgroup) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+
+        def work() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.connect(other.getsockname())
+                client.send(b"one")
+                client.send(b"two")
+                other.settimeout(2 * IDLE_S)
+                other.recv(10)
+                other.recv(10)
+                with suppress(TimeoutError):
+                    other.recv(10)
+                client.send(b"three")
+
+        assert run(cgroup, work)[1] == 0
+    first, idle, second, closed = flows(hasty, cgroup)
+    assert [event.kind for event in (first, idle, second, closed)] == ["FLOW_START", "FLOW_END"] * 2
+    assert (counted(idle), idle.end_cause) == ((2, 6, 0, 0), CAUSES["PW_END_IDLE"])
+    assert (counted(closed), closed.end_cause) == ((1, 5, 0, 0), CAUSES["PW_END_CLOSED"])
+    assert first.first_ns == idle.first_ns < second.first_ns == closed.first_ns
+
+
+@pytest.fixture
+def roomy() -> Iterator[Witness]:
+    witness = Witness.attach(["flow"], flow_ring_bytes=64 << 20)
+    yield witness
+    assert not any(witness.probes.lost())
+    witness.close()
+
+
+def test_more_flows_than_places_are_all_told(roomy: Witness, cgroup: Cgroup) -> None:
+    """20,000 at once, where 16,384 have a place: what gives way is reported with what it had."""
+    peers, packets = 20000, 2
+
+    def work() -> None:
+        unshare(CLONE_NEWNET)
+        set_loopback_up()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+            for _ in range(packets):
+                for number in range(peers):
+                    with suppress(ConnectionRefusedError):
+                        own.sendto(b"12345", (f"127.1.{number >> 8}.{number & 255}", 9))
+
+    assert run(cgroup, work)[1] == 0
+    seen = [event for event in flows(roomy, cgroup) if event.protocol == UDP]
+    began = [event for event in seen if event.kind == "FLOW_START"]
+    ended = [event for event in seen if event.kind == "FLOW_END"]
+    evicted = [event for event in ended if event.end_cause == CAUSES["PW_END_EVICTED"]]
+    table = table_of(roomy)
+    left = [flow for flow in table if flow.socket_id == began[0].socket_id and not flow.is_over]
+    assert len({event.remote_address for event in began}) == peers
+    assert len(evicted) >= peers - 16384
+    assert sum(flow.packets_sent for flow in (*ended, *left)) == peers * packets
+    assert sum(flow.bytes_sent for flow in (*ended, *left)) == 5 * peers * packets
+
+
+def table_of(witness: Witness) -> list[SimpleNamespace]:
+    """What stands in the map, as the collector reads it."""
+    import mmap
+
+    slot = LAYOUT.structs["pw_flow_slot"]
+    size = 16384 * ctypes.sizeof(slot)
+    with mmap.mmap(witness.probes.maps["flows"], size, mmap.MAP_SHARED, mmap.PROT_READ) as mapped:
+        slots = (slot * 16384).from_buffer_copy(mapped)
+    return [
+        SimpleNamespace(**{name: getattr(one.flow, name) for name, *_ in one.flow._fields_})
+        for one in slots
+        if one.flow.first_ns
+    ]

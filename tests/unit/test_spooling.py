@@ -1,0 +1,291 @@
+"""Router and spool together: what goes to disk, what comes back, in which order, and what is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from collector.delivery import router as router_module
+from collector.delivery import spooling
+from collector.delivery.chunk import Chunk, FileKey, Position, Worth, chunk_id
+from collector.delivery.outlet import Route
+from collector.delivery.spooling import Bounds
+from tests.unit.routing import House, Recorder, everything, logs, never, refuse, routing
+from tests.unit.spooled import copy, event, opened
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that waits for time waits for less of it."""
+    monkeypatch.setattr(spooling, "LINGER_S", 0.01)
+    monkeypatch.setattr(spooling, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(spooling, "RETRY_S", 0.02)
+    monkeypatch.setattr(router_module, "AT_RISK_S", 0.03)
+
+
+def spooled(folder: Path, *routes: Route, **changes: object) -> AbstractAsyncContextManager[House]:
+    return routing(*routes, spool=opened(folder), **changes)
+
+
+def line(number: int, vanishing: Callable[[], bool] | None = None, tag: str = "kube.a") -> Chunk:
+    position = Position(FileKey(1, 2), "/var/log/a", number * 1000)
+    entries = number.to_bytes(4, "big") * 250
+    ident = chunk_id(tag, number)
+    return Chunk(ident, tag, entries, 1, "tail.0", time.monotonic_ns(), position, 1000, vanishing=vanishing)
+
+
+def numbers(output: Recorder, tag: str = "") -> list[int]:
+    """What arrived, in order."""
+    found = b"".join(one.entries for one in output.accepted if one.tag.startswith(tag) and logs(one.tag))
+    return [int.from_bytes(found[at : at + 4], "big") for at in range(0, len(found), 1000)]
+
+
+def written(house: House) -> float:
+    return house.metrics.value("podwitness_spool_written_bytes_total")
+
+
+def to(output: Recorder, name: str = "out.0", limit: int = 1 << 30, **more: object) -> Route:
+    matches = more.get("matches", everything)
+    return Route(name, output, matches, None, limit)  # type: ignore[arg-type]
+
+
+def test_events_that_a_dead_output_does_not_take_survive_the_process(tmp_path: Path) -> None:
+    """Nothing of the first process is closed: its files are what a kill -9 leaves."""
+
+    async def first() -> None:
+        dead = Recorder(behave=refuse)
+        async with spooled(tmp_path / "a", to(dead)) as house:
+            for number in range(20):
+                await house.router.submit(event(number))
+            await house.until(lambda: written(house) >= 20_000)
+            copy(tmp_path / "a", tmp_path / "b")
+
+    async def second() -> Recorder:
+        alive = Recorder()
+        async with spooled(tmp_path / "b", to(alive)) as house:
+            await alive.wait_until(lambda: len(numbers(alive)) >= 20)
+            await house.router.submit(event(20))
+            await alive.wait_until(lambda: len(numbers(alive)) >= 21)
+            assert house.metrics.total("podwitness_lost_records_total") == 0
+        return alive
+
+    asyncio.run(first())
+    alive = asyncio.run(second())
+    assert numbers(alive) == list(range(21))
+    spool = opened(tmp_path / "b")
+    assert spool.contents() == []
+    spool.close()
+
+
+def test_what_was_tried_before_a_crash_keeps_its_id(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        dead = Recorder(behave=refuse)
+        async with spooled(tmp_path / "a", to(dead)) as house:
+            for number in range(5):
+                await house.router.submit(event(number))
+                await asyncio.sleep(0.005)
+            await house.until(lambda: written(house) >= 5000)
+            copy(tmp_path / "a", tmp_path / "b")
+        alive = Recorder()
+        async with spooled(tmp_path / "b", to(alive)):
+            await alive.wait_until(lambda: len(numbers(alive)) >= 5)
+        tried = {one.id: one.entries for one in dead.tried}
+        assert tried
+        arrived = {one.id: one.entries for one in alive.accepted}
+        assert tried.items() <= arrived.items()
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_written_while_outputs_work(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        alive = Recorder()
+        async with spooled(tmp_path, to(alive)) as house:
+            for number in range(200):
+                await house.router.submit(event(number))
+                await asyncio.sleep(0)
+            await house.router.drain(20)
+            assert written(house) == 0
+        assert numbers(alive) == list(range(200))
+
+    asyncio.run(scenario())
+
+
+def test_a_stream_leaves_the_disk_again_when_the_output_works(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        output = Recorder(behave=refuse)
+        async with spooled(tmp_path, to(output)) as house:
+            for number in range(50):
+                await house.router.submit(event(number))
+                await asyncio.sleep(0.002)
+            output.behave = None
+            number, quiet = 50, 0
+            while quiet < 100:
+                before = written(house)
+                await house.router.submit(event(number))
+                await asyncio.sleep(0.001)
+                number += 1
+                after = written(house)
+                quiet = quiet + 1 if after == before and before else 0
+                assert number < 5000
+            await house.router.drain(20)
+        assert numbers(output) == list(range(number))
+
+    asyncio.run(scenario())
+
+
+def test_a_dead_output_holds_the_other_back_by_nothing(tmp_path: Path) -> None:
+    """Both take the same streams. What the dead one misses waits on disk, files too, and comes in order."""
+
+    async def scenario() -> None:
+        dead, alive = Recorder(behave=refuse), Recorder()
+        async with spooled(tmp_path, to(dead), to(alive, "out.1"), total_bytes=40_000) as house:
+            for number in range(1, 300):
+                await house.router.submit(line(number))
+                await house.router.submit(event(number))
+            await alive.wait_until(lambda: len(numbers(alive)) >= 2 * 299)
+            await house.until(lambda: bool(house.positions) and house.positions[-1].offset == 299_000)
+            dead.behave = None
+            await dead.wait_until(lambda: len(numbers(dead)) >= 2 * 299)
+            await house.router.drain(20)
+        for output in (dead, alive):
+            assert numbers(output, "kube") == list(range(1, 300))
+            assert numbers(output, "kernel") == list(range(1, 300))
+        assert house.metrics.total("podwitness_lost_records_total") == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_file_waits_and_is_not_copied_until_it_is_about_to_vanish(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        dead = Recorder(behave=refuse)
+        vanishing = False
+        async with spooled(tmp_path, to(dead), total_bytes=4000) as house:
+            await house.router.submit(line(1, lambda: vanishing))
+            waiting = asyncio.create_task(house.router.submit(line(2, lambda: vanishing)))
+            await asyncio.sleep(0.1)
+            assert not waiting.done()
+            assert written(house) == 0
+            assert not house.router.takes("tail.0", "kube.a", lambda: vanishing)
+            vanishing = True
+            await waiting
+            assert house.router.takes("tail.0", "kube.a", lambda: vanishing)
+            await house.until(lambda: [one.offset for one in house.positions] == [1000, 2000])
+            copy(tmp_path, tmp_path / "b")
+        spool = opened(tmp_path / "b")
+        ((source, position),) = spool.positions()
+        assert (source, position.offset) == ("tail.0", 2000)
+        assert [one.chunks for one in spool.contents()] == [2]
+        spool.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_limit_drops_flows_first_and_tells_exactly_what(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        output = Recorder(behave=never())
+        size = 1000 + 256
+        async with spooled(
+            tmp_path, to(output, limit=10 * size, matches=logs), total_bytes=2100, bounds=Bounds(10, 1)
+        ) as house:
+            # Two that are in memory, being sent and read back, and so never dropped.
+            await house.router.submit(event(0, "first", Worth.FLOW))
+            await house.router.submit(event(0, "second", Worth.FLOW))
+            await house.until(lambda: house.router.statistics().chunks == 1 and written(house) == 2000)
+            for number in range(1, 7):
+                await house.router.submit(event(number, "flows", Worth.FLOW))
+                await house.until(lambda: written(house) == 2000 + number * 1000)  # noqa: B023
+            for number in range(1, 8):
+                await house.router.submit(event(number, "execs", Worth.WITNESS))
+                await house.until(lambda: written(house) == 8000 + number * 1000)  # noqa: B023
+            lost = house.loss("storage_limit")
+            assert lost == 2 + 6 + 7 - 10
+            assert house.metrics.value("podwitness_lost_bytes_total", "storage_limit") == 1000 * lost
+            await house.router.submit(event(9, "flows", Worth.FLOW))
+            await house.until(lambda: house.loss("storage_limit") == 6)  # the older one
+            copy(tmp_path, tmp_path / "b")
+        alive = Recorder()
+        async with spooled(tmp_path / "b", to(alive)) as house:
+            await alive.wait_until(lambda: len(numbers(alive)) >= 10)
+        assert numbers(alive, "execs") == list(range(1, 8))
+        assert numbers(alive, "flows") == [9]
+
+    asyncio.run(scenario())
+
+
+def test_what_is_left_at_the_end_is_there_at_the_next_start(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        hung = Recorder(behave=never())
+        async with spooled(tmp_path, to(hung)) as house:
+            for number in range(8):
+                await house.router.submit(event(number))
+            await house.router.submit(line(1, lambda: True, tag="kube.gone"))
+            await house.router.submit(line(1, lambda: False, tag="kube.there"))
+            left = await house.router.drain(0.001)
+            assert left.chunks == 1
+            assert [one.path for one in house.positions] == ["/var/log/a"]
+        assert house.metrics.total("podwitness_lost_records_total") == 0
+        alive = Recorder()
+        async with spooled(tmp_path, to(alive)):
+            await alive.wait_until(lambda: len(numbers(alive)) >= 9)
+        assert numbers(alive, "kernel") == list(range(8))
+        assert numbers(alive, "kube") == [1]
+
+    asyncio.run(scenario())
+
+
+def test_submit_safely_returns_when_the_spool_has_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        hung = Recorder(behave=never())
+        async with spooled(tmp_path, to(hung)) as house:
+            assert await asyncio.wait_for(house.router.submit_safely(event(1)), 20)
+            copy(tmp_path, tmp_path / "b")
+        spool = opened(tmp_path / "b")
+        assert [one.chunks for one in spool.contents()] == [1]
+        spool.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_output_of_another_name_takes_over(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with spooled(tmp_path, to(Recorder(behave=refuse), "out.0"), to(Recorder(), "out.1")) as house:
+            for number in range(5):
+                await house.router.submit(event(number))
+            await house.router.drain(0.001)
+        heir, known = Recorder(), Recorder()
+        async with spooled(tmp_path, to(heir, "new"), to(known, "out.1")):
+            await heir.wait_until(lambda: len(numbers(heir)) >= 5)
+        assert numbers(known) == []
+        async with spooled(tmp_path, to(Recorder(behave=refuse), "new")) as house:
+            await house.router.submit(event(9))
+            await house.router.drain(0.001)
+        async with spooled(tmp_path, to(Recorder(), "other", matches=lambda tag: False)) as house:
+            assert house.loss("output_removed") == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("chunks_up", [1, 3])
+def test_memory_for_what_is_read_back_is_bounded(tmp_path: Path, chunks_up: int) -> None:
+    async def scenario() -> None:
+        dead = Recorder(behave=refuse)
+        async with spooled(tmp_path, to(dead, limit=1 << 20)) as house:
+            for number in range(100):
+                await house.router.submit(event(number, f"t{number}", size=4000))
+            await house.router.drain(0.001)
+        async with spooled(tmp_path, to(dead), bounds=Bounds(10_000, chunks_up)) as house:
+            await dead.wait_until(lambda: bool(dead.tried))
+            for _ in range(50):
+                await asyncio.sleep(0.002)
+                assert house.router.statistics().chunks <= chunks_up
+                assert house.router.statistics().size_bytes <= 10_000
+            dead.behave = None
+            await dead.wait_until(lambda: len(dead.accepted) >= 100)
+
+    asyncio.run(scenario())

@@ -1,0 +1,40 @@
+"""What the storage keys of [SERVICE] become."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from collector.config.service import ServiceSettings
+from collector.delivery.storage import open_storage
+from collector.service.metrics import Metrics
+from collector.service.table import TABLE
+
+
+def test_without_a_path_there_is_nothing() -> None:
+    storage = open_storage(ServiceSettings(), metrics=Metrics(TABLE), log=logging.getLogger("test"))
+    assert (storage.spool, storage.rejected) == (None, None)
+
+
+def test_every_key_counts(tmp_path: Path) -> None:
+    service = ServiceSettings(
+        storage_path=str(tmp_path / "spool"),
+        storage_sync="full",
+        storage_max_chunks_up=7,
+        storage_backlog_bytes=9,
+        storage_keep_rejected=True,
+    )
+    storage = open_storage(service, metrics=Metrics(TABLE), log=logging.getLogger("test"))
+    assert storage.spool is not None
+    assert storage.rejected is not None
+    assert (storage.bounds.backlog_bytes, storage.bounds.chunks_up) == (9, 7)
+    assert storage.spool._database.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
+    storage.spool.close()
+
+
+def test_rejected_chunks_need_a_path() -> None:
+    with pytest.raises(ValueError, match=r"storage\.path"):
+        ServiceSettings(storage_keep_rejected=True)

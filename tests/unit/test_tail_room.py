@@ -1,0 +1,116 @@
+"""A tail input and a router with a dead output: other streams go on, and what vanishes is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from collector.delivery import router as router_module
+from collector.delivery import spooling
+from collector.delivery.losses import LOSS_TAG
+from collector.delivery.router import Route
+from collector.entries import unpack_entries
+from collector.inputs import tail_room, vanishing
+from tests.tail_follower import Follower, make_follower, running
+from tests.unit.routing import House, Recorder, refuse, routing
+from tests.unit.spooled import copy, opened
+
+TOTAL = 8 << 20
+
+
+def texts(output: Recorder, tag: str) -> list[str]:
+    found = [one for one in output.accepted if one.tag == tag]
+    return [str(dict(pairs)["log"]) for one in found for _, pairs in unpack_entries(one.entries)]
+
+
+def numbered(first: int, last: int) -> bytes:
+    return b"".join(b"%09d" % number + b" " * 990 + b"\n" for number in range(first, last))
+
+
+def follow(folder: Path, house: House) -> Follower:
+    keys = {"Path": f"{folder}/*.log", "Read_from_Head": "On", "Rotate_Wait": "0.05"}
+    return make_follower(folder, keys, tag="*", router=house.router)
+
+
+def of(output: Recorder, name: str, part: str) -> Route:
+    return Route(name, output, lambda tag: part in tag and tag != LOSS_TAG, None)
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spooling, "LINGER_S", 0.01)
+    monkeypatch.setattr(router_module, "AT_RISK_S", 0.05)
+    monkeypatch.setattr(tail_room, "LOOK_S", 0.02)
+    monkeypatch.setattr(vanishing, "LISTING_S", 0.0)
+
+
+def tag_of(path: Path) -> str:
+    return str(path)[1:].replace("/", ".")
+
+
+def test_a_dead_output_does_not_stop_the_files_of_another(tmp_path: Path) -> None:
+    """One input, two outputs, each with files of its own; without a spool too."""
+    dead, alive = Recorder(behave=refuse), Recorder()
+    first, second = tmp_path / "first.log", tmp_path / "second.log"
+    first.write_bytes(numbered(0, 8000))
+    second.write_bytes(numbered(0, 8000))
+
+    async def scenario() -> None:
+        routes = of(dead, "out.0", "first"), of(alive, "out.1", "second")
+        async with routing(*routes, total_bytes=TOTAL) as house, running(follow(tmp_path, house)):
+            await alive.wait_until(lambda: len(texts(alive, tag_of(second))) == 8000)
+            assert dead.accepted == []
+            assert house.router.statistics().size_bytes <= TOTAL
+            dead.behave = None
+            await dead.wait_until(lambda: len(texts(dead, tag_of(first))) == 8000)
+
+    asyncio.run(scenario())
+    for output, path in ((dead, first), (alive, second)):
+        assert [int(text) for text in texts(output, tag_of(path))] == list(range(8000))
+
+
+def test_a_file_that_vanishes_while_nobody_listens_is_kept_over_a_crash(tmp_path: Path) -> None:
+    """Rotated three times and unlinked; the one that is still there is not copied."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    log = logs / "0.log"
+    log.write_bytes(numbered(0, 3000))
+
+    async def first() -> None:
+        routes = (of(Recorder(behave=refuse), "out.0", "0.log"),)
+        spool = opened(tmp_path / "spool")
+        async with (
+            routing(*routes, total_bytes=TOTAL // 4, spool=spool) as house,
+            running(follow(logs, house)) as follower,
+        ):
+            await house.until(lambda: house.router.statistics().chunks > 0)
+            for turn in range(1, 4):
+                log.rename(f"{log}.20260101-{turn:06}")
+                log.write_bytes(numbered(3000 * turn, 3000 * (turn + 1)))
+                new = os.stat(log)
+                await follower.until(lambda: follower.tail.is_followed(new.st_dev, new.st_ino))  # noqa: B023
+            os.unlink(f"{log}.20260101-000001")
+            await house.until(lambda: kept(house) >= 5_990_000)
+            await asyncio.sleep(0.2)
+            assert kept(house) < 9_500_000
+            copy(tmp_path / "spool", tmp_path / "left")
+
+    def kept(house: House) -> float:
+        return house.metrics.value("podwitness_spool_written_bytes_total")
+
+    asyncio.run(first())
+    alive = Recorder()
+
+    async def second() -> None:
+        spool = opened(tmp_path / "left")
+        places = {position.path: position.offset for _, position in spool.positions()}
+        assert places == {str(log): 3_000_000}
+        async with routing(of(alive, "out.0", "0.log"), spool=spool):
+            await alive.wait_until(lambda: len(texts(alive, tag_of(log))) >= 6000)
+
+    asyncio.run(second())
+    found = [int(text) for text in texts(alive, tag_of(log))]
+    assert found == list(range(len(found)))

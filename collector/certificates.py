@@ -6,11 +6,48 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
+from collector.config.schema import choice, key, text
 from collector.errors import OperatorError
 
 # Those before are broken, and OpenSSL has switched them off.
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+
+
+_VERSION = choice(*VERSIONS)
+
+
+@dataclass(frozen=True)
+class TlsLimits:
+    """Keys of both ends of a connection."""
+
+    min_version: str = key(
+        "tls.min_version", _VERSION, default="TLSv1.2", help="Lowest version of TLS to be spoken."
+    )
+    max_version: str = key(
+        "tls.max_version", _VERSION, default="TLSv1.3", help="Highest version of TLS to be spoken."
+    )
+    ciphers: str = key(
+        "tls.ciphers",
+        text,
+        default="",
+        help="Ciphers of TLS 1.2, as OpenSSL writes them; its own where unset.",
+    )
+    key_passwd: str = key("tls.key_passwd", text, default="", help="Password of tls.key_file.")
+
+    def __post_init__(self) -> None:
+        if VERSIONS[self.min_version] > VERSIONS[self.max_version]:
+            raise ValueError("has a tls.min_version above its tls.max_version.")
+        if self.ciphers:
+            check_ciphers(self.ciphers)
+
+    def limit(self, context: ssl.SSLContext) -> None:
+        """Sets what a context may agree on."""
+        context.minimum_version = VERSIONS[self.min_version]
+        context.maximum_version = VERSIONS[self.max_version]
+        if self.ciphers:
+            context.set_ciphers(self.ciphers)
 
 
 class TlsFilesUnusable(OperatorError):
@@ -65,11 +102,3 @@ def check_ciphers(ciphers: str) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers(ciphers)
     except ssl.SSLError:
         raise ValueError(f"has tls.ciphers {ciphers!r}, of which OpenSSL knows none.") from None
-
-
-def limit(context: ssl.SSLContext, lowest: str, highest: str, ciphers: str) -> None:
-    """Sets what a context may agree on."""
-    context.minimum_version = VERSIONS[lowest]
-    context.maximum_version = VERSIONS[highest]
-    if ciphers:
-        context.set_ciphers(ciphers)

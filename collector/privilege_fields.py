@@ -7,15 +7,28 @@ from typing import NamedTuple
 IDENTITY = ("setuid", "setgid", "capset", "unshare", "setns")
 FILES = ("chmod", "chown", "mknod", "symlink", "link")
 PLACES = ("mount", "umount", "pivot-root", "chroot")
+OPENED = ("file-read", "file-write")
+MOVED = ("file-delete", "file-rename")
 CALLED = (
     *IDENTITY,
     *("ptrace", *PLACES, "clone", "bpf", "perf-event-open", "load-module", "delete-module", "kexec-load"),
     *("memfd-create", "vm-write", "keyctl", *FILES, "kill", "open-by-handle", "io-uring-setup"),
+    *(*OPENED, *MOVED, "file-connect"),
 )
 HAPPENED = ("oom-kill", "cgroup-attach")
 PRIVILEGE = (*CALLED, *HAPPENED)
 ONLY_CALLED = tuple(kind for kind in CALLED if kind not in ("kill", "clone"))
-WITH_TEXT = (*PLACES, "load-module", "delete-module", "memfd-create", "keyctl", *FILES)
+WITH_TEXT = (
+    *PLACES,
+    "load-module",
+    "delete-module",
+    "memfd-create",
+    "keyctl",
+    *FILES,
+    *OPENED,
+    *MOVED,
+    "file-connect",
+)
 WITH_TARGET = ("ptrace", "clone", "kill", *HAPPENED)
 
 
@@ -92,15 +105,20 @@ PRIVILEGE_FIELDS = (
     _passed("tid", "long", ("kill",), "A thread's, as passed."),
     _passed("cpu", "long", ("perf-event-open",), "As passed; -1: all.", always=True),
     _passed("source", "keyword", ("mount",), "What is mounted, as passed."),
-    _passed("path", "keyword", (*PLACES, *FILES), "As passed; a relative one starts in `folder`."),
+    _passed("path", "keyword", (*OPENED, "file-connect"), "As passed; `file` has where that led to."),
+    _passed("new_path", "keyword", ("file-rename",), "As passed."),
+    _passed("path", "keyword", (*PLACES, *FILES, *MOVED), "As passed; a relative one starts in `folder`."),
     _passed(
-        "folder", "keyword", (*PLACES, *FILES), "Where a relative path starts. Starts with `...` when cut."
+        "folder",
+        "keyword",
+        (*PLACES, *FILES, *MOVED, "file-write"),
+        "Where a relative path starts. Starts with `...` when cut.",
     ),
     _passed(
         "file",
         "keyword",
-        ("load-module", "kexec-load", "chmod", "chown"),
-        "The file behind the descriptor that was passed.",
+        ("load-module", "kexec-load", "chmod", "chown", *OPENED),
+        "The file behind the descriptor that was passed, or that was opened.",
     ),
     _passed("put_old", "keyword", ("pivot-root",), "Where the old root goes, as passed."),
     _passed("type", "keyword", ("mount", "keyctl"), "Of the file system or the key, as passed."),
@@ -117,6 +135,8 @@ PRIVILEGE_FIELDS = (
         always=True,
     ),
     _passed("flags", "keyword[]", ("mount",), "The same, of mount(2)."),
+    _passed("flags", "keyword[]", ("file-read",), "Of these O_CREAT, O_EXCL and O_APPEND.", always=True),
+    _passed("flags", "keyword[]", ("file-write",), "O_WRONLY, O_RDWR and O_TRUNC too; not of truncate(2)."),
     _passed("flags", "long", ("load-module",), "As passed to finit_module(2)."),
     _passed("flags", "long", ("delete-module", "kexec-load"), "As passed.", always=True),
     _passed("bytes", "long", ("load-module",), "Length of the module."),

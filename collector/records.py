@@ -7,9 +7,19 @@ tests compare them with what the encoder writes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from collector.notice_fields import (
+    CONTAINER,
+    CONTAINER_FIELDS,
+    LIMITED,
+    LIMITED_FIELDS,
+    LOSS,
+    LOSS_FIELDS,
+    PROBES,
+    PROBES_FIELDS,
+)
 from collector.privilege_fields import CALLED, PRIVILEGE, PRIVILEGE_FIELDS
+from collector.record_field import FLUENT_BIT, OWN, RecordField, always
 
 EXECUTED = ("exec", "running")
 LISTENS = ("listen", "listening")
@@ -24,52 +34,31 @@ NETWORK = (*TCP, *FLOW, *BIND)
 COUNTED = ("close", *FLOW)
 EVERY = (*TASK, *NETWORK)
 
-ECS = "ECS"  # Elastic Common Schema 8.17, https://www.elastic.co/docs/reference/ecs
-FLUENT_BIT = "Fluent Bit"  # the map of its filter `kubernetes`
-OWN = "podwitness"
-
-
-@dataclass(frozen=True, slots=True)
-class RecordField:
-    """`kinds` are values of `event.action`; `always`: records of these kinds never lack it."""
-
-    name: str
-    type: str
-    kinds: tuple[str, ...]
-    meaning: str
-    origin: str = ECS
-    always: bool = False
-
-
-def _always(name: str, type: str, kinds: tuple[str, ...], meaning: str, origin: str = ECS) -> RecordField:
-    return RecordField(name, type, kinds, meaning, origin, always=True)
-
-
 EVENT_FIELDS = (
-    _always(
+    always(
         "event.kind",
         "keyword",
         EVERY,
         "`event`; `state` of what was there before podwitness: `running`, `listening`, `connected`.",
     ),
-    _always(
+    always(
         "event.category", "keyword[]", EVERY, "`process`, `network`, `file`, `driver` or `configuration`."
     ),
-    _always(
+    always(
         "event.type",
         "keyword[]",
         EVERY,
         "`start`, `end`; for connections `connection`, for listeners and states `info` too; for privileges "
         "`access`, `change`, `creation`, `deletion`, `info`.",
     ),
-    _always("event.action", "keyword", EVERY, "What happened: the kind of the record."),
-    _always(
+    always("event.action", "keyword", EVERY, "What happened: the kind of the record."),
+    always(
         "event.provider",
         "keyword",
         EVERY,
         "`ebpf`; `netlink` where eBPF can't be used: records-netlink.md.",
     ),
-    _always(
+    always(
         "event.outcome",
         "keyword",
         EVERY,
@@ -83,7 +72,7 @@ EVENT_FIELDS = (
         "Nanoseconds that the process lived, that the connection took or lasted, or from the first packet of "
         "a flow to the last; absent when not known.",
     ),
-    _always("process.pid", "long", TASK, "Process id as the node sees it (the kernel's thread group id)."),
+    always("process.pid", "long", TASK, "Process id as the node sees it (the kernel's thread group id)."),
     RecordField(
         "process.pid", "long", NETWORK, "The same of the process behind the socket; absent when not known."
     ),
@@ -94,13 +83,13 @@ EVENT_FIELDS = (
         "Node, start and pid in hex: no other process of any node, before or after, has the same. "
         "It joins the records of one process.",
     ),
-    _always("process.name", "keyword", TASK, "The kernel's name of the process: at most 15 bytes."),
+    always("process.name", "keyword", TASK, "The kernel's name of the process: at most 15 bytes."),
     RecordField("process.name", "keyword", NETWORK, "The same of the process behind the socket."),
-    _always("process.vpid", "long", TASK, "Process id as the container sees it."),
-    _always("process.user.id", "keyword", TASK, "Effective user."),
+    always("process.vpid", "long", TASK, "Process id as the container sees it."),
+    always("process.user.id", "keyword", TASK, "Effective user."),
     RecordField("process.user.id", "keyword", NETWORK, "User of the process behind the socket."),
-    _always("process.real_user.id", "keyword", TASK, "Real user."),
-    _always("process.real_group.id", "keyword", TASK, "Real group."),
+    always("process.real_user.id", "keyword", TASK, "Real user."),
+    always("process.real_group.id", "keyword", TASK, "Real group."),
     RecordField("process.start", "date", TASK, "When the process was made (an exec doesn't change it)."),
     RecordField("process.thread.id", "long", TASK, "Where another thread than the first did it."),
     RecordField("process.parent.pid", "long", TASK, "The parent; absent for a process without one."),
@@ -125,31 +114,31 @@ EVENT_FIELDS = (
         EXECUTED,
         "The arguments joined by spaces; `process.args` is exact.",
     ),
-    _always("process.args_count", "long", EXECUTED, "How many arguments there are, cut or not."),
-    _always(
+    always("process.args_count", "long", EXECUTED, "How many arguments there are, cut or not."),
+    always(
         "process.working_directory",
         "keyword",
         EXECUTED,
         "As its mount namespace has it. Starts with `...` when cut.",
     ),
     RecordField("process.exit_code", "long", ("exit",), "0 to 255; absent when a signal ended the process."),
-    _always("user.id", "keyword", TASK, "The same as `process.user.id`."),
+    always("user.id", "keyword", TASK, "The same as `process.user.id`."),
     RecordField("user.id", "keyword", NETWORK, "The same as `process.user.id`."),
-    _always(
+    always(
         "source.ip",
         "ip",
         (*CONNECTION, *FLOW),
         "The client's address; of a flow, of who sent the first packet that was seen. IPv4 on an IPv6 socket "
         "is shown as IPv4.",
     ),
-    _always("source.port", "long", CONNECTION, "The client's port."),
+    always("source.port", "long", CONNECTION, "The client's port."),
     RecordField("source.port", "long", FLOW, "The same; ICMP has none."),
-    _always("source.bytes", "long", COUNTED, "What the client sent, as `destination.bytes`."),
-    _always("source.packets", "long", COUNTED, "Segments or packets that the client sent."),
-    _always("destination.ip", "ip", NETWORK, "The server's address; for a listener or a bind its own."),
-    _always("destination.port", "long", TCP, "The server's port."),
+    always("source.bytes", "long", COUNTED, "What the client sent, as `destination.bytes`."),
+    always("source.packets", "long", COUNTED, "Segments or packets that the client sent."),
+    always("destination.ip", "ip", NETWORK, "The server's address; for a listener or a bind its own."),
+    always("destination.port", "long", TCP, "The server's port."),
     RecordField("destination.port", "long", (*FLOW, *BIND), "The same; ICMP has none."),
-    _always(
+    always(
         "destination.bytes",
         "long",
         COUNTED,
@@ -157,32 +146,32 @@ EVENT_FIELDS = (
         "connection payload without retransmissions where this node sent it; what the kernel "
         "calls bytes_received (a FIN counts 1) where the other end did.",
     ),
-    _always("destination.packets", "long", COUNTED, "Segments or packets that the server sent."),
-    _always(
+    always("destination.packets", "long", COUNTED, "Segments or packets that the server sent."),
+    always(
         "network.transport", "keyword", NETWORK, "`tcp`, `udp`, `icmp`, `ipv6-icmp`; a rare one as number."
     ),
-    _always("network.type", "keyword", NETWORK, "`ipv4` or `ipv6`, as on the wire."),
+    always("network.type", "keyword", NETWORK, "`ipv4` or `ipv6`, as on the wire."),
     RecordField(
         "network.direction", "keyword", CONNECTION, "`egress` where our end is the client, else `ingress`."
     ),
-    _always(
+    always(
         "network.direction", "keyword", FLOW, "`egress` where our end sent the first packet, else `ingress`."
     ),
-    _always(
+    always(
         "network.community_id",
         "keyword",
         (*CONNECTION, *FLOW),
         "Community ID v1, seed 0: Zeek, Suricata and others give the same flow the same one.",
     ),
-    _always("network.bytes", "long", COUNTED, "Sum of both ends."),
-    _always("network.packets", "long", COUNTED, "Sum of both ends."),
+    always("network.bytes", "long", COUNTED, "Sum of both ends."),
+    always("network.packets", "long", COUNTED, "Sum of both ends."),
     RecordField(
         "error.code",
         "keyword",
         (*TCP, *CALLED),
         "Name of the errno, e.g. `ECONNREFUSED`; a rare one as number.",
     ),
-    _always(
+    always(
         "podwitness.scope",
         "keyword",
         EVERY,
@@ -190,12 +179,12 @@ EVENT_FIELDS = (
         "its containers), or `unresolved` (its cgroup was not known in time).",
         OWN,
     ),
-    _always(
+    always(
         "podwitness.cgroup_id", "long", EVERY, "The cgroup (v2), by the inode number of its directory.", OWN
     ),
-    _always("podwitness.namespaces.mnt", "long", TASK, "Inode number of the mount namespace.", OWN),
-    _always("podwitness.namespaces.pid", "long", TASK, "Of the pid namespace.", OWN),
-    _always("podwitness.namespaces.net", "long", EVERY, "Of the network namespace.", OWN),
+    always("podwitness.namespaces.mnt", "long", TASK, "Inode number of the mount namespace.", OWN),
+    always("podwitness.namespaces.pid", "long", TASK, "Of the pid namespace.", OWN),
+    always("podwitness.namespaces.net", "long", EVERY, "Of the network namespace.", OWN),
     RecordField(
         "podwitness.namespaces.net_cookie",
         "long",
@@ -204,8 +193,8 @@ EVENT_FIELDS = (
         "Linux 5.12 on.",
         OWN,
     ),
-    _always("podwitness.namespaces.user", "long", TASK, "Of the user namespace.", OWN),
-    _always(
+    always("podwitness.namespaces.user", "long", TASK, "Of the user namespace.", OWN),
+    always(
         "podwitness.capabilities_effective",
         "keyword",
         TASK,
@@ -222,10 +211,10 @@ EVENT_FIELDS = (
         "Names of the fields that were longer than what is kept.",
         OWN,
     ),
-    _always("podwitness.exec.filename", "keyword", ("exec",), "What was passed to execve(2).", OWN),
-    _always("podwitness.exec.inode", "long", EXECUTED, "Inode number of the binary.", OWN),
-    _always("podwitness.exec.device", "keyword", EXECUTED, "Its device, `major:minor`.", OWN),
-    _always("podwitness.exec.mode", "keyword", EXECUTED, "Its mode, 4 octal digits; 4755 is setuid.", OWN),
+    always("podwitness.exec.filename", "keyword", ("exec",), "What was passed to execve(2).", OWN),
+    always("podwitness.exec.inode", "long", EXECUTED, "Inode number of the binary.", OWN),
+    always("podwitness.exec.device", "keyword", EXECUTED, "Its device, `major:minor`.", OWN),
+    always("podwitness.exec.mode", "keyword", EXECUTED, "Its mode, 4 octal digits; 4755 is setuid.", OWN),
     RecordField(
         "podwitness.exec.args_bytes", "long", EXECUTED, "Length of all arguments, when they are cut.", OWN
     ),
@@ -249,14 +238,14 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.exec.deleted", "boolean", EXECUTED, "True when the binary has no name any more.", OWN
     ),
-    _always("podwitness.exit.user_cpu_ns", "long", ("exit",), "CPU time of all threads.", OWN),
-    _always("podwitness.exit.system_cpu_ns", "long", ("exit",), "CPU time in the kernel.", OWN),
+    always("podwitness.exit.user_cpu_ns", "long", ("exit",), "CPU time of all threads.", OWN),
+    always("podwitness.exit.system_cpu_ns", "long", ("exit",), "CPU time in the kernel.", OWN),
     RecordField(
         "podwitness.exit.signal", "keyword", ("exit",), "The signal that ended it, e.g. `SIGKILL`.", OWN
     ),
     RecordField("podwitness.exit.signal_number", "long", ("exit",), "The same as number.", OWN),
     RecordField("podwitness.exit.core_dumped", "boolean", ("exit",), "True when a core was written.", OWN),
-    _always(
+    always(
         "podwitness.socket.id",
         "keyword",
         (*TCP, *BIND),
@@ -284,7 +273,7 @@ EVENT_FIELDS = (
         "podwitness.icmp.type", "long", FLOW, "Of ICMP: the type. Echo replies count to their requests.", OWN
     ),
     RecordField("podwitness.icmp.code", "long", FLOW, "Of ICMP: the code.", OWN),
-    _always(
+    always(
         "podwitness.flow.end_cause",
         "keyword",
         ("flow-end",),
@@ -292,14 +281,14 @@ EVENT_FIELDS = (
         "flow of its own), `contended` (a flow of one packet).",
         OWN,
     ),
-    _always(
+    always(
         "podwitness.socket.role",
         "keyword",
         TCP,
         "Of our end: `client`, `server`, `listener`, `unknown`.",
         OWN,
     ),
-    _always(
+    always(
         "podwitness.socket.owner_source",
         "keyword",
         NETWORK,
@@ -316,7 +305,7 @@ EVENT_FIELDS = (
         OWN,
     ),
     RecordField("podwitness.socket.reset", "boolean", TCP, "True when a reset ended the connection.", OWN),
-    _always("podwitness.socket.backlog", "long", LISTENS, "Connections that may wait.", OWN),
+    always("podwitness.socket.backlog", "long", LISTENS, "Connections that may wait.", OWN),
     RecordField("podwitness.socket.rtt_us", "long", TCP, "Smoothed round trip time; absent when 0.", OWN),
     RecordField("podwitness.socket.retransmits", "long", TCP, "Segments sent again; absent when 0.", OWN),
     RecordField(
@@ -332,8 +321,8 @@ EVENT_FIELDS = (
 )
 
 IDENTITY_FIELDS = (
-    _always("ecs.version", "keyword", EVERY, "`8.17.0`."),
-    _always("host.name", "keyword", EVERY, "The node."),
+    always("ecs.version", "keyword", EVERY, "`8.17.0`."),
+    always("host.name", "keyword", EVERY, "The node."),
     RecordField("container.id", "keyword", EVERY, "64 hex digits."),
     RecordField("container.name", "keyword", EVERY, "As in the pod's specification."),
     RecordField("container.runtime", "keyword", EVERY, "`containerd`, `cri-o`, `docker`."),
@@ -351,86 +340,6 @@ IDENTITY_FIELDS = (
     RecordField("orchestrator.resource.type", "keyword", EVERY, "`pod`."),
     RecordField("orchestrator.resource.name", "keyword", EVERY, "The pod."),
     RecordField("orchestrator.resource.id", "keyword", EVERY, "Its uid."),
-)
-
-CONTAINER = ("container-running",)
-CONTAINER_FIELDS = (
-    _always("event.kind", "keyword", CONTAINER, "`state`."),
-    _always("event.category", "keyword[]", CONTAINER, "`process`."),
-    _always("event.type", "keyword[]", CONTAINER, "`info`."),
-    _always("event.action", "keyword", CONTAINER, "`container-running`."),
-    _always("event.provider", "keyword", CONTAINER, "`ebpf`."),
-    _always("event.outcome", "keyword", CONTAINER, "`success`."),
-    _always("podwitness.scope", "keyword", CONTAINER, "`container`.", OWN),
-    _always("podwitness.cgroup_id", "long", CONTAINER, "The cgroup (v2) of its first process.", OWN),
-)
-
-LOSS = ("loss",)
-LOSS_FIELDS = (
-    _always("event.kind", "keyword", LOSS, "`pipeline_error`."),
-    _always("event.action", "keyword", LOSS, "`loss`."),
-    _always("event.start", "date", LOSS, "When the oldest of the lost records was made or read."),
-    _always("event.end", "date", LOSS, "The same of the newest."),
-    _always("host.name", "keyword", LOSS, "The node."),
-    _always(
-        "podwitness.loss.cause",
-        "keyword",
-        LOSS,
-        "Why: `ring_full_KIND` is a kernel event that found the ring full, others name what happened on the "
-        "way out.",
-        OWN,
-    ),
-    _always("podwitness.loss.records", "long", LOSS, "How many.", OWN),
-    _always(
-        "podwitness.loss.bytes", "long", LOSS, "Their size, encoded; 0 where they were not encoded yet.", OWN
-    ),
-    _always("podwitness.loss.stream", "keyword", LOSS, "The tag that they would have had.", OWN),
-    _always("podwitness.loss.output", "keyword", LOSS, "The output that lost them; empty when all did.", OWN),
-    _always("podwitness.loss.source", "keyword", LOSS, "The input that they came from.", OWN),
-    RecordField("podwitness.loss.path", "keyword", LOSS, "The file that they were read from.", OWN),
-    RecordField("podwitness.loss.from", "long", LOSS, "Offset in the file of the first lost byte.", OWN),
-    RecordField("podwitness.loss.to", "long", LOSS, "Offset behind the last.", OWN),
-)
-
-LIMITED = ("rate-limited",)
-LIMITED_FIELDS = (
-    _always("event.kind", "keyword", LIMITED, "`pipeline_error`."),
-    _always("event.action", "keyword", LIMITED, "`rate-limited`."),
-    _always("event.start", "date", LIMITED, "The first was suppressed after this,"),
-    _always("event.end", "date", LIMITED, "and the last before this."),
-    _always(
-        "podwitness.scope",
-        "keyword",
-        LIMITED,
-        "As above; `unresolved` with cgroup 0: of cgroups that share one limit, as more than 2048 are busy.",
-        OWN,
-    ),
-    _always("podwitness.cgroup_id", "long", LIMITED, "The cgroup (v2).", OWN),
-    _always("podwitness.suppressed.records", "long", LIMITED, "Events that are not reported.", OWN),
-    _always("podwitness.suppressed.by_kind", "object", LIMITED, "How many of each `event.action`.", OWN),
-)
-
-PROBES = ("probes-detached", "heartbeat-missing", "probes-reattached")
-PROBES_FIELDS = (
-    _always("event.kind", "keyword", PROBES, "`pipeline_error`."),
-    _always(
-        "event.action",
-        "keyword",
-        PROBES,
-        "`probes-detached`: somebody detached them. `heartbeat-missing`: what podwitness did itself was not "
-        "reported three times in a row. `probes-reattached`: they are attached again.",
-    ),
-    _always("event.reason", "keyword", PROBES, "The same in words."),
-    _always("event.start", "date", PROBES, "Until then they are known to have worked."),
-    _always(
-        "event.end",
-        "date",
-        PROBES,
-        "When that was noticed, or when they were attached again.",
-    ),
-    _always("host.name", "keyword", PROBES, "The node."),
-    _always("podwitness.probes.input", "keyword", PROBES, "The input that they belong to.", OWN),
-    _always("podwitness.probes.hooks", "keyword[]", PROBES, "The kernel's tracepoints concerned.", OWN),
 )
 
 TOP_LEVEL_KEYS = frozenset(field.name.partition(".")[0] for field in EVENT_FIELDS)

@@ -66,6 +66,11 @@ static const struct kind_row KINDS[PW_KINDS] = {
     PRIVILEGE(CGROUP_ATTACH, "process", "change", "cgroup-attach"),
     PRIVILEGE(OPEN_BY_HANDLE, "file", "access", "open-by-handle"),
     PRIVILEGE(IO_URING_SETUP, "process", "info", "io-uring-setup"),
+    PRIVILEGE(FILE_READ, "file", "access", "file-read"),
+    PRIVILEGE(FILE_WRITE, "file", "change", "file-write"),
+    PRIVILEGE(FILE_DELETE, "file", "deletion", "file-delete"),
+    PRIVILEGE(FILE_RENAME, "file", "change", "file-rename"),
+    PRIVILEGE(FILE_CONNECT, "file", "access", "file-connect"),
     [PW_CGROUP_MKDIR] = {.least_bytes = sizeof(struct pw_cgroup)},
     [PW_CGROUP_RMDIR] = {.least_bytes = sizeof(struct pw_cgroup)},
 };

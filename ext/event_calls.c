@@ -30,6 +30,13 @@ static const struct pw_number_name UMOUNTS[] = {
 };
 static const struct pw_number_names UMOUNT_FLAGS = {UMOUNTS, COUNT(UMOUNTS), 0, 0};
 
+static const struct pw_number_name OPENS[] = {
+    {0x1, "O_WRONLY"}, {0x2, "O_RDWR"}, {0x40, "O_CREAT"}, {0x80, "O_EXCL"}, {0x200, "O_TRUNC"},
+    {0x400, "O_APPEND"},
+};
+/* The same on all machines. The others say nothing of what happens to the file. */
+static const struct pw_number_names OPEN_FLAGS = {OPENS, COUNT(OPENS), ~UINT64_C(0x6c3), 0};
+
 static const struct pw_number_name MEMFDS[] = {
     {1, "MFD_CLOEXEC"}, {2, "MFD_ALLOW_SEALING"}, {4, "MFD_HUGETLB"}, {8, "MFD_NOEXEC_SEAL"}, {16, "MFD_EXEC"},
 };
@@ -117,6 +124,17 @@ static const struct pw_call_row CALLS[] = { /* in the order of CALLS in probes/s
     {"tgkill", {""}, 0, {{"pid", 0, INTEGER, NULL}, {"tid", 1, INTEGER, NULL}, {"signal", 2, SIGNAL, NULL}}},
     {"pidfd_send_signal", {""}, 0, {{"descriptor", 0, INTEGER, NULL}, {"signal", 1, SIGNAL, NULL}}},
     {"open_by_handle_at", {""}, 0, {{"descriptor", 0, INTEGER, NULL}}},
+    {"open", {"path"}, 0, {{"flags", 2, FLAGS, &OPEN_FLAGS}}},
+    {"openat", {"path"}, 0, {{"flags", 2, FLAGS, &OPEN_FLAGS}}},
+    {"openat2", {"path"}, 0, {{"flags", 2, FLAGS, &OPEN_FLAGS}}},
+    {"creat", {"path"}, 0, {{"flags", 2, FLAGS, &OPEN_FLAGS}}},
+    {"truncate", {"path"}, 1, {{.form = PW_FORM_NONE}}},
+    {"unlink", {"path"}, 1, {{.form = PW_FORM_NONE}}},
+    {"unlinkat", {"path"}, 1, {{.form = PW_FORM_NONE}}},
+    {"rename", {"path", "new_path"}, 1, {{.form = PW_FORM_NONE}}},
+    {"renameat", {"path", "new_path"}, 1, {{.form = PW_FORM_NONE}}},
+    {"renameat2", {"path", "new_path"}, 1, {{.form = PW_FORM_NONE}}},
+    {"connect", {"path"}, 0, {{.form = PW_FORM_NONE}}},
     {"io_uring_setup", {""}, 0, {{"entries", 0, COUNTED, NULL}}},
 };
 

@@ -74,6 +74,11 @@ enum pw_kind {
   PW_PRIVILEGE_CGROUP_ATTACH = 66,
   PW_PRIVILEGE_OPEN_BY_HANDLE = 67,
   PW_PRIVILEGE_IO_URING_SETUP = 68,
+  PW_PRIVILEGE_FILE_READ = 70, /* of watched files: opened to be read */
+  PW_PRIVILEGE_FILE_WRITE = 71,
+  PW_PRIVILEGE_FILE_DELETE = 72,
+  PW_PRIVILEGE_FILE_RENAME = 73,
+  PW_PRIVILEGE_FILE_CONNECT = 74, /* to a watched socket */
   PW_KINDS = 80,           /* size of tables by kind; there are gaps, and 0 is unused */
 };
 

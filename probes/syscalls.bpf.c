@@ -7,6 +7,7 @@
 #include "dialect.h"
 #include "emit.h"
 #include "events.h"
+#include "file_calls.h"
 #include "identity.h"
 #include "path.h"
 #include "registers.h"
@@ -15,8 +16,6 @@
 
 #define TEXTS 3
 #define TEXTS_BYTES 1024 /* TEXTS strings, and a power of two */
-#define AT_FDCWD -100
-#define EPERM_RESULT -1
 
 #define SET_ID_MODES 06000
 #define S_IFMT 0170000
@@ -160,16 +159,6 @@ static __always_inline u64 append_text(struct pw_privilege *out, u64 at, u32 num
   return at + bytes;
 }
 
-static __always_inline struct file *open_file(struct task_struct *task, int descriptor)
-{
-  struct files_struct *files = CURRENT_FIELD(task, files);
-  struct fdtable *table = PROBED(files, fdt);
-  struct file *file = 0;
-  if (descriptor >= 0 && (u32)descriptor < PROBED(table, max_fds))
-    bpf_probe_read_kernel(&file, sizeof(file), (void **)PROBED(table, fd) + descriptor);
-  return file;
-}
-
 /* As write_path() in path.h, for pointers that the verifier does not know the type of. */
 static __always_inline bool write_probed_path(char *out, volatile u16 *used, struct dentry *dentry,
                                               struct vfsmount *vfsmount)
@@ -200,6 +189,8 @@ static __always_inline u64 append_path(struct pw_privilege *out, u64 at, u32 rec
   BOUND(path_at, 255);
   if (!number && !path)
     return at;
+  if (number == RESULT_AS_DESCRIPTOR)
+    descriptor = (int)out->result;
   if (path && out->data[path_at] == '/' && out->text_bytes[(path - 1) & 1])
     return at;
   if (descriptor == AT_FDCWD) {
@@ -279,6 +270,7 @@ PROGRAM(sys_exit)
   u64 number = call_number(registers);
   struct task_struct *task;
   struct pw_privilege *out;
+  struct watched *watched;
   u32 call, recipe, zero = 0;
   bool is_32_bit;
   if (!(wanted_calls(number >> 6) >> (number & 63) & 1))
@@ -288,6 +280,9 @@ PROGRAM(sys_exit)
   call = find_call(number, is_32_bit);
   recipe = recipe_of(call);
   if (!recipe)
+    return 0;
+  watched = map_lookup(MAP(watched), &zero);
+  if (!watched || ((recipe & 255) == PW_PRIVILEGE_FILE_READ && !is_open_of_interest(watched, task, ctx[1])))
     return 0;
   out = map_lookup(MAP(call_scratch), &zero);
   if (!out)
@@ -299,6 +294,12 @@ PROGRAM(sys_exit)
   if (is_32_bit)
     out->marks |= PW_PROGRAM_I386;
   fill_arguments(out->arguments, registers, is_32_bit);
+  if (is_file_call(recipe & 255)) {
+    u32 kind = kind_of_file_call(watched, out, recipe, task);
+    if (!kind)
+      return 0;
+    recipe = forgotten(out, (recipe & ~255u) | kind);
+  }
   if (!is_seen(out, recipe & 255, recipe >> 20 & 15 && recipe >> 24 & 3))
     return 0;
   if (recipe >> 26 & 1) {

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from probes.catalog import RecordKind
 
+RESULT = 6  # in place of an argument's number: the descriptor that the call returns
+SOCKET_PATH = 5  # where the probe puts the address of the path that connect(2) was passed
+IN_OPEN_HOW, AS_CREAT = 8, 9  # where open(2) and its like have flags: in a struct; none, it writes
 WORDS = 8  # of 64 numbers each: 0 to 511, more than any machine has
 
 
@@ -19,7 +22,8 @@ class Call:
     """`texts`, `descriptor`: which arguments are strings, and which a descriptor whose path is told.
 
     `path`: which text is a path that, when relative, starts in the folder of the descriptor or in the
-    process's own. `changes_identity`: ids, capabilities and namespaces before and after the call are told.
+    process's own. `open_flags`: number of the argument from 1 on, or one of two constants below.
+    `changes_identity`: ids, capabilities and namespaces before and after the call are told.
     """
 
     name: str
@@ -31,6 +35,7 @@ class Call:
     descriptor: int | None = None
     path: int | None = None
     changes_identity: bool = False
+    open_flags: int = 0
 
 
 def _calls() -> tuple[Call, ...]:
@@ -39,6 +44,8 @@ def _calls() -> tuple[Call, ...]:
     mount, key = kind.PRIVILEGE_MOUNT, kind.PRIVILEGE_KEYCTL
     load, exec_kernel = kind.PRIVILEGE_LOAD_MODULE, kind.PRIVILEGE_KEXEC_LOAD
     chmod, chown, mknod = kind.PRIVILEGE_CHMOD, kind.PRIVILEGE_CHOWN, kind.PRIVILEGE_MKNOD
+    read, write, delete = kind.PRIVILEGE_FILE_READ, kind.PRIVILEGE_FILE_WRITE, kind.PRIVILEGE_FILE_DELETE
+    rename = kind.PRIVILEGE_FILE_RENAME
     symlink, link, kill = kind.PRIVILEGE_SYMLINK, kind.PRIVILEGE_LINK, kind.PRIVILEGE_KILL
     return (
         Call("setuid", setuid, 105, 146, (23, 213), changes_identity=True),
@@ -95,6 +102,17 @@ def _calls() -> tuple[Call, ...]:
         Call("tgkill", kill, 234, 131, (270,)),
         Call("pidfd_send_signal", kill, 424, 424, (424,)),
         Call("open_by_handle_at", kind.PRIVILEGE_OPEN_BY_HANDLE, 304, 265, (342,)),
+        Call("open", read, 2, None, (5,), (0,), descriptor=RESULT, open_flags=2),
+        Call("openat", read, 257, 56, (295,), (1,), descriptor=RESULT, open_flags=3),
+        Call("openat2", read, 437, 437, (437,), (1,), descriptor=RESULT, open_flags=IN_OPEN_HOW),
+        Call("creat", read, 85, None, (8,), (0,), descriptor=RESULT, open_flags=AS_CREAT),
+        Call("truncate", write, 76, 45, (92,), (0,), path=0),
+        Call("unlink", delete, 87, None, (10,), (0,), path=0),
+        Call("unlinkat", delete, 263, 35, (301,), (1,), descriptor=0, path=0),
+        Call("rename", rename, 82, None, (38,), (0, 1), path=0),
+        Call("renameat", rename, 264, 38, (302,), (1, 3), descriptor=0, path=0),
+        Call("renameat2", rename, 316, 276, (353,), (1, 3), descriptor=0, path=0),
+        Call("connect", kind.PRIVILEGE_FILE_CONNECT, 42, 203, (362,), (SOCKET_PATH,)),
         Call("io_uring_setup", kind.PRIVILEGE_IO_URING_SETUP, 425, 425, (425,)),
     )
 
@@ -123,14 +141,15 @@ def identity(call: Call) -> int:
 
 def recipe(call: Call) -> int:
     """In bits: 8 of the kind; 4 for each of three texts and 4 for the descriptor, the argument's number from
-    1 on or 0 for none; 2 which text is the path, from 1 on; 1 whether the identity before is wanted."""
+    1 on or 0 for none; 2 which text is the path, from 1 on; 1 whether the identity before is wanted; 4 for
+    where open(2) and its like have their flags."""
     texts = [number + 1 for number in call.texts] + [0] * (3 - len(call.texts))
     descriptor = 0 if call.descriptor is None else call.descriptor + 1
     packed = call.kind.value
     for place, number in enumerate([*texts, descriptor]):
         packed |= number << (8 + 4 * place)
     path = 0 if call.path is None else call.path + 1
-    return packed | path << 24 | call.changes_identity << 26
+    return packed | path << 24 | call.changes_identity << 26 | call.open_flags << 27
 
 
 def _mask_function(name: str, wanted: Mapping[int, Call]) -> Iterator[str]:

@@ -29,6 +29,7 @@ class Taken:
         self.room = asyncio.Event()
         self.room.set()
         self.asked = asyncio.Event()
+        self.is_safe = True
         self.room_listeners: list[Callable[[], None]] = []
         self._changed = asyncio.Event()
 
@@ -44,7 +45,7 @@ class Taken:
 
     async def submit_safely(self, chunk: Chunk) -> bool:
         await self.submit(chunk)
-        return True
+        return self.is_safe
 
     def takes(self, source: str, tag: str, vanishing: Callable[[], bool]) -> bool:
         raise AssertionError("messages are no files")

@@ -13,6 +13,7 @@ from collector.config.multiline import MultilineSection
 from collector.config.parsers import Parser
 from collector.config.schema import Key, keys_of
 from collector.config.service import ServiceSettings
+from collector.config.upstreams import NodeKeys
 from collector.plugins import PLUGINS, PluginKind
 
 if TYPE_CHECKING:
@@ -73,6 +74,17 @@ def _lines() -> Iterator[str]:
                 module = row.load()
                 yield f"\n### {row.name}\n\n{module.SUMMARY}\n"
                 yield from _table(module.Settings)
+    yield "\n## Upstreams\n"
+    yield (
+        "`Upstream` of an output names a file with one [UPSTREAM] and a [NODE] for each receiver (in YAML "
+        "`upstream_servers` with `nodes`), or an [UPSTREAM] of the main configuration. A node has the keys "
+        "of its output, over those that the output itself has, and these:\n"
+    )
+    yield from _table(NodeKeys)
+    yield (
+        "\nChunks go to the nodes in turns, by their weights. What one does not take goes to the next at "
+        "once; a node that failed is left out for 5 seconds, then for twice as long, up to 5 minutes.\n"
+    )
     yield "\n## [PARSER]\n"
     yield (
         "Parsers stand in the files that `Parsers_File` names. podwitness runs Format json, and Format regex "

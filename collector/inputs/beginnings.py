@@ -6,14 +6,15 @@ import contextlib
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Container
+from collections.abc import Container, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from collector.delivery.chunk import INHERITED, FileKey, Position
 from collector.delivery.positions import FOREIGN_DEVICE, Positions
-from collector.inputs.follow import FollowedFile, is_file_of
+from collector.inputs.follow import FollowedFile, begins_as, is_file_of
 from collector.inputs.tail_open import OpenFile, Refused, open_pinned, path_of, pin
-from collector.inputs.tail_paths import Selection, rotated_siblings
+from collector.inputs.tail_paths import COMPRESSED, Selection, rotated_siblings
 
 # Files read to their end and closed though they still have a name: as many as 800 pods keep of rotations.
 MAX_FINISHED = 4096
@@ -23,7 +24,8 @@ CLOCK_TICK_NS = 10_000_000
 
 
 class Sibling(NamedTuple):
-    """A renamed file of a log. `is_done`: what is open at its end was completed in a later one."""
+    """A renamed file of a log, maybe compressed. `is_done`: what is open at its end was completed in a later
+    one."""
 
     file: OpenFile
     is_done: bool
@@ -72,7 +74,11 @@ class Beginnings:
         self._skips_history = is_first_start and not read_from_head
         self._began_ns = time.time_ns() - CLOCK_TICK_NS
         self._finished: OrderedDict[tuple[int, int], Position] = OrderedDict()
+        self._left: OrderedDict[FileKey, Position] = OrderedDict()
         self._listings: dict[str, list[str]] = {}
+        # As of the start: the inode that a file had before it was compressed is soon another file's.
+        self._kept = positions.all()
+        self._kept_by_place: dict[str, list[Position]] | None = None
 
     def begin(self, file: FollowedFile, path: str, *, at_start: bool) -> None:
         """Puts the file's offset where reading begins. Raises OSError."""
@@ -99,23 +105,56 @@ class Beginnings:
         # A rotated name begins with the name before.
         if found.path != path and not file.real_path.startswith(os.path.realpath(found.path)):
             return None
-        return found if os.fstat(file.fd).st_size >= found.offset else None
+        # What a damaged compressed file says of its size is nothing to go by.
+        return found if file.is_compressed or file.size >= found.offset else None
+
+    def _stored_before_compression(self, file: OpenFile, place: str, path: str) -> Position | None:
+        """How far the file was read when it was not compressed: it had another inode, but began the same."""
+        found = [
+            row
+            for row in self._rows_of(place, path)
+            if row.file.fingerprint_bytes and begins_as(file, row.file)
+        ]
+        if not found:
+            return None
+        furthest = max(found, key=lambda row: row.offset)
+        furthest = replace(furthest, file=replace(furthest.file, device=file.device, inode=file.inode))
+        # Kept under its new inode at once, before the old one's row is dropped.
+        self._positions.record(furthest)
+        return furthest
+
+    def _rows_of(self, place: str, path: str) -> list[Position]:
+        """Positions of the log's files: as of the start, the present ones, those of files that were left."""
+        if self._kept_by_place is None:
+            self._kept_by_place = {}
+            for row in self._kept:
+                self._kept_by_place.setdefault(os.path.realpath(row.path), []).append(row)
+        now = (*self._positions.all(), *self._left.values())
+        return [*self._kept_by_place.get(place, ()), *(row for row in now if row.path in (path, place))]
 
     def is_read(self, file: OpenFile) -> bool:
         """Whether the file was read to its end before, and closed."""
         stored = self._stored(file, "") if (file.device, file.inode) in self._finished else None
-        return stored is not None and os.fstat(file.fd).st_size == stored.offset
+        return stored is not None and file.size == stored.offset
 
     def finish(self, file: FollowedFile, path: str) -> None:
-        """The file was read to its end and is closed; if it has a name, it may be met again."""
-        if file.is_gone:
-            return
-        self._finished[file.inode] = Position(file.key, path, file.offset)
-        if len(self._finished) > MAX_FINISHED:
-            self._finished.popitem(last=False)
+        """The file was read to its end and is closed; it may be met again, under its name or compressed."""
+        position = Position(file.key, path, file.offset)
+        self._left[file.key] = position
+        if not file.is_gone:
+            self._finished[file.inode] = position
+        for known in (self._finished, self._left):
+            if len(known) > MAX_FINISHED:
+                known.popitem(last=False)
 
     def siblings(
-        self, file: OpenFile, place: str, path: str, roots: tuple[str, ...], since_ns: int
+        self,
+        file: OpenFile,
+        place: str,
+        path: str,
+        roots: tuple[str, ...],
+        since_ns: int,
+        held: Sequence[FileKey] = (),
     ) -> list[Sibling]:
         """What `place`, the file of the log `path`, was renamed to before `file` and is not read yet.
 
@@ -124,7 +163,8 @@ class Beginnings:
 
         These are files with a stored position, and those without one that were
         written since `since_ns` (0: this name is new; where history is skipped, that
-        is what was written before the start). Compressed ones can't be continued.
+        is what was written before the start). A compressed one was made of a file
+        that a stored position or `held` may be of, as its first bytes tell.
         """
         directory, name = os.path.split(place)
         names = [*rotated_siblings(name, self._names_in(directory)), name]
@@ -132,28 +172,46 @@ class Beginnings:
         if present not in names or not os.fstat(file.fd).st_nlink:
             return []
         before = names[: names.index(present)]
-        looks = (self._look(directory, one, path, roots) for one in names)
+        looks = (self._look(place, one, path, roots, held) for one in names)
         looked_at = [look for look in looks if look is not None]
         found = []
         for index, look in enumerate(looked_at):
             is_done = _is_done(look, looked_at[index + 1 :])
-            if look.name in before and self._is_unread(look, is_done, since_ns):
+            later = looked_at[index + 1 :]
+            if look.name in before and self._is_unread(look, is_done, since_ns, later):
                 found.append(Sibling(look.file, is_done))
             else:
                 os.close(look.file.fd)
         return found
 
-    def _look(self, directory: str, name: str, path: str, roots: tuple[str, ...]) -> _Look | None:
-        """None where the file is no log, or was renamed or compressed meanwhile."""
-        try:
-            file = open_pinned(pin(os.path.join(directory, name)), roots)
-        except (OSError, Refused):
+    def _look(
+        self, place: str, name: str, path: str, roots: tuple[str, ...], held: Sequence[FileKey]
+    ) -> _Look | None:
+        """None where the file is no log, was renamed meanwhile, or is one that is held, compressed."""
+        file = self._open(os.path.join(os.path.dirname(place), name), roots)
+        if file is None:
             return None
-        status = os.fstat(file.fd)
-        return _Look(name, file, self._stored(file, path), status.st_size, status.st_mtime_ns)
+        stored = self._stored(file, path)
+        if file.is_compressed and stored is None:
+            if any(begins_as(file, key) for key in held):
+                os.close(file.fd)
+                return None
+            stored = self._stored_before_compression(file, place, path)
+        return _Look(name, file, stored, file.size, os.fstat(file.fd).st_mtime_ns)
 
-    def _is_unread(self, look: _Look, is_done: bool, since_ns: int) -> bool:
+    def _open(self, path: str, roots: tuple[str, ...]) -> OpenFile | None:
+        # Between the listing and now it may have been compressed.
+        for name in (path, path.removesuffix(COMPRESSED) + COMPRESSED):
+            with contextlib.suppress(OSError, Refused):
+                return open_pinned(pin(name), roots)
+        return None
+
+    def _is_unread(self, look: _Look, is_done: bool, since_ns: int, later: list[_Look]) -> bool:
         if look.stored is None:
+            # Files are read in their order: what is older than one that was read was read before.
+            was_before = any(one.stored is not None and one.stored.offset for one in later)
+            if look.file.is_compressed and was_before:
+                return False
             return look.written_ns >= (since_ns or (self._began_ns if self._skips_history else 0))
         return look.size != look.stored.offset or (look.stored.partials != (-1, -1) and not is_done)
 
@@ -195,3 +253,7 @@ class Beginnings:
     def forget(self, key: FileKey) -> None:
         """Drops the position of a file that is gone."""
         self._positions.forget(key)
+
+    def first_look_is_over(self) -> None:
+        """Inodes that are given away from here on are those of files that were met."""
+        self._kept, self._kept_by_place = (), None

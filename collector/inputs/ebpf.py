@@ -24,6 +24,7 @@ from collector.inputs.event_rings import RingWatch, Unread
 from collector.inputs.event_state import Snapshot
 from collector.inputs.event_vigil import Patience, Trouble, Vigil, notice
 from collector.inputs.event_worth import worth_of_tags
+from collector.inputs.watched_names import DEFAULT, WatchedName, watched_kind
 from collector.native.events import Entries, Kind
 from collector.native.limits import CLASSES, Rate
 from probes.launch import Attached, HookReport, ProbeError, launch
@@ -185,10 +186,22 @@ class Settings:
         help="Folder of compiled probes, for a start without the compiler; `off`: compile at each start.",
     )
 
+    watch_paths: tuple[tuple[WatchedName, ...], ...] = key(
+        "Watch_Path",
+        repeated(watched_kind),
+        default=" ".join(DEFAULT),
+        help="With `syscalls`: files and sockets to report the use of. The last two names count, wherever "
+        "the file is: `/etc/shadow` is watched in every container. `*` stands for any name. `off`: none.",
+    )
+
     @property
     def rates(self) -> dict[str, Rate]:
         rates = (self.process_rate, self.network_rate, self.privilege_rate)
         return {name: Rate(*rate) for name, rate in zip(CLASSES, rates, strict=True)}
+
+    @property
+    def watched(self) -> tuple[WatchedName, ...]:
+        return tuple(name for line in self.watch_paths for name in line)
 
     @property
     def subjects(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from collector.inputs.event_losses import KernelLoss, LossCounters, drain_losses
 from collector.inputs.event_pending import Pending
 from collector.inputs.event_plans import Planner
 from collector.inputs.event_rings import NAMES, Rings
+from collector.inputs.watched_names import shown_names, table_of, write_table
 from collector.native.events import DrainEnd, EventEncoder, FlowTable, Heartbeat, Kind, Ring
 from collector.native.limits import Limits, Suppressed
 from probes.catalog import FLOW_SLOTS, FLOWS
@@ -64,6 +65,11 @@ class EventDrain:
         self._limits = Limits(attached.rates_fd, attached.limits_fd)
         self._rings = Rings.open(attached, settings.ring_bytes, settings.flow_ring_bytes)
         self._limits.set(settings.rates)
+        if (watched := attached.maps.get("watched")) is not None:
+            table = table_of(settings.watched)
+            write_table(watched, table)
+            if table.left_out:
+                context.log.error("too many paths; not watched: %s", shown_names(table.left_out))
         self._encoder = EventEncoder(int.from_bytes(context.node_id, "big"))
         planners = (Planner(tags[subject], context.chain, context.node) for subject in tags)
         self._containers = EventContainers(context.identities, *planners)

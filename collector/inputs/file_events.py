@@ -19,12 +19,14 @@ _RENAMED_OR_UNLINKED = inotify.ATTRIB | inotify.MOVE_SELF
 class FileEvents:
     """Watches files until they are left. `problem` is told once what the operator has to raise."""
 
-    def __init__(self, problem: Callable[[OperatorError], None]) -> None:
+    def __init__(self, problem: Callable[[OperatorError], None], *, watches: bool = True) -> None:
         self._problem = problem
         self._files: dict[int, FollowedFile] = {}
         self._unwatched: set[FollowedFile] = set()
         self._has_told = False
         self._watch: FileWatch | None = None
+        if not watches:
+            return
         try:
             self._watch = FileWatch()
         except OSError as error:

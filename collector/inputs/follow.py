@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from collector.delivery.chunk import INHERITED, FileKey, Position
+from collector.inputs import tail_gzip
 from collector.inputs.tail_groups import LineGroups, Regrouped
 from collector.inputs.tail_open import OpenFile, path_of
 from collector.inputs.vanishing import Vanishing
@@ -34,9 +35,14 @@ def is_file_of(file: OpenFile, key: FileKey) -> bool:
     """Whether the key was made of this file, and not of another that had its inode before."""
     if (key.device, key.inode) != (file.device, file.inode):
         return False
-    return not key.fingerprint_bytes or key.fingerprint == fingerprint(
-        os.pread(file.fd, key.fingerprint_bytes, 0)
-    )
+    return not key.fingerprint_bytes or begins_as(file, key)
+
+
+def begins_as(file: OpenFile, key: FileKey) -> bool:
+    """Whether the file's first bytes, uncompressed, are those that the key was made of."""
+    count = key.fingerprint_bytes
+    first = tail_gzip.head(file.fd, count) if file.is_compressed else os.pread(file.fd, count, 0)
+    return key.fingerprint == fingerprint(first)
 
 
 class Portion(NamedTuple):
@@ -87,6 +93,7 @@ class FollowedFile:
     final_s: float = 0.0  # when it was found final, 0: not yet
     vanishing: Vanishing = field(init=False)
     grown_s: float = 0.0  # when it last was found grown
+    damage: str = ""  # why it can't be read to its end
     looked_s: float = 0.0  # when the present read began
     carried: bytes = b""  # entries of inherited lines that are whole
     carried_records: int = 0

@@ -12,6 +12,7 @@ from collector.delivery.chunk import FileKey
 from collector.inputs.beginnings import Beginnings
 from collector.inputs.file_events import FileEvents
 from collector.inputs.follow import FollowedFile
+from collector.inputs.follow_gzip import CompressedFile
 from collector.inputs.succession import Plans, Succession
 from collector.inputs.tail_files import Found
 from collector.inputs.tail_groups import Grouping, LineGroups
@@ -84,7 +85,9 @@ class Followed:
             self._begin(found, now_s)
 
     def _passes_by(self, file: OpenFile) -> bool:
-        """Whether there is nothing to read in a file."""
+        """Whether there is nothing to read in a file. Compressed ones are read as siblings of their log."""
+        if file.is_compressed:
+            return True
         limit_s = self._settings.ignore_older_s
         is_old = limit_s > 0 and time.time() - os.fstat(file.fd).st_mtime > limit_s
         return is_old or self._beginnings.is_read(file)
@@ -100,7 +103,11 @@ class Followed:
             self.name(succession, found.path)
         roots = self._selection.roots
         path, since_ns = succession.path, succession.written_ns
-        for sibling in self._beginnings.siblings(found.file, found.place, path, roots, since_ns):
+        for one in succession.files:
+            if not one.head:
+                one.look_at_head()
+        held = [one.key for one in succession.files if one.head]
+        for sibling in self._beginnings.siblings(found.file, found.place, path, roots, since_ns, held):
             self._add(succession, sibling.file, now_s, at_start=found.at_start, is_done=sibling.is_done)
         self._add(succession, found.file, now_s, at_start=found.at_start, replaced=found.moved)
         self._ready(succession.files)  # one of them may have waited for its heir
@@ -128,7 +135,8 @@ class Followed:
             known.replaced |= replaced
             return
         log = LogStream(succession.plan, max_record_bytes=self._settings.max_record_bytes)
-        file = FollowedFile(opened, succession.place, log, found_s=now_s, grown_s=now_s)
+        kind = CompressedFile if opened.is_compressed else FollowedFile
+        file = kind(opened, succession.place, log, found_s=now_s, grown_s=now_s)
         file.framing = succession.plan.framing
         file.groups = None if self._grouping is None else LineGroups(self._grouping)
         file.replaced, file.is_done = replaced, is_done
@@ -153,6 +161,9 @@ class Followed:
     def leave(self, succession: Succession, file: FollowedFile, now_s: float) -> None:
         """Nothing of the file will be read any more."""
         self._events.leave(file)
+        if file.damage:
+            self._log.warning("%s can't be read to its end: %s", file.file.real_path, file.damage)
+            self._count("podwitness_tail_damaged_files_total")
         self._beginnings.finish(file, succession.path)
         if file.is_gone:
             self._gone.append((now_s, file.key))
@@ -167,6 +178,7 @@ class Followed:
     def first_look_is_over(self) -> None:
         """All files that were there at the start are known: positions of others are of no use."""
         self._has_looked = True
+        self._beginnings.first_look_is_over()
         # Where nothing is there at all, a mount is probably missing.
         if self.files:
             self._beginnings.forget_missing({*self.files, *self._passed_by}, self._selection)

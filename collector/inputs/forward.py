@@ -1,8 +1,8 @@
 """Input `forward`: what Fluentd, Fluent Bit, another podwitness or a logging library sends.
 
-A message is acknowledged when the router has taken its records; one that was
-taken twice (its ack was lost) has the same chunk id both times, made from the
-client's. While the outputs have no room, clients are not read.
+A message is acknowledged when all outputs have its records, or the spool has; one
+that was taken twice (its ack was lost) has the same chunk id both times, made
+from the client's. While the outputs have no room, clients are not read.
 """
 
 from __future__ import annotations
@@ -140,6 +140,7 @@ class Forward:
         )
         self._stop = asyncio.Event()
         self._idle: set[asyncio.Task[Any]] = set()  # waiting for their client
+        self._under_way: dict[bytes, asyncio.Task[bool]] = {}  # chunks to be acknowledged, by their ids
 
     async def run(self, stop: asyncio.Event) -> None:
         """Receives until `stop`; a message that is there whole is still taken."""
@@ -267,21 +268,54 @@ class Forward:
             message = await asyncio.to_thread(read_message, raw, now_ns, limit_bytes)
         if message is None:
             return
-        await self._admission.hold(holder, len(raw) + len(message.entries), complete=True)
-        intake, is_safe = self._context.intake, True
+        size_bytes = len(raw) + len(message.entries)
+        is_safe = True
         for chunk in self._chunks(message):
             if message.ack:
-                is_safe = await intake.submit_safely(chunk)
+                await self._admission.hold(holder, 0)
+                is_safe = await self._hand_over(chunk, size_bytes)
             else:
-                await intake.submit(chunk)
+                await self._admission.hold(holder, size_bytes, complete=True)
+                await self._context.intake.submit(chunk)
         # Without an ack the client sends the message again.
-        if message.ack and is_safe and not self._stop.is_set():
-            writer.write(acknowledgement(message.ack))
+        if message.ack and is_safe:
+            await self._acknowledge(writer, message.ack)
+
+    async def _acknowledge(self, writer: asyncio.StreamWriter, ack: bytes) -> None:
+        writer.write(acknowledgement(ack))
+        try:
+            async with asyncio.timeout(ACK_S):
+                await writer.drain()
+        except TimeoutError:
+            raise NotForward(f"did not read its acks for {ACK_S:g} s", "slow") from None
+
+    async def _hand_over(self, chunk: Chunk, size_bytes: int) -> bool:
+        """Whether the chunk is safe now. It stays under way when its client leaves.
+
+        A client that had no ack in time sends the chunk again, and again while the
+        outputs are down: then it waits for the one that is under way.
+        """
+        if chunk.id not in self._under_way:
+            holder, begun = self._admission.enter(lambda: None), False
             try:
-                async with asyncio.timeout(ACK_S):
-                    await writer.drain()
-            except TimeoutError:
-                raise NotForward(f"did not read its acks for {ACK_S:g} s", "slow") from None
+                await self._admission.hold(holder, size_bytes, complete=True)
+                if chunk.id not in self._under_way:  # nobody else had it while there was no room
+                    self._under_way[chunk.id] = self._begin(chunk, holder)
+                    begun = True
+            finally:
+                if not begun:
+                    self._admission.leave(holder)
+        return await asyncio.shield(self._under_way[chunk.id])
+
+    def _begin(self, chunk: Chunk, holder: Holder) -> asyncio.Task[bool]:
+        task = asyncio.create_task(self._context.intake.submit_safely(chunk))
+
+        def end(_: asyncio.Task[bool]) -> None:
+            del self._under_way[chunk.id]
+            self._admission.leave(holder)
+
+        task.add_done_callback(end)
+        return task
 
     def _chunks(self, message: Message) -> Iterator[Chunk]:
         context = self._context

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from collector.config.onigmo import Pattern
 from collector.filters.chain import FilterChain, Rest
 from collector.identity.identity import Identity
 from collector.identity.paths import read_container_link
@@ -61,6 +62,7 @@ class Plans:
         identities: IdentityTable,
         chain: FilterChain,
         *,
+        tag_pattern: Pattern | None = None,
         folds: bool = True,
     ) -> None:
         """`folds` False: records are worked on after the plan, so filters have to see them."""
@@ -71,6 +73,7 @@ class Plans:
         self._identities = identities
         self._chain = chain
         self._folds = folds
+        self._tag_pattern = tag_pattern
 
     def succession(self, place: str, now_s: float) -> Succession:
         return Succession(place, self._plan, now_s)
@@ -81,7 +84,7 @@ class Plans:
         lacks_id = self._is_of_pod(succession) and (identity is None or not identity.container_id)
         if lacks_id and now_s < succession.since_s + IDENTITY_WAIT_S:
             return False
-        tag = tag_of(self._tag, succession.path)
+        tag = tag_of(self._tag, succession.path, self._tag_pattern)
         plan = self._plan
         if self._path_key:
             plan = plan.then(Field(Op.APPEND, self._path_key, succession.path))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -74,6 +75,7 @@ class Tail:
             self._kubelet,
             context.identities,
             context.chain,
+            tag_pattern=settings.tag_regex,
             folds=self._grouping is None,
         )
         self._ready: deque[FollowedFile] = deque()
@@ -83,12 +85,13 @@ class Tail:
         self.has_looked = asyncio.Event()  # all files that were there at the start are followed
         self._wake = asyncio.Event()
         self._refused: set[str] = set()
+        self._has_ended = False
         self._held_back = HeldBack(context.name, context.intake, self._wake.set)
 
     async def run(self, stop: asyncio.Event) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=self._context.name)
-        self._events = FileEvents(self._problem)
+        self._events = FileEvents(self._problem, watches=self._settings.inotify_watcher)
         self._followed = Followed(
             self._settings,
             self._selection,
@@ -124,6 +127,7 @@ class Tail:
             self._followed.names,
             reports,
             refresh_s=self._settings.refresh_interval_s,
+            watches=self._settings.inotify_watcher,
         )
 
     def is_followed(self, device: int, inode: int) -> bool:
@@ -165,7 +169,16 @@ class Tail:
             while self._ready and not stop.is_set():
                 await self._turn(self._ready.popleft())
                 self._take_news()
+            if self._settings.exit_on_eof:
+                self._exit_on_eof()
             read_s = self._now_s
+
+    def _exit_on_eof(self) -> None:
+        """As somebody who stops the agent: outputs deliver what there is, then it ends."""
+        files = self._followed.files.values()
+        if not self._has_ended and self.has_looked.is_set() and all(file.is_read for file in files):
+            self._has_ended = True
+            signal.raise_signal(signal.SIGTERM)
 
     async def _catch_up(self) -> None:
         """What was written before the end: without a DB nobody will read it later."""

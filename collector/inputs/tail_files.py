@@ -102,6 +102,7 @@ class Discovery:
         reports: Reports,
         *,
         refresh_s: float,
+        watches: bool = True,
     ) -> None:
         self._selection = selection
         self._patterns = [(pattern, False) for pattern in selection.patterns]
@@ -112,6 +113,7 @@ class Discovery:
         self._held = held
         self._reports = reports
         self._refresh_s = refresh_s
+        self._watches = watches
         self._lookout: Lookout | None = None
         self._by_path: dict[str, _Directory] = {}
         self._by_wd: dict[int, _Directory] = {}
@@ -171,6 +173,8 @@ class Discovery:
         self._scan()
 
     def _open_lookout(self) -> Lookout | None:
+        if not self._watches:
+            return None
         try:
             return Lookout()
         except OSError as error:

@@ -6,7 +6,8 @@ import os
 import stat
 from dataclasses import dataclass
 
-from collector.inputs.tail_paths import is_below
+from collector.inputs.tail_gzip import size_mod_4gib
+from collector.inputs.tail_paths import COMPRESSED, is_below
 
 _DELETED = " (deleted)"  # what the kernel appends to the name of an unlinked file
 
@@ -19,6 +20,16 @@ class OpenFile:
     real_path: str
     device: int
     inode: int
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether it is one that was compressed after its rotation, by its name."""
+        return self.real_path.endswith(COMPRESSED)
+
+    @property
+    def size(self) -> int:
+        """Of what it holds, uncompressed; where it is compressed, modulo 4 GiB and as it says itself."""
+        return size_mod_4gib(self.fd) if self.is_compressed else os.fstat(self.fd).st_size
 
 
 class Refused(Exception):

@@ -6,10 +6,11 @@ import bisect
 import fnmatch
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from collector.config.onigmo import Pattern
 from collector.identity.paths import CONTAINERS, PODS, LogName, read_pod_log
 
 # Where links of the kubelet lead: never out of these, whatever a container managed to put there.
@@ -17,11 +18,13 @@ from collector.identity.paths import CONTAINERS, PODS, LogName, read_pod_log
 LOG_ROOTS = ("/var/log", PODS, CONTAINERS, "/var/lib/docker/containers")
 
 _WILDCARD = re.compile(r"[*?\[]")
-# kubelet (time), conmon (number), logrotate (number or date); compressed ones can't be continued.
+# kubelet (time), conmon (number), logrotate (number or date).
 _ROTATED = re.compile(r"\.(?:[0-9]{8}-[0-9]{6}|[0-9]{1,4})|-[0-9]{8}(?:-[0-9]{1,10})?")
 # As Fluent Bit's tag_compose: these bytes become dots.
 _SEPARATORS = re.compile(r"[/\\:]")
+_PLACEHOLDER = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
 MAX_NUMBER = 9999
+COMPRESSED = ".gz"
 UNKNOWN_CONTAINER_ID = "0" * 64
 
 
@@ -99,12 +102,21 @@ def is_below(path: str, roots: Iterable[str]) -> bool:
     return any(path.startswith(root if root.endswith("/") else root + "/") for root in roots)
 
 
-def tag_of(tag: str, path: str) -> str:
-    """The tag of a file: the first `*` is the path, then all is cleaned, as Fluent Bit's tag_compose."""
-    if "*" not in tag:
+def tag_of(tag: str, path: str, pattern: Pattern | None = None) -> str:
+    """The tag of a file: `<name>` is what that group of the pattern finds in the path, the first `*` is the
+    path, then all is cleaned, as Fluent Bit's tag_compose."""
+    if pattern is not None:
+        fields = dict(pattern.fields(os.fsencode(path)) or ())
+        tag = _PLACEHOLDER.sub(lambda found: _shown(fields, found[1]), tag)
+    elif "*" not in tag:
         return tag
     composed = _SEPARATORS.sub(".", tag.replace("*", path, 1).lstrip("/"))
     return re.sub(r"\.\.+", ".", composed.replace("*", "")).removesuffix(".")
+
+
+def _shown(fields: Mapping[str, bytes | None], name: str) -> str:
+    # A `*` that a path has would stand for the path itself.
+    return os.fsdecode(fields.get(name) or b"_").replace("*", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +147,8 @@ class KubeletRoots:
 
 
 def rotated_siblings(name: str, names: Sequence[str]) -> list[str]:
-    """Files in the sorted `names` that `name` was renamed to and that are not compressed, oldest first.
+    """Files in the sorted `names` that `name` was renamed to, oldest first. Compressed ones count where the
+    same is not there uncompressed: it is removed last.
 
     Their names tell the order: a time counts up, a number counts down to the newest.
     Times of last writing would not do: they are those of the kernel's tick.
@@ -144,11 +157,13 @@ def rotated_siblings(name: str, names: Sequence[str]) -> list[str]:
     for other in names[bisect.bisect_right(names, name) :]:
         if not other.startswith(name):
             break
-        if _ROTATED.fullmatch(other[len(name) :]):
+        plain = other.removesuffix(COMPRESSED)
+        if _ROTATED.fullmatch(plain[len(name) :]) and (plain == other or plain not in found):
             found.append(other)
     return sorted(found, key=_age)
 
 
 def _age(name: str) -> tuple[int, str]:
+    name = name.removesuffix(COMPRESSED)
     suffix = name.rpartition(".")[2]
     return (-int(suffix), "") if len(suffix) <= 4 and suffix.isdecimal() else (-MAX_NUMBER - 1, name)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from collector.config.kinds import Kind
 from collector.config.multiline import check_names, multiline_parsers
+from collector.config.onigmo import Pattern, compile_onigmo
 from collector.config.parsers import framing
 from collector.config.schema import boolean, choice, commas, key, seconds, size_bytes, text
 from collector.errors import ConfigError
@@ -17,6 +19,9 @@ from collector.plan import CRI_JOINED_LAYOUT, Framing, Layout, LogPlan
 
 if TYPE_CHECKING:
     from collector.context import InputContext
+
+
+onigmo: Kind[Pattern] = Kind("regular expression", compile_onigmo, show=lambda value: "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,24 @@ class Settings:
         choice("extra", "full", "normal", "off"),
         default="normal",
         help="Accepted; positions follow delivery, so an old one repeats records and loses none.",
+    )
+    db_locking: bool = key(
+        "DB.locking", boolean, default="Off", help="Accepted; the database is locked for each commit."
+    )
+    db_journal_mode: str = key(
+        "DB.journal_mode",
+        choice("DELETE", "TRUNCATE", "PERSIST", "MEMORY", "WAL", "OFF"),
+        default="WAL",
+        help="Accepted; it is always WAL, which no crash can break.",
+    )
+    db_compare_filename: bool = key(
+        "DB.compare_filename", boolean, default="Off", help="Accepted; names are always compared too."
+    )
+    tag_regex: Pattern | None = key(  # noqa: RUF009 - a field, not a shared default
+        "Tag_Regex",
+        onigmo,
+        default=None,
+        help="Named groups of the path that Tag has as `<name>`; `_` where the path does not match.",
     )
     read_from_head: bool = key(
         "Read_from_Head",
@@ -77,6 +100,30 @@ class Settings:
         default="Off",
         help="Lines over Buffer_Max_Size are left out and counted; Off: they are cut and marked.",
     )
+    truncate_long_lines: bool = key(
+        "Truncate_Long_Lines", boolean, default="On", help="Accepted; see Skip_Long_Lines."
+    )
+    docker_mode: bool = key(
+        "Docker_Mode", boolean, default="Off", help="The same as `multiline.parser docker`."
+    )
+    docker_mode_flush_s: float = key(
+        "Docker_Mode_Flush",
+        seconds,
+        default="4",
+        help="Accepted; parts wait for as long as the container lives.",
+    )
+    multiline: bool = key(
+        "Multiline", boolean, default="Off", help="Fluent Bit's older way, refused: write multiline.parser."
+    )
+    inotify_watcher: bool = key(
+        "Inotify_Watcher",
+        boolean,
+        default="On",
+        help="Off: directories and files are looked at every second.",
+    )
+    exit_on_eof: bool = key(
+        "Exit_On_Eof", boolean, default="Off", help="The agent stops when all files are read to their end."
+    )
     skip_empty_lines: bool = key(
         "Skip_Empty_Lines", boolean, default="Off", help="Lines without a byte are no records."
     )
@@ -86,6 +133,13 @@ class Settings:
             raise ValueError("has an empty Path, so there is nothing to follow.")
         if self.refresh_interval_s <= 0:
             raise ValueError("has a Refresh_Interval of 0. Write a time such as 10.")
+        if self.multiline:
+            raise ValueError(
+                "has Multiline On, Fluent Bit's older way. Write a [MULTILINE_PARSER] with the pattern of "
+                "Parser_Firstline for start_state, and name it in multiline.parser."
+            )
+        if self.docker_mode and self.multiline_parser:
+            raise ValueError("has Docker_Mode and multiline.parser. Write docker among the latter instead.")
 
     @property
     def max_record_bytes(self) -> int:
@@ -115,6 +169,8 @@ def _framing(settings: Settings, context: InputContext) -> tuple[Framing, Layout
     document = context.document
     check_names(settings.multiline_parser, document.multiline_parsers)
     containers = {name for name in settings.multiline_parser if name not in document.multiline_parsers}
+    if settings.docker_mode:
+        containers = {"docker"}
     if containers & set(CONTAINER_NAMES):
         return _CONTAINERS[("cri" in containers, "docker" in containers)], CRI_JOINED_LAYOUT
     parsers = {one.parser for one in _multiline_parsers(settings, context) if one.parser}

@@ -6,14 +6,12 @@ import logging
 import ssl
 from dataclasses import dataclass
 
-from collector.certificates import VERSIONS, ContextOfFiles, TlsFilesUnusable, check_ciphers, limit
-from collector.config.schema import boolean, choice, key, text
-
-VERSION = choice(*VERSIONS)
+from collector.certificates import ContextOfFiles, TlsFilesUnusable, TlsLimits
+from collector.config.schema import boolean, key, text
 
 
 @dataclass(frozen=True)
-class ServerTlsSettings:
+class ServerTlsSettings(TlsLimits):
     """Keys of every input that listens."""
 
     tls: bool = key("tls", boolean, default="Off", help="Use TLS.")
@@ -32,29 +30,13 @@ class ServerTlsSettings:
     )
     crt_file: str = key("tls.crt_file", text, default="", help="Own certificate.")
     key_file: str = key("tls.key_file", text, default="", help="Private key of tls.crt_file.")
-    key_passwd: str = key("tls.key_passwd", text, default="", help="Password of tls.key_file.")
-    min_version: str = key(
-        "tls.min_version", VERSION, default="TLSv1.2", help="Lowest version of TLS to be spoken."
-    )
-    max_version: str = key(
-        "tls.max_version", VERSION, default="TLSv1.3", help="Highest version of TLS to be spoken."
-    )
-    ciphers: str = key(
-        "tls.ciphers",
-        text,
-        default="",
-        help="Ciphers of TLS 1.2, as OpenSSL writes them; its own where unset.",
-    )
 
     def __post_init__(self) -> None:
         if self.tls and not self.crt_file:
             raise ValueError("has tls without tls.crt_file.")
         if self.verify_client_cert and not (self.ca_file or self.ca_path):
             raise ValueError("has tls.verify_client_cert without tls.ca_file or tls.ca_path.")
-        if VERSIONS[self.min_version] > VERSIONS[self.max_version]:
-            raise ValueError("has a tls.min_version above its tls.max_version.")
-        if self.ciphers:
-            check_ciphers(self.ciphers)
+        super().__post_init__()
 
 
 def server_sessions(settings: ServerTlsSettings, log: logging.Logger) -> ContextOfFiles | None:
@@ -68,7 +50,7 @@ def server_sessions(settings: ServerTlsSettings, log: logging.Logger) -> Context
 def server_context(own: ServerTlsSettings) -> ssl.SSLContext:
     """From the files as they are now. Raises TlsFilesUnusable."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    limit(context, own.min_version, own.max_version, own.ciphers)
+    own.limit(context)
     files = ", ".join(filter(None, (own.ca_file, own.ca_path, own.crt_file, own.key_file)))
     try:
         context.load_cert_chain(own.crt_file, own.key_file or None, own.key_passwd or "")

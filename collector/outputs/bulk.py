@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,14 +26,15 @@ from collector.config.kinds import Kind
 from collector.config.schema import boolean, choice, integer, key, text
 from collector.entries import spans, unpack_entries
 from collector.outputs.http_client import DELIVERIES, HeaderSettings, HttpClient
+from collector.outputs.parts import Parts, rejection
 from collector.outputs.text import as_json
 from collector.plugin import DeliveryError, Pairs, Rejected
 
 if TYPE_CHECKING:
     from collector.delivery.chunk import Chunk
 
-# Chunks of which a part is to be sent again; beyond it, whole chunks are.
-PARTS_REMEMBERED = 64
+# An answer tells of each record, in some 100 bytes when it is refused.
+ANSWER_BYTES = 16 << 20
 
 # All that is asked of an answer, which otherwise repeats index, id and more of each record.
 _FILTER = "filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
@@ -285,8 +286,8 @@ class Bulk:
     def __init__(self, settings: BulkSettings, log: logging.Logger) -> None:
         self._settings = settings
         self._log = log
-        self._client = HttpClient(settings, log)
-        self._open_parts: OrderedDict[bytes, _Part] = OrderedDict()
+        self._client = HttpClient(settings, log, ANSWER_BYTES)
+        self._parts: Parts[_Part] = Parts()
         self.deliveries = settings.deliveries(DELIVERIES)
         pipeline = f"&pipeline={quote(settings.pipeline, safe='')}" if settings.pipeline else ""
         self._path = f"{settings.path.rstrip('/')}/_bulk?{_FILTER}{pipeline}"
@@ -297,7 +298,7 @@ class Bulk:
             lines = await asyncio.to_thread(lambda: list(documents(chunk, self._settings, time.time_ns())))
         except ValueError as reason:
             raise Rejected(str(reason)) from None
-        part = self._open_parts.pop(chunk.id, None) or _Part(list(range(len(lines))), [])
+        part = self._parts.take(chunk.id) or _Part(list(range(len(lines))), [])
         body = "".join(lines[number] for number in part.open).encode()
         response = await self._client.send(
             self._path,
@@ -309,12 +310,12 @@ class Bulk:
         if found is not None:
             self._sort_out(chunk, part, found)
         elif part.refused:
-            self._give_up(chunk, part.refused, "")
+            raise rejection(chunk, part.refused, self._client.endpoint, part.reason)
 
     def _sort_out(self, chunk: Chunk, part: _Part, found: Sequence[_Outcome]) -> None:
         again: list[int] = []
         refused = list(part.refused)
-        reason, transient = "", ""
+        reason, transient = part.reason, ""
         for number, outcome in zip(part.open, found, strict=True):
             if outcome.is_stored:
                 continue
@@ -327,20 +328,10 @@ class Bulk:
             if self._settings.trace_error:
                 self._log.error("record %d of a chunk of %s: %s", number, chunk.tag, outcome)
         if again:
-            self._open_parts[chunk.id] = _Part(again, refused)
-            if len(self._open_parts) > PARTS_REMEMBERED:
-                self._open_parts.popitem(last=False)
+            self._parts.keep(chunk.id, _Part(again, refused, reason))
             raise DeliveryError(f"{self._client.endpoint} has no room for {len(again)} records: {transient}")
         if refused:
-            self._give_up(chunk, refused, reason)
-
-    def _give_up(self, chunk: Chunk, refused: Sequence[int], reason: str) -> None:
-        if len(refused) == chunk.records:
-            raise Rejected(f"{self._client.endpoint} refused all {chunk.records} records: {reason}")
-        wanted = set(refused)
-        entries = b"".join(raw for number, raw in enumerate(spans(chunk.entries)) if number in wanted)
-        said = f"{self._client.endpoint} refused {len(refused)} of {chunk.records} records"
-        raise Rejected(f"{said}: {reason}" if reason else said, entries, len(refused))
+            raise rejection(chunk, refused, self._client.endpoint, reason)
 
     async def close(self) -> None:
         await self._client.close()
@@ -352,3 +343,4 @@ class _Part:
 
     open: list[int]
     refused: list[int]
+    reason: str = ""

@@ -19,7 +19,7 @@ from collector import compression
 from collector.config.kinds import Kind
 from collector.config.schema import boolean, integer, key, repeated, seconds, text
 from collector.outputs.connector import Connector, NetworkSettings, ProtocolError, sentence
-from collector.outputs.http_response import MAX_BODY_BYTES, Response, ResponseReader
+from collector.outputs.http_response import Response, ResponseReader
 from collector.outputs.link import ConnectionEnded, Link
 from collector.outputs.pool import Pool
 from collector.outputs.resolver import Endpoint
@@ -32,6 +32,9 @@ DELIVERIES = 4
 
 # A server that asks to be left alone (Retry-After) is, but not for longer.
 LONGEST_PAUSE_S = 300.0
+
+# What is kept of an answer where only its status and some words count.
+ANSWER_BYTES = 64 << 10
 
 # What an answer's text may take in the log.
 EXCERPT_CHARACTERS = 300
@@ -117,7 +120,7 @@ class HttpClient:
     """Sends requests to one server. Raises TlsFilesUnusable."""
 
     def __init__(
-        self, settings: HttpSettings, log: logging.Logger, max_body_bytes: int = MAX_BODY_BYTES
+        self, settings: HttpSettings, log: logging.Logger, max_body_bytes: int = ANSWER_BYTES
     ) -> None:
         self.endpoint = Endpoint(settings.host, settings.port)
         self._settings = settings

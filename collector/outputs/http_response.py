@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from collector.outputs.connector import ProtocolError
 
 MAX_HEAD_BYTES = 64 << 10
-MAX_BODY_BYTES = 16 << 20
 _STATUS = re.compile(rb"HTTP/1\.(?P<minor>[01]) (?P<status>[1-9][0-9]{2})(?: (?P<reason>[^\r\n]*))?")
 _WITHOUT_BODY = (204, 304)
 
@@ -39,7 +38,7 @@ class _Head:
 class ResponseReader:
     """Feed it what arrives until it returns the response; of a body `max_body_bytes` at most are kept."""
 
-    def __init__(self, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
         self._rest = bytearray()
         self._head: _Head | None = None

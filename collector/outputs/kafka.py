@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from collector.accessor import Accessor, read
 from collector.config.kinds import Kind
 from collector.config.schema import boolean, choice, commas, integer, key, prefixed, text
-from collector.entries import spans
 from collector.errors import OperatorError
 from collector.outputs.kafka_messages import TIME_FORMATS, Message, Shape
+from collector.outputs.parts import Parts, rejection
 from collector.plugin import DeliveryError, Output, Rejected
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ DELIVERIES = 4
 POLL_S = 0.2
 QUEUE_FULL_S = 1.0
 CLOSE_S = 2.0
-# Chunks of which a part is to be sent again; beyond it, whole chunks are.
-PARTS_REMEMBERED = 64
 
 accessor: Kind[Accessor] = Kind("key, or $nested['keys']", read, show=lambda value: "")
 
@@ -165,7 +162,7 @@ class Kafka:
         self._settings = settings
         self._shape = settings.shape
         self._producer = make_producer(settings, log)
-        self._parts: OrderedDict[bytes, _Part] = OrderedDict()
+        self._parts: Parts[_Part] = Parts()
         self._closed = threading.Event()
         # A daemon: a broker that hangs must not keep the process.
         threading.Thread(target=self._poll, name="kafka", daemon=True).start()
@@ -180,21 +177,21 @@ class Kafka:
             messages = await asyncio.to_thread(lambda: list(self._shape.messages(chunk.entries)))
         except ValueError as reason:
             raise Rejected(str(reason)) from None
-        part = self._parts.pop(chunk.id, None) or _Part(tuple(range(len(messages))))
+        part = self._parts.take(chunk.id) or _Part(tuple(range(len(messages))))
         parcel = _Parcel(part.open, asyncio.get_running_loop().create_future())
         await self._produce(messages, parcel)
         if parcel.left:
             await parcel.done
         refused = (*part.refused, *parcel.refused)
         if parcel.again:
-            self._remember(
+            self._parts.keep(
                 chunk.id, _Part(tuple(sorted(parcel.again)), refused, part.reason or parcel.reason)
             )
             raise DeliveryError(
                 f"{self._settings.brokers} did not take {len(parcel.again)} records: {parcel.reason}"
             )
         if refused:
-            self._give_up(chunk, refused, parcel.reason or part.reason)
+            raise rejection(chunk, refused, self._settings.brokers, parcel.reason or part.reason)
 
     async def _produce(self, messages: Sequence[Message], parcel: _Parcel) -> None:
         """Puts messages into librdkafka's queue; what finds no room there is to be sent again."""
@@ -239,19 +236,6 @@ class Kafka:
                 error = reason.args[0] if reason.args else reason
                 loop.call_soon_threadsafe(_settle, parcel, number, error)
         return len(numbers)
-
-    def _remember(self, chunk_id: bytes, part: _Part) -> None:
-        self._parts[chunk_id] = part
-        if len(self._parts) > PARTS_REMEMBERED:
-            self._parts.popitem(last=False)
-
-    def _give_up(self, chunk: Chunk, refused: Sequence[int], reason: str) -> None:
-        said = f"{self._settings.brokers} refused {len(refused)} of {chunk.records} records: {reason}"
-        if len(refused) == chunk.records:
-            raise Rejected(said)
-        wanted = set(refused)
-        entries = b"".join(raw for number, raw in enumerate(spans(chunk.entries)) if number in wanted)
-        raise Rejected(said, entries, len(refused))
 
     async def close(self) -> None:
         """Ends the connections; nothing is under way any more, or the router has given it up."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from collector.entries import unpack_entries
 from collector.outputs.http import uri
 from collector.outputs.http_client import DELIVERIES, HeaderSettings, HttpClient
 from collector.outputs.otlp import Mapping, refused, request
+from collector.outputs.parts import Parts
 from collector.plugin import Output, Rejected
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from collector.delivery.chunk import Chunk
 
 SUMMARY = "Sends records as logs to an OpenTelemetry collector (OTLP over HTTP)."
-
-# Chunks of which some batches have been delivered; beyond it, all of them are sent again.
-CHUNKS_REMEMBERED = 64
 
 
 def _read_label(written: str) -> tuple[str, str]:
@@ -109,7 +106,7 @@ class OpenTelemetry:
         self._settings = settings
         self._mapping = settings.mapping
         self._client = HttpClient(settings, log)
-        self._done: OrderedDict[bytes, _Done] = OrderedDict()
+        self._done: Parts[_Done] = Parts()
         self.deliveries = settings.deliveries(DELIVERIES)
 
     async def deliver(self, chunk: Chunk) -> None:
@@ -121,7 +118,7 @@ class OpenTelemetry:
             )
         except ValueError as reason:
             raise Rejected(str(reason)) from None
-        done = self._done.pop(chunk.id, _Done())
+        done = self._done.take(chunk.id) or _Done()
         headers = [("Content-Type", "application/x-protobuf"), *own.headers]
         try:
             for body in requests[done.requests :]:
@@ -129,18 +126,12 @@ class OpenTelemetry:
                 count, said = refused(response.body)
                 done = _Done(done.requests + 1, done.refused + count, done.reason or said)
         except BaseException:
-            self._remember(chunk.id, done)
+            self._done.keep(chunk.id, done)
             raise
         if done.refused:
             why = f"{self._client.endpoint} refused {done.refused} of {chunk.records} records: {done.reason}"
             # Which ones the protocol does not tell.
             raise Rejected(why, records=min(done.refused, chunk.records))
-
-    def _remember(self, chunk_id: bytes, done: _Done) -> None:
-        if done.requests:
-            self._done[chunk_id] = done
-            if len(self._done) > CHUNKS_REMEMBERED:
-                self._done.popitem(last=False)
 
     async def close(self) -> None:
         await self._client.close()

@@ -6,14 +6,12 @@ import logging
 import ssl
 from dataclasses import dataclass
 
-from collector.certificates import VERSIONS, ContextOfFiles, TlsFilesUnusable, check_ciphers, limit
-from collector.config.schema import boolean, choice, key, text
-
-VERSION = choice(*VERSIONS)
+from collector.certificates import ContextOfFiles, TlsFilesUnusable, TlsLimits
+from collector.config.schema import boolean, key, text
 
 
 @dataclass(frozen=True)
-class TlsSettings:
+class TlsSettings(TlsLimits):
     """Keys of every output that can use TLS."""
 
     tls: bool = key("tls", boolean, default="Off", help="Use TLS.")
@@ -29,27 +27,11 @@ class TlsSettings:
     ca_path: str = key("tls.ca_path", text, default="", help="Directory of hashed CA certificates.")
     crt_file: str = key("tls.crt_file", text, default="", help="Own certificate, for a receiver that asks.")
     key_file: str = key("tls.key_file", text, default="", help="Private key of tls.crt_file.")
-    min_version: str = key(
-        "tls.min_version", VERSION, default="TLSv1.2", help="Lowest version of TLS to be spoken."
-    )
-    max_version: str = key(
-        "tls.max_version", VERSION, default="TLSv1.3", help="Highest version of TLS to be spoken."
-    )
-    ciphers: str = key(
-        "tls.ciphers",
-        text,
-        default="",
-        help="Ciphers of TLS 1.2, as OpenSSL writes them; its own where unset.",
-    )
-    key_passwd: str = key("tls.key_passwd", text, default="", help="Password of tls.key_file.")
 
     def __post_init__(self) -> None:
         if self.key_file and not self.crt_file:
             raise ValueError("has tls.key_file without tls.crt_file.")
-        if VERSIONS[self.min_version] > VERSIONS[self.max_version]:
-            raise ValueError("has a tls.min_version above its tls.max_version.")
-        if self.ciphers:
-            check_ciphers(self.ciphers)
+        super().__post_init__()
 
 
 class TlsSessions:
@@ -73,7 +55,7 @@ class TlsSessions:
 def client_context(own: TlsSettings) -> ssl.SSLContext:
     """From the files as they are now. Raises TlsFilesUnusable."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    limit(context, own.min_version, own.max_version, own.ciphers)
+    own.limit(context)
     context.check_hostname = own.verify and own.verify_hostname
     context.verify_mode = ssl.CERT_REQUIRED if own.verify else ssl.CERT_NONE
     files = ", ".join(filter(None, (own.ca_file, own.ca_path, own.crt_file, own.key_file)))

@@ -284,6 +284,13 @@ TAIL: Final = (
         "Lines longer than Buffer_Max_Size that Skip_Long_Lines left out.",
         "Raise Buffer_Max_Size, or set Skip_Long_Lines Off to have them cut and marked.",
     ),
+    Metric(
+        "podwitness_tail_damaged_files_total",
+        "counter",
+        ("name",),
+        "Compressed rotated files that could not be read to their end; what came before the damage was sent.",
+        "The log names each; see whether the node's disk was full when they were compressed.",
+    ),
     Metric("podwitness_tail_skipped_bytes_total", "counter", ("name",), "Bytes of these lines."),
     Metric("podwitness_tail_cut_bytes_total", "counter", ("name",), "Bytes that these records lost."),
 )

@@ -11,6 +11,7 @@ import pytest
 from tests.deploy.manifests import BASE, ROOT, container
 
 FILES = [BASE / "fluent-bit.conf", BASE.parent / "kind/fluent-bit.conf", ROOT / "collector/default.conf"]
+FILES.append(ROOT / "deploy/aggregator.conf")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

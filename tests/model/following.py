@@ -9,6 +9,7 @@ waits for what makes it harmless.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ class Container:
     writer: int = -1
     expected: dict[str, list[str]] = field(default_factory=lambda: {stream: [] for stream in STREAMS})
     is_open_in_gone: bool = False  # a record's first parts are in a file that has no name any more
+    has_gone: bool = False  # there is such a file, and maybe nobody has read it yet
     open: dict[str, str] = field(default_factory=lambda: dict.fromkeys(STREAMS, ""))
 
     def line(self, stream: str, *, part: bool) -> None:
@@ -58,15 +60,26 @@ class Container:
                 self.line(stream, part=False)
         self.is_open_in_gone = False
 
-    def rotate(self, *, late: int) -> None:
-        """As the kubelet: rename, the runtime writes `late` lines more, then reopens."""
+    def rotate(self, *, late: int, compresses: bool = False) -> None:
+        """As the kubelet: older generations are compressed, rename, the runtime writes `late` lines more,
+        then reopens."""
         if not self.log.exists():
             return
+        if compresses:
+            self.compress()
         self.rotations += 1
         self.log.rename(f"{self.log}.20260101-{self.rotations:06}")
         for index in range(late):
             self.line(STREAMS[index % 2], part=False)
         self.reopen()
+
+    def compress(self) -> None:
+        for path in sorted(self.log.parent.glob(f"{self.log.name}.*")):
+            if path.suffix not in (".gz", ".tmp"):
+                temporary = Path(f"{path}.tmp")
+                temporary.write_bytes(gzip.compress(path.read_bytes()))
+                temporary.rename(f"{path}.gz")
+                path.unlink()
 
     def reopen(self) -> None:
         following = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
@@ -78,6 +91,7 @@ class Container:
         following = os.open(f"{self.log}.tmp", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         os.rename(f"{self.log}.tmp", self.log)
         self.is_open_in_gone = any(self.open.values())
+        self.has_gone = True
         self.close()
         self.writer = following
 
@@ -89,6 +103,7 @@ class Container:
             self.line(STREAMS[index % 2], part=False)
         for stream in STREAMS:
             self.end_of(stream)
+        self.has_gone = True
         self.close()
 
     def close(self) -> None:
@@ -140,12 +155,40 @@ class Node:
         self._stop.set()
         await asyncio.wait_for(self._task, 30)
         intake.ack(min(acked, len(intake.open)))
-        for chunk in intake.open:
-            self.repeatable.update(record for record in _records([chunk]))
-        self.received += _records(intake.chunks)
+        self._keep(intake.chunks, intake.open)
         assert intake.positions is not None
         intake.positions.close()
         self.follower = None
+
+    async def crash(self, acked: int) -> None:
+        """kill -9: nothing is handed over; only what was acknowledged and committed is known at the start.
+
+        What stands only in files without a name would be lost, so the agent has read these before.
+        """
+        assert self.follower is not None
+        assert self._task is not None
+        if any(container.has_gone for container in self.containers):
+            for container in self.containers:
+                if container.is_open_in_gone:
+                    container.finish()
+                container.has_gone = False
+            await self.has_all()
+        intake = self.follower.intake
+        assert intake.positions is not None
+        intake.ack(min(acked, len(intake.open)))
+        await intake.positions.commit()
+        unacknowledged = list(intake.open)
+        intake.ack(1)  # this one's position is in memory only
+        self._task.cancel()
+        await asyncio.wait((self._task,), timeout=30)
+        self._keep(intake.chunks, unacknowledged)
+        intake.positions._changed.clear()
+        intake.positions.close()
+        self.follower = None
+
+    def _keep(self, chunks: list[Chunk], unacknowledged: list[Chunk]) -> None:
+        self.repeatable.update(_records(unacknowledged))
+        self.received += _records(chunks)
 
     async def is_seen(self, container: Container) -> None:
         """Until the agent has the present file open."""

@@ -38,11 +38,11 @@ def write(container: int, count: int, stream: str, part: bool) -> Named:
     return Named(f"write({container}, {count}, {stream!r}, {part})", on(container, act))
 
 
-def rotate(container: int, late: int) -> Named:
+def rotate(container: int, late: int, compresses: bool) -> Named:
     async def act(node: Node, one: Container) -> None:
-        one.rotate(late=late)
+        one.rotate(late=late, compresses=compresses)
 
-    return Named(f"rotate({container}, {late})", on(container, act))
+    return Named(f"rotate({container}, {late}, {compresses})", on(container, act))
 
 
 def replace(container: int) -> Named:
@@ -85,6 +85,16 @@ def restart(acked: int, meanwhile: tuple[Named, ...]) -> Named:
     return Named(f"restart({acked}, {meanwhile})", act)
 
 
+def crash(acked: int, meanwhile: tuple[Named, ...]) -> Named:
+    async def act(node: Node) -> None:
+        await node.crash(acked)
+        for action in meanwhile:
+            await action.act(node)
+        await node.start()
+
+    return Named(f"crash({acked}, {meanwhile})", act)
+
+
 def pause(milliseconds: int) -> Named:
     async def act(node: Node) -> None:
         await asyncio.sleep(milliseconds / 1000)
@@ -111,7 +121,7 @@ def ack(count: int) -> Named:
 
 containers = st.integers(0, CONTAINERS - 1)
 writes = st.builds(write, containers, st.integers(1, 5), st.sampled_from(STREAMS), st.booleans())
-rotations = st.builds(rotate, containers, st.integers(0, 3))
+rotations = st.builds(rotate, containers, st.integers(0, 3), st.booleans())
 actions = st.one_of(
     writes,
     writes,
@@ -120,6 +130,7 @@ actions = st.one_of(
     st.builds(delete, containers, st.integers(0, 3)),
     st.builds(truncate, containers),
     st.builds(restart, st.integers(0, 10), st.lists(st.one_of(writes, rotations), max_size=4).map(tuple)),
+    st.builds(crash, st.integers(0, 10), st.lists(st.one_of(writes, rotations), max_size=4).map(tuple)),
     st.builds(pause, st.integers(1, 20)),
     st.builds(room, st.booleans()),
     st.builds(ack, st.integers(1, 10)),
@@ -143,7 +154,7 @@ async def live(folder: Path, course: list[Named]) -> None:
 
 
 @given(course=st.lists(actions, min_size=1, max_size=30))
-@settings(max_examples=60)
+@settings(max_examples=120)
 def test_every_record_arrives_once_and_in_order(course: list[Named]) -> None:
     with tempfile.TemporaryDirectory() as name:
         asyncio.run(live(Path(name), course))

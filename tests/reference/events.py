@@ -32,6 +32,7 @@ STRUCT_OF_KIND = {
     **dict.fromkeys(range(lib.PW_FLOW_START, lib.PW_FLOW_CLOSED + 1), "pw_flow"),
     lib.PW_BIND: "pw_bind",
     **dict.fromkeys(range(lib.PW_PRIVILEGE_SETUID, lib.PW_PRIVILEGE_IO_URING_SETUP + 1), "pw_privilege"),
+    **dict.fromkeys(range(lib.PW_PRIVILEGE_FILE_READ, lib.PW_PRIVILEGE_FILE_CONNECT + 1), "pw_privilege"),
     lib.PW_CGROUP_MKDIR: "pw_cgroup",
     lib.PW_CGROUP_RMDIR: "pw_cgroup",
 }
@@ -81,6 +82,11 @@ ACTIONS = {
     lib.PW_PRIVILEGE_CGROUP_ATTACH: ("process", ["change"], "cgroup-attach"),
     lib.PW_PRIVILEGE_OPEN_BY_HANDLE: ("file", ["access"], "open-by-handle"),
     lib.PW_PRIVILEGE_IO_URING_SETUP: ("process", ["info"], "io-uring-setup"),
+    lib.PW_PRIVILEGE_FILE_READ: ("file", ["access"], "file-read"),
+    lib.PW_PRIVILEGE_FILE_WRITE: ("file", ["change"], "file-write"),
+    lib.PW_PRIVILEGE_FILE_DELETE: ("file", ["deletion"], "file-delete"),
+    lib.PW_PRIVILEGE_FILE_RENAME: ("file", ["change"], "file-rename"),
+    lib.PW_PRIVILEGE_FILE_CONNECT: ("file", ["access"], "file-connect"),
 }
 STATES = (lib.PW_STATE_PROCESS, lib.PW_STATE_LISTENER, lib.PW_STATE_CONNECTION)
 SCOPES = ("unresolved", "host", "pod", "container")

@@ -45,6 +45,7 @@ MOUNTS = (
     *("SHARED", "RELATIME", "", "I_VERSION", "STRICTATIME", "LAZYTIME"),
 )
 MOUNT_FLAGS = {1 << bit: f"MS_{name}" for bit, name in enumerate(MOUNTS) if name}
+OPENS = {1: "O_WRONLY", 2: "O_RDWR", 64: "O_CREAT", 128: "O_EXCL", 512: "O_TRUNC", 1024: "O_APPEND"}
 UMOUNT_FLAGS = {1: "MNT_FORCE", 2: "MNT_DETACH", 4: "MNT_EXPIRE", 8: "UMOUNT_NOFOLLOW"}
 MEMFD_FLAGS = dict(
     zip(
@@ -196,6 +197,11 @@ SHOWN: dict[str, tuple[str, tuple[tuple[str, int, Callable[[int], Any]], ...]]] 
     "pidfd_send_signal": ("", (("descriptor", 0, integer), ("signal", 1, signal_of))),
     "open_by_handle_at": ("", (("descriptor", 0, integer),)),
     "io_uring_setup": ("", (("entries", 0, count),)),
+    **dict.fromkeys(
+        ("open", "openat", "openat2", "creat"), ("path", (("flags", 2, flags(OPENS, ignored=~0x6C3)),))
+    ),
+    **dict.fromkeys(("truncate", "unlink", "unlinkat", "connect"), ("path", ())),
+    **dict.fromkeys(("rename", "renameat", "renameat2"), ("path new_path", ())),
 }
 
 

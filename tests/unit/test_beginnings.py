@@ -129,7 +129,7 @@ def test_siblings_that_are_not_read_to_their_end(
     log.write_bytes(b"1\n2\n")
     for day, content in enumerate((b"read\n", b"half\nread\n", b"never seen\n"), 1):
         (tmp_path / f"0.log.2026010{day}-000000").write_bytes(content)
-    (tmp_path / "0.log.20260104-000000.gz").write_bytes(b"compressed")
+    (tmp_path / "0.log.20260101-000000.gz").write_bytes(b"not there yet as a whole")
     read_to(follow(tmp_path / "0.log.20260101-000000"), positions, log, 5)
     read_to(follow(tmp_path / "0.log.20260102-000000"), positions, log, 5)
     beginnings = Beginnings(positions, is_first_start=False, read_from_head=False)

@@ -12,7 +12,8 @@ import pytest
 
 from collector.accessor import Template, read
 from collector.delivery.chunk import Chunk
-from collector.outputs.bulk import PARTS_REMEMBERED, Bulk, BulkSettings, documents, outcomes
+from collector.outputs.bulk import Bulk, BulkSettings, documents, outcomes
+from collector.outputs.parts import CHUNKS
 from collector.plugin import DeliveryError, Rejected
 from tests.unit.chunks import chunk_of
 from tests.web_server import Answer, Request, WebServer, serving
@@ -187,7 +188,7 @@ def test_what_is_refused_for_good_is_told_with_its_entries() -> None:
     assert isinstance(last, Rejected)
     assert last.records == 2
     assert last.entries == chunk_of({"n": 1}, {"n": 4}).entries
-    assert "refused 2 of 5 records: 400 t: no 4" in str(last)
+    assert "refused 2 of 5 records: 400 t: no 1" in str(last)
     assert chunk.records == 5
 
 
@@ -209,9 +210,7 @@ def test_parts_are_remembered_within_a_bound() -> None:
         behaviour = Server({0: [429]})
         async with serving(WebServer(behaviour.answer)) as server:
             bulk = Bulk(BulkSettings(port=server.port), LOG)
-            chunks = [
-                chunk_of({"n": 0}, {"n": 1}, tag=f"t{number}") for number in range(PARTS_REMEMBERED + 1)
-            ]
+            chunks = [chunk_of({"n": 0}, {"n": 1}, tag=f"t{number}") for number in range(CHUNKS + 1)]
             for chunk in (*chunks, chunks[0], chunks[-1]):
                 with pytest.raises(DeliveryError):
                     await bulk.deliver(chunk)

@@ -7,12 +7,12 @@ import ssl
 
 import pytest
 
-from collector.certificates import ContextOfFiles, TlsFilesUnusable, check_ciphers, limit
+from collector.certificates import ContextOfFiles, TlsFilesUnusable, TlsLimits, check_ciphers
 
 
 def test_versions_and_ciphers() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    limit(context, "TLSv1.2", "TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384")
+    TlsLimits("TLSv1.2", "TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384").limit(context)
     assert (context.minimum_version, context.maximum_version) == (
         ssl.TLSVersion.TLSv1_2,
         ssl.TLSVersion.TLSv1_2,

@@ -92,11 +92,10 @@ def test_service_sections_are_one(tmp_path: Path) -> None:
 
 
 def test_keys_without_effect_are_told(tmp_path: Path) -> None:
-    text = "[SERVICE]\n    storage.path /x\n" + MINIMAL + "    Workers 2\n"
+    text = "[SERVICE]\n    Coro_Stack_Size 24576\n" + MINIMAL + "    Workers 2\n"
     notices = load_file(write(tmp_path, main=text), {}).notices
     assert [notice.partition("main.conf:")[2] for notice in notices] == [
-        "2: storage.path has no effect: a followed file is its own buffer, its position moves when the "
-        "output has acknowledged.",
+        "2: Coro_Stack_Size has no effect: podwitness has no coroutine stacks.",
         "9: Workers has no effect: there are no worker threads to set up.",
     ]
 

@@ -18,7 +18,7 @@ from collector.identity.identity import Identity
 from collector.inputs.event_drain import EventDrain
 from collector.inputs.event_state import GATHERED_BYTES, SETTLED_NS, Snapshot, arguments_of, container_entry
 from collector.native.events import Entries
-from collector.records import CONTAINER, CONTAINER_FIELDS
+from collector.notice_fields import CONTAINER, CONTAINER_FIELDS
 from probes.catalog import HOOKS
 from probes.launch import HookReport
 from tests.reference import event_records as records

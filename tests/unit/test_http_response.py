@@ -25,7 +25,7 @@ WHOLE = {
 def test_a_response_in_any_pieces(name: str, cuts: list[int]) -> None:
     data = WHOLE[name]
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    reader, found = ResponseReader(), None
+    reader, found = ResponseReader(1000), None
     for begin, end in itertools.pairwise(edges):
         assert found is None or begin == len(data)
         found = reader.feed(data[begin:end]) or found
@@ -51,7 +51,7 @@ def test_no_body_where_there_is_none() -> None:
 
 
 def test_until_the_end_of_the_connection() -> None:
-    reader = ResponseReader()
+    reader = ResponseReader(1000)
     assert reader.feed(b"HTTP/1.0 200 OK\r\n\r\nhel") is None
     assert reader.feed(b"lo") is None
     ended = reader.end()
@@ -105,7 +105,7 @@ def test_what_is_no_response(data: bytes) -> None:
 @given(st.binary(max_size=300))
 def test_garbage_raises_nothing_else(data: bytes) -> None:
     for prefix in (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"):
-        reader = ResponseReader()
+        reader = ResponseReader(1000)
         with contextlib.suppress(ProtocolError):
             reader.feed(prefix + data)
             reader.end()
@@ -113,7 +113,7 @@ def test_garbage_raises_nothing_else(data: bytes) -> None:
 
 def test_an_end_too_early() -> None:
     for data in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell"):
-        reader = ResponseReader()
+        reader = ResponseReader(1000)
         reader.feed(data)
         assert reader.has_begun == bool(data)
         with pytest.raises(ProtocolError, match="within its response"):

@@ -369,7 +369,7 @@ def test_pieces_of_messages_have_a_bound_together() -> None:
     asyncio.run(scenario())
 
 
-def test_at_the_end_what_is_there_is_taken_and_not_acknowledged() -> None:
+def test_at_the_end_what_is_there_is_taken() -> None:
     async def scenario() -> None:
         async with receiving() as running:
             running.taken.room.clear()
@@ -380,11 +380,44 @@ def test_at_the_end_what_is_there_is_taken_and_not_acknowledged() -> None:
             running.stop.set()
             assert await asyncio.wait_for(idle_reader.read(), 10) == b""
             running.taken.room.set()
-            assert await asyncio.wait_for(reader.read(), 10) == b""
+            assert msgpack.unpackb(await asyncio.wait_for(reader.read(), 10)) == {"ack": "c"}
             await running.task
             assert running.taken.records == [{"n": 1}]
             writer.close()
             idle_writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_will_never_be_safe_is_not_acknowledged() -> None:
+    async def scenario() -> None:
+        async with receiving() as running:
+            running.taken.is_safe = False
+            reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            writer.write(msgpack.packb(["t", 5, {"n": 1}, {"chunk": "c"}]))
+            await running.taken.count(1)
+            running.stop.set()
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_chunk_that_is_sent_again_while_it_is_under_way_is_one() -> None:
+    async def scenario() -> None:
+        async with receiving() as running:
+            running.taken.room.clear()
+            for _ in range(5):
+                client = output(running.port, io_timeout_s=0.1)
+                with pytest.raises(DeliveryError, match="in time"):
+                    await client.deliver(chunk(3))
+            last = asyncio.create_task(output(running.port).deliver(chunk(3)))
+            await asyncio.wait([last], timeout=0.1)
+            running.taken.room.set()
+            await last
+            assert len(running.taken.chunks) == 1
+            await output(running.port).deliver(chunk(3))
+            assert len(running.taken.chunks) == 2
 
     asyncio.run(scenario())
 

@@ -15,7 +15,7 @@ from collector.delivery.losses import Loss, entry
 from collector.identity.identity import Identity
 from collector.inputs.event_plans import constant_pairs, identity_fields, pack_fragment, scope_of
 from collector.native.events import EventEncoder, Kind
-from collector.privilege_fields import HAPPENED
+from collector.privilege_fields import HAPPENED, PRIVILEGE
 from collector.records import (
     EVENT_FIELDS,
     EVERY,
@@ -56,10 +56,11 @@ TARGETS = ("ptrace", "clone", "kill", "oom-kill", "cgroup-attach")
 def of_privilege(kind: int) -> Iterator[bytes]:
     """Each call, with all that it can have and with an errno; the tracepoint's own, if there is one."""
     target = {"target_pid": 1, "marks": lib.PW_TARGET_KNOWN} if Kind(kind).label in TARGETS else {}
+    in_table = lib.PW_PRIVILEGE_FILE_READ if kind == lib.PW_PRIVILEGE_FILE_WRITE else kind
     for call in CALLS:
-        if call.kind == kind:
-            yield of_call(call, **target)
-            yield of_call(call, result=0, texts=())
+        if call.kind in (kind, in_table):  # the probe tells by the flags which of the two an open is
+            yield of_call(kind, call, **target)
+            yield of_call(kind, call, result=0, texts=())
     if kind in (lib.PW_PRIVILEGE_KILL, lib.PW_PRIVILEGE_CLONE):
         yield richest(kind, **target, arguments=[9, 1, 0, 0, 0, 0])
     if kind in (lib.PW_PRIVILEGE_OOM_KILL, lib.PW_PRIVILEGE_CGROUP_ATTACH):
@@ -67,6 +68,7 @@ def of_privilege(kind: int) -> Iterator[bytes]:
 
 
 def of_call(
+    kind: int,
     call: Call,
     *,
     result: int = 2**64 - 1,
@@ -80,7 +82,7 @@ def of_call(
     marks |= lib.PW_TEXT_CUT if made else 0
     marks |= lib.PW_BEFORE_KNOWN if call.changes_identity and texts else 0
     return richest(
-        call.kind,
+        kind,
         call=identity(call),
         result=result,
         marks=marks,
@@ -124,7 +126,7 @@ def richest(kind: int, **fields: Any) -> bytes:
                 "owner_start_ns": 1, "owner_pid": 1, "net_cookie": 1, "flags": ALL,
                 "protocol": 17}  # fmt: skip
         return records.record(kind, **(flow | fields))
-    if lib.PW_PRIVILEGE_SETUID <= kind <= lib.PW_PRIVILEGE_IO_URING_SETUP:
+    if Kind(kind).label in PRIVILEGE:
         return records.record(kind, **(RICH_TASK | fields))
     tcp = {"net_cookie": 1,
            "duration_ns": 1, "owner_start_ns": 1, "owner_pid": 1, "error": 1, "rtt_us": 1, "retransmits": 1,
@@ -134,7 +136,7 @@ def richest(kind: int, **fields: Any) -> bytes:
 
 def samples(kind: int) -> Iterator[dict[str, Any]]:
     """Records that together have all that the kind can have, and the poorest."""
-    if lib.PW_PRIVILEGE_SETUID <= kind <= lib.PW_PRIVILEGE_IO_URING_SETUP:
+    if Kind(kind).label in PRIVILEGE:
         yield from (encode(record) for record in of_privilege(kind))
         rarest: dict[str, Any] = {"target_pid": int(Kind(kind).label in HAPPENED), "task_loginuid": 2**32 - 1}
         call = next((call for call in CALLS if call.kind == kind), None)
@@ -184,7 +186,7 @@ def is_of_type(value: Any, type_name: str) -> bool:
 
 def in_table(kind: int) -> st.SearchStrategy[bytes]:
     """Of a privilege only what the probes make: a call's own arguments, targets where there are any."""
-    if lib.PW_PRIVILEGE_SETUID <= kind <= lib.PW_PRIVILEGE_IO_URING_SETUP:
+    if Kind(kind).label in PRIVILEGE:
         return st.sampled_from(list(of_privilege(kind)))
     return records.filled(kind)
 

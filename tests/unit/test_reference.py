@@ -9,13 +9,14 @@ from collector.config.instances import FilterCommon, InputCommon, OutputCommon
 from collector.config.parsers import Parser
 from collector.config.schema import keys_of
 from collector.config.service import ServiceSettings
+from collector.config.upstreams import NodeKeys
 from collector.plugins import PLUGINS
 
 
 def test_every_key_is_on_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert reference.main([]) == 0
     page = capsys.readouterr().out
-    declared = [ServiceSettings, InputCommon, FilterCommon, OutputCommon, Parser]
+    declared = [ServiceSettings, InputCommon, FilterCommon, OutputCommon, NodeKeys, Parser]
     declared += [row.load().Settings for row in PLUGINS]
     for settings in declared:
         for key in keys_of(settings):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -323,3 +324,78 @@ def test_a_file_that_can_not_be_read_is_tried_again(tmp_path: Path, monkeypatch:
 def test_what_is_wrong_in_the_configuration_is_named(tmp_path: Path, keys: dict[str, str], word: str) -> None:
     with pytest.raises((InvalidConfiguration, ConfigError), match=word):
         make_follower(tmp_path, keys)
+
+
+def test_without_inotify_everything_is_looked_at_every_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.inputs.tail_files.POLL_S", 0.02)
+    monkeypatch.setattr("collector.inputs.tail.POLL_S", 0.02)
+
+    async def follow() -> None:
+        log = tmp_path / "a.log"
+        keys = {"Path": f"{tmp_path}/*.log", "Inotify_Watcher": "Off"}
+        async with running(make_follower(tmp_path, keys)) as follower:
+            assert not [fd for fd in os.listdir("/proc/self/fd") if "inotify" in link_of(fd)]
+            append(log, lines(0, 2))
+            await follower.intake.wait_for(2)
+            append(log, lines(2, 4))
+            await follower.intake.wait_for(4)
+            log.rename(f"{log}.1")
+            append(log, lines(4, 5))
+            await follower.intake.wait_for(5)
+        assert follower.intake.texts() == texts(0, 5)
+
+    run(follow())
+
+
+def link_of(fd: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return ""
+
+
+def test_the_agent_stops_when_all_is_read_if_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(signal, "raise_signal", told.append)
+
+    async def follow() -> None:
+        for name in "ab":
+            (tmp_path / f"{name}.log").write_bytes(lines(0, 20_000))
+        keys = {"Path": f"{tmp_path}/*.log", "Exit_On_Eof": "On", "Read_from_Head": "On"}
+        async with running(make_follower(tmp_path, keys)) as follower:
+            await follower.until(lambda: bool(told))
+            assert len(follower.intake.texts()) == 40_000
+            append(tmp_path / "a.log", lines(0, 1))
+            await follower.intake.wait_for(40_001)
+        assert told == [signal.SIGTERM]
+
+    run(follow())
+
+
+def test_tag_regex_and_offset_key(tmp_path: Path) -> None:
+    async def follow() -> None:
+        keys = {"Path": f"{tmp_path}/*.log", "Tag_Regex": r"(?<name>[a-z]+)\.log$", "Offset_Key": "at"}
+        async with running(make_follower(tmp_path, keys, tag="app.<name>")) as follower:
+            append(tmp_path / "web.log", lines(0, 3))
+            await follower.intake.wait_for(3)
+        assert set(follower.intake.by_tag()) == {"app.web"}
+        assert [record["at"] for record in follower.intake.records] == [0, 7, 14]
+
+    run(follow())
+
+
+def test_long_lines_are_counted_when_they_are_left_out(tmp_path: Path) -> None:
+    async def follow() -> None:
+        keys = {"Path": f"{tmp_path}/*.log", "Skip_Long_Lines": "On"}
+        async with running(make_follower(tmp_path, keys)) as follower:
+            append(tmp_path / "a.log", lines(0, 1) + b"x" * (3 << 20) + b"\n" + lines(1, 2))
+            await follower.intake.wait_for(2)
+        assert follower.intake.texts() == texts(0, 2)
+        assert follower.count("podwitness_tail_skipped_lines_total") == 1
+        assert follower.count("podwitness_tail_skipped_bytes_total") == 3 << 20
+
+    run(follow())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from collector.config.onigmo import compile_onigmo
 from collector.inputs.tail_paths import (
     UNKNOWN_CONTAINER_ID,
     KubeletRoots,
@@ -65,6 +66,22 @@ def test_exclusion_crosses_directories() -> None:
 )
 def test_tags_are_composed_as_by_fluent_bit(tag: str, path: str, expected: str) -> None:
     assert tag_of(tag, path) == expected
+
+
+@pytest.mark.parametrize(
+    ("tag", "path", "expected"),
+    [
+        ("kube.<ns>.<pod>", "/var/log/containers/web-0_shop_nginx-1.log", "kube.shop.web-0"),
+        ("kube.<ns>.<none>.*", "/var/log/containers/a_b_c.log", "kube.b._.var.log.containers.a_b_c.log"),
+        ("kube.<ns>", "/var/log/other.log", "kube._"),
+        # What a path is made of can neither add levels beyond its own nor stand for the path.
+        ("kube.<ns>.x", "/var/log/containers/a_b:..*.c_d.log", "kube.b.c.x"),
+        ("kube.<pod>", "/var/log/containers/<ns>_b_c.log", "kube.<ns>"),
+    ],
+)
+def test_tags_with_fields_of_the_path(tag: str, path: str, expected: str) -> None:
+    pattern = compile_onigmo(r"containers/(?<pod>[^_]+)_(?<ns>[^_]+)_")
+    assert tag_of(tag, path, pattern) == expected
 
 
 def test_pods_are_looked_at_only_for_links() -> None:

@@ -68,6 +68,7 @@ def test_a_configuration_of_fluent_bit_loads(tmp_path: Path) -> None:
         ({"multiline__parser": "cri"}, LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT)),
         ({"multiline__parser": "docker, cri"}, LogPlan(Framing.CONTAINER_JOINED, CRI_JOINED_LAYOUT)),
         ({"multiline__parser": "docker"}, LogPlan(Framing.DOCKER_JOINED, CRI_JOINED_LAYOUT)),
+        ({"Docker_Mode": "On", "Parser": "docker"}, LogPlan(Framing.DOCKER_JOINED, CRI_JOINED_LAYOUT)),
         ({"Parser": "docker"}, LogPlan(Framing.JSON, Layout(time="time"))),
         ({"Parser": "json"}, LogPlan(Framing.JSON, Layout())),
         (
@@ -103,3 +104,17 @@ def test_a_record_may_have_two_mebibytes_at_least(written: str, expected: int) -
 def test_values_that_make_no_sense_are_refused(key: str) -> None:
     with pytest.raises(ConfigError):
         loaded(**{key: "0" if key == "Refresh_Interval" else "jave" if "multi" in key else " , "})
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ({"Multiline": "On"}, r"write a \[MULTILINE_PARSER\]|Write a \[MULTILINE_PARSER\]"),
+        ({"Docker_Mode": "On", "multiline__parser": "cri"}, "Write docker among the latter"),
+        ({"Tag_Regex": "(?=x)"}, "looks ahead"),
+        ({"Docker_Mode_Parser": "x"}, "does not support yet"),
+    ],
+)
+def test_what_is_refused_says_what_to_write(keys: dict[str, str], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        loaded(**keys)

@@ -1,0 +1,113 @@
+"""Files that are watched: `Watch_Path`, and the table of hashes that the probes look them up in."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from collector.config.kinds import Kind
+
+SLOTS, TRIES = 256, 4  # WATCHED_SLOTS and WATCHED_TRIES of probes/watched.h
+NAME_KEPT = 32  # with the NUL
+PRIME = 0x9E3779B97F4A7C15
+ANY = "*"
+_MASK = 2**64 - 1
+
+# Who reads these can become somebody else. Sockets of runtimes too: who talks to them is root of the node.
+DEFAULT = (
+    *("etc/shadow", "etc/gshadow", "etc/sudoers", ".ssh/*", "proc/kcore"),
+    *(
+        "serviceaccount/token",
+        "kubernetes/admin.conf",
+        "kubernetes/super-admin.conf",
+        "kubernetes/kubelet.conf",
+    ),
+    *(
+        "kubernetes/controller-manager.conf",
+        "kubernetes/scheduler.conf",
+        "pki/*",
+        "etcd/*",
+        "kubelet/kubeconfig",
+    ),
+    *("containerd/containerd.sock", "run/docker.sock", "crio/crio.sock", "podman/podman.sock"),
+    *(".aws/credentials", ".azure/msal_token_cache.json", ".azure/accessTokens.json", ".kube/config"),
+    *("gcloud/credentials.db", "gcloud/access_tokens.db", "gcloud/application_default_credentials.json"),
+    *(".docker/config.json", "kubelet/config.json", "*/.git-credentials", "*/.netrc", "*/.vault-token"),
+)
+
+
+class WatchedName(NamedTuple):
+    """A file by its last two names; one of them may be `*`."""
+
+    folder: str
+    file: str
+
+
+def read_name(written: str) -> WatchedName:
+    """The last two names of a path. Raises ValueError."""
+    *_, folder, file = ["", *written.split("/")]
+    if not folder or not file:
+        raise ValueError(
+            "expected a path with a folder, as /etc/shadow, etc/shadow, pki/* or */.vault-token."
+        )
+    name = WatchedName(folder, file)
+    for one in name:
+        if ANY in one and one != ANY:
+            raise ValueError(f"{one!r}: * stands for a whole name only.")
+    if name == (ANY, ANY):
+        raise ValueError("expected a folder or a file, not * for both.")
+    return name
+
+
+def hash_of(name: WatchedName) -> int:
+    """As the probes work it out: `*` is an empty name."""
+    value = PRIME
+    for one in name:
+        kept = b"" if one == ANY else one.encode("utf-8", "surrogateescape")[: NAME_KEPT - 1]
+        for word in struct.unpack("<4Q", kept.ljust(NAME_KEPT, b"\0")):
+            value = (value ^ word) * PRIME & _MASK
+            value ^= value >> 32
+    return value | 1
+
+
+class Table(NamedTuple):
+    content: bytes  # of the probes' map
+    left_out: tuple[WatchedName, ...]  # for which there was no place; some of the last, when they are many
+
+
+def table_of(names: Iterable[WatchedName]) -> Table:
+    slots = [0] * SLOTS
+    left_out = []
+    for name in dict.fromkeys(names):
+        value = hash_of(name)
+        places = [((value >> 32) + tried) % SLOTS for tried in range(TRIES)]
+        free = next((place for place in places if slots[place] in (0, value)), None)
+        if free is None:
+            left_out.append(name)
+        else:
+            slots[free] = value
+    return Table(struct.pack(f"<{SLOTS}Q", *slots), tuple(left_out))
+
+
+def write_table(map_fd: int, table: Table) -> None:
+    """Holds from now on. The descriptor stays the caller's. Raises OSError."""
+    with mmap.mmap(map_fd, len(table.content)) as memory:
+        memory[:] = table.content
+
+
+def _read_names(written: str) -> tuple[WatchedName, ...]:
+    if written.lower() == "off":
+        return ()
+    names = tuple(map(read_name, written.split()))
+    if left_out := table_of(names).left_out:
+        raise ValueError(f"expected fewer paths: there is no place for {shown_names(left_out)}.")
+    return names
+
+
+def shown_names(names: Iterable[WatchedName]) -> str:
+    return " ".join("/".join(name) for name in names) or "off"
+
+
+watched_kind = Kind("list of paths, or off", _read_names, show=shown_names)

@@ -1,0 +1,105 @@
+/* Calls that open, delete or rename a file, or connect to a socket: which of them mean a watched one. */
+#ifndef PODWITNESS_FILE_CALLS_H
+#define PODWITNESS_FILE_CALLS_H
+#include "dialect.h"
+#include "events.h"
+#include "watched.h"
+
+#define AT_FDCWD -100
+#define RESULT_AS_DESCRIPTOR 7
+#define EPERM_RESULT -1
+#define EACCES_RESULT -13
+#define AF_UNIX 1
+#define O_WRONLY_OR_RDWR 3
+#define O_TRUNC 01000
+#define O_PATH 010000000
+
+static __always_inline struct file *open_file(struct task_struct *task, int descriptor)
+{
+  struct files_struct *files = CURRENT_FIELD(task, files);
+  struct fdtable *table = PROBED(files, fdt);
+  struct file *file = 0;
+  if (descriptor >= 0 && (u32)descriptor < PROBED(table, max_fds))
+    bpf_probe_read_kernel(&file, sizeof(file), (void **)PROBED(table, fd) + descriptor);
+  return file;
+}
+
+static __always_inline bool is_file_call(u32 kind)
+{
+  return kind >= PW_PRIVILEGE_FILE_READ;
+}
+
+/* Of open(2) and its like, which are frequent: all but watched files, and refusals, end here. */
+static __always_inline bool is_open_of_interest(struct watched *watched, struct task_struct *task, s64 result)
+{
+  struct file *file;
+  if (result < 0)
+    return result == EPERM_RESULT || result == EACCES_RESULT;
+  file = open_file(task, result);
+  return file && is_watched_file(watched, file);
+}
+
+static __always_inline bool is_text_watched(struct watched *watched, struct pw_privilege *out, u32 number, u32 recipe,
+                                            struct task_struct *task)
+{
+  u32 place = recipe >> 20 & 15;
+  struct fs_struct *fs = CURRENT_FIELD(task, fs);
+  struct dentry *folder = PROBED(fs, pwd.dentry);
+  struct vfsmount *mount = PROBED(fs, pwd.mnt);
+  if (number == 0 || number > PW_ARGUMENTS)
+    return false;
+  if (bpf_probe_read_user_str(out->data, PW_TEXT_BYTES + 1, (void *)out->arguments[number - 1]) <= 0)
+    return false;
+  if (place && place <= PW_ARGUMENTS && (int)out->arguments[place - 1] != AT_FDCWD) {
+    struct file *file = open_file(task, (int)out->arguments[place - 1]);
+    if (!file && out->data[0] != '/')
+      return false;
+    folder = PROBED(file, f_path.dentry);
+    mount = PROBED(file, f_path.mnt);
+  }
+  return is_watched_path(watched, out->data, &out->text_bytes[1], &out->text_bytes[2], folder, mount);
+}
+
+/* Where open(2) and its like have flags. */
+#define IN_OPEN_HOW 8
+#define AS_CREAT 9
+
+static __always_inline u64 open_flags(struct pw_privilege *out, u32 recipe)
+{
+  u32 place = recipe >> 27 & 15;
+  u64 flags = O_TRUNC | 1;
+  if (place == IN_OPEN_HOW)
+    bpf_probe_read_user(&flags, sizeof(flags), (void *)out->arguments[2]);
+  else if (place != AS_CREAT)
+    flags = place == 2 ? out->arguments[1] : out->arguments[2];
+  return (u32)flags;
+}
+
+/* Whether a file that is watched is meant, as far as is_open_of_interest() has not said so; and the kind. */
+static __always_inline u32 kind_of_file_call(struct watched *watched, struct pw_privilege *out, u32 recipe,
+                                             struct task_struct *task)
+{
+  u32 kind = recipe & 255;
+  u64 flags;
+  if (kind == PW_PRIVILEGE_FILE_CONNECT) {
+    u16 family = 0;
+    bpf_probe_read_user(&family, sizeof(family), (void *)out->arguments[1]);
+    if (family != AF_UNIX)
+      return 0;
+    out->arguments[5] = out->arguments[1] + sizeof(family);
+  }
+  if (kind != PW_PRIVILEGE_FILE_READ)
+    return is_text_watched(watched, out, recipe >> 8 & 15, recipe, task) ||
+                   is_text_watched(watched, out, recipe >> 12 & 15, recipe, task)
+             ? kind
+             : 0;
+  if ((s64)out->result < 0 && !is_text_watched(watched, out, recipe >> 8 & 15, recipe & ~(15 << 20), task))
+    return 0;
+  flags = open_flags(out, recipe);
+  if (flags & O_PATH) /* neither reads nor writes; what it is opened by again does */
+    return 0;
+  out->arguments[2] = flags;
+  return flags & (O_WRONLY_OR_RDWR | O_TRUNC) ? PW_PRIVILEGE_FILE_WRITE : PW_PRIVILEGE_FILE_READ;
+}
+
+#endif

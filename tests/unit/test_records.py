@@ -15,16 +15,10 @@ from collector.delivery.losses import Loss, entry
 from collector.identity.identity import Identity
 from collector.inputs.event_plans import constant_pairs, identity_fields, pack_fragment, scope_of
 from collector.native.events import EventEncoder, Kind
+from collector.notice_fields import LOSS_FIELDS
 from collector.privilege_fields import HAPPENED, PRIVILEGE
-from collector.records import (
-    EVENT_FIELDS,
-    EVERY,
-    IDENTITY_FIELDS,
-    LOSS_FIELDS,
-    TOP_LEVEL_KEYS,
-    RecordField,
-    page,
-)
+from collector.record_field import RecordField
+from collector.records import EVENT_FIELDS, EVERY, IDENTITY_FIELDS, TOP_LEVEL_KEYS, page
 from probes.syscalls import CALLS, Call, identity
 from tests.reference import event_records as records
 

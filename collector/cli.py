@@ -20,6 +20,7 @@ DEFAULT_CONFIGURATION = os.path.join(os.path.dirname(__file__), "default.conf")
 # Name -> module with main(arguments) -> exit code, and what it does.
 SUBCOMMANDS = {
     "doctor": ("collector.doctor.command", "tell what podwitness can do on this machine, and what it lacks"),
+    "rejected": ("collector.rejected_command", "show chunks that an output gave up (storage.keep.rejected)"),
     "reference": ("collector.config.reference", "print every configuration key, as docs/configuration.md"),
 }
 

@@ -16,6 +16,7 @@ CALLED = (
     *(*OPENED, *MOVED, "file-connect"),
 )
 HAPPENED = ("oom-kill", "cgroup-attach")
+OF_FILES = (*FILES, *OPENED, *MOVED, "file-connect")
 PRIVILEGE = (*CALLED, *HAPPENED)
 ONLY_CALLED = tuple(kind for kind in CALLED if kind not in ("kill", "clone"))
 WITH_TEXT = (

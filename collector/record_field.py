@@ -1,4 +1,4 @@
-"""A row of the tables of what records have."""
+"""One row of the tables of fields, which collector/records.py brings together."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from collector.exec_fields import EXEC_FIELDS, SESSION
 from collector.notice_fields import (
     CONTAINER,
     CONTAINER_FIELDS,
@@ -18,12 +19,11 @@ from collector.notice_fields import (
     PROBES,
     PROBES_FIELDS,
 )
-from collector.privilege_fields import CALLED, PRIVILEGE, PRIVILEGE_FIELDS
+from collector.privilege_fields import CALLED, OF_FILES, PRIVILEGE, PRIVILEGE_FIELDS
 from collector.record_field import FLUENT_BIT, OWN, RecordField, always
 
-EXECUTED = ("exec", "running")
 LISTENS = ("listen", "listening")
-PROCESS = ("exec", "fork", "exit", "running")
+PROCESS = ("exec", "fork", "exit", "running", *SESSION)
 TASK = (*PROCESS, *PRIVILEGE)  # what a process does or is
 CONNECTION = ("connect", "connect-failed", "accept", "close", "connected")
 LISTENER = (*LISTENS, "unlisten")
@@ -32,6 +32,7 @@ FLOW = ("flow-start", "flow-update", "flow-end")  # UDP and ICMP
 BIND = ("bind",)
 NETWORK = (*TCP, *FLOW, *BIND)
 COUNTED = ("close", *FLOW)
+TREE = (*TASK, *TCP)  # tell of which tree the process is
 EVERY = (*TASK, *NETWORK)
 
 EVENT_FIELDS = (
@@ -42,7 +43,10 @@ EVENT_FIELDS = (
         "`event`; `state` of what was there before podwitness: `running`, `listening`, `connected`.",
     ),
     always(
-        "event.category", "keyword[]", EVERY, "`process`, `network`, `file`, `driver` or `configuration`."
+        "event.category",
+        "keyword[]",
+        EVERY,
+        "`process`, `session`, `network`, `file`, `driver` or `configuration`.",
     ),
     always(
         "event.type",
@@ -68,9 +72,9 @@ EVENT_FIELDS = (
     RecordField(
         "event.duration",
         "long",
-        ("exit", *TCP, *FLOW),
-        "Nanoseconds that the process lived, that the connection took or lasted, or from the first packet of "
-        "a flow to the last; absent when not known.",
+        ("exit", "session-end", *TCP, *FLOW),
+        "Nanoseconds that the process or the session lived, that the connection took or lasted, or from the "
+        "first packet of a flow to the last; absent when not known.",
     ),
     always("process.pid", "long", TASK, "Process id as the node sees it (the kernel's thread group id)."),
     RecordField(
@@ -90,37 +94,22 @@ EVENT_FIELDS = (
     RecordField("process.user.id", "keyword", NETWORK, "User of the process behind the socket."),
     always("process.real_user.id", "keyword", TASK, "Real user."),
     always("process.real_group.id", "keyword", TASK, "Real group."),
+    always("process.group.id", "keyword", TASK, "Effective group."),
+    always("process.saved_user.id", "keyword", TASK, "Saved user."),
+    always("process.saved_group.id", "keyword", TASK, "Saved group."),
     RecordField("process.start", "date", TASK, "When the process was made (an exec doesn't change it)."),
     RecordField("process.thread.id", "long", TASK, "Where another thread than the first did it."),
     RecordField("process.parent.pid", "long", TASK, "The parent; absent for a process without one."),
     RecordField("process.parent.entity_id", "keyword", TASK, "The parent's `process.entity_id`."),
     RecordField("process.parent.name", "keyword", TASK, "The parent's name."),
     RecordField(
-        "process.executable",
-        "keyword",
-        EXECUTED,
-        "Path of the binary as its mount namespace has it, links resolved. Starts with `...` when cut. "
-        "A binary without file is `/memfd:NAME`.",
+        "process.entry_leader.pid",
+        "long",
+        TREE,
+        "The first program that was executed in the process's tree: the container's own, a host's service's, "
+        "or what somebody executed who came in from outside. Absent when not known.",
     ),
-    RecordField(
-        "process.args",
-        "keyword[]",
-        EXECUTED,
-        "The arguments, one by one, empty ones too. 4096 bytes are kept of all together.",
-    ),
-    RecordField(
-        "process.command_line",
-        "wildcard",
-        EXECUTED,
-        "The arguments joined by spaces; `process.args` is exact.",
-    ),
-    always("process.args_count", "long", EXECUTED, "How many arguments there are, cut or not."),
-    always(
-        "process.working_directory",
-        "keyword",
-        EXECUTED,
-        "As its mount namespace has it. Starts with `...` when cut.",
-    ),
+    RecordField("process.entry_leader.entity_id", "keyword", TREE, "The same, as `process.entity_id`."),
     RecordField("process.exit_code", "long", ("exit",), "0 to 255; absent when a signal ended the process."),
     always("user.id", "keyword", TASK, "The same as `process.user.id`."),
     RecordField("user.id", "keyword", NETWORK, "The same as `process.user.id`."),
@@ -166,6 +155,12 @@ EVENT_FIELDS = (
     always("network.bytes", "long", COUNTED, "Sum of both ends."),
     always("network.packets", "long", COUNTED, "Sum of both ends."),
     RecordField(
+        "file.path",
+        "keyword",
+        OF_FILES,
+        "Of what was opened; else as passed, where that begins with a slash.",
+    ),
+    RecordField(
         "error.code",
         "keyword",
         (*TCP, *CALLED),
@@ -194,6 +189,9 @@ EVENT_FIELDS = (
         OWN,
     ),
     always("podwitness.namespaces.user", "long", TASK, "Of the user namespace.", OWN),
+    always("podwitness.namespaces.uts", "long", TASK, "Of the namespace of the host's name.", OWN),
+    always("podwitness.namespaces.ipc", "long", TASK, "Of the System V IPC namespace.", OWN),
+    always("podwitness.namespaces.cgroup", "long", TASK, "Of the cgroup namespace.", OWN),
     always(
         "podwitness.capabilities_effective",
         "keyword",
@@ -201,42 +199,49 @@ EVENT_FIELDS = (
         "16 hex digits, as CapEff in /proc/PID/status; `capsh --decode=` names them.",
         OWN,
     ),
+    always("podwitness.capabilities_permitted", "keyword", TASK, "The same of CapPrm.", OWN),
+    RecordField(
+        "podwitness.capabilities_inheritable", "keyword", TASK, "Of CapInh; absent when there are none.", OWN
+    ),
+    RecordField(
+        "podwitness.capabilities_ambient", "keyword", TASK, "Of CapAmb; absent when there are none.", OWN
+    ),
     RecordField(
         "podwitness.login_user_id", "keyword", TASK, "Who logged in, whatever su or sudo came after.", OWN
     ),
     RecordField(
-        "podwitness.cut",
-        "keyword[]",
-        EXECUTED,
-        "Names of the fields that were longer than what is kept.",
-        OWN,
-    ),
-    always("podwitness.exec.filename", "keyword", ("exec",), "What was passed to execve(2).", OWN),
-    always("podwitness.exec.inode", "long", EXECUTED, "Inode number of the binary.", OWN),
-    always("podwitness.exec.device", "keyword", EXECUTED, "Its device, `major:minor`.", OWN),
-    always("podwitness.exec.mode", "keyword", EXECUTED, "Its mode, 4 octal digits; 4755 is setuid.", OWN),
-    RecordField(
-        "podwitness.exec.args_bytes", "long", EXECUTED, "Length of all arguments, when they are cut.", OWN
+        "podwitness.audit_session_id", "keyword", TASK, "Number of that login, as in the audit log.", OWN
     ),
     RecordField(
-        "podwitness.exec.args_unreadable",
+        "podwitness.in_init_tree",
         "boolean",
-        EXECUTED,
-        "True when the arguments could not be read.",
+        TREE,
+        "True when the process descends from its container's first process; false when it, or one that it "
+        "descends from, came in from outside. Absent for the host's processes, and when not known.",
         OWN,
     ),
     RecordField(
-        "podwitness.exec.memfd", "boolean", EXECUTED, "True when the binary is no file but memory.", OWN
-    ),
-    RecordField(
-        "podwitness.exec.drift",
-        "boolean",
-        EXECUTED,
-        "True when the binary was made or changed in the container: it is not the image's.",
+        "podwitness.session.id",
+        "keyword",
+        TREE,
+        "Joins all that was done by a process that came into a container from outside, and by its "
+        "descendants: the `process.entity_id` of the first program that it executed.",
         OWN,
     ),
     RecordField(
-        "podwitness.exec.deleted", "boolean", EXECUTED, "True when the binary has no name any more.", OWN
+        "podwitness.session.entered",
+        "keyword",
+        TREE,
+        "What it entered: `container` (cgroup and mount namespace, as runtimes do for kubectl exec, exec "
+        "probes and crictl exec), `namespaces` (the mount namespace only, as nsenter), or `cgroup`.",
+        OWN,
+    ),
+    always(
+        "podwitness.exit.peak_memory_bytes",
+        "long",
+        ("exit",),
+        "Most memory that was resident at a time: ru_maxrss.",
+        OWN,
     ),
     always("podwitness.exit.user_cpu_ns", "long", ("exit",), "CPU time of all threads.", OWN),
     always("podwitness.exit.system_cpu_ns", "long", ("exit",), "CPU time in the kernel.", OWN),
@@ -314,6 +319,7 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.socket.acked_bytes", "long", TCP, "What the other end confirmed; absent when 0.", OWN
     ),
+    *EXEC_FIELDS,
     *(
         RecordField(field.name, field.type, field.kinds, field.meaning, OWN, field.always)
         for field in PRIVILEGE_FIELDS

@@ -29,6 +29,9 @@ static const struct kind_row KINDS[PW_KINDS] = {
     [PW_STATE_LISTENER] = {sizeof(struct pw_tcp), 1, PW_WORD("network"), {PW_WORD("info")}, PW_WORD("listening")},
     [PW_STATE_CONNECTION] = {sizeof(struct pw_tcp), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("info")},
                              PW_WORD("connected")},
+    [PW_SESSION_START] = {sizeof(struct pw_session), 1, PW_WORD("session"), {PW_WORD("start")},
+                          PW_WORD("session-start")},
+    [PW_SESSION_END] = {sizeof(struct pw_session), 1, PW_WORD("session"), {PW_WORD("end")}, PW_WORD("session-end")},
     [PW_FLOW_START] = {sizeof(struct pw_flow), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("start")},
                        PW_WORD("flow-start")},
     [PW_FLOW_UPDATE] = {sizeof(struct pw_flow), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("info")},
@@ -80,13 +83,21 @@ int pw_kind_is_flow(uint16_t kind)
   return PW_IS_FLOW(kind);
 }
 
+/* All parts but the ancestors. */
+static uint32_t exec_text_bytes(const struct pw_exec *exec)
+{
+  return (uint32_t)exec->args_bytes + exec->exe_bytes + exec->cwd_bytes + exec->filename_bytes +
+         exec->interpreter_bytes + exec->environment_bytes;
+}
+
 static int check_exec(const struct pw_exec *exec)
 {
-  const uint32_t parts = (uint32_t)exec->args_bytes + exec->exe_bytes + exec->cwd_bytes + exec->filename_bytes;
+  const uint32_t ancestors_bytes = exec->ancestors * (uint32_t)sizeof(struct pw_ancestor);
   if (exec->args_bytes > PW_ARGS_BYTES || exec->exe_bytes > PW_PATH_BYTES || exec->cwd_bytes > PW_PATH_BYTES ||
-      exec->filename_bytes > PW_FILENAME_BYTES)
+      exec->filename_bytes > PW_FILENAME_BYTES || exec->interpreter_bytes > PW_INTERPRETER_BYTES ||
+      exec->environment_bytes > PW_ENVIRONMENT_BYTES || exec->ancestors > PW_ANCESTORS)
     return PW_E_RECORD_SIZE;
-  return parts <= exec->head.record_bytes - sizeof *exec ? PW_OK : PW_E_RECORD_SIZE;
+  return exec_text_bytes(exec) + ancestors_bytes <= exec->head.record_bytes - sizeof *exec ? PW_OK : PW_E_RECORD_SIZE;
 }
 
 static int check_cgroup(const struct pw_cgroup *cgroup)
@@ -127,10 +138,10 @@ int pw_event_check(const struct pw_head *head, uint32_t bytes)
   return pw_is_control(head->kind) ? check_cgroup((const struct pw_cgroup *)head) : PW_OK;
 }
 
-/* All that is not variable takes less than 1600 bytes; a variable byte at most
- * four as an escape in `args` and four in `command_line`, where a NUL pays for
- * the headers of its string. The rest is slack for put_word. */
-enum { FIXED_BYTES = 2048, BYTES_PER_BYTE = 8 };
+/* All that is not variable takes less than 3000 bytes, eight ancestors among it. A variable byte takes at most
+ * four as an escape; an argument's stand in `args` and in `command_line`, where a NUL pays for the headers of its
+ * string. The rest is slack for put_word. */
+enum { FIXED_BYTES = 4096, BYTES_PER_BYTE = 4 };
 
 uint32_t pw_event_room(const struct pw_head *head)
 {
@@ -139,11 +150,11 @@ uint32_t pw_event_room(const struct pw_head *head)
   if (!pw_is_exec(head->kind))
     return FIXED_BYTES;
   const struct pw_exec *exec = (const struct pw_exec *)head;
-  const uint32_t parts = (uint32_t)exec->args_bytes + exec->exe_bytes + exec->cwd_bytes + exec->filename_bytes;
-  return FIXED_BYTES + BYTES_PER_BYTE * parts;
+  return FIXED_BYTES + BYTES_PER_BYTE * (exec_text_bytes(exec) + exec->args_bytes);
 }
 
-#define PARTS_BYTES (PW_ARGS_BYTES + 2 * PW_PATH_BYTES + PW_FILENAME_BYTES)
+#define PARTS_BYTES                                                                                              \
+  (2 * PW_ARGS_BYTES + 2 * PW_PATH_BYTES + PW_FILENAME_BYTES + PW_INTERPRETER_BYTES + PW_ENVIRONMENT_BYTES)
 _Static_assert(PW_EVENT_OUTPUT_BYTES >= FIXED_BYTES + PW_FRAGMENT_BYTES + BYTES_PER_BYTE * PARTS_BYTES,
                "the longest record fits an empty output");
 

@@ -85,9 +85,11 @@ struct pw_event_output { /* the caller's buffer; entries are appended */
   uint32_t records;
 };
 
-struct pw_event_clock {
+struct pw_event_clock { /* and what else the collector knows that the kernel does not */
   int64_t wall_offset_ns; /* CLOCK_REALTIME minus CLOCK_BOOTTIME */
   uint64_t node_id;       /* of process.entity_id */
+  const char *variables;  /* names of environment variables that may be told, each NUL ended; no others ever are */
+  uint32_t variables_bytes;
 };
 
 enum pw_drain_end { /* why a drain returned */

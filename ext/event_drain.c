@@ -104,6 +104,8 @@ static enum taken take_event(struct pw_drain *drain, const struct pw_head *head)
   const struct pw_fragment *fragment = pw_containers_find(table, head->cgroup_id);
   if (fragment == NULL)
     return append_raw(&drain->unknown, head) ? TAKEN : NO_ROOM;
+  if (!pw_event_is_shipped(head, fragment->scope))
+    return TAKEN;
   return append_entry(output, head, fragment, &drain->clock) ? TAKEN : NO_ROOM;
 }
 
@@ -241,7 +243,7 @@ int pw_events_encode(const uint8_t *records, uint64_t records_bytes, const struc
       return PW_E_RECORD_SIZE;
     if (pw_event_check(head, head->record_bytes) != PW_OK || pw_is_control(head->kind) || head->kind == PW_FLOW_CLOSED)
       ++*malformed;
-    else if (!append_entry(pw_is_process_event(head->kind) ? process : network, head, fragment, clock))
+    else if (pw_event_is_shipped(head, fragment->scope) && !append_entry(pw_is_process_event(head->kind) ? process : network, head, fragment, clock))
       break;
     *consumed += padded(head->record_bytes);
   }

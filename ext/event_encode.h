@@ -38,6 +38,25 @@ uint8_t *pw_put_bind_event(uint8_t *p, const struct pw_bind *bound, uint32_t sco
 uint32_t pw_bind_event_pairs(const struct pw_bind *bound);
 uint32_t pw_process_event_pairs(const struct pw_head *head);
 
+/* 1 if the record says something to somebody. The kernel also sees who comes into a cgroup that turns out not to
+ * be a container's, and tells that as a session. */
+int pw_event_is_shipped(const struct pw_head *head, uint32_t scope);
+
+/* process.entry_leader: the first program of the process's tree. A pair, or none. */
+uint8_t *pw_put_entry_leader(uint8_t *p, const struct pw_entry *entry, const struct pw_event_clock *clock,
+                             unsigned *pairs);
+
+/* podwitness.in_init_tree and podwitness.session: up to two pairs. */
+uint8_t *pw_put_tree(uint8_t *p, const struct pw_head *head, const struct pw_entry *entry, uint32_t scope,
+                     const struct pw_event_clock *clock, unsigned *pairs);
+
+/* Key podwitness.ancestors and up to PW_ANCESTORS of them, up to the first program of the tree. */
+uint8_t *pw_put_ancestors(uint8_t *p, const struct pw_exec *exec, const struct pw_event_clock *clock,
+                          unsigned *pairs);
+
+/* stat(1) writes it like this: major:minor. */
+uint8_t *pw_put_device(uint8_t *p, uint32_t device);
+
 /* Key `event` and its map. */
 uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int is_success, uint64_t duration_ns);
 
@@ -49,6 +68,10 @@ uint8_t *pw_put_user(uint8_t *p, uint32_t uid);
 
 /* Key `privilege` and its map. */
 uint8_t *pw_put_privilege(uint8_t *p, const struct pw_privilege *privilege, const struct pw_event_clock *clock);
+
+/* Whether it is about a file whose whole path is known; then, key `file` and the map {path}. */
+int pw_privilege_has_file(const struct pw_privilege *privilege);
+uint8_t *pw_put_file(uint8_t *p, const struct pw_privilege *privilege);
 
 /* Of a call that failed; else 0. */
 unsigned pw_privilege_errno(const struct pw_privilege *privilege);

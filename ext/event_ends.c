@@ -116,6 +116,8 @@ static uint8_t *put_process(uint8_t *p, const struct pw_owner *owner, const stru
     p = pw_put_entity_id(PUT(p, "entity_id"), clock->node_id, owner->start_ns, owner->pid);
     pairs++;
   }
+  if (owner->entry != NULL)
+    p = pw_put_entry_leader(p, owner->entry, clock, &pairs);
   p = pw_put_user(p, owner->uid);
   end_map(map, pairs);
   return p;

@@ -25,6 +25,7 @@ struct pw_ends {
 
 struct pw_owner {
   const char *comm;
+  const struct pw_entry *entry; /* NULL: not known */
   uint64_t start_ns;
   uint32_t pid; /* 0: not known */
   uint32_t uid;

@@ -34,7 +34,7 @@ static struct pw_ends ends_of(const struct pw_tcp *tcp)
 
 static struct pw_owner owner_of(const struct pw_tcp *tcp)
 {
-  return (struct pw_owner){tcp->comm, tcp->owner_start_ns, tcp->owner_pid, tcp->owner_uid};
+  return (struct pw_owner){tcp->comm, &tcp->entry, tcp->owner_start_ns, tcp->owner_pid, tcp->owner_uid};
 }
 
 static uint8_t *put_role(uint8_t *p, const struct pw_tcp *tcp)
@@ -65,12 +65,18 @@ static uint8_t *put_socket(uint8_t *p, const struct pw_tcp *tcp)
   return p;
 }
 
-static uint8_t *put_podwitness(uint8_t *p, const struct pw_tcp *tcp, uint32_t scope)
+static uint8_t *put_podwitness(uint8_t *p, const struct pw_tcp *tcp, uint32_t scope,
+                               const struct pw_event_clock *clock)
 {
-  p = pw_put_map_head(PUT(p, "podwitness"), 4);
+  unsigned pairs = 4;
+  p = PUT(p, "podwitness");
+  uint8_t *const map = p = begin_map(p);
   p = pw_put_scope(p, scope, tcp->head.cgroup_id);
   p = pw_put_net_namespace(p, tcp->net_ns, tcp->net_cookie);
-  return put_socket(p, tcp);
+  p = pw_put_tree(p, &tcp->head, &tcp->entry, scope, clock, &pairs);
+  p = put_socket(p, tcp);
+  end_map(map, pairs);
+  return p;
 }
 
 uint32_t pw_network_event_pairs(const struct pw_tcp *tcp)
@@ -88,5 +94,5 @@ uint8_t *pw_put_network_event(uint8_t *p, const struct pw_tcp *tcp, uint32_t sco
   p = pw_put_network(p, &ends, NULL);
   if (tcp->error != 0)
     p = pw_put_errno(PUT(pw_put_map_head(PUT(p, "error"), 1), "code"), tcp->error);
-  return put_podwitness(p, tcp, scope);
+  return put_podwitness(p, tcp, scope, clock);
 }

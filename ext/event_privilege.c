@@ -155,6 +155,47 @@ static uint8_t *put_changes(uint8_t *p, const struct pw_privilege *privilege, un
   return put_side(PUT(p, "after"), privilege, privilege->after, privilege->capabilities_after);
 }
 
+static int is_of_file(uint16_t kind)
+{
+  return (kind >= PW_PRIVILEGE_CHMOD && kind <= PW_PRIVILEGE_LINK) || kind >= PW_PRIVILEGE_FILE_READ;
+}
+
+/* The path of the file that was opened or passed as a descriptor, as components; else the text that is a path. */
+static const char *whole_path(const struct pw_privilege *privilege, uint32_t *bytes, int *is_components)
+{
+  const struct pw_call_row *row = pw_call_row(privilege->call);
+  const char *text = privilege->data;
+  *is_components = row != NULL && !row->starts_in_folder && privilege->path_bytes > 0;
+  *bytes = privilege->path_bytes;
+  if (row == NULL || !is_of_file(privilege->head.kind))
+    return NULL;
+  if (*is_components)
+    return text + privilege->text_bytes[0] + privilege->text_bytes[1] + privilege->text_bytes[2];
+  for (unsigned at = 0; at < PW_CALL_TEXTS; text += *bytes, at++) {
+    *bytes = privilege->text_bytes[at];
+    if (strcmp(row->texts[at], "path") == 0)
+      return *bytes > 0 && text[0] == '/' ? text : NULL;
+  }
+  return NULL;
+}
+
+int pw_privilege_has_file(const struct pw_privilege *privilege)
+{
+  uint32_t bytes;
+  int is_components;
+  return whole_path(privilege, &bytes, &is_components) != NULL;
+}
+
+uint8_t *pw_put_file(uint8_t *p, const struct pw_privilege *privilege)
+{
+  uint32_t bytes;
+  int is_components;
+  const char *path = whole_path(privilege, &bytes, &is_components);
+  p = PUT(pw_put_map_head(PUT(p, "file"), 1), "path");
+  return is_components ? pw_put_path(p, path, bytes, privilege->marks & PW_PATH_CUT)
+                       : pw_put_text(p, (const uint8_t *)path, bytes);
+}
+
 uint8_t *pw_put_privilege(uint8_t *p, const struct pw_privilege *privilege, const struct pw_event_clock *clock)
 {
   unsigned pairs = 0;

@@ -150,6 +150,16 @@ def cgroup_attach(program: int, cgroup: int, attach_type: int) -> int:
     return bpf(LINK_CREATE, struct.pack("<IIII", program, cgroup, attach_type, 0))[0]
 
 
+def walk(link: int) -> None:
+    """Runs a program of type bpf_iter once for each of what it is about."""
+    made = walk_open(link)
+    try:
+        while os.read(made, 4096):
+            pass
+    finally:
+        os.close(made)
+
+
 def program_ids() -> Iterator[int]:
     """All programs that are loaded on this machine."""
     found = 0

@@ -17,10 +17,10 @@
 static __always_inline struct file *open_file(struct task_struct *task, int descriptor)
 {
   struct files_struct *files = CURRENT_FIELD(task, files);
-  struct fdtable *table = PROBED(files, fdt);
+  struct fdtable *table = CURRENT_FIELD(files, fdt);
   struct file *file = 0;
-  if (descriptor >= 0 && (u32)descriptor < PROBED(table, max_fds))
-    bpf_probe_read_kernel(&file, sizeof(file), (void **)PROBED(table, fd) + descriptor);
+  if (descriptor >= 0 && (u32)descriptor < CURRENT_FIELD(table, max_fds))
+    bpf_probe_read_kernel(&file, sizeof(file), (void **)CURRENT_FIELD(table, fd) + descriptor);
   return file;
 }
 

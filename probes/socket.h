@@ -3,6 +3,7 @@
 #define PODWITNESS_SOCKET_H
 #include "dialect.h"
 #include "events.h"
+#include "lineage.h"
 
 #define AF_INET 2
 #define AF_INET6 10
@@ -24,6 +25,7 @@
 #define MAPPED_PREFIX 0xffff0000u /* third word of ::ffff:a.b.c.d, as little-endian machines see it */
 
 struct owner {
+  struct pw_entry entry;
   u64 start_ns;
   u64 cgroup_id;
   u32 pid;
@@ -69,6 +71,7 @@ static __always_inline void fill_owner(struct owner *owner)
   owner->pid = bpf_get_current_pid_tgid() >> 32;
   owner->uid = bpf_get_current_uid_gid();
   bpf_probe_read_kernel(owner->comm, PW_COMM_BYTES, &leader->comm);
+  fill_entry(&owner->entry, owner->pid, owner->start_ns);
 }
 
 static __always_inline u32 socket_net_ns(struct sock *sk)
@@ -221,6 +224,7 @@ static __always_inline void fill_tcp(struct pw_tcp *out, struct sock *sk, struct
   out->owner_uid = state->owner.uid;
   out->role = state->role;
   out->owner_source = state->owner_source;
+  out->entry = state->owner.entry;
   __builtin_memcpy(out->comm, state->owner.comm, PW_COMM_BYTES);
   out->net_ns = socket_net_ns(sk);
   out->net_cookie = socket_net_cookie(sk);

@@ -1,16 +1,13 @@
 /* What was there before the probes: processes, listeners and connections. The collector reads it when the probes
  * are attached, so that what began before is told once, and what began since is in the rings. */
-#include "binary.h"
 #include "dialect.h"
 #include "emit.h"
 #include "events.h"
-#include "path.h"
+#include "exec.h"
 #include "socket.h"
 #include "task.h"
 
-#define STATE_DATA_BYTES (2 * PW_PATH_BYTES)
-
-_Static_assert(PW_VALUE_BYTES_state_scratch == sizeof(struct pw_exec) + STATE_DATA_BYTES, "scratch of state");
+_Static_assert(PW_VALUE_BYTES_state_scratch == sizeof(struct pw_exec) + PW_EXEC_DATA_BYTES, "scratch of state");
 
 /* No limit holds for it: it is asked for. */
 static __always_inline void begin_state(struct pw_head *head, u16 kind, u32 record_bytes, u64 cgroup_id)
@@ -18,19 +15,20 @@ static __always_inline void begin_state(struct pw_head *head, u16 kind, u32 reco
   fill_head(head, kind, record_bytes, cgroup_id, bpf_ktime_get_boot_ns());
 }
 
-/* The user space program, and where it is in the file system; its arguments are added by the reader. */
-static __always_inline u64 append_paths(struct pw_exec *exec, struct file *file, struct fs_struct *fs)
+/* The program's path and folder, and whom it descends from; its arguments are added by the reader. */
+static __always_inline u64 append_parts(struct pw_exec *exec, struct task_struct *task, struct file *file)
 {
-  u64 at;
-  if (!write_path(exec->data, &exec->exe_bytes, FIELD(file, f_path.dentry), FIELD(file, f_path.mnt)))
-    exec->head.flags |= PW_EXE_CUT;
-  at = exec->exe_bytes;
-  BOUND(at, STATE_DATA_BYTES - 1);
-  if (at > PW_PATH_BYTES || !fs)
-    return at;
-  if (!write_path(exec->data + at, &exec->cwd_bytes, FIELD(fs, pwd.dentry), FIELD(fs, pwd.mnt)))
-    exec->head.flags |= PW_CWD_CUT;
-  return at + exec->cwd_bytes;
+  struct fs_struct *fs = FIELD(task, fs);
+  struct process_state *state = find_state(exec->task.pid, exec->task.start_ns);
+  u64 bytes;
+  append_exe(exec, 0, file);
+  bytes = exec->exe_bytes;
+  if (fs)
+    append_cwd(exec, bytes, fs);
+  bytes += exec->cwd_bytes;
+  if (state)
+    bytes += append_ancestors(exec, bytes, state);
+  return bytes;
 }
 
 /* Kernel threads have no memory, and what is only waiting for its parent has none any more. */
@@ -55,14 +53,16 @@ PROGRAM(processes_before)
   begin_state(&exec->head, PW_STATE_PROCESS, 0, cgroup_id_of(task));
   fill_task(&exec->task, task);
   fill_binary(exec, file);
-  bytes = append_paths(exec, file, FIELD(task, fs));
-  BOUND(bytes, 2 * STATE_DATA_BYTES - 1);
-  if (bytes > STATE_DATA_BYTES)
+  fill_leaders(exec, task);
+  exec->tty_device = fill_tty(exec->tty, task);
+  bytes = append_parts(exec, task, file);
+  BOUND(bytes, DATA_MASK);
+  if (bytes > PW_EXEC_DATA_BYTES - 8)
     return 0;
   exec->head.record_bytes = sizeof(*exec) + bytes;
   bytes = (bytes + 7) & ~7ull; /* the reader finds each record aligned */
-  BOUND(bytes, 2 * STATE_DATA_BYTES - 1);
-  if (bytes > STATE_DATA_BYTES)
+  BOUND(bytes, DATA_MASK);
+  if (bytes > PW_EXEC_DATA_BYTES)
     return 0;
   seq_write(SEQUENCE(), exec, sizeof(*exec) + bytes);
   return 0;
@@ -89,6 +89,7 @@ static __always_inline void fill_holder(struct owner *owner, struct task_struct 
   owner->pid = FIELD(task, tgid);
   owner->uid = FIELD(cred, uid.val);
   copy_comm(owner->comm, leader);
+  fill_entry(&owner->entry, owner->pid, owner->start_ns);
 }
 
 static __always_inline void remember_listener(struct sock *sk, struct socket_state *state)

@@ -31,7 +31,6 @@ IGNORED: dict[str, dict[str, str]] = {
         "net.connect_timeout_log_error": "a failure is logged when it is news, not each time",
         "net.dns.mode": _SYSTEM_RESOLVER,
         "net.dns.resolver": _SYSTEM_RESOLVER,
-        "net.proxy_env_ignore": "no proxy is taken from the environment",
         "tls.debug": "what is wrong with TLS is in the log",
         "workers": _NO_THREADS,
     },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -35,6 +35,8 @@ class Kind(IntEnum):
     RUNNING = lib.PW_STATE_PROCESS
     LISTENING = lib.PW_STATE_LISTENER
     CONNECTED = lib.PW_STATE_CONNECTION
+    SESSION_START = lib.PW_SESSION_START
+    SESSION_END = lib.PW_SESSION_END
     FLOW_START = lib.PW_FLOW_START
     FLOW_UPDATE = lib.PW_FLOW_UPDATE
     FLOW_END = lib.PW_FLOW_END
@@ -278,8 +280,9 @@ def _fragment(fragment: Fragment) -> Any:
 class EventEncoder:
     """Encodes records of the ring, or raw ones, into buffers of its own. Not for several threads at once."""
 
-    def __init__(self, node_id: int, *, output_bytes: int = 1 << 20) -> None:
-        """`node_id` (64 bits) is the first part of process.entity_id.
+    def __init__(self, node_id: int, *, output_bytes: int = 1 << 20, variables: Sequence[str] = ()) -> None:
+        """`node_id` (64 bits) is the first part of process.entity_id. `variables`: names of environment
+        variables that may be told.
 
         `output_bytes` bounds what one call gives per subject, and the raw records
         that it hands back.
@@ -288,6 +291,10 @@ class EventEncoder:
             raise ValueError(f"at least {OUTPUT_BYTES_LEAST} bytes of output")
         self._drain = ffi.new("struct pw_drain *")
         self._drain.clock.node_id = node_id
+        names = b"".join(name.encode() + b"\0" for name in variables)
+        self._variables = ffi.new("char[]", names)  # kept as long as the drain points to it
+        self._drain.clock.variables = self._variables
+        self._drain.clock.variables_bytes = len(names)
         outputs = (self._drain.process, self._drain.network, self._drain.unknown)
         self._buffers = [ffi.new("uint8_t[]", output_bytes) for _ in outputs]
         for output, buffer in zip(outputs, self._buffers, strict=True):

@@ -97,16 +97,32 @@ LAYOUT = EventLayout(HEADER.read_text())
 
 
 def exec_parts(event: SimpleNamespace) -> SimpleNamespace:
-    """argv (a list), exe, cwd and filename of an exec, as bytes."""
+    """argv (a list), exe, cwd, filename, interpreter, environment and ancestors of an exec, as bytes."""
     parts, at = [], 0
-    for length in (event.args_bytes, event.exe_bytes, event.cwd_bytes, event.filename_bytes):
+    names = ("args", "exe", "cwd", "filename", "interpreter", "environment")
+    for length in (getattr(event, f"{name}_bytes") for name in names):
         parts.append(event.tail[at : at + length])
         at += length
-    assert at == len(event.tail)
-    args, exe, cwd, filename = parts
+    ancestor = LAYOUT.structs["pw_ancestor"]
+    assert at + event.ancestors * ctypes.sizeof(ancestor) == len(event.tail)
+    ancestors = [
+        SimpleNamespace(
+            **_members(ancestor.from_buffer_copy(event.tail, at + number * ctypes.sizeof(ancestor)))
+        )
+        for number in range(event.ancestors)
+    ]
+    args, exe, cwd, filename, interpreter, environment = parts
     assert not args or args.endswith(b"\0") or "ARGS_CUT" in event.flags
     argv = args.split(b"\0")[:-1] if args.endswith(b"\0") else args.split(b"\0")
-    return SimpleNamespace(argv=argv, exe=_path(exe), cwd=_path(cwd), filename=filename)
+    return SimpleNamespace(
+        argv=argv,
+        exe=_path(exe),
+        cwd=_path(cwd),
+        filename=filename,
+        interpreter=interpreter,
+        environment=environment.split(b"\0")[:-1],
+        ancestors=ancestors,
+    )
 
 
 def _path(leaf_first: bytes) -> bytes:

@@ -6,7 +6,7 @@
 
 enum { RING_BYTES = 1 << 16, ROUNDS = 3000 };
 
-static const struct pw_event_clock CLOCK = {INT64_C(1700000000123456789), UINT64_C(0xfeedface)};
+static const struct pw_event_clock CLOCK = {INT64_C(1700000000123456789), UINT64_C(0xfeedface), "V\0W", 4};
 static const struct pw_fragment NO_PAIRS = {(const uint8_t *)"", 0, 0, PW_SCOPE_HOST};
 
 static void fill_text(uint8_t *text, size_t bytes, uint64_t *state)
@@ -22,13 +22,26 @@ static void fill_text(uint8_t *text, size_t bytes, uint64_t *state)
 
 static uint32_t fixed_bytes(uint16_t kind)
 {
-  if (pw_is_exec(kind)) return sizeof(struct pw_exec);
-  if (pw_is_privilege(kind)) return sizeof(struct pw_privilege);
-  if (pw_is_control(kind)) return sizeof(struct pw_cgroup);
-  if (kind >= PW_FLOW_START && kind <= PW_FLOW_CLOSED) return sizeof(struct pw_flow);
-  if (kind == PW_BIND) return sizeof(struct pw_bind);
-  if (kind == PW_FORK) return sizeof(struct pw_fork);
-  return kind == PW_EXIT ? sizeof(struct pw_exit) : sizeof(struct pw_tcp);
+  switch (kind) {
+    case PW_EXEC:
+    case PW_STATE_PROCESS:
+      return sizeof(struct pw_exec);
+    case PW_FORK:
+      return sizeof(struct pw_fork);
+    case PW_EXIT:
+      return sizeof(struct pw_exit);
+    case PW_BIND:
+      return sizeof(struct pw_bind);
+    case PW_DNS:
+      return sizeof(struct pw_dns);
+    case PW_SESSION_START:
+    case PW_SESSION_END:
+      return sizeof(struct pw_session);
+    default:
+      if (pw_is_control(kind)) return sizeof(struct pw_cgroup);
+      if (pw_is_privilege(kind)) return sizeof(struct pw_privilege);
+      return kind < PW_FLOW_START ? sizeof(struct pw_tcp) : sizeof(struct pw_flow);
+  }
 }
 
 /* A record in memory of its own, at most `most` bytes of parts; `*bytes` is its length. */
@@ -50,7 +63,14 @@ static uint8_t *make_record(uint16_t kind, uint32_t most, uint64_t *state, uint3
     exec->exe_bytes = (uint16_t)((parts - exec->args_bytes) / 2 < PW_PATH_BYTES ? (parts - exec->args_bytes) / 2 : PW_PATH_BYTES);
     exec->cwd_bytes = (uint16_t)((parts - exec->args_bytes - exec->exe_bytes) / 2 % PW_PATH_BYTES);
     exec->filename_bytes = (uint16_t)(check_random(state) % (PW_FILENAME_BYTES + 1));
-    if (exec->args_bytes + exec->exe_bytes + exec->cwd_bytes + exec->filename_bytes > (int)parts) exec->filename_bytes = 0;
+    exec->interpreter_bytes = exec->environment_bytes = exec->ancestors = 0;
+    const uint32_t used = (uint32_t)exec->args_bytes + exec->exe_bytes + exec->cwd_bytes;
+    if (used + exec->filename_bytes > parts) exec->filename_bytes = 0;
+    const uint32_t left = parts - used - exec->filename_bytes;
+    exec->interpreter_bytes = (uint16_t)(check_random(state) % (PW_INTERPRETER_BYTES + 1) % (left + 1));
+    exec->environment_bytes = (uint16_t)((left - exec->interpreter_bytes) / 2);
+    exec->ancestors = (uint16_t)(exec->environment_bytes / sizeof(struct pw_ancestor));
+    if (exec->ancestors > PW_ANCESTORS) exec->ancestors = PW_ANCESTORS;
   }
   if (pw_is_privilege(kind)) {
     struct pw_privilege *privilege = (struct pw_privilege *)(void *)record;
@@ -103,7 +123,9 @@ static int worst_entries_fit_their_room(void)
 {
   static const uint8_t worst[][2] = {{0xff, 0xff}, {0xff, 0}, {0, 0}, {'\\', 'x'}};
   for (unsigned at = 0; at < sizeof worst / sizeof *worst; at++) {
-    const uint32_t parts = PW_ARGS_BYTES + 2 * PW_PATH_BYTES + PW_FILENAME_BYTES;
+    const uint32_t texts =
+      PW_ARGS_BYTES + 2 * PW_PATH_BYTES + PW_FILENAME_BYTES + PW_INTERPRETER_BYTES + PW_ENVIRONMENT_BYTES;
+    const uint32_t parts = texts + PW_ANCESTORS * (uint32_t)sizeof(struct pw_ancestor);
     struct pw_exec *exec = malloc(sizeof *exec + parts);
     if (!exec) abort();
     memset(exec, 0xff, sizeof *exec);
@@ -112,6 +134,11 @@ static int worst_entries_fit_their_room(void)
     exec->args_bytes = PW_ARGS_BYTES;
     exec->exe_bytes = exec->cwd_bytes = PW_PATH_BYTES;
     exec->filename_bytes = PW_FILENAME_BYTES;
+    exec->interpreter_bytes = PW_INTERPRETER_BYTES;
+    exec->environment_bytes = PW_ENVIRONMENT_BYTES;
+    exec->ancestors = PW_ANCESTORS;
+    exec->task.entry.tree = PW_TREE_ENTERED;
+    memcpy(exec->data + texts - PW_ENVIRONMENT_BYTES, "\0V=", 3); /* all behind it is told */
     CHECK(pw_event_check(&exec->head, exec->head.record_bytes) == PW_OK);
     const uint32_t room = pw_event_room(&exec->head);
     uint8_t *out = malloc(room);
@@ -220,7 +247,7 @@ static int ring_is_walked_to_its_end(void)
     uint32_t word = bytes;
     if (check_random(&state) % 20 == 0) word |= 1u << 30; /* discarded */
     if (check_random(&state) % 100 == 0) { /* absurd, and the record says the same */
-      word = (uint32_t)check_random(&state) % (3 * RING_BYTES);
+      word = RING_BYTES + (uint32_t)(check_random(&state) % (2 * RING_BYTES));
       ((struct pw_head *)(void *)record)->record_bytes = word;
     }
     submit(&rig, record, bytes, word);

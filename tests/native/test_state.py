@@ -7,6 +7,7 @@ from collector._native import ffi, lib
 from collector.native.state import born, with_arguments, without_arguments
 from tests.reference import event_records as records
 from tests.reference import events as reference
+from tests.reference.event_exec import exec_parts
 
 RECORD = records.exec_record(
     exe=b"nginx\0sbin\0", cwd=b"tmp\0", kind=lib.PW_STATE_PROCESS, task_pid=7, task_start_ns=70, cgroup_id=3
@@ -27,7 +28,7 @@ def test_arguments_come_before_the_paths() -> None:
     assert reference.is_well_formed(made)
     found = ffi.from_buffer("struct pw_exec *", made)
     assert (found.argc, found.args_total_bytes, found.head.flags) == (2, 9, 0)
-    assert reference.exec_parts(made)[:3] == (b"nginx\0-g\0", b"nginx\0sbin\0", b"tmp\0")
+    assert exec_parts(made)[:3] == (b"nginx\0-g\0", b"nginx\0sbin\0", b"tmp\0")
 
 
 def test_more_than_is_kept_is_cut_and_said() -> None:

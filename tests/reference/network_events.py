@@ -7,8 +7,9 @@ from typing import Any
 from collector._native import ffi, lib
 
 from tests.reference.community import community_id
+from tests.reference.event_exec import SCOPES, entry_leader, tree_map
 from tests.reference.event_text import comm, entity_id
-from tests.reference.events import ERRNOS, MAPPED, SCOPES, Map, address, event_map
+from tests.reference.events import ERRNOS, MAPPED, Map, address, event_map
 
 LISTENING = (lib.PW_TCP_LISTEN, lib.PW_TCP_UNLISTEN, lib.PW_STATE_LISTENER)
 FLOWS = (lib.PW_FLOW_START, lib.PW_FLOW_UPDATE, lib.PW_FLOW_END)
@@ -46,6 +47,8 @@ def owner_maps(struct: Any, clock: tuple[int, int]) -> Map:
     process: Map = {"pid": struct.owner_pid, "name": comm(struct.comm)}
     if struct.owner_start_ns:
         process["entity_id"] = entity_id(clock[0], struct.owner_start_ns, struct.owner_pid)
+    if hasattr(struct, "entry"):
+        process |= entry_leader(struct.entry, clock)
     return {"process": {**process, "user": user}, "user": user}
 
 
@@ -89,6 +92,7 @@ def tcp_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
         "scope": SCOPES[scope],
         "cgroup_id": tcp.head.cgroup_id,
         "namespaces": namespaces(tcp),
+        **tree_map(tcp.entry, scope, clock),
         "socket": socket_map(tcp),
     }
     return made

@@ -247,6 +247,20 @@ def call_map(record: Any, raw: bytes) -> Map:
     return made
 
 
+def file_path(record: Any, raw: bytes) -> str | None:
+    """The whole path of the file that the event is about."""
+    kind, is_known = record.head.kind, 0 < record.call <= len(CALLS)
+    is_of_file = lib.PW_PRIVILEGE_CHMOD <= kind <= lib.PW_PRIVILEGE_LINK or kind >= lib.PW_PRIVILEGE_FILE_READ
+    if not (is_known and is_of_file):
+        return None
+    call = CALLS[record.call - 1]
+    *texts, components = texts_of(record, raw)
+    if components and call.path is None:
+        return path(components, bool(record.marks & lib.PW_PATH_CUT))
+    passed = dict(zip(SHOWN[call.name][0].split(), texts, strict=False)).get("path", b"")
+    return text(passed) if passed.startswith(b"/") else None
+
+
 def event_map(record: Any) -> Map:
     if record.head.kind == lib.PW_PRIVILEGE_KILL:
         made: Map = {"signal": signal_of(record.arguments[0])}

@@ -97,7 +97,7 @@ def test_without_room_in_the_outputs_events_stay_in_the_ring_in_order(probes: Pr
             pid = 1
             while probes.ring.submit(fork(pid + 1)):
                 pid += 1
-            assert pid > RING_BYTES // 200
+            assert pid > RING_BYTES // 220
             refusals = rig.intake.refusals
             await rig.until(lambda: rig.intake.refusals > refusals + 2)
             assert not probes.ring.submit(fork(0))  # nothing was taken out

@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from collector.config.document import Document, PluginConfig
 from collector.config.instances import InputCommon
 from collector.config.schema import load
 from collector.config.sections import Entry, Section
 from collector.config.service import ServiceSettings
+from collector.config.stock_parsers import STOCK
 from collector.context import InputContext
 from collector.delivery.chunk import Chunk
 from collector.delivery.losses import Loss
@@ -28,7 +29,7 @@ from collector.identity.table import IdentityTable
 from collector.inputs.tail import Settings, Tail
 from collector.inputs.tail_settings import plan_of
 from collector.multiline.parsers import MultilineParser
-from collector.plugin import Filter
+from collector.plugin import AnyFilter
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 
@@ -138,7 +139,7 @@ def make_follower(
     folder: Path,
     keys: Mapping[str, str] = MappingProxyType({}),
     *,
-    filters: tuple[Filter, ...] = (),
+    filters: tuple[AnyFilter, ...] = (),
     acks: bool = True,
     tag: str = "t.*",
     multiline_parsers: Mapping[str, MultilineParser] = MappingProxyType({}),
@@ -163,7 +164,7 @@ def make_follower(
     context = InputContext(
         plugin=PluginConfig("input", "tail", "tail.0", settings, InputCommon(name="tail", tag=tag), written),
         document=Document(
-            ServiceSettings(host_root=str(folder)), {}, (), (), (), multiline_parsers=multiline_parsers
+            ServiceSettings(host_root=str(folder)), STOCK, (), (), (), multiline_parsers=multiline_parsers
         ),
         node="node-1",
         node_id=bytes(8),
@@ -171,6 +172,7 @@ def make_follower(
         metrics=metrics,
         identities=identities,
         report=lambda name, is_well, reason: None,
+        send=cast(Any, None),
         intake=router or intake,
         chain=FilterChain(filters),
         positions=open_positions,

@@ -70,6 +70,7 @@ class EventFlow:
         self._pending = pending
         self._chain = chain
         self._metrics = metrics
+        self._others: dict[str, Batch] = {}
         self._batches = {subject: Batch(tag) for subject, tag in tags.items()}
 
     def take(self, drained: Drained, now_ns: int) -> None:
@@ -112,6 +113,9 @@ class EventFlow:
         for batch in self._batches.values():
             if batch.size_bytes >= least_bytes:
                 yield from (make(batch.tag, part) for part in batch.take())
+        others, self._others = self._others, {}
+        for batch in others.values():
+            yield from (make(batch.tag, part) for part in batch.take())
 
     def _encode(self, cgroup_id: int, plans: ContainerPlans) -> int:
         parked = self._pending.take(cgroup_id)
@@ -124,9 +128,17 @@ class EventFlow:
         batch = self._batches[subject]
         for encoded in self._encoder.encode(records, plan.fragment):
             entries = encoded.process if subject == "process" else encoded.network
-            if plan.rest:
-                entries = Entries(*self._chain.apply(plan.rest, batch.tag, entries.entries, plan.identity))
-            batch.add(entries)
+            if not plan.rest:
+                batch.add(entries)
+                continue
+            for part in self._chain.apply(plan.rest, batch.tag, entries.entries, plan.identity):
+                self._batch_of(part.tag, batch).add(Entries(part.entries, part.records))
+
+    def _batch_of(self, tag: str, own: Batch) -> Batch:
+        """Records of a tag that a filter made are gathered apart, of few tags at a time."""
+        if tag == own.tag:
+            return own
+        return self._others.setdefault(tag, Batch(tag))
 
     def _count(self, drained: Drained) -> None:
         for kind, count in drained.events.items():

@@ -48,6 +48,7 @@ class Followed:
     ) -> None:
         self._settings = settings
         self._selection = selection
+        self._roots = selection.roots
         self._plans = plans
         self._beginnings = beginnings
         self._events = events
@@ -101,13 +102,12 @@ class Followed:
             succession.written_ns = os.fstat(succession.files[-1].fd).st_mtime_ns
         if not found.early:
             self.name(succession, found.path)
-        roots = self._selection.roots
         path, since_ns = succession.path, succession.written_ns
         for one in succession.files:
             if not one.head:
                 one.look_at_head()
         held = [one.key for one in succession.files if one.head]
-        for sibling in self._beginnings.siblings(found.file, found.place, path, roots, since_ns, held):
+        for sibling in self._beginnings.siblings(found.file, found.place, path, self._roots, since_ns, held):
             self._add(succession, sibling.file, now_s, at_start=found.at_start, is_done=sibling.is_done)
         self._add(succession, found.file, now_s, at_start=found.at_start, replaced=found.moved)
         self._ready(succession.files)  # one of them may have waited for its heir

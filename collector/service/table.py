@@ -57,10 +57,23 @@ FLUENT_BIT: Final = (
         (),
         "Start time of the process since the Unix epoch in seconds.",
     ),
+    Metric(
+        "fluentbit_hot_reloaded_times",
+        "gauge",
+        ("hostname",),
+        "Times that another configuration was put in place.",
+    ),
     Metric("fluentbit_build_info", "gauge", ("version", "edition"), "Version of this build; always 1."),
 )
 
 DELIVERY: Final = (
+    Metric(
+        "podwitness_reload_failures_total",
+        "counter",
+        (),
+        "Reloads that changed nothing because the configuration can't be run.",
+        "The log and the answer of POST /api/v2/reload say what is wrong with it.",
+    ),
     Metric(
         "podwitness_lost_records_total",
         "counter",

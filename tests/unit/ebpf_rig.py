@@ -163,6 +163,7 @@ class Rig:
             metrics=self.metrics,
             identities=identity_table(self.cgroups),
             report=lambda name, ok, reason: self.reports.update({name: (ok, reason)}),
+            send=cast(Any, None),
             intake=self.intake,
             chain=FilterChain(()),
             positions=cast(Any, None),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from collector.dns_fields import DNS_FIELDS
 from collector.exec_fields import EXEC_FIELDS, SESSION
 from collector.privilege_fields import CALLED, OF_FILES, PRIVILEGE, PRIVILEGE_FIELDS
 from collector.record_field import FLUENT_BIT, OWN, RecordField, always
@@ -19,7 +20,8 @@ LISTENER = ("listen", "unlisten")
 TCP = ("connect", "connect-failed", "listen", "accept", "close", "unlisten")
 FLOW = ("flow-start", "flow-update", "flow-end")  # UDP and ICMP
 BIND = ("bind",)
-NETWORK = (*TCP, *FLOW, *BIND)
+DNS = ("dns",)
+NETWORK = (*TCP, *FLOW, *BIND, *DNS)
 COUNTED = ("close", *FLOW)
 TREE = (*TASK, *TCP)  # tell of which tree the process is
 EVERY = (*TASK, *NETWORK)
@@ -50,15 +52,15 @@ EVENT_FIELDS = (
         "event.outcome",
         "keyword",
         EVERY,
-        "`failure` for connect-failed, for a call that was refused and for an exit by a signal or a code "
-        "other than 0, else `success`.",
+        "`failure` for connect-failed, for a call that was refused, for DNS that is malformed or answered "
+        "by another code than NOERROR, and for an exit by a signal or a code other than 0; else `success`.",
     ),
     RecordField(
         "event.duration",
         "long",
-        ("exit", "session-end", *TCP, *FLOW),
-        "Nanoseconds that the process or the session lived, that the connection took or lasted, or from the "
-        "first packet of a flow to the last; absent when not known.",
+        ("exit", "session-end", *TCP, *FLOW, *DNS),
+        "Nanoseconds that the process or the session lived, that the connection took or lasted, from the "
+        "first packet of a flow to the last, or from a DNS query to its answer; absent when not known.",
     ),
     always("process.pid", "long", TASK, "Process id as the node sees it (the kernel's thread group id)."),
     RecordField(
@@ -100,16 +102,16 @@ EVENT_FIELDS = (
     always(
         "source.ip",
         "ip",
-        (*CONNECTION, *FLOW),
+        (*CONNECTION, *FLOW, *DNS),
         "The client's address; of a flow, of who sent the first packet that was seen. IPv4 on an IPv6 socket "
         "is shown as IPv4.",
     ),
-    always("source.port", "long", CONNECTION, "The client's port."),
+    always("source.port", "long", (*CONNECTION, *DNS), "The client's port."),
     RecordField("source.port", "long", FLOW, "The same; ICMP has none."),
     always("source.bytes", "long", COUNTED, "What the client sent, as `destination.bytes`."),
     always("source.packets", "long", COUNTED, "Segments or packets that the client sent."),
     always("destination.ip", "ip", NETWORK, "The server's address; for a listener or a bind its own."),
-    always("destination.port", "long", TCP, "The server's port."),
+    always("destination.port", "long", (*TCP, *DNS), "The server's port."),
     RecordField("destination.port", "long", (*FLOW, *BIND), "The same; ICMP has none."),
     always(
         "destination.bytes",
@@ -118,6 +120,13 @@ EVENT_FIELDS = (
         "What the server sent. Of a flow all since it began: payload, of ICMP with its header. Of a "
         "connection payload without retransmissions where this node sent it; what the kernel "
         "calls bytes_received (a FIN counts 1) where the other end did.",
+    ),
+    RecordField(
+        "destination.domain",
+        "keyword",
+        (*CONNECTION, *FLOW),
+        "The name by which the pod asked for the server's address (`Trace flow`), over whatever CNAMEs, for "
+        "as long as the answer's TTL says, at least 5 s and at most an hour.",
     ),
     always("destination.packets", "long", COUNTED, "Segments or packets that the server sent."),
     always(
@@ -130,14 +139,17 @@ EVENT_FIELDS = (
     always(
         "network.direction", "keyword", FLOW, "`egress` where our end sent the first packet, else `ingress`."
     ),
+    always("network.direction", "keyword", DNS, "`egress` where our end asks, `ingress` where it answers."),
+    always("network.protocol", "keyword", DNS, "`dns`."),
     always(
         "network.community_id",
         "keyword",
-        (*CONNECTION, *FLOW),
+        (*CONNECTION, *FLOW, *DNS),
         "Community ID v1, seed 0: Zeek, Suricata and others give the same flow the same one.",
     ),
     always("network.bytes", "long", COUNTED, "Sum of both ends."),
     always("network.packets", "long", COUNTED, "Sum of both ends."),
+    *(RecordField(field.name, field.type, DNS, field.meaning) for field in DNS_FIELDS),
     RecordField(
         "file.path",
         "keyword",
@@ -237,7 +249,7 @@ EVENT_FIELDS = (
     always(
         "podwitness.socket.id",
         "keyword",
-        (*TCP, *BIND),
+        (*TCP, *BIND, *DNS),
         "Joins the records of one socket. Where it is the socket's cookie, as always for flows and binds, "
         "`ss -e` shows it.",
         OWN,
@@ -261,6 +273,11 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.icmp.type", "long", FLOW, "Of ICMP: the type. Echo replies count to their requests.", OWN
     ),
+    RecordField(
+        "podwitness.dns.cut_bytes", "long", DNS, "Of a packet longer than 2048 bytes: those not seen.", OWN
+    ),
+    RecordField("podwitness.dns.malformed", "boolean", DNS, "True for what is no message of DNS.", OWN),
+    RecordField("podwitness.dns.payload", "keyword", DNS, "Its first 256 bytes.", OWN),
     RecordField("podwitness.icmp.code", "long", FLOW, "Of ICMP: the code.", OWN),
     always(
         "podwitness.flow.end_cause",

@@ -1,3 +1,4 @@
+#include "dns.h"
 #include "event_encode.h"
 
 struct kind_row {
@@ -35,6 +36,7 @@ static const struct kind_row KINDS[PW_KINDS] = {
     [PW_FLOW_END] = {sizeof(struct pw_flow), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("end")},
                      PW_WORD("flow-end")},
     [PW_FLOW_CLOSED] = {.least_bytes = sizeof(struct pw_flow)},
+    [PW_DNS] = {sizeof(struct pw_dns), 1, PW_WORD("network"), {PW_WORD("protocol")}, PW_WORD("dns")},
     [PW_BIND] = {sizeof(struct pw_bind), 1, PW_WORD("network"), {PW_WORD("info")}, PW_WORD("bind")},
     PRIVILEGE(SETUID, "process", "change", "setuid"),
     PRIVILEGE(SETGID, "process", "change", "setgid"),
@@ -119,6 +121,13 @@ static int check_privilege(const struct pw_privilege *privilege)
   return parts_of_privilege(privilege) <= privilege->head.record_bytes - sizeof *privilege ? PW_OK : PW_E_RECORD_SIZE;
 }
 
+static int check_dns(const struct pw_dns *dns)
+{
+  if (dns->payload_bytes > PW_DNS_BYTES)
+    return PW_E_RECORD_SIZE;
+  return dns->payload_bytes <= dns->head.record_bytes - sizeof *dns ? PW_OK : PW_E_RECORD_SIZE;
+}
+
 int pw_event_check(const struct pw_head *head, uint32_t bytes)
 {
   if (bytes < sizeof *head || head->record_bytes > bytes)
@@ -131,6 +140,8 @@ int pw_event_check(const struct pw_head *head, uint32_t bytes)
     return check_exec((const struct pw_exec *)head);
   if (pw_is_privilege(head->kind))
     return check_privilege((const struct pw_privilege *)head);
+  if (head->kind == PW_DNS)
+    return check_dns((const struct pw_dns *)head);
   return pw_is_control(head->kind) ? check_cgroup((const struct pw_cgroup *)head) : PW_OK;
 }
 
@@ -139,8 +150,19 @@ int pw_event_check(const struct pw_head *head, uint32_t bytes)
  * string. The rest is slack for put_word. */
 enum { FIXED_BYTES = 4096, BYTES_PER_BYTE = 4 };
 
+/* A few bytes can point at a long name, twice in an answer; fewer than twelve are none. */
+enum { ANSWER_ROOM = 2 * PW_DNS_NAME_BYTES + 160, ANSWER_LEAST_BYTES = 11 };
+
+static uint32_t room_of_dns(const struct pw_dns *dns)
+{
+  const uint32_t possible = dns->payload_bytes / ANSWER_LEAST_BYTES;
+  return 3 * FIXED_BYTES + ANSWER_ROOM * (possible < PW_DNS_ANSWERS ? possible : PW_DNS_ANSWERS);
+}
+
 uint32_t pw_event_room(const struct pw_head *head)
 {
+  if (head->kind == PW_DNS)
+    return room_of_dns((const struct pw_dns *)head);
   if (pw_is_privilege(head->kind)) /* twice: who did it, and what it changed */
     return 2 * FIXED_BYTES + BYTES_PER_BYTE * parts_of_privilege((const struct pw_privilege *)head);
   if (head->kind != PW_EXEC)
@@ -199,6 +221,8 @@ static uint32_t pairs_of(const struct pw_head *head)
       return pw_flow_event_pairs((const struct pw_flow *)head);
     case PW_BIND:
       return pw_bind_event_pairs((const struct pw_bind *)head);
+    case PW_DNS:
+      return pw_dns_event_pairs((const struct pw_dns *)head);
     default:
       return pw_is_process_event(head->kind) ? pw_process_event_pairs(head)
                                              : pw_network_event_pairs((const struct pw_tcp *)head);
@@ -214,6 +238,8 @@ static uint8_t *put_pairs(uint8_t *p, const struct pw_head *head, uint32_t scope
       return pw_put_flow_event(p, (const struct pw_flow *)head, scope, clock);
     case PW_BIND:
       return pw_put_bind_event(p, (const struct pw_bind *)head, scope, clock);
+    case PW_DNS:
+      return pw_put_dns_event(p, (const struct pw_dns *)head, scope, clock);
     default:
       return pw_is_process_event(head->kind) ? pw_put_process_event(p, head, scope, clock)
                                              : pw_put_network_event(p, (const struct pw_tcp *)head, scope, clock);

@@ -90,6 +90,7 @@ struct pw_event_clock { /* and what else the collector knows that the kernel doe
   uint64_t node_id;       /* of process.entity_id */
   const char *variables;  /* names of environment variables that may be told, each NUL ended; no others ever are */
   uint32_t variables_bytes;
+  const struct pw_resolutions *names; /* of other ends; NULL: none are known */
 };
 
 enum pw_drain_end { /* why a drain returned */
@@ -125,6 +126,7 @@ struct pw_drain {
   struct pw_event_output network;
   struct pw_event_output unknown; /* records as the kernel made them, each padded to 8 bytes, whose cgroup
                                      is not in their table; the same minimum of room */
+  struct pw_resolutions *resolutions; /* told of DNS; NULL: nobody is */
   struct pw_flow_table *flows; /* told of what ends; NULL: there is none */
   struct pw_heartbeat heartbeat;
   uint64_t heard[PW_KINDS]; /* records of the heartbeat, by kind; the drain only adds */

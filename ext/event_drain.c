@@ -1,6 +1,8 @@
 /* Out of the ring, into the outputs. */
 #include "event_encode.h"
+#include "event_ends.h"
 #include "flow_track.h"
+#include "resolve.h"
 #include "ringbuf.h"
 
 /* Space is given back to the kernel so often: seldom enough to leave the shared
@@ -118,6 +120,36 @@ static int is_for_flows(const struct pw_drain *drain, const struct pw_head *head
   return head->kind == PW_FLOW_CLOSED || (head->kind == PW_FLOW_END && !pw_flow_track_end(drain->flows, flow));
 }
 
+/* A record of DNS with its payload, where it can be changed. */
+struct dns_copy {
+  struct pw_dns dns;
+  uint8_t payload[PW_DNS_BYTES];
+};
+
+static void take_message(void *argument, const struct pw_dns *dns, const uint8_t *payload)
+{
+  struct pw_drain *drain = argument;
+  struct dns_copy copy;
+  copy.dns = *dns;
+  memcpy(copy.payload, payload, dns->payload_bytes);
+  copy.dns.took_ns = pw_resolve_note(drain->resolutions, dns, payload);
+  if (take_event(drain, &copy.dns.head) == NO_ROOM)
+    drain->malformed++; /* many messages in one segment */
+  else
+    drain->events[PW_DNS]++;
+}
+
+static enum taken take_dns(struct pw_drain *drain, const struct pw_dns *dns)
+{
+  if (is_too_small(&drain->network) || is_too_small(&drain->unknown))
+    return NO_ROOM;
+  if (dns->protocol == PW_PROTOCOL_TCP)
+    pw_resolve_segment(drain->resolutions, dns, dns->payload, take_message, drain);
+  else
+    take_message(drain, dns, dns->payload);
+  return TAKEN;
+}
+
 static enum taken take(struct pw_drain *drain, const struct pw_slot *slot)
 {
   const struct pw_head *head = (const struct pw_head *)(const void *)slot->record;
@@ -130,6 +162,8 @@ static enum taken take(struct pw_drain *drain, const struct pw_slot *slot)
     return NO_ROOM;
   if (is_for_flows(drain, head))
     return TAKEN;
+  if (head->kind == PW_DNS)
+    return take_dns(drain, (const struct pw_dns *)head);
   if (is_heartbeat(&drain->heartbeat, head)) {
     drain->heard[head->kind]++;
     return TAKEN;

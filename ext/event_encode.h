@@ -30,6 +30,8 @@ uint8_t *pw_put_flow_event(uint8_t *p, const struct pw_flow *flow, uint32_t scop
 uint32_t pw_flow_event_pairs(const struct pw_flow *flow);
 uint8_t *pw_put_bind_event(uint8_t *p, const struct pw_bind *bound, uint32_t scope, const struct pw_event_clock *clock);
 uint32_t pw_bind_event_pairs(const struct pw_bind *bound);
+uint8_t *pw_put_dns_event(uint8_t *p, const struct pw_dns *dns, uint32_t scope, const struct pw_event_clock *clock);
+uint32_t pw_dns_event_pairs(const struct pw_dns *dns);
 uint32_t pw_process_event_pairs(const struct pw_head *head);
 
 /* 1 if the record says something to somebody. The kernel also sees who comes into a cgroup that turns out not to

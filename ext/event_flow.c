@@ -77,8 +77,9 @@ uint32_t pw_flow_event_pairs(const struct pw_flow *flow)
 
 uint8_t *pw_put_flow_event(uint8_t *p, const struct pw_flow *flow, uint32_t scope, const struct pw_event_clock *clock)
 {
-  const struct pw_ends ends = ends_of(flow);
+  struct pw_ends ends = ends_of(flow);
   const struct pw_owner owner = owner_of(flow);
+  pw_find_domain(&ends, &flow->head, flow->net_ns, clock);
   p = pw_put_event_map(p, flow->head.kind, 1, flow->last_ns > flow->first_ns ? flow->last_ns - flow->first_ns : 0);
   p = pw_put_owner(p, &owner, clock);
   p = pw_put_ends(p, &ends);

@@ -350,6 +350,7 @@ struct pw_dns {            /* what a packet carries, from its first byte on */
   struct pw_head head;
   __u64 socket_id;
   __u64 net_cookie;
+  __u64 took_ns;           /* of an answer: since its query; the collector finds it out */
   __u64 owner_start_ns;
   __u32 owner_pid;
   __u32 owner_uid;
@@ -444,7 +445,7 @@ PW_SIZE(pw_tcp, 200);
 PW_SIZE(pw_flow, 176);
 PW_SIZE(pw_flow_slot, 192);
 PW_SIZE(pw_bind, 104);
-PW_SIZE(pw_dns, 128);
+PW_SIZE(pw_dns, 136);
 PW_SIZE(pw_cgroup, 32);
 PW_SIZE(pw_privilege, 472);
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from collector.inputs.event_containers import EventContainers
@@ -13,7 +15,7 @@ from collector.inputs.event_pending import Pending
 from collector.inputs.event_plans import Planner
 from collector.inputs.event_rings import NAMES, Rings
 from collector.inputs.watched_names import shown_names, table_of, write_table
-from collector.native.events import DrainEnd, EventEncoder, FlowTable, Heartbeat, Kind, Ring
+from collector.native.events import DrainEnd, EventEncoder, FlowTable, Heartbeat, Kind, Resolutions, Ring
 from collector.native.limits import Limits, Suppressed
 from probes.catalog import FLOW_SLOTS, FLOWS
 
@@ -38,6 +40,14 @@ CGROUPS = "cgroup"  # subject of the control records
 
 def boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def host_network() -> int:
+    """Inode of the node's network namespace; our own where we may not look."""
+    for process in ("1", "self"):
+        with suppress(OSError):
+            return os.stat(f"/proc/{process}/ns/net").st_ino
+    return 0
 
 
 class WallClock:
@@ -97,6 +107,7 @@ class EventDrain:
             self._rings.close()
             raise
         self._encoder.watch(flows)
+        self._encoder.learn(Resolutions(host_network()))
         return flows
 
     def report_flows(self, *, is_last: bool = False) -> None:

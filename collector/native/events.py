@@ -246,6 +246,25 @@ class FlowTable:
         ffi.release(self._table)
 
 
+class Resolutions:
+    """Names by which pods asked for addresses, bounded in number and by their TTL."""
+
+    def __init__(self, host_net_ns: int) -> None:
+        known = lib.pw_resolutions_new(host_net_ns)
+        if known == ffi.NULL:
+            raise MemoryError("names of addresses")
+        self._known = ffi.gc(known, lib.pw_resolutions_free)
+
+    def find(self, net_ns: int, cgroup_id: int, family: int, address: bytes, now_ns: int) -> str | None:
+        """`address` packed."""
+        inquirer = ffi.new(
+            "struct pw_inquirer *", {"cgroup_id": cgroup_id, "net_ns": net_ns, "family": family}
+        )
+        found_bytes = ffi.new("uint32_t *")
+        name = lib.pw_resolutions_find(self._known, inquirer, address.ljust(16, b"\0"), now_ns, found_bytes)
+        return None if name == ffi.NULL else bytes(ffi.buffer(name, found_bytes[0])).decode()
+
+
 class Heartbeat(NamedTuple):
     """What the collector did so that its own probes report it; see struct pw_heartbeat."""
 
@@ -325,6 +344,11 @@ class EventEncoder:
     def watch(self, flows: FlowTable) -> None:
         """Ends of flows that come out of the ring are noted there."""
         self._drain.flows = flows._table
+
+    def learn(self, names: Resolutions) -> None:
+        """DNS that comes out of the ring is noted there, and gives names to what is encoded later."""
+        self._drain.resolutions = names._known
+        self._drain.clock.names = names._known
 
     def scan(self, flows: FlowTable, tables: Tables, now_ns: int, *, is_last: bool = False) -> Drained:
         """What the table of flows has to report; DrainEnd.FULL: there is more. `is_last`: all of it."""

@@ -69,8 +69,10 @@ class EventLayout:
         struct = self.struct_of(kind)
         assert len(record) >= ctypes.sizeof(struct)
         event = SimpleNamespace(**_members(struct.from_buffer_copy(record)))
-        assert event.record_bytes == len(record)
         event.kind = self.kind_name(kind).removeprefix("PW_")
+        # What is reserved for a packet is longer than what it takes.
+        assert event.record_bytes == len(record) or (event.kind == "DNS" and event.record_bytes < len(record))
+        record = record[: event.record_bytes]
         event.flags = self.flag_names(event.flags)
         event.tail = record[ctypes.sizeof(struct) :]
         return event

@@ -6,7 +6,7 @@
 
 enum { RING_BYTES = 1 << 16, ROUNDS = 3000 };
 
-static const struct pw_event_clock CLOCK = {INT64_C(1700000000123456789), UINT64_C(0xfeedface), "V\0W", 4};
+static const struct pw_event_clock CLOCK = {INT64_C(1700000000123456789), UINT64_C(0xfeedface), "V\0W", 4, NULL};
 static const struct pw_fragment NO_PAIRS = {(const uint8_t *)"", 0, 0, PW_SCOPE_HOST};
 
 static void fill_text(uint8_t *text, size_t bytes, uint64_t *state)
@@ -76,6 +76,7 @@ static uint8_t *make_record(uint16_t kind, uint32_t most, uint64_t *state, uint3
     memset(privilege->text_bytes, 0, sizeof privilege->text_bytes);
     privilege->path_bytes = (uint16_t)(check_random(state) % (parts + 1));
   }
+  if (kind == PW_DNS) ((struct pw_dns *)(void *)record)->payload_bytes = (uint16_t)parts;
   if (pw_is_control(kind)) ((struct pw_cgroup *)(void *)record)->path_bytes = 7;
   return record;
 }

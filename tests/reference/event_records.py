@@ -8,6 +8,7 @@ from collector._native import ffi, lib
 from hypothesis import strategies as st
 
 from probes.syscalls import CALLS
+from tests.reference import dns_messages
 from tests.reference.event_exec import ANCESTOR_BYTES, PARTS
 from tests.reference.events import STRUCT_OF_KIND
 
@@ -83,13 +84,17 @@ def filled(draw: st.DrawFn, kind: int) -> bytes:
     if name == "pw_tcp":
         _draw_tcp(draw, struct)
         _draw_entry(draw, struct.entry)
-    elif name in ("pw_flow", "pw_bind"):
+    elif name in ("pw_flow", "pw_bind", "pw_dns"):
         _draw_flow(draw, struct)
     else:
         _draw_task(draw, struct)
         _draw_entry(draw, struct.task.entry)
     if name == "pw_privilege":
         content = _draw_privilege(draw, struct)
+    elif name == "pw_dns":
+        content = draw(dns_messages.payloads)
+        struct.payload_bytes = draw(st.just(len(content)) | st.integers(0, len(content)))
+        struct.payload_total_bytes = struct.payload_bytes + draw(st.sampled_from((0, 0, 5)))
     else:
         content = _draw_parts(draw, struct) if name == "pw_exec" else draw(st.binary(max_size=16))
     if name == "pw_session":
@@ -153,7 +158,7 @@ _addresses = _groups.map(b"".join) | st.binary(min_size=4, max_size=4).map(
 
 
 def _draw_flow(draw: st.DrawFn, flow: Any) -> None:
-    """Of a bind what it has of them."""
+    """Of a bind, or of DNS, what it has of them."""
     members = dir(flow)
     for member in {"local_address", "remote_address"} & set(members):
         ffi.memmove(getattr(flow, member), draw(_addresses), 16)
@@ -163,6 +168,9 @@ def _draw_flow(draw: st.DrawFn, flow: Any) -> None:
     flow.family = draw(st.sampled_from((2, 10)) | numbers(16))
     flow.protocol = draw(st.sampled_from((1, 6, 17, 58)) | st.integers(0, 255))
     ffi.memmove(flow.comm, draw(hostile_text)[:16].ljust(16, b"\0"), 16)
+    if "payload_bytes" in members:
+        flow.is_ingress, flow.owner_source = draw(st.integers(0, 1)), draw(st.integers(0, 6))
+        flow.took_ns = draw(numbers(64))
     if "first_ns" not in members:
         return
     for member in ("first_ns", "last_ns", "bytes_sent", "packets_received"):

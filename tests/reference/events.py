@@ -41,6 +41,7 @@ STRUCT_OF_KIND = {
     lib.PW_SESSION_END: "pw_session",
     **dict.fromkeys(range(lib.PW_FLOW_START, lib.PW_FLOW_CLOSED + 1), "pw_flow"),
     lib.PW_BIND: "pw_bind",
+    lib.PW_DNS: "pw_dns",
     **dict.fromkeys(range(lib.PW_PRIVILEGE_SETUID, lib.PW_PRIVILEGE_IO_URING_SETUP + 1), "pw_privilege"),
     **dict.fromkeys(range(lib.PW_PRIVILEGE_FILE_READ, lib.PW_PRIVILEGE_FILE_CONNECT + 1), "pw_privilege"),
     lib.PW_CGROUP_MKDIR: "pw_cgroup",
@@ -62,6 +63,7 @@ ACTIONS = {
     lib.PW_FLOW_UPDATE: ("network", ["connection", "info"], "flow-update"),
     lib.PW_FLOW_END: ("network", ["connection", "end"], "flow-end"),
     lib.PW_BIND: ("network", ["info"], "bind"),
+    lib.PW_DNS: ("network", ["protocol"], "dns"),
     lib.PW_PRIVILEGE_SETUID: ("process", ["change"], "setuid"),
     lib.PW_PRIVILEGE_SETGID: ("process", ["change"], "setgid"),
     lib.PW_PRIVILEGE_CAPSET: ("process", ["change"], "capset"),
@@ -127,6 +129,9 @@ def is_well_formed(record: bytes) -> bool:
         lengths = [*privilege.text_bytes, privilege.path_bytes]
         limits = (*[lib.PW_TEXT_BYTES] * 3, lib.PW_PATH_BYTES)
         return sum(lengths) <= room and all(one <= bound for one, bound in zip(lengths, limits, strict=True))
+    if name == "pw_dns":
+        length = ffi.from_buffer("struct pw_dns *", record).payload_bytes
+        return bool(length <= room and length <= lib.PW_DNS_BYTES)
     if name == "pw_cgroup":
         length = ffi.from_buffer("struct pw_cgroup *", record).path_bytes
         return bool(length <= room and length <= lib.PW_CGROUP_PATH_BYTES)

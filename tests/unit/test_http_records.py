@@ -19,10 +19,18 @@ JSON = "application/json"
     ("body", "kind", "expected"),
     [
         (b'{"a": 1}', JSON, [[("a", 1)]]),
-        (b' [{"a": 1}, {"b": [2, {"c": null}]} ] ', "application/json; charset=utf-8", [[("a", 1)], [("b", [2, {"c": None}])]]),
+        (
+            b' [{"a": 1}, {"b": [2, {"c": null}]} ] ',
+            "application/json; charset=utf-8",
+            [[("a", 1)], [("b", [2, {"c": None}])]],
+        ),
         (b"[]", JSON, []),
         (b'{"a":1}\n\n{"a":2}\n', "application/x-ndjson", [[("a", 1)], [("a", 2)]]),
-        (b"a=1&b=x+y%21&a=2&c=", "application/x-www-form-urlencoded", [[("a", "1"), ("b", "x y!"), ("a", "2"), ("c", "")]]),
+        (
+            b"a=1&b=x+y%21&a=2&c=",
+            "application/x-www-form-urlencoded",
+            [[("a", "1"), ("b", "x y!"), ("a", "2"), ("c", "")]],
+        ),
         ('{"é": "ß"}'.encode(), JSON, [[("é", "ß")]]),
         (b'{"a": 1, "a": 18446744073709551615}', JSON, [[("a", 1), ("a", 2**64 - 1)]]),
     ],
@@ -64,13 +72,21 @@ def test_compressed_bodies_are_bounded() -> None:
 
 
 def test_tags() -> None:
-    assert [tag_of(path) for path in ("/", "/app.log", "/a/b-c", "/\x1b[1m")] == ["", "app.log", "a_b_c", "__1m"]
+    assert [tag_of(path) for path in ("/", "/app.log", "/a/b-c", "/\x1b[1m")] == [
+        "",
+        "app.log",
+        "a_b_c",
+        "__1m",
+    ]
     assert len(tag_of("/" + "x" * 9000)) == 1024
     record: Pairs = [("t", "kube.a\n"), ("n", 5), ("empty", "")]
     assert [tag_in(record, key) for key in ("t", "n", "empty", "none")] == ["kube.a_", None, None, None]
 
 
-@given(st.binary(max_size=100), st.sampled_from([JSON, "application/x-ndjson", "application/x-www-form-urlencoded"]))
+@given(
+    st.binary(max_size=100),
+    st.sampled_from([JSON, "application/x-ndjson", "application/x-www-form-urlencoded"]),
+)
 def test_any_bytes_are_records_or_refused(body: bytes, kind: str) -> None:
     try:
         found = records(body, kind)
@@ -79,7 +95,9 @@ def test_any_bytes_are_records_or_refused(body: bytes, kind: str) -> None:
     assert all(isinstance(record, list) for record in found)
 
 
-OBJECTS = st.dictionaries(st.text(max_size=4), st.integers(-(2**63), 2**64 - 1) | st.text(max_size=4), max_size=3)
+OBJECTS = st.dictionaries(
+    st.text(max_size=4), st.integers(-(2**63), 2**64 - 1) | st.text(max_size=4), max_size=3
+)
 
 
 @given(st.lists(OBJECTS, max_size=4), st.sampled_from([None, 2]))

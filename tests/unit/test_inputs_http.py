@@ -36,7 +36,9 @@ class Intake:
         return self.is_safe
 
     def records(self) -> list[tuple[str, dict[Any, Any]]]:
-        return [(chunk.tag, dict(pairs)) for chunk in self.chunks for _, pairs in unpack_entries(chunk.entries)]
+        return [
+            (chunk.tag, dict(pairs)) for chunk in self.chunks for _, pairs in unpack_entries(chunk.entries)
+        ]
 
 
 class House:
@@ -82,8 +84,14 @@ def test_records_tags_and_answers() -> None:
             url = f"http://127.0.0.1:{house.port}"
             async with aiohttp.ClientSession() as client:
                 async with client.post(url + "/", json={"a": 1}) as answer:
-                    assert (answer.status, await answer.text(), answer.headers["X-Taken"]) == (201, "", "by us")
-                async with client.post(url + "/some/path", json=[{"a": 2}, {"a": 3, "app": "shop"}]) as answer:
+                    assert (answer.status, await answer.text(), answer.headers["X-Taken"]) == (
+                        201,
+                        "",
+                        "by us",
+                    )
+                async with client.post(
+                    url + "/some/path", json=[{"a": 2}, {"a": 3, "app": "shop"}]
+                ) as answer:
                     assert answer.status == 201
                 async with client.post(url + "/form", data={"x": "y"}) as answer:
                     assert answer.status == 201
@@ -146,7 +154,10 @@ def test_over_tls(tmp_path: Path) -> None:
         async with listening(tls=True, crt_file=str(certificate), key_file=str(key)) as house:
             context = ssl.create_default_context(cafile=str(authority.certificate))
             url = f"https://localhost:{house.port}/t"
-            async with aiohttp.ClientSession() as client, client.post(url, json={"a": 1}, ssl=context) as answer:
+            async with (
+                aiohttp.ClientSession() as client,
+                client.post(url, json={"a": 1}, ssl=context) as answer,
+            ):
                 assert answer.status == 201
             assert house.intake.records() == [("t", {"a": 1})]
 
@@ -182,7 +193,9 @@ def test_requests_one_after_the_other_and_an_end_while_one_is_open() -> None:
         async with listening() as house:
             reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
             body = json.dumps({"a": 1}).encode()
-            head = b"POST /t HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+            head = b"POST /t HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(
+                body
+            )
             writer.write((head + body) * 3)
             answers = b""
             while answers.count(b"201 Created") < 3:

@@ -74,9 +74,10 @@ static uint8_t *make_record(uint16_t kind, uint32_t most, uint64_t *state, uint3
   }
   if (pw_is_privilege(kind)) {
     struct pw_privilege *privilege = (struct pw_privilege *)(void *)record;
-    for (int at = 0; at < 3; at++)
-      privilege->text_bytes[at] = (uint16_t)(parts / 4 < PW_TEXT_BYTES ? parts / 4 : PW_TEXT_BYTES);
-    privilege->path_bytes = (uint16_t)(parts / 4 < PW_PATH_BYTES ? parts / 4 : PW_PATH_BYTES);
+    const uint32_t most_text = parts / 6 < PW_TEXT_BYTES ? parts / 6 : PW_TEXT_BYTES;
+    for (unsigned at = 0; at < 3; at++) privilege->text_bytes[at] = (uint16_t)(check_random(state) % (most_text + 1));
+    privilege->path_bytes = (uint16_t)(parts / 2 < PW_PATH_BYTES ? parts / 2 : PW_PATH_BYTES);
+    privilege->call = (uint16_t)(check_random(state) % 80);
   }
   if (kind == PW_DNS) ((struct pw_dns *)(void *)record)->payload_bytes = (uint16_t)parts;
   if (pw_is_control(kind)) ((struct pw_cgroup *)(void *)record)->path_bytes = 7;

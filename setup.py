@@ -19,6 +19,7 @@ setup(
         "rich>=13.0",
         "PyYAML>=6.0",
         "google-re2>=1.0",
+        "psutil>=5.9",
     ],
     extras_require={
         # What only some configurations need; a configuration that does says what to install.
@@ -33,7 +34,6 @@ setup(
             "types-PyYAML",
             "kubernetes-validate",
             "grpcio",
-            "psutil>=5.9",
             "pyroute2>=0.7",
             "aiohttp>=3.9",
             "prometheus-client>=0.16",

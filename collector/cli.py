@@ -83,7 +83,7 @@ def _run(asked: Arguments) -> int:
     from collector.run import run
 
     try:
-        return run(document)
+        return run(document, lambda: load(asked))
     except OperatorError as error:
         print(f"podwitness: {error}", file=sys.stderr)
         return 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,15 @@ if TYPE_CHECKING:
     from collector.config.document import Document, PluginConfig
     from collector.delivery.positions import Positions
     from collector.filters.chain import FilterChain
+    from collector.identity.identity import Identity
     from collector.identity.table import IdentityTable
-    from collector.plugin import Intake
+    from collector.plugin import AnyFilter, Intake
+    from collector.record import Record
     from collector.service.metrics import Metrics
     from probes.starter import Starter
+
+Send = Callable[["AnyFilter", str, Sequence["Record"], "Identity | None"], Awaitable[None]]
+"""(filter, tag, records, whose): a filter hands records on later, by itself."""
 
 Report = Callable[[str, bool, str], None]
 """(component, is it well, reason): a part of the collector tells health how it is."""
@@ -37,6 +42,7 @@ class Context:
     metrics: Metrics
     identities: IdentityTable
     report: Report
+    send: Send
 
     @property
     def name(self) -> str:

@@ -53,9 +53,13 @@ def configure(level: str, file: str) -> None:
     root.setLevel(LEVELS[level])
 
 
+def set_level(level: str) -> None:
+    """Another Log_Level of the whole process."""
+    logging.getLogger(ROOT).setLevel(LEVELS[level])
+
+
 def part(name: str, level: str = "") -> logging.Logger:
     """The log of one part of the collector, with its own Log_Level where it has one."""
     log = logging.getLogger(f"{ROOT}.{name}")
-    if level:
-        log.setLevel(LEVELS[level])
+    log.setLevel(LEVELS[level] if level else logging.NOTSET)
     return log

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from collector.delivery.chunk import Chunk
 from collector.delivery.losses import Loss
 from collector.identity.identity import Identity
 from collector.plan import EventPlan, LogPlan
+from collector.record import Record
 
 Pairs = list[tuple[Any, Any]]
 """A record on the general path: pairs in order, because Fluent Bit's records may repeat a key."""
@@ -53,8 +54,8 @@ class LogSource:
     identity: Identity | None  # None: the path names no container
 
 
-class Filter(Protocol):
-    """Changes records. Constant for a stream: it is folded into the plan; else `apply`."""
+class Folding(Protocol):
+    """What all filters have. Constant for a stream: it is folded into the plan; else it sees records."""
 
     def matches(self, tag: str) -> bool: ...
 
@@ -64,8 +65,28 @@ class Filter(Protocol):
     def fold_event(self, plan: EventPlan, tag: str, identity: Identity) -> EventPlan | None:
         """The same for the kernel events of one container (or of the host)."""
 
+
+class Filter(Folding, Protocol):
+    """Changes records one by one."""
+
     def apply(self, tag: str, record: Pairs, identity: Identity | None) -> Pairs | None:
         """The record after the filter, or None to drop it."""
+
+
+Emit = Callable[[str, Record], None]
+"""A record under another tag: it begins at the first filter again, and is not given to its emitter again."""
+
+
+class BatchFilter(Folding, Protocol):
+    """Changes times or tags too, or makes more or fewer records than it is given."""
+
+    def apply_batch(
+        self, tag: str, records: Sequence[Record], identity: Identity | None, emit: Emit
+    ) -> list[Record]:
+        """The records of this tag that go on to the next filter."""
+
+
+AnyFilter = Filter | BatchFilter
 
 
 class DeliveryError(Exception):

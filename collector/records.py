@@ -7,76 +7,78 @@ tests compare them with what the encoder writes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from collector.dns_fields import DNS_FIELDS
+from collector.exec_fields import EXEC_FIELDS, SESSION
+from collector.notice_fields import (
+    CONTAINER,
+    CONTAINER_FIELDS,
+    LIMITED,
+    LIMITED_FIELDS,
+    LOSS,
+    LOSS_FIELDS,
+    PROBES,
+    PROBES_FIELDS,
+)
 from collector.privilege_fields import CALLED, OF_FILES, PRIVILEGE, PRIVILEGE_FIELDS
+from collector.record_field import FLUENT_BIT, OWN, RecordField, always
 
-PROCESS = ("exec", "fork", "exit")
+LISTENS = ("listen", "listening")
+PROCESS = ("exec", "fork", "exit", "running", *SESSION)
 TASK = (*PROCESS, *PRIVILEGE)  # what a process does or is
-CONNECTION = ("connect", "connect-failed", "accept", "close")
-LISTENER = ("listen", "unlisten")
-TCP = ("connect", "connect-failed", "listen", "accept", "close", "unlisten")
+CONNECTION = ("connect", "connect-failed", "accept", "close", "connected")
+LISTENER = (*LISTENS, "unlisten")
+TCP = ("connect", "connect-failed", "listen", "accept", "close", "unlisten", "listening", "connected")
 FLOW = ("flow-start", "flow-update", "flow-end")  # UDP and ICMP
 BIND = ("bind",)
-NETWORK = (*TCP, *FLOW, *BIND)
+DNS = ("dns",)
+NETWORK = (*TCP, *FLOW, *BIND, *DNS)
 COUNTED = ("close", *FLOW)
+TREE = (*TASK, *TCP)  # tell of which tree the process is
 EVERY = (*TASK, *NETWORK)
 
-ECS = "ECS"  # Elastic Common Schema 8.17, https://www.elastic.co/docs/reference/ecs
-FLUENT_BIT = "Fluent Bit"  # the map of its filter `kubernetes`
-OWN = "podwitness"
-
-
-@dataclass(frozen=True, slots=True)
-class RecordField:
-    """`kinds` are values of `event.action`; `always`: records of these kinds never lack it."""
-
-    name: str
-    type: str
-    kinds: tuple[str, ...]
-    meaning: str
-    origin: str = ECS
-    always: bool = False
-
-
-def _always(name: str, type: str, kinds: tuple[str, ...], meaning: str, origin: str = ECS) -> RecordField:
-    return RecordField(name, type, kinds, meaning, origin, always=True)
-
-
 EVENT_FIELDS = (
-    _always("event.kind", "keyword", EVERY, "`event`."),
-    _always(
-        "event.category", "keyword[]", EVERY, "`process`, `network`, `file`, `driver` or `configuration`."
+    always(
+        "event.kind",
+        "keyword",
+        EVERY,
+        "`event`; `state` of what was there before podwitness: `running`, `listening`, `connected`.",
     ),
-    _always(
+    always(
+        "event.category",
+        "keyword[]",
+        EVERY,
+        "`process`, `session`, `network`, `file`, `driver` or `configuration`.",
+    ),
+    always(
         "event.type",
         "keyword[]",
         EVERY,
-        "`start`, `end`; for connections `connection`, for listeners `info` too; for privileges `access`, "
-        "`change`, `creation`, `deletion`, `info`.",
+        "`start`, `end`; for connections `connection`, for listeners and states `info` too; for privileges "
+        "`access`, `change`, `creation`, `deletion`, `info`.",
     ),
-    _always("event.action", "keyword", EVERY, "What happened: the kind of the record."),
-    _always(
+    always("event.action", "keyword", EVERY, "What happened: the kind of the record."),
+    always(
         "event.provider",
         "keyword",
         EVERY,
         "`ebpf`; `netlink` where eBPF can't be used: records-netlink.md.",
     ),
-    _always(
+    always(
         "event.outcome",
         "keyword",
         EVERY,
-        "`failure` for connect-failed, for a call that was refused and for an exit by a signal or a code "
-        "other than 0, else `success`.",
+        "`failure` for connect-failed, for a call that was refused, for DNS that is malformed or answered "
+        "by another code than NOERROR, and for an exit by a signal or a code other than 0; else `success`.",
     ),
     RecordField(
         "event.duration",
         "long",
-        ("exit", *TCP, *FLOW),
-        "Nanoseconds that the process lived, that the connection took or lasted, or from the first packet of "
-        "a flow to the last; absent when not known.",
+        ("exit", "session-end", *TCP, *FLOW, *DNS),
+        "Nanoseconds that the process or the session lived, that the connection took or lasted, from the "
+        "first packet of a flow to the last, or from a DNS query to its answer; absent when not known.",
     ),
-    _always("process.pid", "long", TASK, "Process id as the node sees it (the kernel's thread group id)."),
+    always("process.pid", "long", TASK, "Process id as the node sees it (the kernel's thread group id)."),
     RecordField(
         "process.pid", "long", NETWORK, "The same of the process behind the socket; absent when not known."
     ),
@@ -87,62 +89,47 @@ EVENT_FIELDS = (
         "Node, start and pid in hex: no other process of any node, before or after, has the same. "
         "It joins the records of one process.",
     ),
-    _always("process.name", "keyword", TASK, "The kernel's name of the process: at most 15 bytes."),
+    always("process.name", "keyword", TASK, "The kernel's name of the process: at most 15 bytes."),
     RecordField("process.name", "keyword", NETWORK, "The same of the process behind the socket."),
-    _always("process.vpid", "long", TASK, "Process id as the container sees it."),
-    _always("process.user.id", "keyword", TASK, "Effective user."),
+    always("process.vpid", "long", TASK, "Process id as the container sees it."),
+    always("process.user.id", "keyword", TASK, "Effective user."),
     RecordField("process.user.id", "keyword", NETWORK, "User of the process behind the socket."),
-    _always("process.real_user.id", "keyword", TASK, "Real user."),
-    _always("process.real_group.id", "keyword", TASK, "Real group."),
+    always("process.real_user.id", "keyword", TASK, "Real user."),
+    always("process.real_group.id", "keyword", TASK, "Real group."),
+    always("process.group.id", "keyword", TASK, "Effective group."),
+    always("process.saved_user.id", "keyword", TASK, "Saved user."),
+    always("process.saved_group.id", "keyword", TASK, "Saved group."),
     RecordField("process.start", "date", TASK, "When the process was made (an exec doesn't change it)."),
     RecordField("process.thread.id", "long", TASK, "Where another thread than the first did it."),
     RecordField("process.parent.pid", "long", TASK, "The parent; absent for a process without one."),
     RecordField("process.parent.entity_id", "keyword", TASK, "The parent's `process.entity_id`."),
     RecordField("process.parent.name", "keyword", TASK, "The parent's name."),
     RecordField(
-        "process.executable",
-        "keyword",
-        ("exec",),
-        "Path of the binary as its mount namespace has it, links resolved. Starts with `...` when cut. "
-        "A binary without file is `/memfd:NAME`.",
+        "process.entry_leader.pid",
+        "long",
+        TREE,
+        "The first program that was executed in the process's tree: the container's own, a host's service's, "
+        "or what somebody executed who came in from outside. Absent when not known.",
     ),
-    RecordField(
-        "process.args",
-        "keyword[]",
-        ("exec",),
-        "The arguments, one by one, empty ones too. 4096 bytes are kept of all together.",
-    ),
-    RecordField(
-        "process.command_line",
-        "wildcard",
-        ("exec",),
-        "The arguments joined by spaces; `process.args` is exact.",
-    ),
-    _always("process.args_count", "long", ("exec",), "How many arguments there are, cut or not."),
-    _always(
-        "process.working_directory",
-        "keyword",
-        ("exec",),
-        "As its mount namespace has it. Starts with `...` when cut.",
-    ),
+    RecordField("process.entry_leader.entity_id", "keyword", TREE, "The same, as `process.entity_id`."),
     RecordField("process.exit_code", "long", ("exit",), "0 to 255; absent when a signal ended the process."),
-    _always("user.id", "keyword", TASK, "The same as `process.user.id`."),
+    always("user.id", "keyword", TASK, "The same as `process.user.id`."),
     RecordField("user.id", "keyword", NETWORK, "The same as `process.user.id`."),
-    _always(
+    always(
         "source.ip",
         "ip",
-        (*CONNECTION, *FLOW),
+        (*CONNECTION, *FLOW, *DNS),
         "The client's address; of a flow, of who sent the first packet that was seen. IPv4 on an IPv6 socket "
         "is shown as IPv4.",
     ),
-    _always("source.port", "long", CONNECTION, "The client's port."),
+    always("source.port", "long", (*CONNECTION, *DNS), "The client's port."),
     RecordField("source.port", "long", FLOW, "The same; ICMP has none."),
-    _always("source.bytes", "long", COUNTED, "What the client sent, as `destination.bytes`."),
-    _always("source.packets", "long", COUNTED, "Segments or packets that the client sent."),
-    _always("destination.ip", "ip", NETWORK, "The server's address; for a listener or a bind its own."),
-    _always("destination.port", "long", TCP, "The server's port."),
+    always("source.bytes", "long", COUNTED, "What the client sent, as `destination.bytes`."),
+    always("source.packets", "long", COUNTED, "Segments or packets that the client sent."),
+    always("destination.ip", "ip", NETWORK, "The server's address; for a listener or a bind its own."),
+    always("destination.port", "long", (*TCP, *DNS), "The server's port."),
     RecordField("destination.port", "long", (*FLOW, *BIND), "The same; ICMP has none."),
-    _always(
+    always(
         "destination.bytes",
         "long",
         COUNTED,
@@ -150,25 +137,35 @@ EVENT_FIELDS = (
         "connection payload without retransmissions where this node sent it; what the kernel "
         "calls bytes_received (a FIN counts 1) where the other end did.",
     ),
-    _always("destination.packets", "long", COUNTED, "Segments or packets that the server sent."),
-    _always(
+    RecordField(
+        "destination.domain",
+        "keyword",
+        (*CONNECTION, *FLOW),
+        "The name by which the pod asked for the server's address (`Trace flow`), over whatever CNAMEs, for "
+        "as long as the answer's TTL says, at least 5 s and at most an hour.",
+    ),
+    always("destination.packets", "long", COUNTED, "Segments or packets that the server sent."),
+    always(
         "network.transport", "keyword", NETWORK, "`tcp`, `udp`, `icmp`, `ipv6-icmp`; a rare one as number."
     ),
-    _always("network.type", "keyword", NETWORK, "`ipv4` or `ipv6`, as on the wire."),
+    always("network.type", "keyword", NETWORK, "`ipv4` or `ipv6`, as on the wire."),
     RecordField(
         "network.direction", "keyword", CONNECTION, "`egress` where our end is the client, else `ingress`."
     ),
-    _always(
+    always(
         "network.direction", "keyword", FLOW, "`egress` where our end sent the first packet, else `ingress`."
     ),
-    _always(
+    always("network.direction", "keyword", DNS, "`egress` where our end asks, `ingress` where it answers."),
+    always("network.protocol", "keyword", DNS, "`dns`."),
+    always(
         "network.community_id",
         "keyword",
-        (*CONNECTION, *FLOW),
+        (*CONNECTION, *FLOW, *DNS),
         "Community ID v1, seed 0: Zeek, Suricata and others give the same flow the same one.",
     ),
-    _always("network.bytes", "long", COUNTED, "Sum of both ends."),
-    _always("network.packets", "long", COUNTED, "Sum of both ends."),
+    always("network.bytes", "long", COUNTED, "Sum of both ends."),
+    always("network.packets", "long", COUNTED, "Sum of both ends."),
+    *(RecordField(field.name, field.type, DNS, field.meaning) for field in DNS_FIELDS),
     RecordField(
         "file.path",
         "keyword",
@@ -181,7 +178,7 @@ EVENT_FIELDS = (
         (*TCP, *CALLED),
         "Name of the errno, e.g. `ECONNREFUSED`; a rare one as number.",
     ),
-    _always(
+    always(
         "podwitness.scope",
         "keyword",
         EVERY,
@@ -189,12 +186,12 @@ EVENT_FIELDS = (
         "its containers), or `unresolved` (its cgroup was not known in time).",
         OWN,
     ),
-    _always(
+    always(
         "podwitness.cgroup_id", "long", EVERY, "The cgroup (v2), by the inode number of its directory.", OWN
     ),
-    _always("podwitness.namespaces.mnt", "long", TASK, "Inode number of the mount namespace.", OWN),
-    _always("podwitness.namespaces.pid", "long", TASK, "Of the pid namespace.", OWN),
-    _always("podwitness.namespaces.net", "long", EVERY, "Of the network namespace.", OWN),
+    always("podwitness.namespaces.mnt", "long", TASK, "Inode number of the mount namespace.", OWN),
+    always("podwitness.namespaces.pid", "long", TASK, "Of the pid namespace.", OWN),
+    always("podwitness.namespaces.net", "long", EVERY, "Of the network namespace.", OWN),
     RecordField(
         "podwitness.namespaces.net_cookie",
         "long",
@@ -203,62 +200,72 @@ EVENT_FIELDS = (
         "Linux 5.12 on.",
         OWN,
     ),
-    _always("podwitness.namespaces.user", "long", TASK, "Of the user namespace.", OWN),
-    _always(
+    always("podwitness.namespaces.user", "long", TASK, "Of the user namespace.", OWN),
+    always("podwitness.namespaces.uts", "long", TASK, "Of the namespace of the host's name.", OWN),
+    always("podwitness.namespaces.ipc", "long", TASK, "Of the System V IPC namespace.", OWN),
+    always("podwitness.namespaces.cgroup", "long", TASK, "Of the cgroup namespace.", OWN),
+    always(
         "podwitness.capabilities_effective",
         "keyword",
         TASK,
         "16 hex digits, as CapEff in /proc/PID/status; `capsh --decode=` names them.",
         OWN,
     ),
+    always("podwitness.capabilities_permitted", "keyword", TASK, "The same of CapPrm.", OWN),
+    RecordField(
+        "podwitness.capabilities_inheritable", "keyword", TASK, "Of CapInh; absent when there are none.", OWN
+    ),
+    RecordField(
+        "podwitness.capabilities_ambient", "keyword", TASK, "Of CapAmb; absent when there are none.", OWN
+    ),
     RecordField(
         "podwitness.login_user_id", "keyword", TASK, "Who logged in, whatever su or sudo came after.", OWN
     ),
     RecordField(
-        "podwitness.cut",
-        "keyword[]",
-        ("exec",),
-        "Names of the fields that were longer than what is kept.",
-        OWN,
-    ),
-    _always("podwitness.exec.filename", "keyword", ("exec",), "What was passed to execve(2).", OWN),
-    _always("podwitness.exec.inode", "long", ("exec",), "Inode number of the binary.", OWN),
-    _always("podwitness.exec.device", "keyword", ("exec",), "Its device, `major:minor`.", OWN),
-    _always("podwitness.exec.mode", "keyword", ("exec",), "Its mode, 4 octal digits; 4755 is setuid.", OWN),
-    RecordField(
-        "podwitness.exec.args_bytes", "long", ("exec",), "Length of all arguments, when they are cut.", OWN
+        "podwitness.audit_session_id", "keyword", TASK, "Number of that login, as in the audit log.", OWN
     ),
     RecordField(
-        "podwitness.exec.args_unreadable",
+        "podwitness.in_init_tree",
         "boolean",
-        ("exec",),
-        "True when the arguments could not be read.",
+        TREE,
+        "True when the process descends from its container's first process; false when it, or one that it "
+        "descends from, came in from outside. Absent for the host's processes, and when not known.",
         OWN,
     ),
     RecordField(
-        "podwitness.exec.memfd", "boolean", ("exec",), "True when the binary is no file but memory.", OWN
-    ),
-    RecordField(
-        "podwitness.exec.drift",
-        "boolean",
-        ("exec",),
-        "True when the binary was made or changed in the container: it is not the image's.",
+        "podwitness.session.id",
+        "keyword",
+        TREE,
+        "Joins all that was done by a process that came into a container from outside, and by its "
+        "descendants: the `process.entity_id` of the first program that it executed.",
         OWN,
     ),
     RecordField(
-        "podwitness.exec.deleted", "boolean", ("exec",), "True when the binary has no name any more.", OWN
+        "podwitness.session.entered",
+        "keyword",
+        TREE,
+        "What it entered: `container` (cgroup and mount namespace, as runtimes do for kubectl exec, exec "
+        "probes and crictl exec), `namespaces` (the mount namespace only, as nsenter), or `cgroup`.",
+        OWN,
     ),
-    _always("podwitness.exit.user_cpu_ns", "long", ("exit",), "CPU time of all threads.", OWN),
-    _always("podwitness.exit.system_cpu_ns", "long", ("exit",), "CPU time in the kernel.", OWN),
+    always(
+        "podwitness.exit.peak_memory_bytes",
+        "long",
+        ("exit",),
+        "Most memory that was resident at a time: ru_maxrss.",
+        OWN,
+    ),
+    always("podwitness.exit.user_cpu_ns", "long", ("exit",), "CPU time of all threads.", OWN),
+    always("podwitness.exit.system_cpu_ns", "long", ("exit",), "CPU time in the kernel.", OWN),
     RecordField(
         "podwitness.exit.signal", "keyword", ("exit",), "The signal that ended it, e.g. `SIGKILL`.", OWN
     ),
     RecordField("podwitness.exit.signal_number", "long", ("exit",), "The same as number.", OWN),
     RecordField("podwitness.exit.core_dumped", "boolean", ("exit",), "True when a core was written.", OWN),
-    _always(
+    always(
         "podwitness.socket.id",
         "keyword",
-        (*TCP, *BIND),
+        (*TCP, *BIND, *DNS),
         "Joins the records of one socket. Where it is the socket's cookie, as always for flows and binds, "
         "`ss -e` shows it.",
         OWN,
@@ -282,8 +289,13 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.icmp.type", "long", FLOW, "Of ICMP: the type. Echo replies count to their requests.", OWN
     ),
+    RecordField(
+        "podwitness.dns.cut_bytes", "long", DNS, "Of a packet longer than 2048 bytes: those not seen.", OWN
+    ),
+    RecordField("podwitness.dns.malformed", "boolean", DNS, "True for what is no message of DNS.", OWN),
+    RecordField("podwitness.dns.payload", "keyword", DNS, "Its first 256 bytes.", OWN),
     RecordField("podwitness.icmp.code", "long", FLOW, "Of ICMP: the code.", OWN),
-    _always(
+    always(
         "podwitness.flow.end_cause",
         "keyword",
         ("flow-end",),
@@ -291,19 +303,20 @@ EVENT_FIELDS = (
         "flow of its own), `contended` (a flow of one packet).",
         OWN,
     ),
-    _always(
+    always(
         "podwitness.socket.role",
         "keyword",
         TCP,
         "Of our end: `client`, `server`, `listener`, `unknown`.",
         OWN,
     ),
-    _always(
+    always(
         "podwitness.socket.owner_source",
         "keyword",
         NETWORK,
         "How the process was learnt: `call` (it called connect or listen), `io` (first read or write), "
-        "`close`, `listener` (the process that listens, maybe not the worker), `bind`, `none`.",
+        "`close`, `descriptor` (had it open when podwitness started, the first of several), `listener` (the "
+        "process that listens, maybe not the worker), `bind`, `none`.",
         OWN,
     ),
     RecordField(
@@ -314,7 +327,7 @@ EVENT_FIELDS = (
         OWN,
     ),
     RecordField("podwitness.socket.reset", "boolean", TCP, "True when a reset ended the connection.", OWN),
-    _always("podwitness.socket.backlog", "long", ("listen",), "Connections that may wait.", OWN),
+    always("podwitness.socket.backlog", "long", LISTENS, "Connections that may wait.", OWN),
     RecordField("podwitness.socket.rtt_us", "long", TCP, "Smoothed round trip time; absent when 0.", OWN),
     RecordField("podwitness.socket.retransmits", "long", TCP, "Segments sent again; absent when 0.", OWN),
     RecordField(
@@ -323,6 +336,7 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.socket.acked_bytes", "long", TCP, "What the other end confirmed; absent when 0.", OWN
     ),
+    *EXEC_FIELDS,
     *(
         RecordField(field.name, field.type, field.kinds, field.meaning, OWN, field.always)
         for field in PRIVILEGE_FIELDS
@@ -330,8 +344,8 @@ EVENT_FIELDS = (
 )
 
 IDENTITY_FIELDS = (
-    _always("ecs.version", "keyword", EVERY, "`8.17.0`."),
-    _always("host.name", "keyword", EVERY, "The node."),
+    always("ecs.version", "keyword", EVERY, "`8.17.0`."),
+    always("host.name", "keyword", EVERY, "The node."),
     RecordField("container.id", "keyword", EVERY, "64 hex digits."),
     RecordField("container.name", "keyword", EVERY, "As in the pod's specification."),
     RecordField("container.runtime", "keyword", EVERY, "`containerd`, `cri-o`, `docker`."),
@@ -349,74 +363,6 @@ IDENTITY_FIELDS = (
     RecordField("orchestrator.resource.type", "keyword", EVERY, "`pod`."),
     RecordField("orchestrator.resource.name", "keyword", EVERY, "The pod."),
     RecordField("orchestrator.resource.id", "keyword", EVERY, "Its uid."),
-)
-
-LOSS = ("loss",)
-LOSS_FIELDS = (
-    _always("event.kind", "keyword", LOSS, "`pipeline_error`."),
-    _always("event.action", "keyword", LOSS, "`loss`."),
-    _always("event.start", "date", LOSS, "When the oldest of the lost records was made or read."),
-    _always("event.end", "date", LOSS, "The same of the newest."),
-    _always("host.name", "keyword", LOSS, "The node."),
-    _always(
-        "podwitness.loss.cause",
-        "keyword",
-        LOSS,
-        "Why: `ring_full_KIND` is a kernel event that found the ring full, others name what happened on the "
-        "way out.",
-        OWN,
-    ),
-    _always("podwitness.loss.records", "long", LOSS, "How many.", OWN),
-    _always(
-        "podwitness.loss.bytes", "long", LOSS, "Their size, encoded; 0 where they were not encoded yet.", OWN
-    ),
-    _always("podwitness.loss.stream", "keyword", LOSS, "The tag that they would have had.", OWN),
-    _always("podwitness.loss.output", "keyword", LOSS, "The output that lost them; empty when all did.", OWN),
-    _always("podwitness.loss.source", "keyword", LOSS, "The input that they came from.", OWN),
-    RecordField("podwitness.loss.path", "keyword", LOSS, "The file that they were read from.", OWN),
-    RecordField("podwitness.loss.from", "long", LOSS, "Offset in the file of the first lost byte.", OWN),
-    RecordField("podwitness.loss.to", "long", LOSS, "Offset behind the last.", OWN),
-)
-
-LIMITED = ("rate-limited",)
-LIMITED_FIELDS = (
-    _always("event.kind", "keyword", LIMITED, "`pipeline_error`."),
-    _always("event.action", "keyword", LIMITED, "`rate-limited`."),
-    _always("event.start", "date", LIMITED, "The first was suppressed after this,"),
-    _always("event.end", "date", LIMITED, "and the last before this."),
-    _always(
-        "podwitness.scope",
-        "keyword",
-        LIMITED,
-        "As above; `unresolved` with cgroup 0: of cgroups that share one limit, as more than 2048 are busy.",
-        OWN,
-    ),
-    _always("podwitness.cgroup_id", "long", LIMITED, "The cgroup (v2).", OWN),
-    _always("podwitness.suppressed.records", "long", LIMITED, "Events that are not reported.", OWN),
-    _always("podwitness.suppressed.by_kind", "object", LIMITED, "How many of each `event.action`.", OWN),
-)
-
-PROBES = ("probes-detached", "heartbeat-missing", "probes-reattached")
-PROBES_FIELDS = (
-    _always("event.kind", "keyword", PROBES, "`pipeline_error`."),
-    _always(
-        "event.action",
-        "keyword",
-        PROBES,
-        "`probes-detached`: somebody detached them. `heartbeat-missing`: what podwitness did itself was not "
-        "reported three times in a row. `probes-reattached`: they are attached again.",
-    ),
-    _always("event.reason", "keyword", PROBES, "The same in words."),
-    _always("event.start", "date", PROBES, "Until then they are known to have worked."),
-    _always(
-        "event.end",
-        "date",
-        PROBES,
-        "When that was noticed, or when they were attached again.",
-    ),
-    _always("host.name", "keyword", PROBES, "The node."),
-    _always("podwitness.probes.input", "keyword", PROBES, "The input that they belong to.", OWN),
-    _always("podwitness.probes.hooks", "keyword[]", PROBES, "The kernel's tracepoints concerned.", OWN),
 )
 
 TOP_LEVEL_KEYS = frozenset(field.name.partition(".")[0] for field in EVENT_FIELDS)
@@ -470,6 +416,13 @@ def page() -> str:
         "A host process has none of `container`, `kubernetes` and `orchestrator`, and scope `host`.",
         "",
     ]
+    lines += ["## Containers that were there", ""]
+    lines += [
+        "At the start each container that runs is told, after the processes and connections that were there, "
+        "on the tag of process events, with the fields of whose it is.",
+        "",
+    ]
+    lines += [*_rows(CONTAINER_FIELDS, CONTAINER), ""]
     lines += ["## What was lost", "", *_rows(LOSS_FIELDS, LOSS), ""]
     lines += ["## What a container had too much of", ""]
     lines += [

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import functools
 import gc
 import logging
 import os
@@ -12,25 +10,21 @@ import resource
 import signal
 import sys
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, get_args
 
 from collector import own_log, plugins
-from collector.config.document import Document, PluginConfig
-from collector.context import Context, InputContext
-from collector.delivery.positions import PositionStores
-from collector.delivery.retry import Backoff
-from collector.delivery.router import Route, Router, Statistics
-from collector.delivery.storage import open_storage
-from collector.errors import ConfigError, OperatorError
-from collector.filters.chain import FilterChain
+from collector.config.document import Document
+from collector.delivery.router import Statistics
+from collector.errors import OperatorError
 from collector.identity.node import node_id, node_name
 from collector.identity.table import IdentityTable
-from collector.plugin import Input
+from collector.pipeline import Pipeline, Rooms
 from collector.privilege import narrow, situation_of, wanted
+from collector.reload import Reload
 from collector.service.health import Health
 from collector.service.metrics import Metrics
-from collector.service.table import TABLE, begin_at_zero
+from collector.service.table import TABLE
 from collector.summary import summary
 from probes.launch import loader_command
 from probes.netlink_launch import witness_command
@@ -45,49 +39,21 @@ log = logging.getLogger("podwitness")
 HANDOVER_S = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """What the plugins share."""
+def run(document: Document, read: Callable[[], Document]) -> int:
+    """Runs until a signal; the exit code. Operator errors are said in a line each, without a traceback.
 
-    document: Document
-    metrics: Metrics
-    health: Health
-    identities: IdentityTable
-    node_id: bytes
-    starter: Starter | None
-
-    def context(self, config: PluginConfig) -> Context:
-        return Context(
-            plugin=config,
-            document=self.document,
-            node=self.identities.node,
-            node_id=self.node_id,
-            log=own_log.part(config.name, config.log_level),
-            metrics=self.metrics,
-            identities=self.identities,
-            report=self.health.report,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Pipeline:
-    """The way of the records: inputs, and what they hand over to."""
-
-    router: Router
-    stores: PositionStores
-    inputs: dict[str, Input]
-
-
-def run(document: Document) -> int:
-    """Runs until a signal; the exit code. Operator errors are said in a line each, without a traceback."""
+    `read` reads the configuration anew, for a reload.
+    """
     own_log.configure(document.service.log_level, document.service.log_file)
     for notice in document.notices:
         log.info("%s", notice)
     raise_descriptor_limit()
+    # Until it can be answered it must not end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     starter = give_up_privileges(document)
     failed: list[BaseException] = []
     try:
-        asyncio.run(collect(document, starter))
+        asyncio.run(collect(document, starter, read))
     except* OperatorError as errors:
         failed = _leaves(errors)
     for error in failed:
@@ -131,36 +97,39 @@ def probe_cache(document: Document) -> str:
     return next((one.settings.probe_cache for one in document.inputs if one.plugin == "ebpf"), "")
 
 
-async def collect(document: Document, starter: Starter | None) -> None:
+async def collect(document: Document, starter: Starter | None, read: Callable[[], Document]) -> None:
     """Opens the rooms, works until a signal, closes them. Raises OperatorError."""
     started_s = time.monotonic()
     stop = stop_on_signals()
     rooms = open_rooms(document, starter)
-    pipeline = open_pipeline(rooms)
-    endpoints = await start_endpoints(rooms, pipeline, started_s)
-    log.info("podwitness runs on %s: %s", rooms.identities.node, describe(document))
+    pipeline = Pipeline(rooms)
     async with asyncio.TaskGroup() as tasks:
+        reload = Reload(rooms, pipeline, tasks, read)
+        reload.on_signal(signal.SIGHUP)
+        endpoints = await start_endpoints(rooms, pipeline, reload, started_s)
+        log.info("podwitness runs on %s: %s", rooms.identities.node, describe(document))
         router = tasks.create_task(pipeline.router.run(), name="router")
         commits = tasks.create_task(pipeline.stores.run(), name="positions")
         expiry = tasks.create_task(expire_identities(rooms.identities), name="identities")
-        inputs = [tasks.create_task(one.run(stop), name=name) for name, one in pipeline.inputs.items()]
+        pipeline.begin(tasks)
         # What start-up made lives as long as the process; frozen, it is never walked again by
         # the garbage collector.
         gc.freeze()
         await stop.wait()
+        await reload.close()
         # Inputs first, so that nothing new comes; then what they handed over is
         # delivered; only then positions, so that they cover what was delivered.
-        await asyncio.wait(inputs, timeout=HANDOVER_S)
-        say_left_over(await pipeline.router.drain(document.service.grace_s))
+        await pipeline.end_inputs(HANDOVER_S)
+        say_left_over(await pipeline.router.drain(rooms.document.service.grace_s))
         await router
-        # An input that has not returned by now still starts, or waits for what will not come.
-        for task in (commits, expiry, *inputs):
+        pipeline.cancel()
+        for task in (commits, expiry):
             task.cancel()
     pipeline.stores.close()
     # The HTTP service ends last, so that it can be asked until then.
     if endpoints is not None:
         await endpoints.close()
-    if any(output.plugin == "terminal" for output in document.outputs):
+    if any(output.plugin == "terminal" for output in rooms.document.outputs):
         print(summary(rooms.metrics, time.monotonic() - started_s), file=sys.stderr)
 
 
@@ -188,71 +157,9 @@ def open_rooms(document: Document, starter: Starter | None) -> Rooms:
     return Rooms(document, Metrics(TABLE), health, identities, node_id(identities.node, root), starter)
 
 
-def open_pipeline(rooms: Rooms) -> Pipeline:
-    """Makes the plugins, outputs first: an input needs to know where its records go."""
-    document, service = rooms.document, rooms.document.service
-    storage = open_storage(service, metrics=rooms.metrics, log=own_log.part("storage"))
-    stores = PositionStores(
-        log=own_log.part("positions"),
-        metrics=rooms.metrics,
-        flush_s=service.flush_s,
-        inherited=storage.spool.positions() if storage.spool else (),
-    )
-    chain = FilterChain([make(config, rooms.context(config)) for config in document.filters])
-    router = Router(
-        [open_route(config, rooms) for config in document.outputs],
-        metrics=rooms.metrics,
-        log=own_log.part("delivery"),
-        record=stores.record,
-        node=rooms.identities.node,
-        backoff=Backoff(service.retry_base_s, service.retry_cap_s),
-        source_limits={
-            one.name: one.mem_buf_limit_bytes for one in document.inputs if one.mem_buf_limit_bytes
-        },
-        memory_only=[one.name for one in document.inputs if not one.uses_spool],
-        flush_s=service.flush_s,
-        spool=storage.spool,
-        bounds=storage.bounds,
-        rejected=storage.rejected,
-    )
-    stores.spooling = router.spooling
-    inputs: dict[str, Input] = {}
-    for config in document.inputs:
-        base = rooms.context(config)
-        parts = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}
-        positions = functools.partial(stores.open, config.name)
-        context = InputContext(
-            **parts, intake=router, chain=chain, positions=positions, starter=rooms.starter
-        )
-        inputs[config.name] = make(config, context)
-    begin_at_zero(
-        rooms.metrics,
-        inputs=[one.name for one in document.inputs],
-        filters=[one.name for one in document.filters],
-        outputs=[one.name for one in document.outputs],
-    )
-    return Pipeline(router, stores, inputs)
-
-
-def open_route(config: PluginConfig, rooms: Rooms) -> Route:
-    output = make(config, rooms.context(config))
-    return Route(config.name, output, config.matches, config.retry_limit, config.spool_limit_bytes)
-
-
-def make(config: PluginConfig, context: Context) -> Any:
-    """The plugin that a section asks for. Raises OperatorError."""
-    row = plugins.find(config.kind, config.plugin)
-    assert row is not None  # the document was checked
-    try:
-        return row.load().make(config.settings, context)
-    except ConfigError:
-        raise
-    except OperatorError as error:
-        place = f"{config.section.place}: [{config.section.name}] {config.plugin}: "
-        raise ConfigError(place + error.problem, error.consequence, error.remedy) from error
-
-
-async def start_endpoints(rooms: Rooms, pipeline: Pipeline, started_s: float) -> Endpoints | None:
+async def start_endpoints(
+    rooms: Rooms, pipeline: Pipeline, reload: Reload, started_s: float
+) -> Endpoints | None:
     """Raises PortUnavailable."""
     service = rooms.document.service
     if not service.http_server:
@@ -268,6 +175,8 @@ async def start_endpoints(rooms: Rooms, pipeline: Pipeline, started_s: float) ->
         health_check=service.health_check,
         started_s=started_s,
         refresh=(pipeline.router.set_gauges,),
+        reload=reload,
+        plugins={f"{kind}s": plugins.names(kind) for kind in get_args(plugins.PluginKind)},
     )
     await endpoints.start(service.http_listen, service.http_port)
     return endpoints

@@ -1,3 +1,4 @@
+#include "dns.h"
 #include "event_encode.h"
 
 struct kind_row {
@@ -25,6 +26,13 @@ static const struct kind_row KINDS[PW_KINDS] = {
                       PW_WORD("close")},
     [PW_TCP_UNLISTEN] = {sizeof(struct pw_tcp), 2, PW_WORD("network"), {PW_WORD("info"), PW_WORD("end")},
                          PW_WORD("unlisten")},
+    [PW_STATE_PROCESS] = {sizeof(struct pw_exec), 1, PW_WORD("process"), {PW_WORD("info")}, PW_WORD("running")},
+    [PW_STATE_LISTENER] = {sizeof(struct pw_tcp), 1, PW_WORD("network"), {PW_WORD("info")}, PW_WORD("listening")},
+    [PW_STATE_CONNECTION] = {sizeof(struct pw_tcp), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("info")},
+                             PW_WORD("connected")},
+    [PW_SESSION_START] = {sizeof(struct pw_session), 1, PW_WORD("session"), {PW_WORD("start")},
+                          PW_WORD("session-start")},
+    [PW_SESSION_END] = {sizeof(struct pw_session), 1, PW_WORD("session"), {PW_WORD("end")}, PW_WORD("session-end")},
     [PW_FLOW_START] = {sizeof(struct pw_flow), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("start")},
                        PW_WORD("flow-start")},
     [PW_FLOW_UPDATE] = {sizeof(struct pw_flow), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("info")},
@@ -32,6 +40,7 @@ static const struct kind_row KINDS[PW_KINDS] = {
     [PW_FLOW_END] = {sizeof(struct pw_flow), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("end")},
                      PW_WORD("flow-end")},
     [PW_FLOW_CLOSED] = {.least_bytes = sizeof(struct pw_flow)},
+    [PW_DNS] = {sizeof(struct pw_dns), 1, PW_WORD("network"), {PW_WORD("protocol")}, PW_WORD("dns")},
     [PW_BIND] = {sizeof(struct pw_bind), 1, PW_WORD("network"), {PW_WORD("info")}, PW_WORD("bind")},
     PRIVILEGE(SETUID, "process", "change", "setuid"),
     PRIVILEGE(SETGID, "process", "change", "setgid"),
@@ -76,13 +85,21 @@ int pw_kind_is_flow(uint16_t kind)
   return PW_IS_FLOW(kind);
 }
 
+/* All parts but the ancestors. */
+static uint32_t exec_text_bytes(const struct pw_exec *exec)
+{
+  return (uint32_t)exec->args_bytes + exec->exe_bytes + exec->cwd_bytes + exec->filename_bytes +
+         exec->interpreter_bytes + exec->environment_bytes;
+}
+
 static int check_exec(const struct pw_exec *exec)
 {
-  const uint32_t parts = (uint32_t)exec->args_bytes + exec->exe_bytes + exec->cwd_bytes + exec->filename_bytes;
+  const uint32_t ancestors_bytes = exec->ancestors * (uint32_t)sizeof(struct pw_ancestor);
   if (exec->args_bytes > PW_ARGS_BYTES || exec->exe_bytes > PW_PATH_BYTES || exec->cwd_bytes > PW_PATH_BYTES ||
-      exec->filename_bytes > PW_FILENAME_BYTES)
+      exec->filename_bytes > PW_FILENAME_BYTES || exec->interpreter_bytes > PW_INTERPRETER_BYTES ||
+      exec->environment_bytes > PW_ENVIRONMENT_BYTES || exec->ancestors > PW_ANCESTORS)
     return PW_E_RECORD_SIZE;
-  return parts <= exec->head.record_bytes - sizeof *exec ? PW_OK : PW_E_RECORD_SIZE;
+  return exec_text_bytes(exec) + ancestors_bytes <= exec->head.record_bytes - sizeof *exec ? PW_OK : PW_E_RECORD_SIZE;
 }
 
 static int check_cgroup(const struct pw_cgroup *cgroup)
@@ -108,6 +125,13 @@ static int check_privilege(const struct pw_privilege *privilege)
   return parts_of_privilege(privilege) <= privilege->head.record_bytes - sizeof *privilege ? PW_OK : PW_E_RECORD_SIZE;
 }
 
+static int check_dns(const struct pw_dns *dns)
+{
+  if (dns->payload_bytes > PW_DNS_BYTES)
+    return PW_E_RECORD_SIZE;
+  return dns->payload_bytes <= dns->head.record_bytes - sizeof *dns ? PW_OK : PW_E_RECORD_SIZE;
+}
+
 int pw_event_check(const struct pw_head *head, uint32_t bytes)
 {
   if (bytes < sizeof *head || head->record_bytes > bytes)
@@ -116,30 +140,43 @@ int pw_event_check(const struct pw_head *head, uint32_t bytes)
     return PW_E_RECORD_KIND;
   if (head->record_bytes < KINDS[head->kind].least_bytes)
     return PW_E_RECORD_SIZE;
-  if (head->kind == PW_EXEC)
+  if (pw_is_exec(head->kind))
     return check_exec((const struct pw_exec *)head);
   if (pw_is_privilege(head->kind))
     return check_privilege((const struct pw_privilege *)head);
+  if (head->kind == PW_DNS)
+    return check_dns((const struct pw_dns *)head);
   return pw_is_control(head->kind) ? check_cgroup((const struct pw_cgroup *)head) : PW_OK;
 }
 
-/* All that is not variable takes less than 1600 bytes; a variable byte at most
- * four as an escape in `args` and four in `command_line`, where a NUL pays for
- * the headers of its string. The rest is slack for put_word. */
-enum { FIXED_BYTES = 2048, BYTES_PER_BYTE = 8 };
+/* All that is not variable takes less than 3000 bytes, eight ancestors among it. A variable byte takes at most
+ * four as an escape; an argument's stand in `args` and in `command_line`, where a NUL pays for the headers of its
+ * string. The rest is slack for put_word. */
+enum { FIXED_BYTES = 4096, BYTES_PER_BYTE = 4 };
+
+/* A few bytes can point at a long name, twice in an answer; fewer than twelve are none. */
+enum { ANSWER_ROOM = 2 * PW_DNS_NAME_BYTES + 160, ANSWER_LEAST_BYTES = 11 };
+
+static uint32_t room_of_dns(const struct pw_dns *dns)
+{
+  const uint32_t possible = dns->payload_bytes / ANSWER_LEAST_BYTES;
+  return 3 * FIXED_BYTES + ANSWER_ROOM * (possible < PW_DNS_ANSWERS ? possible : PW_DNS_ANSWERS);
+}
 
 uint32_t pw_event_room(const struct pw_head *head)
 {
+  if (head->kind == PW_DNS)
+    return room_of_dns((const struct pw_dns *)head);
   if (pw_is_privilege(head->kind)) /* twice: who did it, and what it changed */
     return 2 * FIXED_BYTES + BYTES_PER_BYTE * parts_of_privilege((const struct pw_privilege *)head);
-  if (head->kind != PW_EXEC)
+  if (!pw_is_exec(head->kind))
     return FIXED_BYTES;
   const struct pw_exec *exec = (const struct pw_exec *)head;
-  const uint32_t parts = (uint32_t)exec->args_bytes + exec->exe_bytes + exec->cwd_bytes + exec->filename_bytes;
-  return FIXED_BYTES + BYTES_PER_BYTE * parts;
+  return FIXED_BYTES + BYTES_PER_BYTE * (exec_text_bytes(exec) + exec->args_bytes);
 }
 
-#define PARTS_BYTES (PW_ARGS_BYTES + 2 * PW_PATH_BYTES + PW_FILENAME_BYTES)
+#define PARTS_BYTES                                                                                              \
+  (2 * PW_ARGS_BYTES + 2 * PW_PATH_BYTES + PW_FILENAME_BYTES + PW_INTERPRETER_BYTES + PW_ENVIRONMENT_BYTES)
 _Static_assert(PW_EVENT_OUTPUT_BYTES >= FIXED_BYTES + PW_FRAGMENT_BYTES + BYTES_PER_BYTE * PARTS_BYTES,
                "the longest record fits an empty output");
 
@@ -147,7 +184,8 @@ uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int is_success, uint64_t du
 {
   const struct kind_row *row = &KINDS[kind];
   p = pw_put_map_head(PUT(p, "event"), duration_ns != 0 ? 7 : 6);
-  p = PUT(PUT(p, "kind"), "event");
+  p = PUT(p, "kind");
+  p = pw_is_state(kind) ? PUT(p, "state") : PUT(p, "event");
   p = put_word(pw_put_array_head(PUT(p, "category"), 1), &row->category);
   p = put_word(pw_put_array_head(PUT(p, "type"), row->types), &row->type[0]);
   if (row->types > 1)
@@ -188,6 +226,8 @@ static uint32_t pairs_of(const struct pw_head *head)
       return pw_flow_event_pairs((const struct pw_flow *)head);
     case PW_BIND:
       return pw_bind_event_pairs((const struct pw_bind *)head);
+    case PW_DNS:
+      return pw_dns_event_pairs((const struct pw_dns *)head);
     default:
       return pw_is_process_event(head->kind) ? pw_process_event_pairs(head)
                                              : pw_network_event_pairs((const struct pw_tcp *)head);
@@ -203,6 +243,8 @@ static uint8_t *put_pairs(uint8_t *p, const struct pw_head *head, uint32_t scope
       return pw_put_flow_event(p, (const struct pw_flow *)head, scope, clock);
     case PW_BIND:
       return pw_put_bind_event(p, (const struct pw_bind *)head, scope, clock);
+    case PW_DNS:
+      return pw_put_dns_event(p, (const struct pw_dns *)head, scope, clock);
     default:
       return pw_is_process_event(head->kind) ? pw_put_process_event(p, head, scope, clock)
                                              : pw_put_network_event(p, (const struct pw_tcp *)head, scope, clock);

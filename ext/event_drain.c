@@ -1,6 +1,8 @@
 /* Out of the ring, into the outputs. */
 #include "event_encode.h"
+#include "event_ends.h"
 #include "flow_track.h"
+#include "resolve.h"
 #include "ringbuf.h"
 
 /* Space is given back to the kernel so often: seldom enough to leave the shared
@@ -104,7 +106,16 @@ static enum taken take_event(struct pw_drain *drain, const struct pw_head *head)
   const struct pw_fragment *fragment = pw_containers_find(table, head->cgroup_id);
   if (fragment == NULL)
     return append_raw(&drain->unknown, head) ? TAKEN : NO_ROOM;
+  if (!pw_event_is_shipped(head, fragment->scope))
+    return TAKEN;
   return append_entry(output, head, fragment, &drain->clock) ? TAKEN : NO_ROOM;
+}
+
+static void note_newborn(struct pw_drain *drain, const struct pw_task *task)
+{
+  if (task->start_ns >= drain->born_before_ns || drain->newborn_count >= PW_NEWBORNS)
+    return;
+  drain->newborns[drain->newborn_count++] = (struct pw_newborn){task->start_ns, task->pid, 0};
 }
 
 /* What is for the table of flows alone: 1. */
@@ -114,6 +125,36 @@ static int is_for_flows(const struct pw_drain *drain, const struct pw_head *head
   if (head->kind == PW_FLOW_CLOSED)
     pw_flow_track_closed(drain->flows, flow->socket_id);
   return head->kind == PW_FLOW_CLOSED || (head->kind == PW_FLOW_END && !pw_flow_track_end(drain->flows, flow));
+}
+
+/* A record of DNS with its payload, where it can be changed. */
+struct dns_copy {
+  struct pw_dns dns;
+  uint8_t payload[PW_DNS_BYTES];
+};
+
+static void take_message(void *argument, const struct pw_dns *dns, const uint8_t *payload)
+{
+  struct pw_drain *drain = argument;
+  struct dns_copy copy;
+  copy.dns = *dns;
+  memcpy(copy.payload, payload, dns->payload_bytes);
+  copy.dns.took_ns = pw_resolve_note(drain->resolutions, dns, payload);
+  if (take_event(drain, &copy.dns.head) == NO_ROOM)
+    drain->malformed++; /* many messages in one segment */
+  else
+    drain->events[PW_DNS]++;
+}
+
+static enum taken take_dns(struct pw_drain *drain, const struct pw_dns *dns)
+{
+  if (is_too_small(&drain->network) || is_too_small(&drain->unknown))
+    return NO_ROOM;
+  if (dns->protocol == PW_PROTOCOL_TCP)
+    pw_resolve_segment(drain->resolutions, dns, dns->payload, take_message, drain);
+  else
+    take_message(drain, dns, dns->payload);
+  return TAKEN;
 }
 
 static enum taken take(struct pw_drain *drain, const struct pw_slot *slot)
@@ -128,13 +169,18 @@ static enum taken take(struct pw_drain *drain, const struct pw_slot *slot)
     return NO_ROOM;
   if (is_for_flows(drain, head))
     return TAKEN;
+  if (head->kind == PW_DNS)
+    return take_dns(drain, (const struct pw_dns *)head);
   if (is_heartbeat(&drain->heartbeat, head)) {
     drain->heard[head->kind]++;
     return TAKEN;
   }
   const enum taken taken = pw_is_control(head->kind) ? take_control(drain, head) : take_event(drain, head);
-  if (taken != NO_ROOM)
-    drain->events[head->kind]++;
+  if (taken == NO_ROOM)
+    return taken;
+  if (head->kind == PW_FORK)
+    note_newborn(drain, &((const struct pw_fork *)head)->task);
+  drain->events[head->kind]++;
   return taken;
 }
 
@@ -231,7 +277,7 @@ int pw_events_encode(const uint8_t *records, uint64_t records_bytes, const struc
       return PW_E_RECORD_SIZE;
     if (pw_event_check(head, head->record_bytes) != PW_OK || pw_is_control(head->kind) || head->kind == PW_FLOW_CLOSED)
       ++*malformed;
-    else if (!append_entry(pw_is_process_event(head->kind) ? process : network, head, fragment, clock))
+    else if (pw_event_is_shipped(head, fragment->scope) && !append_entry(pw_is_process_event(head->kind) ? process : network, head, fragment, clock))
       break;
     *consumed += padded(head->record_bytes);
   }

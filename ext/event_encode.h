@@ -14,6 +14,12 @@ uint32_t pw_event_room(const struct pw_head *head);
 static inline int pw_is_control(uint16_t kind) { return kind == PW_CGROUP_MKDIR || kind == PW_CGROUP_RMDIR; }
 static inline int pw_is_process_event(uint16_t kind) { return !PW_IS_FLOW(kind) && !pw_is_control(kind); }
 
+/* About what was there before the probes. */
+static inline int pw_is_state(uint16_t kind) { return kind >= PW_STATE_PROCESS && kind <= PW_STATE_CONNECTION; }
+
+/* A struct pw_exec. */
+static inline int pw_is_exec(uint16_t kind) { return kind == PW_EXEC || kind == PW_STATE_PROCESS; }
+
 static inline int pw_is_privilege(uint16_t kind) { return kind >= PW_PRIVILEGE_SETUID && kind <= PW_PRIVILEGE_FILE_CONNECT; }
 
 /* Writes the entry. The record has passed pw_event_check and is no control record. */
@@ -30,7 +36,28 @@ uint8_t *pw_put_flow_event(uint8_t *p, const struct pw_flow *flow, uint32_t scop
 uint32_t pw_flow_event_pairs(const struct pw_flow *flow);
 uint8_t *pw_put_bind_event(uint8_t *p, const struct pw_bind *bound, uint32_t scope, const struct pw_event_clock *clock);
 uint32_t pw_bind_event_pairs(const struct pw_bind *bound);
+uint8_t *pw_put_dns_event(uint8_t *p, const struct pw_dns *dns, uint32_t scope, const struct pw_event_clock *clock);
+uint32_t pw_dns_event_pairs(const struct pw_dns *dns);
 uint32_t pw_process_event_pairs(const struct pw_head *head);
+
+/* 1 if the record says something to somebody. The kernel also sees who comes into a cgroup that turns out not to
+ * be a container's, and tells that as a session. */
+int pw_event_is_shipped(const struct pw_head *head, uint32_t scope);
+
+/* process.entry_leader: the first program of the process's tree. A pair, or none. */
+uint8_t *pw_put_entry_leader(uint8_t *p, const struct pw_entry *entry, const struct pw_event_clock *clock,
+                             unsigned *pairs);
+
+/* podwitness.in_init_tree and podwitness.session: up to two pairs. */
+uint8_t *pw_put_tree(uint8_t *p, const struct pw_head *head, const struct pw_entry *entry, uint32_t scope,
+                     const struct pw_event_clock *clock, unsigned *pairs);
+
+/* Key podwitness.ancestors and up to PW_ANCESTORS of them, up to the first program of the tree. */
+uint8_t *pw_put_ancestors(uint8_t *p, const struct pw_exec *exec, const struct pw_event_clock *clock,
+                          unsigned *pairs);
+
+/* stat(1) writes it like this: major:minor. */
+uint8_t *pw_put_device(uint8_t *p, uint32_t device);
 
 /* Key `event` and its map. */
 uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int is_success, uint64_t duration_ns);

@@ -3,8 +3,9 @@
 
 #include "community_id.h"
 #include "event_encode.h"
+#include "resolutions.h"
 
-enum { FAMILY_IPV6 = 10 };
+enum { FAMILY_IPV4 = 2, FAMILY_IPV6 = 10 };
 
 static int is_icmp(const struct pw_ends *ends)
 {
@@ -26,6 +27,10 @@ static uint8_t *put_end(uint8_t *p, const struct pw_ends *ends, int local)
     p = pw_put_uint(PUT(p, "port"), local ? ends->local_port : ends->remote_port);
     pairs++;
   }
+  if (!local && ends->domain != NULL) {
+    p = pw_put_bytes(pw_put_str_head(PUT(p, "domain"), ends->domain_bytes), ends->domain, ends->domain_bytes);
+    pairs++;
+  }
   if (ends->has_counts) {
     p = pw_put_uint(PUT(p, "bytes"), local ? ends->bytes_sent : ends->bytes_received);
     p = pw_put_uint(PUT(p, "packets"), local ? ends->packets_sent : ends->packets_received);
@@ -33,6 +38,19 @@ static uint8_t *put_end(uint8_t *p, const struct pw_ends *ends, int local)
   }
   end_map(map, pairs);
   return p;
+}
+
+void pw_find_domain(struct pw_ends *ends, const struct pw_head *head, uint32_t net_ns,
+                    const struct pw_event_clock *clock)
+{
+  const int is_mapped = ends->family == FAMILY_IPV6 && pw_is_mapped_ipv4(ends->remote_address);
+  const struct pw_inquirer inquirer = {
+      .cgroup_id = head->cgroup_id, .net_ns = net_ns, .family = is_mapped ? FAMILY_IPV4 : ends->family};
+  uint8_t address[16] = {0};
+  if (clock->names == NULL || ends->is_server || ends->is_listener || !ends->has_role)
+    return;
+  memcpy(address, ends->remote_address + (is_mapped ? 12 : 0), inquirer.family == FAMILY_IPV4 ? 4 : sizeof address);
+  ends->domain = pw_resolutions_find(clock->names, &inquirer, address, head->time_ns, &ends->domain_bytes);
 }
 
 uint8_t *pw_put_ends(uint8_t *p, const struct pw_ends *ends)
@@ -116,6 +134,8 @@ static uint8_t *put_process(uint8_t *p, const struct pw_owner *owner, const stru
     p = pw_put_entity_id(PUT(p, "entity_id"), clock->node_id, owner->start_ns, owner->pid);
     pairs++;
   }
+  if (owner->entry != NULL)
+    p = pw_put_entry_leader(p, owner->entry, clock, &pairs);
   p = pw_put_user(p, owner->uid);
   end_map(map, pairs);
   return p;
@@ -131,8 +151,9 @@ uint8_t *pw_put_owner(uint8_t *p, const struct pw_owner *owner, const struct pw_
 uint8_t *pw_put_owner_source(uint8_t *p, uint8_t source)
 {
   static const struct pw_word sources[] = {PW_WORD("none"), PW_WORD("listener"), PW_WORD("close"),
-                                           PW_WORD("io"),   PW_WORD("call"),     PW_WORD("bind")};
-  return put_word(p, &sources[source <= PW_OWNER_BY_BIND ? source : 0]);
+                                           PW_WORD("io"),   PW_WORD("call"),     PW_WORD("bind"),
+                                           PW_WORD("descriptor")};
+  return put_word(p, &sources[source <= PW_OWNER_BY_DESCRIPTOR ? source : 0]);
 }
 
 uint8_t *pw_put_net_namespace(uint8_t *p, uint32_t net_ns, uint64_t net_cookie)

@@ -17,6 +17,8 @@ struct pw_ends {
   uint8_t is_listener; /* there is no other end */
   uint8_t has_role;  /* who is the client is known */
   uint8_t has_counts;
+  const char *domain; /* by which our end asked for the other; NULL: not known */
+  uint32_t domain_bytes;
   uint64_t bytes_sent;
   uint64_t packets_sent;
   uint64_t bytes_received;
@@ -25,10 +27,15 @@ struct pw_ends {
 
 struct pw_owner {
   const char *comm;
+  const struct pw_entry *entry; /* NULL: not known */
   uint64_t start_ns;
   uint32_t pid; /* 0: not known */
   uint32_t uid;
 };
+
+/* Finds the other end's name where ours is the client. */
+void pw_find_domain(struct pw_ends *ends, const struct pw_head *head, uint32_t net_ns,
+                    const struct pw_event_clock *clock);
 
 /* Keys `source` and `destination`, or of a listener the latter. */
 uint8_t *pw_put_ends(uint8_t *p, const struct pw_ends *ends);

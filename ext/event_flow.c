@@ -21,7 +21,7 @@ static struct pw_ends ends_of(const struct pw_flow *flow)
 
 static struct pw_owner owner_of(const struct pw_flow *flow)
 {
-  return (struct pw_owner){flow->comm, flow->owner_start_ns, flow->owner_pid, flow->owner_uid};
+  return (struct pw_owner){flow->comm, NULL, flow->owner_start_ns, flow->owner_pid, flow->owner_uid};
 }
 
 static int is_icmp(const struct pw_flow *flow)
@@ -77,8 +77,9 @@ uint32_t pw_flow_event_pairs(const struct pw_flow *flow)
 
 uint8_t *pw_put_flow_event(uint8_t *p, const struct pw_flow *flow, uint32_t scope, const struct pw_event_clock *clock)
 {
-  const struct pw_ends ends = ends_of(flow);
+  struct pw_ends ends = ends_of(flow);
   const struct pw_owner owner = owner_of(flow);
+  pw_find_domain(&ends, &flow->head, flow->net_ns, clock);
   p = pw_put_event_map(p, flow->head.kind, 1, flow->last_ns > flow->first_ns ? flow->last_ns - flow->first_ns : 0);
   p = pw_put_owner(p, &owner, clock);
   p = pw_put_ends(p, &ends);
@@ -88,7 +89,7 @@ uint8_t *pw_put_flow_event(uint8_t *p, const struct pw_flow *flow, uint32_t scop
 
 static struct pw_owner binder_of(const struct pw_bind *bound)
 {
-  return (struct pw_owner){bound->comm, bound->owner_start_ns, bound->owner_pid, bound->owner_uid};
+  return (struct pw_owner){bound->comm, NULL, bound->owner_start_ns, bound->owner_pid, bound->owner_uid};
 }
 
 uint32_t pw_bind_event_pairs(const struct pw_bind *bound)

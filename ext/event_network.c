@@ -4,7 +4,8 @@
 
 static int is_listener(const struct pw_tcp *tcp)
 {
-  return tcp->head.kind == PW_TCP_LISTEN || tcp->head.kind == PW_TCP_UNLISTEN;
+  return tcp->head.kind == PW_TCP_LISTEN || tcp->head.kind == PW_TCP_UNLISTEN ||
+         tcp->head.kind == PW_STATE_LISTENER;
 }
 
 /* Of the local end. What was sent again is not counted twice. */
@@ -33,7 +34,7 @@ static struct pw_ends ends_of(const struct pw_tcp *tcp)
 
 static struct pw_owner owner_of(const struct pw_tcp *tcp)
 {
-  return (struct pw_owner){tcp->comm, tcp->owner_start_ns, tcp->owner_pid, tcp->owner_uid};
+  return (struct pw_owner){tcp->comm, &tcp->entry, tcp->owner_start_ns, tcp->owner_pid, tcp->owner_uid};
 }
 
 static uint8_t *put_role(uint8_t *p, const struct pw_tcp *tcp)
@@ -52,7 +53,7 @@ static uint8_t *put_socket(uint8_t *p, const struct pw_tcp *tcp)
   p = pw_put_owner_source(PUT(p, "owner_source"), tcp->owner_source);
   p = PUT_IF_TRUE(p, "preexisting", tcp->head.flags & PW_OWNER_UNKNOWN, &pairs);
   p = PUT_IF_TRUE(p, "reset", tcp->head.flags & PW_RESET, &pairs);
-  if (tcp->head.kind == PW_TCP_LISTEN) {
+  if (tcp->head.kind == PW_TCP_LISTEN || tcp->head.kind == PW_STATE_LISTENER) {
     p = pw_put_uint(PUT(p, "backlog"), tcp->backlog);
     pairs++;
   }
@@ -64,12 +65,18 @@ static uint8_t *put_socket(uint8_t *p, const struct pw_tcp *tcp)
   return p;
 }
 
-static uint8_t *put_podwitness(uint8_t *p, const struct pw_tcp *tcp, uint32_t scope)
+static uint8_t *put_podwitness(uint8_t *p, const struct pw_tcp *tcp, uint32_t scope,
+                               const struct pw_event_clock *clock)
 {
-  p = pw_put_map_head(PUT(p, "podwitness"), 4);
+  unsigned pairs = 4;
+  p = PUT(p, "podwitness");
+  uint8_t *const map = p = begin_map(p);
   p = pw_put_scope(p, scope, tcp->head.cgroup_id);
   p = pw_put_net_namespace(p, tcp->net_ns, tcp->net_cookie);
-  return put_socket(p, tcp);
+  p = pw_put_tree(p, &tcp->head, &tcp->entry, scope, clock, &pairs);
+  p = put_socket(p, tcp);
+  end_map(map, pairs);
+  return p;
 }
 
 uint32_t pw_network_event_pairs(const struct pw_tcp *tcp)
@@ -79,13 +86,14 @@ uint32_t pw_network_event_pairs(const struct pw_tcp *tcp)
 
 uint8_t *pw_put_network_event(uint8_t *p, const struct pw_tcp *tcp, uint32_t scope, const struct pw_event_clock *clock)
 {
-  const struct pw_ends ends = ends_of(tcp);
+  struct pw_ends ends = ends_of(tcp);
   const struct pw_owner owner = owner_of(tcp);
+  pw_find_domain(&ends, &tcp->head, tcp->net_ns, clock);
   p = pw_put_event_map(p, tcp->head.kind, tcp->head.kind != PW_TCP_CONNECT_FAILED, tcp->duration_ns);
   p = pw_put_owner(p, &owner, clock);
   p = pw_put_ends(p, &ends);
   p = pw_put_network(p, &ends, NULL);
   if (tcp->error != 0)
     p = pw_put_errno(PUT(pw_put_map_head(PUT(p, "error"), 1), "code"), tcp->error);
-  return put_podwitness(p, tcp, scope);
+  return put_podwitness(p, tcp, scope, clock);
 }

@@ -1,5 +1,7 @@
-/* exec, fork and exit; and who it was, in all records of what a process does. */
+/* exec, fork, exit and sessions; and who it was, in all records of what a process does. */
 #include "event_encode.h"
+
+enum { SETUID = 04000, SETGID = 02000 };
 
 static const struct pw_task *task_of(const struct pw_head *head)
 {
@@ -35,7 +37,10 @@ static uint8_t *put_task(uint8_t *p, const struct pw_task *task, const struct pw
   p = put_id_map(PUT(p, "user"), task->euid);
   p = put_id_map(PUT(p, "real_user"), task->uid);
   p = put_id_map(PUT(p, "real_group"), task->gid);
-  *pairs += 6;
+  p = put_id_map(PUT(p, "group"), task->egid);
+  p = put_id_map(PUT(p, "saved_user"), task->suid);
+  p = put_id_map(PUT(p, "saved_group"), task->sgid);
+  *pairs += 9;
   if (task->start_ns != 0) {
     p = pw_put_entity_id(PUT(p, "entity_id"), clock->node_id, task->start_ns, task->pid);
     p = pw_put_date(PUT(p, "start"), task->start_ns + (uint64_t)clock->wall_offset_ns);
@@ -49,10 +54,40 @@ static uint8_t *put_task(uint8_t *p, const struct pw_task *task, const struct pw
     p = put_parent(p, task, clock);
     *pairs += 1;
   }
+  return pw_put_entry_leader(p, &task->entry, clock, pairs);
+}
+
+static uint8_t *put_tty(uint8_t *p, uint32_t device, unsigned *pairs)
+{
+  if (device == 0)
+    return p;
+  p = pw_put_map_head(PUT(pw_put_map_head(PUT(p, "tty"), 1), "char_device"), 2);
+  p = pw_put_uint(PUT(p, "major"), device >> 20);
+  p = pw_put_uint(PUT(p, "minor"), device & 0xfffff);
+  p = pw_put_byte(PUT(p, "interactive"), 0xc3);
+  *pairs += 2;
   return p;
 }
 
-static uint8_t *put_exec_process(uint8_t *p, const struct pw_exec *exec, unsigned *pairs)
+static uint8_t *put_leaders(uint8_t *p, const struct pw_exec *exec, const struct pw_event_clock *clock,
+                            unsigned *pairs)
+{
+  p = PUT(p, "group_leader");
+  p = pw_put_process_ids(p, clock->node_id, exec->group_leader_start_ns, exec->group_leader_pid);
+  p = PUT(p, "session_leader");
+  p = pw_put_process_ids(p, clock->node_id, exec->session_leader_start_ns, exec->session_leader_pid);
+  *pairs += 2;
+  return p;
+}
+
+static const char *environment_of(const struct pw_exec *exec)
+{
+  return exec->data + exec->args_bytes + exec->exe_bytes + exec->cwd_bytes + exec->filename_bytes +
+         exec->interpreter_bytes;
+}
+
+static uint8_t *put_exec_process(uint8_t *p, const struct pw_exec *exec, const struct pw_event_clock *clock,
+                                 unsigned *pairs)
 {
   const char *exe = exec->data + exec->args_bytes, *cwd = exe + exec->exe_bytes;
   const unsigned flags = exec->head.flags;
@@ -68,23 +103,26 @@ static uint8_t *put_exec_process(uint8_t *p, const struct pw_exec *exec, unsigne
   p = pw_put_uint(PUT(p, "args_count"), exec->argc);
   p = pw_put_path(PUT(p, "working_directory"), cwd, exec->cwd_bytes, flags & PW_CWD_CUT);
   *pairs += 2;
-  return p;
+  p = put_leaders(p, exec, clock, pairs);
+  p = put_tty(p, exec->tty_device, pairs);
+  return pw_put_variables(p, clock, environment_of(exec), exec->environment_bytes, flags & PW_ENVIRONMENT_CUT, pairs);
 }
 
 static uint8_t *put_process(uint8_t *p, const struct pw_head *head, const struct pw_event_clock *clock)
 {
   unsigned pairs = 0;
   p = PUT(p, "process");
-  uint8_t *const map = p = begin_map(p);
+  uint8_t *const map = p = begin_long_map(p);
   p = put_task(p, task_of(head), clock, &pairs);
-  if (head->kind == PW_EXEC)
-    p = put_exec_process(p, (const struct pw_exec *)head, &pairs);
+  if (pw_is_exec(head->kind))
+    p = put_exec_process(p, (const struct pw_exec *)head, clock, &pairs);
+  if (head->kind == PW_SESSION_START)
+    p = put_tty(p, ((const struct pw_session *)head)->tty_device, &pairs);
   if (head->kind == PW_EXIT && (((const struct pw_exit *)head)->status & 0x7f) == 0) {
     p = pw_put_uint(PUT(p, "exit_code"), ((const struct pw_exit *)head)->status >> 8 & 0xff);
     pairs++;
   }
-  end_map(map, pairs);
-  return p;
+  return end_long_map(map, p, pairs);
 }
 
 /* Names of the fields that the flags say are cut. */
@@ -92,12 +130,15 @@ static uint8_t *put_cut(uint8_t *p, unsigned flags, unsigned *pairs)
 {
   static const struct {
     unsigned flag;
-    char name[26];
+    char name[28];
   } cuts[] = {{PW_ARGS_CUT, "process.args"},
               {PW_EXE_CUT, "process.executable"},
               {PW_CWD_CUT, "process.working_directory"},
-              {PW_FILENAME_CUT, "podwitness.exec.filename"}};
-  const unsigned cut = flags & (PW_ARGS_CUT | PW_EXE_CUT | PW_CWD_CUT | PW_FILENAME_CUT);
+              {PW_FILENAME_CUT, "podwitness.exec.filename"},
+              {PW_INTERPRETER_CUT, "podwitness.exec.interpreter"},
+              {PW_ENVIRONMENT_CUT, "process.env_vars"}};
+  const unsigned cut = flags & (PW_ARGS_CUT | PW_EXE_CUT | PW_CWD_CUT | PW_FILENAME_CUT | PW_INTERPRETER_CUT |
+                                PW_ENVIRONMENT_CUT);
   if (cut == 0)
     return p;
   p = pw_put_array_head(PUT(p, "cut"), (uint32_t)__builtin_popcount(cut));
@@ -110,15 +151,17 @@ static uint8_t *put_cut(uint8_t *p, unsigned flags, unsigned *pairs)
 
 static uint8_t *put_namespaces(uint8_t *p, const struct pw_task *task)
 {
-  p = pw_put_map_head(PUT(p, "namespaces"), 4);
+  p = pw_put_map_head(PUT(p, "namespaces"), 7);
   p = pw_put_uint(PUT(p, "mnt"), task->mnt_ns);
   p = pw_put_uint(PUT(p, "pid"), task->pid_ns);
   p = pw_put_uint(PUT(p, "net"), task->net_ns);
-  return pw_put_uint(PUT(p, "user"), task->user_ns);
+  p = pw_put_uint(PUT(p, "user"), task->user_ns);
+  p = pw_put_uint(PUT(p, "uts"), task->uts_ns);
+  p = pw_put_uint(PUT(p, "ipc"), task->ipc_ns);
+  return pw_put_uint(PUT(p, "cgroup"), task->cgroup_ns);
 }
 
-/* stat(1) writes both like this: major:minor, and four octal digits. */
-static uint8_t *put_device(uint8_t *p, uint32_t device)
+uint8_t *pw_put_device(uint8_t *p, uint32_t device)
 {
   uint8_t *text = p + 1, *middle = pw_put_decimal(p, device >> 20), *end = pw_put_decimal(middle, device & 0xfffff);
   *middle = ':'; /* in place of the second number's header */
@@ -134,25 +177,60 @@ uint8_t *pw_put_mode(uint8_t *p, uint32_t mode)
   return p;
 }
 
-static uint8_t *put_exec(uint8_t *p, const struct pw_exec *exec)
+/* Of an exec that gave others. */
+static uint8_t *put_before(uint8_t *p, const struct pw_credentials *before)
+{
+  p = pw_put_map_head(PUT(p, "before"), 4);
+  p = pw_put_decimal(PUT(p, "user_id"), before->old_euid);
+  p = pw_put_decimal(PUT(p, "group_id"), before->old_egid);
+  p = pw_put_hex64(PUT(p, "capabilities_effective"), before->old_cap_effective);
+  return pw_put_hex64(PUT(p, "capabilities_permitted"), before->old_cap_permitted);
+}
+
+/* Pairs that only some execs have. */
+static uint8_t *put_oddities(uint8_t *p, const struct pw_exec *exec, unsigned *pairs)
 {
   const unsigned flags = exec->head.flags;
+  if (flags & PW_SCRIPT) {
+    const char *interpreter = environment_of(exec) - exec->interpreter_bytes;
+    p = pw_put_text(PUT(p, "interpreter"), (const uint8_t *)interpreter, exec->interpreter_bytes);
+    *pairs += 1;
+  }
+  if (flags & PW_ARGS_CUT)
+    p = PUT_UNLESS_0(p, "args_bytes", exec->args_total_bytes, pairs);
+  if (flags & PW_ENVIRONMENT_CUT)
+    p = PUT_UNLESS_0(p, "environment_bytes", exec->environment_total_bytes, pairs);
+  p = PUT_IF_TRUE(p, "args_unreadable", flags & PW_ARGS_UNREADABLE, pairs);
+  p = PUT_IF_TRUE(p, "memfd", flags & PW_MEMFD, pairs);
+  p = PUT_IF_TRUE(p, "drift", flags & PW_UPPER_LAYER, pairs);
+  p = PUT_IF_TRUE(p, "deleted", flags & PW_DELETED, pairs);
+  p = PUT_IF_TRUE(p, "setuid", exec->mode & SETUID, pairs);
+  p = PUT_IF_TRUE(p, "setgid", exec->mode & SETGID, pairs);
+  if (flags & PW_CREDENTIALS_CHANGED) {
+    p = put_before(p, &exec->before);
+    *pairs += 1;
+  }
+  return p;
+}
+
+static uint8_t *put_exec(uint8_t *p, const struct pw_exec *exec)
+{
   const char *filename = exec->data + exec->args_bytes + exec->exe_bytes + exec->cwd_bytes;
-  unsigned pairs = 4;
+  unsigned pairs = 3;
   p = PUT(p, "exec");
   uint8_t *const map = p = begin_map(p);
-  p = pw_put_text(PUT(p, "filename"), (const uint8_t *)filename, exec->filename_bytes);
-  p = pw_put_uint(PUT(p, "inode"), exec->inode);
-  p = put_device(PUT(p, "device"), exec->device);
-  p = pw_put_mode(PUT(p, "mode"), exec->mode);
-  if (flags & PW_ARGS_CUT) {
-    p = pw_put_uint(PUT(p, "args_bytes"), exec->args_total_bytes);
+  if (exec->head.kind == PW_EXEC) {
+    p = pw_put_text(PUT(p, "filename"), (const uint8_t *)filename, exec->filename_bytes);
     pairs++;
   }
-  p = PUT_IF_TRUE(p, "args_unreadable", flags & PW_ARGS_UNREADABLE, &pairs);
-  p = PUT_IF_TRUE(p, "memfd", flags & PW_MEMFD, &pairs);
-  p = PUT_IF_TRUE(p, "drift", flags & PW_UPPER_LAYER, &pairs);
-  p = PUT_IF_TRUE(p, "deleted", flags & PW_DELETED, &pairs);
+  p = pw_put_uint(PUT(p, "inode"), exec->inode);
+  p = pw_put_device(PUT(p, "device"), exec->device);
+  p = pw_put_mode(PUT(p, "mode"), exec->mode);
+  p = put_oddities(p, exec, &pairs);
+  if (exec->tty_device != 0) {
+    p = pw_put_text(PUT(p, "tty"), (const uint8_t *)exec->tty, (uint32_t)strnlen(exec->tty, PW_TTY_BYTES));
+    pairs++;
+  }
   end_map(map, pairs);
   return p;
 }
@@ -178,9 +256,10 @@ uint8_t *pw_put_signal(uint8_t *p, unsigned number)
 static uint8_t *put_exit(uint8_t *p, const struct pw_exit *exit)
 {
   const unsigned signal = exit->status & 0x7f;
-  unsigned pairs = 2;
+  unsigned pairs = 3;
   p = PUT(p, "exit");
   uint8_t *const map = p = begin_map(p);
+  p = pw_put_uint(PUT(p, "peak_memory_bytes"), exit->peak_memory_bytes);
   p = pw_put_uint(PUT(p, "user_cpu_ns"), exit->user_ns_total);
   p = pw_put_uint(PUT(p, "system_cpu_ns"), exit->system_ns_total);
   if (signal != 0) {
@@ -193,21 +272,50 @@ static uint8_t *put_exit(uint8_t *p, const struct pw_exit *exit)
   return p;
 }
 
+/* As in /proc/PID/status. What most processes have none of is left out then. */
+static uint8_t *put_capabilities(uint8_t *p, const struct pw_task *task, unsigned *pairs)
+{
+  p = pw_put_hex64(PUT(p, "capabilities_effective"), task->cap_effective);
+  p = pw_put_hex64(PUT(p, "capabilities_permitted"), task->cap_permitted);
+  *pairs += 2;
+  if (task->cap_inheritable != 0) {
+    p = pw_put_hex64(PUT(p, "capabilities_inheritable"), task->cap_inheritable);
+    *pairs += 1;
+  }
+  if (task->cap_ambient != 0) {
+    p = pw_put_hex64(PUT(p, "capabilities_ambient"), task->cap_ambient);
+    *pairs += 1;
+  }
+  return p;
+}
+
+static uint8_t *put_login(uint8_t *p, const struct pw_task *task, unsigned *pairs)
+{
+  if (task->loginuid != UINT32_MAX) {
+    p = pw_put_decimal(PUT(p, "login_user_id"), task->loginuid);
+    *pairs += 1;
+  }
+  if (task->audit_session != UINT32_MAX) {
+    p = pw_put_decimal(PUT(p, "audit_session_id"), task->audit_session);
+    *pairs += 1;
+  }
+  return p;
+}
+
 static uint8_t *put_podwitness(uint8_t *p, const struct pw_head *head, uint32_t scope,
                                const struct pw_event_clock *clock)
 {
   const struct pw_task *task = task_of(head);
-  unsigned pairs = 4;
+  unsigned pairs = 3;
   p = PUT(p, "podwitness");
   uint8_t *const map = p = begin_map(p);
   p = pw_put_scope(p, scope, head->cgroup_id);
   p = put_namespaces(p, task);
-  p = pw_put_hex64(PUT(p, "capabilities_effective"), task->cap_effective);
-  if (task->loginuid != UINT32_MAX) {
-    p = pw_put_decimal(PUT(p, "login_user_id"), task->loginuid);
-    pairs++;
-  }
-  if (head->kind == PW_EXEC) {
+  p = put_capabilities(p, task, &pairs);
+  p = put_login(p, task, &pairs);
+  p = pw_put_tree(p, head, &task->entry, scope, clock, &pairs);
+  if (pw_is_exec(head->kind)) {
+    p = pw_put_ancestors(p, (const struct pw_exec *)head, clock, &pairs);
     p = put_cut(p, head->flags, &pairs);
     p = put_exec(p, (const struct pw_exec *)head);
     pairs++;
@@ -222,6 +330,14 @@ static uint8_t *put_podwitness(uint8_t *p, const struct pw_head *head, uint32_t 
   }
   end_map(map, pairs);
   return p;
+}
+
+/* 0 where it has no meaning. */
+static uint64_t duration_of(const struct pw_head *head)
+{
+  if (head->kind == PW_SESSION_END)
+    return ((const struct pw_session *)head)->duration_ns;
+  return head->kind == PW_EXIT ? ((const struct pw_exit *)head)->duration_ns : 0;
 }
 
 static unsigned errno_of(const struct pw_head *head)
@@ -243,10 +359,9 @@ uint32_t pw_process_event_pairs(const struct pw_head *head)
 uint8_t *pw_put_process_event(uint8_t *p, const struct pw_head *head, uint32_t scope,
                               const struct pw_event_clock *clock)
 {
-  const struct pw_exit *exit = head->kind == PW_EXIT ? (const struct pw_exit *)head : NULL;
   const unsigned error = errno_of(head);
-  const int is_success = error == 0 && (exit == NULL || exit->status == 0);
-  p = pw_put_event_map(p, head->kind, is_success, exit != NULL ? exit->duration_ns : 0);
+  const int is_failure = error != 0 || (head->kind == PW_EXIT && ((const struct pw_exit *)head)->status != 0);
+  p = pw_put_event_map(p, head->kind, !is_failure, duration_of(head));
   p = put_process(p, head, clock);
   p = pw_put_user(p, task_of(head)->euid);
   if (error != 0)

@@ -37,6 +37,16 @@ static inline uint8_t *put_word(uint8_t *p, const struct pw_word *word)
 static inline uint8_t *begin_map(uint8_t *p) { return p + 1; }
 static inline void end_map(uint8_t *began, unsigned pairs) { began[-1] = (uint8_t)(0x80 | pairs); }
 
+/* A map that may have more pairs; end_long_map returns where it ends. */
+static inline uint8_t *begin_long_map(uint8_t *p) { return p + 3; }
+static inline uint8_t *end_long_map(uint8_t *began, uint8_t *end, unsigned pairs)
+{
+  uint8_t *const start = began - 3, *const content = pw_put_map_head(start, pairs);
+  if (content != began)
+    memmove(content, began, (size_t)(end - began));
+  return end - (began - content);
+}
+
 /* Pairs that a map has only where they say something; `*pairs` counts them. */
 #define PUT_IF_TRUE(p, literal, is_true, pairs) put_if_true(p, literal, sizeof(literal) - 1, is_true, pairs)
 static inline uint8_t *put_if_true(uint8_t *p, const char *key, size_t length, unsigned is_true, unsigned *pairs)
@@ -75,6 +85,13 @@ uint8_t *pw_put_hex64(uint8_t *p, uint64_t value);
 
 /* process.entity_id: node, start and pid, which no other process ever has. */
 uint8_t *pw_put_entity_id(uint8_t *p, uint64_t node_id, uint64_t start_ns, uint32_t pid);
+
+/* {pid, entity_id}, without the latter when `start_ns` is 0. */
+uint8_t *pw_put_process_ids(uint8_t *p, uint64_t node_id, uint64_t start_ns, uint32_t pid);
+
+/* Key process.env_vars and NAME=VALUE of those variables that may be told, if there are any. `is_cut`: the first string lacks its start. */
+uint8_t *pw_put_variables(uint8_t *p, const struct pw_event_clock *clock, const char *environment, uint32_t length,
+                          int is_cut, unsigned *pairs);
 
 /* 1 for ::ffff:a.b.c.d, which is IPv4 on the wire. */
 int pw_is_mapped_ipv4(const uint8_t address[16]);

@@ -189,6 +189,13 @@ uint8_t *pw_put_entity_id(uint8_t *p, uint64_t node_id, uint64_t start_ns, uint3
   return pw_put_bytes(pw_put_str_head(p, (uint32_t)(end - text)), text, (size_t)(end - text));
 }
 
+uint8_t *pw_put_process_ids(uint8_t *p, uint64_t node_id, uint64_t start_ns, uint32_t pid)
+{
+  p = pw_put_map_head(p, start_ns != 0 ? 2 : 1);
+  p = pw_put_uint(PUT(p, "pid"), pid);
+  return start_ns != 0 ? pw_put_entity_id(PUT(p, "entity_id"), node_id, start_ns, pid) : p;
+}
+
 int pw_is_mapped_ipv4(const uint8_t address[16])
 {
   static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};

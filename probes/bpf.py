@@ -27,8 +27,8 @@ PROG_GET_NEXT_ID, PROG_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN = 1
 PROG_TYPE_RAW_TRACEPOINT = 17
 PROG_TYPE_TRACING = 26
 PROG_TYPE_CGROUP_SKB, PROG_TYPE_CGROUP_SOCK = 8, 9
-LINK_CREATE = 28
-ATTACH_TRACE_RAW_TP = 23
+ATTACH_TRACE_RAW_TP, ATTACH_TRACE_ITER = 23, 28
+LINK_CREATE, ITER_CREATE = 28, 33
 
 MAP_FLAG_MMAPABLE = 1 << 10
 NAME_BYTES = 15  # without the NUL
@@ -134,9 +134,30 @@ def raw_tracepoint_open(program: int, tracepoint: str | None) -> int:
     return bpf(RAW_TRACEPOINT_OPEN, attributes)[0]
 
 
+def walk_link(program: int) -> int:
+    """The descriptor of a link that walk_open() can be called with."""
+    return bpf(LINK_CREATE, struct.pack("<IIII", program, 0, ATTACH_TRACE_ITER, 0))[0]
+
+
+def walk_open(link: int) -> int:
+    """A descriptor: reading it to its end runs the program, of type bpf_iter, once for each thing that it is
+    about, and gives what the program writes."""
+    return bpf(ITER_CREATE, struct.pack("<II", link, 0))[0]
+
+
 def cgroup_attach(program: int, cgroup: int, attach_type: int) -> int:
     """The descriptor holds the attachment, beside those of others. `cgroup`: descriptor of its directory."""
     return bpf(LINK_CREATE, struct.pack("<IIII", program, cgroup, attach_type, 0))[0]
+
+
+def walk(link: int) -> None:
+    """Runs a program of type bpf_iter once for each of what it is about."""
+    made = walk_open(link)
+    try:
+        while os.read(made, 4096):
+            pass
+    finally:
+        os.close(made)
 
 
 def program_ids() -> Iterator[int]:

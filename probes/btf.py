@@ -7,6 +7,7 @@ that is not there is None, never an error.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Iterator
 from enum import IntEnum
 from functools import cached_property
@@ -189,6 +190,21 @@ class Btf:
     def typedef(self, name: str) -> int | None:
         """Id of the typedef `name`."""
         return self._id(name, typedef=True)
+
+    def function(self, name: str) -> int | None:
+        """Id of the kernel's function `name`. Functions are not in the index, which they would double."""
+        offset = self._string_offset(name)
+        if offset is None:
+            return None
+        begin, end = self._types
+        for linkage in (1, 0):
+            wanted = struct.pack("<II", offset, Kind.FUNC << 24 | linkage)
+            at = self._content.find(wanted, begin, end)
+            starts = self._index[0]
+            index = bisect_left(starts, at)
+            if index < len(starts) and starts[index] == at:
+                return self.first_id + index
+        return None
 
     def aggregate(self, name: str) -> Type | None:
         """The struct or union `name`, or the one that the typedef `name` stands for."""

@@ -26,6 +26,11 @@ class RecordKind(IntEnum):
     TCP_UNLISTEN = 9
     CGROUP_MKDIR = 10
     CGROUP_RMDIR = 11
+    STATE_PROCESS = 12
+    STATE_LISTENER = 13
+    STATE_CONNECTION = 14
+    SESSION_START = 16
+    SESSION_END = 17
     FLOW_START = 20
     FLOW_UPDATE = 21  # made by the collector
     FLOW_END = 22
@@ -117,6 +122,13 @@ class Hook:
     cost: Cost
     without: str  # what follows when it can't be attached
     cgroup: CgroupAttach | None = None
+    # Of a walk (bpf_iter): the kernel's function. It runs once for each thing that is there, when the others
+    # are attached; `kinds` are what it writes for its reader. `tracepoint` is only its name.
+    walks: str = ""
+
+    @property
+    def is_walk(self) -> bool:
+        return bool(self.walks)
 
 
 TCP_KINDS = tuple(kind for kind in RecordKind if kind.name.startswith("TCP_"))
@@ -132,7 +144,7 @@ HOOKS = (
     Hook(
         "process",
         "sched_process_exec",
-        (RecordKind.EXEC,),
+        (RecordKind.EXEC, RecordKind.SESSION_START),
         (5, 8),
         Cost.PER_PROCESS,
         "No execution of a program is seen.",
@@ -148,10 +160,28 @@ HOOKS = (
     Hook(
         "process",
         "sched_process_exit",
-        (RecordKind.EXIT,),
+        (RecordKind.EXIT, RecordKind.SESSION_END),
         (5, 8),
         Cost.PER_PROCESS,
         "No exit status, duration or CPU time is known of any process.",
+    ),
+    Hook(
+        "process",
+        "sched_prepare_exec",
+        (),
+        (6, 10),
+        Cost.PER_PROCESS,
+        "The credentials that a process had before it executed a setuid program are not told.",
+    ),
+    Hook(
+        "process",
+        "bpf_iter_task",
+        (),
+        (5, 8),
+        Cost.RARE,
+        "Of processes older than the probes it is known only once they fork or execute how they came into "
+        "their container.",
+        walks="bpf_iter_task",
     ),
     Hook(
         "network",
@@ -192,6 +222,24 @@ HOOKS = (
         (5, 8),
         Cost.RARE,
         "That a container ended is known only after the next look at the cgroup file system.",
+    ),
+    Hook(
+        "state",
+        "processes_before",
+        (RecordKind.STATE_PROCESS,),
+        (5, 8),
+        Cost.RARE,
+        "Processes older than the probes are known only by what they do.",
+        walks="bpf_iter_task",
+    ),
+    Hook(
+        "state",
+        "sockets_before",
+        (RecordKind.STATE_LISTENER, RecordKind.STATE_CONNECTION),
+        (5, 11),
+        Cost.RARE,
+        "Listeners and connections older than the probes are known only by what happens to them.",
+        walks="bpf_iter_task_file",
     ),
     Hook(
         "flow",
@@ -289,6 +337,7 @@ HOOKS = (
 )
 
 SUBJECTS = tuple(dict.fromkeys(hook.subject for hook in HOOKS))
+TELL_OF_PROCESSES = tuple(subject for subject in SUBJECTS if subject != "flow")  # include lineage.h
 
 
 class MapType(Enum):
@@ -332,12 +381,19 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
         Map("rates", MapType.ARRAY, 4, 56, 1, mappable=True),
         Map("limits", MapType.ARRAY, 4, 40 + 4 * KINDS, LIMIT_SLOTS + 1, mappable=True),
         # struct pw_exec and PW_EXEC_DATA_BYTES, for each CPU.
-        Map("exec_scratch", MapType.PERCPU_ARRAY, 4, 160 + 16384, 1, ("process",)),
+        Map("exec_scratch", MapType.PERCPU_ARRAY, 4, 312 + 29696, 1, ("process",)),
+        # Live processes, 7 MB. Of more than that nothing is known but what their records say themselves.
+        Map("processes", MapType.HASH, 4, 344, 16384, TELL_OF_PROCESSES),
+        Map("process_scratch", MapType.PERCPU_ARRAY, 4, 344, 3, ("process",)),
+        # Cgroups, and mount namespaces, by who came first: 16,384 cgroups are what the collector keeps, too.
+        Map("homes", MapType.LRU_HASH, 8, 4, 16384, TELL_OF_PROCESSES),
+        Map("mounts", MapType.LRU_HASH, 8, 8, 16384, ("process",)),
+        Map("sessions", MapType.LRU_HASH, 16, 24, 4096, ("process",)),
         # Threads that exit at once on a kernel before 6.16: it bridges microseconds.
         Map("exited", MapType.LRU_HASH, 16, 1, 1024, ("process",)),
         # Open TCP sockets of a node, 3.7 MB. If there are more, the least used lose their owner and say so.
-        Map("sockets", MapType.LRU_HASH, 8, 56, 32768, ("network", "flow")),
-        Map("listeners", MapType.LRU_HASH, 24, 48, 4096, ("network",)),
+        Map("sockets", MapType.LRU_HASH, 8, 72, 32768, ("network", "flow", "state")),
+        Map("listeners", MapType.LRU_HASH, 24, 64, 4096, ("network", "state")),
         # struct pw_flow_slot, 3 MB. Each flow has a choice of four places; if all are taken, the one that was
         # silent for longest is reported and gives way.
         Map(FLOWS, MapType.ARRAY, 4, 192, FLOW_SLOTS, ("flow",), mappable=True),
@@ -345,8 +401,10 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
         Map("flow_sockets", MapType.LRU_HASH, 8, 40, 8192, ("flow",)),
         Map("flow_owners", MapType.LRU_HASH, 8, 40, 4096, ("flow",)),
         Map("ns_cgroups", MapType.LRU_HASH, 4, 8, 1024, ("flow",)),
+        # As exec_scratch. Only one at a time reads what was there before.
+        Map("state_scratch", MapType.ARRAY, 4, 312 + 29696, 1, ("state",)),
         # struct pw_privilege and PW_PRIVILEGE_DATA_BYTES.
-        Map("call_scratch", MapType.PERCPU_ARRAY, 4, 400 + 8192, 1, ("syscalls",)),
+        Map("call_scratch", MapType.PERCPU_ARRAY, 4, 472 + 8192, 1, ("syscalls",)),
         # Hashes of the names of watched files (watched.h); the collector writes them.
         Map("watched", MapType.ARRAY, 4, 2048, 1, ("syscalls",), mappable=True),
         # Threads within one of the calls that change ids or namespaces; each is there for microseconds.
@@ -376,7 +434,9 @@ def dialects(hook: Hook, arguments: Mapping[str, int], forced: Dialect | None = 
     """
     if hook.cgroup is not None:
         return (Dialect.RAW_TP,)
-    if forced:
+    if forced and not hook.is_walk:
         return (forced,)
     known = hook.tracepoint in arguments
+    if hook.is_walk:
+        return (Dialect.TP_BTF,) if known else ()
     return (Dialect.TP_BTF, Dialect.RAW_TP) if known else (Dialect.RAW_TP,)

@@ -2,6 +2,7 @@
 #include "dialect.h"
 #include "emit.h"
 #include "events.h"
+#include "lineage.h"
 
 #define PATH_READ_BYTES 4096
 
@@ -44,14 +45,21 @@ static __always_inline void emit_cgroup(struct cgroup *cgroup, const char *path,
   output(out, kind, bytes);
 }
 
+/* Nobody has been in it, and it is in the default hierarchy: see session.h. Those of other hierarchies have
+ * numbers of their own, which no process is looked up by. */
 PROGRAM(cgroup_mkdir)
 {
+  struct home made = {};
+  u64 id = id_of(ARGUMENT(0));
+  map_update(MAP(homes), &id, &made, MAP_NOEXIST);
   emit_cgroup(ARGUMENT(0), ARGUMENT(1), PW_CGROUP_MKDIR);
   return 0;
 }
 
 PROGRAM(cgroup_rmdir)
 {
+  u64 id = id_of(ARGUMENT(0));
+  map_delete(MAP(homes), &id);
   emit_cgroup(ARGUMENT(0), ARGUMENT(1), PW_CGROUP_RMDIR);
   return 0;
 }

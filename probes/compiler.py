@@ -49,8 +49,13 @@ def read_types() -> list[Btf]:
 
 
 def find_btf_ids(kernel: Btf) -> dict[str, int]:
-    """Of those tracepoints in the catalog that the kernel has."""
-    found = {hook.tracepoint: kernel.typedef(f"btf_trace_{hook.tracepoint}") for hook in HOOKS}
+    """Of those hooks in the catalog that the kernel has: of a tracepoint its type, of a walk its function."""
+    found = {
+        hook.tracepoint: kernel.function(hook.walks)
+        if hook.walks
+        else kernel.typedef(f"btf_trace_{hook.tracepoint}")
+        for hook in HOOKS
+    }
     return {tracepoint: btf_id for tracepoint, btf_id in found.items() if btf_id is not None}
 
 

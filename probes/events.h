@@ -14,7 +14,11 @@
 #define PW_ARGS_BYTES 4096     /* argv kept of one exec, NULs included */
 #define PW_PATH_BYTES 4096     /* exe path, cwd: components leaf first, NUL ended */
 #define PW_FILENAME_BYTES 256  /* what was passed to execve */
-#define PW_EXEC_DATA_BYTES 16384
+#define PW_INTERPRETER_BYTES 256
+#define PW_ENVIRONMENT_BYTES 16384 /* the last of it, when it is longer */
+#define PW_EXEC_DATA_BYTES 29696 /* all parts of an exec; with its fixed part less than the 32 KiB that a per-CPU map holds */
+#define PW_TTY_BYTES 16
+#define PW_ANCESTORS 8
 #define PW_CGROUP_PATH_BYTES 512
 #define PW_DNS_BYTES 2048      /* kept of one packet */
 #define PW_DNS_SHORT_BYTES 512
@@ -35,7 +39,12 @@ enum pw_kind {
   PW_TCP_UNLISTEN = 9,
   PW_CGROUP_MKDIR = 10,
   PW_CGROUP_RMDIR = 11,
-  /* 12-15: about the probes themselves; 20-34: flows; 40-69: privileges; 70-75: files */
+  PW_STATE_PROCESS = 12,   /* there before the probes, as the next two; a pw_exec without filename */
+  PW_STATE_LISTENER = 13,
+  PW_STATE_CONNECTION = 14,
+  PW_SESSION_START = 16,   /* somebody from outside has begun to run programs in a container */
+  PW_SESSION_END = 17,     /* the last process of such a tree has ended */
+  /* 20-34: flows; 40-69: privileges; 70-75: files */
   PW_FLOW_START = 20,      /* UDP, ICMP: the first packet between a socket and an address */
   PW_FLOW_UPDATE = 21,     /* made by the collector out of the table `flows`: it goes on */
   PW_FLOW_END = 22,
@@ -82,7 +91,9 @@ enum pw_kind {
 /* Which ring a record goes to: flows have one of their own, so that a flood of them can't push out what is
  * rarer and says more. All else is in the other, in the order in which it happened: a cgroup is made before the
  * first exec in it. */
-#define PW_IS_FLOW(kind) (((kind) >= PW_TCP_CONNECT && (kind) <= PW_TCP_UNLISTEN) || ((kind) >= 20 && (kind) <= 34))
+#define PW_IS_FLOW(kind) \
+  (((kind) >= PW_TCP_CONNECT && (kind) <= PW_TCP_UNLISTEN) || ((kind) >= 20 && (kind) <= 34) || \
+   (kind) == PW_STATE_LISTENER || (kind) == PW_STATE_CONNECTION)
 
 enum pw_flag {             /* pw_head.flags */
   PW_ARGS_CUT = 1 << 0,    /* argv was longer than PW_ARGS_BYTES; args_total_bytes tells */
@@ -94,9 +105,26 @@ enum pw_flag {             /* pw_head.flags */
   PW_DELETED = 1 << 6,     /* the binary has no name any more */
   PW_ARGS_UNREADABLE = 1 << 7,
   PW_RESET = 1 << 8,       /* TCP: closed by a reset */
-  PW_OWNER_UNKNOWN = 1 << 9, /* TCP: opened before the probes; pid is 0 */
+  PW_OWNER_UNKNOWN = 1 << 9, /* TCP: opened before the probes; if nobody had it open then, pid is 0 */
   PW_KERNEL_SOCKET = 1 << 10, /* flow: the kernel itself answers; socket_id is the namespace */
   PW_BY_NETNS = 1 << 11,    /* flow: cgroup_id is one that uses the network namespace */
+  PW_SCRIPT = 1 << 12,     /* filename is a script, and the binary its interpreter */
+  PW_INTERPRETER_CUT = 1 << 13,
+  PW_ENVIRONMENT_CUT = 1 << 14, /* only its last PW_ENVIRONMENT_BYTES are there */
+  PW_CREDENTIALS_CHANGED = 1 << 15, /* the exec gave other ones than those of `before` */
+};
+
+enum pw_tree {             /* where a process descends from, as seen from its container */
+  PW_TREE_UNKNOWN = 0,
+  PW_TREE_INIT = 1,        /* the container's (or service's) first process */
+  PW_TREE_ENTERED = 2,     /* a process that came in later, from outside */
+};
+
+enum pw_entered_by {       /* what was entered */
+  PW_ENTERED_NOTHING = 0,
+  PW_ENTERED_CGROUP = 1,   /* the container's cgroup only */
+  PW_ENTERED_MOUNTS = 2,   /* the container's mount namespace only: nsenter */
+  PW_ENTERED_BOTH = 3,     /* as a runtime does it: kubectl exec, exec probes, crictl exec */
 };
 
 enum pw_role { PW_CLIENT = 1, PW_SERVER = 2, PW_LISTENER = 3 };
@@ -108,6 +136,7 @@ enum pw_owner_source {     /* how the process behind a socket was learnt, best l
   PW_OWNER_BY_IO = 3,       /* first read or write */
   PW_OWNER_BY_CALL = 4,     /* connect() or listen() itself */
   PW_OWNER_BY_BIND = 5,     /* who called bind(); for a flow less than PW_OWNER_BY_IO */
+  PW_OWNER_BY_DESCRIPTOR = 6, /* had it open when the probes came, the first of several; I/O tells better */
 };
 
 enum pw_end_cause {         /* of a PW_FLOW_END */
@@ -126,10 +155,24 @@ struct pw_head {
   __u64 cgroup_id;         /* cgroup v2 inode of the process, or of the socket's owner */
 };
 
+/* Of which tree a process is. The first program executed in it is the entry; in a tree that came in from
+ * outside it is the root of a session, and names it. To be embedded wherever a process is told of. */
+struct pw_entry {
+  __u64 entry_start_ns;    /* with entry_pid an entity; 0: nothing was executed yet, or not known */
+  __u32 entry_pid;
+  __u8 tree;               /* enum pw_tree */
+  __u8 entered_by;         /* enum pw_entered_by */
+  __u8 entry_pad[2];
+};
+
 struct pw_task {
+  struct pw_entry entry;
   __u64 start_ns;          /* thread group leader's start_boottime */
   __u64 parent_start_ns;
   __u64 cap_effective;
+  __u64 cap_permitted;
+  __u64 cap_inheritable;
+  __u64 cap_ambient;
   __u32 pid;               /* kernel: tgid */
   __u32 tid;
   __u32 parent_pid;
@@ -137,27 +180,61 @@ struct pw_task {
   __u32 uid;
   __u32 gid;
   __u32 euid;
+  __u32 egid;
+  __u32 suid;
+  __u32 sgid;
   __u32 loginuid;          /* 4294967295: not set */
+  __u32 audit_session;     /* 4294967295: not set */
   __u32 mnt_ns;
   __u32 pid_ns;
   __u32 net_ns;
   __u32 user_ns;
+  __u32 uts_ns;
+  __u32 ipc_ns;
+  __u32 cgroup_ns;
+  __u32 pad;
   char comm[PW_COMM_BYTES];
   char parent_comm[PW_COMM_BYTES];
+};
+
+struct pw_ancestor {       /* as it was when it forked */
+  __u64 start_ns;
+  __u32 pid;
+  __u32 pad;
+  char comm[PW_COMM_BYTES];
+};
+
+struct pw_credentials {    /* those that an exec put away */
+  __u64 old_cap_effective;
+  __u64 old_cap_permitted;
+  __u32 old_euid;
+  __u32 old_egid;
 };
 
 struct pw_exec {
   struct pw_head head;
   struct pw_task task;
+  struct pw_credentials before; /* with PW_CREDENTIALS_CHANGED */
+  __u64 group_leader_start_ns;  /* of the process group; 0: not known, or it has ended */
+  __u64 session_leader_start_ns; /* of setsid(2) */
   __u64 inode;
   __u32 device;            /* kernel's dev_t: major << 20 | minor */
   __u32 mode;
   __u32 argc;
   __u32 args_total_bytes;  /* before the cut */
+  __u32 environment_total_bytes; /* 0 unless variables are wanted */
+  __u32 group_leader_pid;
+  __u32 session_leader_pid;
+  __u32 tty_device;        /* as device; 0: no controlling terminal */
   __u16 args_bytes;        /* lengths of the parts of data, in this order */
   __u16 exe_bytes;
   __u16 cwd_bytes;
   __u16 filename_bytes;    /* NUL not counted */
+  __u16 interpreter_bytes; /* NUL not counted; with PW_SCRIPT */
+  __u16 environment_bytes; /* NAME=VALUE, NULs included; what is cut starts within one */
+  __u16 ancestors;         /* so many struct pw_ancestor, parent first, end the record; maybe not aligned */
+  __u16 pad;
+  char tty[PW_TTY_BYTES];  /* the kernel's name: pts3 */
   char data[];
 };
 
@@ -172,12 +249,26 @@ struct pw_exit {
   __u64 duration_ns;       /* since start_ns */
   __u64 user_ns_total;     /* CPU time of the whole group */
   __u64 system_ns_total;
+  __u64 peak_memory_bytes; /* resident, as ru_maxrss */
   __u32 status;            /* as wait(2) has it: exit code << 8 | signal */
   __u32 pad;
 };
 
+/* task: the first program of the tree, at PW_SESSION_END the last process. head.cgroup_id is that of the
+ * container which was entered. */
+struct pw_session {
+  struct pw_head head;
+  struct pw_task task;
+  __u64 process_cgroup_id; /* another than the container's, where only its namespaces were entered */
+  __u64 duration_ns;       /* PW_SESSION_END */
+  __u32 processes;         /* PW_SESSION_END: how many there were */
+  __u32 tty_device;        /* PW_SESSION_START, as the next */
+  char tty[PW_TTY_BYTES];
+};
+
 struct pw_tcp {            /* all PW_TCP_* kinds */
   struct pw_head head;
+  struct pw_entry entry;   /* of the owner */
   __u64 socket_id;         /* same for all records of one socket */
   __u64 duration_ns;       /* since connect(), accept or listen(); 0 where it has no meaning */
   __u64 owner_start_ns;
@@ -265,6 +356,7 @@ struct pw_dns {            /* what a packet carries, from its first byte on */
   struct pw_head head;
   __u64 socket_id;
   __u64 net_cookie;
+  __u64 took_ns;           /* of an answer: since its query; the collector finds it out */
   __u64 owner_start_ns;
   __u32 owner_pid;
   __u32 owner_uid;
@@ -347,16 +439,20 @@ struct pw_privilege {      /* all PW_PRIVILEGE_* kinds; task is as it is after t
 #define PW_SIZE(type, bytes) \
   _Static_assert(sizeof(struct type) == (bytes), "struct " #type " is not " #bytes " bytes")
 PW_SIZE(pw_head, 24);
-PW_SIZE(pw_task, 104);
-PW_SIZE(pw_exec, 160);
-PW_SIZE(pw_fork, 128);
-PW_SIZE(pw_exit, 160);
-PW_SIZE(pw_tcp, 184);
+PW_SIZE(pw_entry, 16);
+PW_SIZE(pw_task, 176);
+PW_SIZE(pw_ancestor, 32);
+PW_SIZE(pw_credentials, 24);
+PW_SIZE(pw_exec, 312);
+PW_SIZE(pw_fork, 200);
+PW_SIZE(pw_exit, 240);
+PW_SIZE(pw_session, 240);
+PW_SIZE(pw_tcp, 200);
 PW_SIZE(pw_flow, 176);
 PW_SIZE(pw_flow_slot, 192);
 PW_SIZE(pw_bind, 104);
-PW_SIZE(pw_dns, 128);
+PW_SIZE(pw_dns, 136);
 PW_SIZE(pw_cgroup, 32);
-PW_SIZE(pw_privilege, 400);
+PW_SIZE(pw_privilege, 472);
 
 #endif

@@ -26,37 +26,42 @@ Wanted = Mapping[str, Sequence[str]]
 # A struct in each line, then the members that the probes read.
 WANTED_LINES = """
 task_struct pid tgid real_parent group_leader nsproxy thread_pid cred mm fs comm start_boottime exit_code
-task_struct cgroups signal flags utime stime se loginuid thread_node
+task_struct cgroups signal flags utime stime se loginuid sessionid thread_node
 task_struct files ptraced ptrace_entry thread_info
 thread_info flags status
 pt_regs orig_ax di si dx r10 r8 r9 bx cx bp regs orig_x0 syscallno
 kernel_siginfo si_code
 sched_entity sum_exec_runtime
-signal_struct live flags group_exit_code utime stime sum_sched_runtime thread_head
+signal_struct live flags group_exit_code utime stime sum_sched_runtime thread_head maxrss tty pids
+tty_struct name index driver
+tty_driver major minor_start
 list_head next
 atomic_t counter
-cred uid gid euid suid fsuid egid sgid fsgid cap_effective cap_permitted user_ns
+cred uid gid euid suid fsuid egid sgid fsgid user_ns
+cred cap_effective cap_permitted cap_inheritable cap_ambient
 kuid_t val
 kgid_t val
 kernel_cap_t val
 pid level numbers
 upid nr ns
 nsproxy mnt_ns net_ns uts_ns ipc_ns pid_ns_for_children cgroup_ns time_ns_for_children
+time_namespace ns
+ns_common inum ns_id
+mnt_namespace ns seq
+pid_namespace ns child_reaper
+user_namespace ns
 uts_namespace ns
 ipc_namespace ns
-cgroup_namespace ns
-time_namespace ns
-ns_common inum
-mnt_namespace ns
-pid_namespace ns
-user_namespace ns
+cgroup_namespace ns root_cset
 net ns net_cookie
 css_set dfl_cgrp
-cgroup kn level root
+cgroup kn level root ancestors ancestor_ids
 cgroup_root hierarchy_id
 kernfs_node id
-linux_binprm filename argc
-mm_struct exe_file arg_start arg_end
+bpf_iter_meta seq
+socket sk
+linux_binprm filename interp argc cred
+mm_struct exe_file arg_start arg_end env_start env_end
 fs_struct pwd
 files_struct fdt
 fdtable fd max_fds
@@ -71,13 +76,13 @@ inode i_ino i_sb i_nlink i_mode
 super_block s_magic s_dev
 ovl_inode __upperdentry vfs_inode
 sock_common skc_family skc_num skc_dport skc_rcv_saddr skc_daddr skc_v6_rcv_saddr skc_v6_daddr
-sock_common skc_net skc_flags
+sock_common skc_net skc_flags skc_state
 possible_net_t net
 socket file
 sock sk_socket __sk_common sk_protocol sk_cgrp_data sk_max_ack_backlog sk_err
 sock_cgroup_data cgroup val
 inet_sock inet_sport
-tcp_sock snd_una write_seq bytes_sent bytes_acked bytes_received bytes_retrans
+tcp_sock snd_una snd_nxt write_seq bytes_sent bytes_acked bytes_received bytes_retrans
 tcp_sock total_retrans srtt_us segs_in segs_out
 """
 

@@ -13,6 +13,7 @@ import resource
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -62,10 +63,22 @@ class Attacher:
         self._btf_ids = btf_ids
         self._reasons: dict[Hook, list[str]] = {}
         self.attached: dict[Hook, Attachment] = {}
+        self.attached_ns = 0  # CLOCK_BOOTTIME: what begins from then on is seen
 
     def run(self, hooks: Sequence[Hook], forced: Dialect | None) -> None:
         for dialect in Dialect:
             self._attach_all([hook for hook in hooks if self._is_wanted(hook, dialect, forced)], dialect)
+        self.attached_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        # What begins from now on the other programs see.
+        for hook, done in list(self.attached.items()):
+            if hook.is_walk and not hook.kinds:
+                self._walk(hook, done)
+
+    def _walk(self, hook: Hook, done: Attachment) -> None:
+        try:
+            bpf.walk(done.link)
+        except OSError as error:
+            self._note([hook], f"read(2): {error.strerror}")
 
     def result(self, hook: Hook) -> HookResult:
         done = self.attached.get(hook)
@@ -146,13 +159,15 @@ def load_program(hook: Hook, dialect: Dialect, code: bytes, btf_ids: dict[str, i
         name,
         bpf.PROG_TYPE_TRACING,
         code,
-        attach_type=bpf.ATTACH_TRACE_RAW_TP,
+        attach_type=bpf.ATTACH_TRACE_ITER if hook.is_walk else bpf.ATTACH_TRACE_RAW_TP,
         btf_id=btf_ids.get(hook.tracepoint, 0),
     )
 
 
 def attach(hook: Hook, dialect: Dialect, program: int) -> int:
     """The link's descriptor. Raises OSError."""
+    if hook.is_walk:
+        return bpf.walk_link(program)
     if hook.cgroup is not None:
         root = open_root()
         try:
@@ -314,6 +329,8 @@ def descriptors(maps: dict[Map, int], attacher: Attacher) -> Iterator[tuple[str,
     for made, descriptor in maps.items():
         yield f"map:{made.name}", descriptor
     for hook, attachment in attacher.attached.items():
+        if hook.is_walk and hook.kinds:
+            yield f"walk:{hook.tracepoint}", bpf.walk_open(attachment.link)
         yield f"program:{hook.tracepoint}", attachment.program
         yield f"link:{hook.tracepoint}", attachment.link
 
@@ -326,7 +343,8 @@ def main(channel: socket.socket, cache: Cache | None = None) -> int:
         send_error(channel, error)
         return 1
     send_descriptors(channel, list(descriptors(maps, attacher)))
-    send_report(channel, [attacher.result(hook) for hook in hooks_of(request.subjects)], origin)
+    results = [attacher.result(hook) for hook in hooks_of(request.subjects)]
+    send_report(channel, results, origin, attacher.attached_ns)
     return 0
 
 

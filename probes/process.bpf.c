@@ -2,108 +2,45 @@
 #include "dialect.h"
 #include "emit.h"
 #include "events.h"
-#include "path.h"
+#include "exec.h"
+#include "session.h"
 #include "task.h"
 
-#define OVERLAYFS_MAGIC 0x794c7630
-#define TMPFS_MAGIC 0x01021994
-
 #define SIGNAL_GROUP_EXIT 4 /* signal_struct.flags: group_exit_code is valid */
+#define SCRATCH_OF_FORK 0
+#define SCRATCH_OF_EXEC 1
+#define SCRATCH_OF_WALK 2
+
 #define THREADS_WALKED 64   /* threads of a dying group that are not yet reaped; few, see exit below */
 
-_Static_assert(PW_VALUE_BYTES_exec_scratch == sizeof(struct pw_exec) + PW_EXEC_DATA_BYTES, "scratch of exec");
+_Static_assert(PW_VALUE_BYTES_process_scratch == sizeof(struct process_state), "scratch of processes");
 
-static __always_inline bool is_in_upper_layer(struct inode *inode, u64 magic)
+/* What is known of a process; of one older than the probes it is worked out, and kept if there is room. NULL for
+ * what is no process of user space. */
+static __always_inline struct process_state *state_of(struct task_struct *leader, u32 scratch)
 {
-#ifdef HAVE_ovl_inode____upperdentry
-  void *upper = 0;
-  if (magic == OVERLAYFS_MAGIC)
-    bpf_probe_read_kernel(&upper, sizeof(upper),
-                          (char *)inode - OFF_ovl_inode__vfs_inode + OFF_ovl_inode____upperdentry);
-  return upper != 0;
-#else
-  return false;
-#endif
-}
-
-/* A memfd is the root of a tree of its own and never had a link; a deleted file has a parent still, but is in
- * no hash bucket of it (d_unhashed) or has lost all links. */
-static __always_inline void fill_binary(struct pw_exec *exec, struct file *file)
-{
-  struct inode *inode = FIELD(file, f_inode);
-  struct super_block *fs = FIELD(inode, i_sb);
-  struct dentry *dentry = FIELD(file, f_path.dentry);
-  u64 magic = FIELD(fs, s_magic);
-  bool unlinked = FIELD(inode, i_nlink) == 0;
-  exec->inode = FIELD(inode, i_ino);
-  exec->device = FIELD(fs, s_dev);
-  exec->mode = FIELD(inode, i_mode);
-  if (is_in_upper_layer(inode, magic))
-    exec->head.flags |= PW_UPPER_LAYER;
-  if (FIELD(dentry, d_parent) == dentry) {
-    if (unlinked && magic == TMPFS_MAGIC)
-      exec->head.flags |= PW_MEMFD;
-  } else if (unlinked || !FIELD(dentry, d_hash.pprev)) {
-    exec->head.flags |= PW_DELETED;
-  }
-}
-
-/* The kernel has just written argv to the new stack, one string after the other. */
-static __always_inline void fill_args(struct pw_exec *exec, struct mm_struct *mm)
-{
-  u64 start = FIELD(mm, arg_start);
-  u64 total = FIELD(mm, arg_end) - start;
-  u64 kept = total;
-  exec->args_total_bytes = total;
-  if (total > PW_ARGS_BYTES) {
-    kept = PW_ARGS_BYTES;
-    exec->head.flags |= PW_ARGS_CUT;
-  }
-  BOUND(kept, 2 * PW_ARGS_BYTES - 1);
-  if (kept > PW_ARGS_BYTES)
-    kept = PW_ARGS_BYTES;
-  if (bpf_probe_read_user(exec->data, kept, (void *)start)) {
-    exec->head.flags |= PW_ARGS_UNREADABLE;
-    kept = 0;
-  }
-  exec->args_bytes = kept;
-}
-
-/* Where the next path goes. The verifier has to see that the longest still fits. */
-#define PATH_START(at) \
-  BOUND(at, PW_EXEC_DATA_BYTES - 1); \
-  if (at > PW_ARGS_BYTES + PW_PATH_BYTES) \
-    return;
-
-static __always_inline void append_exe(struct pw_exec *exec, u64 at, struct file *file)
-{
-  PATH_START(at);
-  if (!write_path(exec->data + at, &exec->exe_bytes, FIELD(file, f_path.dentry), FIELD(file, f_path.mnt)))
-    exec->head.flags |= PW_EXE_CUT;
-}
-
-static __always_inline void append_cwd(struct pw_exec *exec, u64 at, struct fs_struct *fs)
-{
-  PATH_START(at);
-  if (!write_path(exec->data + at, &exec->cwd_bytes, FIELD(fs, pwd.dentry), FIELD(fs, pwd.mnt)))
-    exec->head.flags |= PW_CWD_CUT;
-}
-
-/* One byte more than is kept and the NUL, to see whether the name was longer. */
-static __always_inline u64 append_filename(struct pw_exec *exec, u64 at, const char *filename)
-{
-  long bytes;
-  BOUND(at, PW_EXEC_DATA_BYTES - 1);
-  if (at > PW_EXEC_DATA_BYTES - PW_FILENAME_BYTES - 2)
+  u32 pid = FIELD(leader, tgid);
+  struct process_state *state = find_state(pid, FIELD(leader, start_boottime));
+  if (state)
+    return state;
+  state = map_lookup(MAP(process_scratch), &scratch);
+  if (!state || !work_out_state(state, leader))
     return 0;
-  bytes = bpf_probe_read_kernel_str(exec->data + at, PW_FILENAME_BYTES + 2, filename);
-  if (bytes <= 0)
-    return 0;
-  if (bytes - 1 > PW_FILENAME_BYTES) {
-    exec->head.flags |= PW_FILENAME_CUT;
-    return PW_FILENAME_BYTES;
-  }
-  return bytes - 1;
+  take_home(state->home);
+  map_update(MAP(mounts), &state->mounts, &state->home, MAP_NOEXIST);
+  if (!map_update(MAP(processes), &pid, state, MAP_NOEXIST) && is_in_session(state))
+    join_session(state, state->start_ns);
+  return state;
+}
+
+/* Where a process has come to since it was last looked at. A tree that it left is over for it. */
+static __always_inline void follow(struct process_state *state, struct task_struct *leader)
+{
+  struct pw_entry before = state->entry;
+  bool was_in_session = is_in_session(state);
+  settle(state, leader);
+  if (was_in_session && !state->is_executed)
+    leave_session(&before, leader);
 }
 
 /* The new image stands, nothing of it has run. A thread that executes has already become the group's leader,
@@ -115,15 +52,23 @@ PROGRAM(sched_process_exec)
   struct mm_struct *mm = FIELD(task, mm);
   struct file *file = FIELD(mm, exe_file);
   struct fs_struct *fs = FIELD(task, fs);
+  struct process_state *state = state_of(task, SCRATCH_OF_EXEC);
   u64 bytes;
   u32 zero = 0;
   struct pw_exec *exec = map_lookup(MAP(exec_scratch), &zero);
   if (!exec)
     return 0;
+  if (state) {
+    follow(state, task);
+    if (!state->is_executed)
+      begin_entry(state, task, FIELD(task, tgid));
+  }
   __builtin_memset(exec, 0, sizeof(*exec));
   if (!begin(&exec->head, PW_EXEC, cgroup_id_of(task)))
     return 0;
-  fill_task(&exec->task, task);
+  fill_task_only(&exec->task, task);
+  fill_leaders(exec, task);
+  exec->tty_device = fill_tty(exec->tty, task);
   exec->argc = FIELD(binary, argc);
   fill_binary(exec, file);
   fill_args(exec, mm);
@@ -132,26 +77,90 @@ PROGRAM(sched_process_exec)
   bytes += exec->exe_bytes;
   append_cwd(exec, bytes, fs);
   bytes += exec->cwd_bytes;
-  exec->filename_bytes = append_filename(exec, bytes, FIELD(binary, filename));
+  exec->filename_bytes =
+    append_given(exec, bytes, FIELD(binary, filename), PW_FILENAME_BYTES, PW_FILENAME_CUT);
   bytes += exec->filename_bytes;
-  BOUND(bytes, PW_EXEC_DATA_BYTES - 1);
+  append_interpreter(exec, bytes, binary);
+  bytes += exec->interpreter_bytes;
+#ifdef PW_ENVIRONMENT
+  exec->environment_bytes = append_environment(exec, bytes, mm);
+  bytes += exec->environment_bytes;
+#endif
+  if (state) {
+    exec->task.entry = state->entry;
+    fill_old_credentials(exec, state);
+    bytes += append_ancestors(exec, bytes, state);
+  }
+  BOUND(bytes, DATA_MASK);
+  if (bytes > PW_EXEC_DATA_BYTES)
+    return 0;
   bytes += sizeof(*exec);
   exec->head.record_bytes = bytes;
   output(exec, PW_EXEC, bytes);
   return 0;
 }
 
-/* The child is complete but has not run: its namespaces, cgroup and credentials are those it starts with. */
+/* Before the old image is given up: the only time when the credentials of both are there. Since 6.10. */
+PROGRAM(sched_prepare_exec)
+{
+  struct task_struct *task = ARGUMENT(0);
+  struct linux_binprm *binary = ARGUMENT(1);
+  struct task_struct *leader = FIELD(task, group_leader);
+  struct cred *old = (struct cred *)FIELD(task, cred), *new = (struct cred *)FIELD(binary, cred);
+  struct process_state *state;
+  struct pw_credentials before = {
+    .old_cap_effective = CAPABILITIES(old, cap_effective),
+    .old_cap_permitted = CAPABILITIES(old, cap_permitted),
+    .old_euid = FIELD(old, euid.val),
+    .old_egid = FIELD(old, egid.val),
+  };
+  if (before.old_euid == FIELD(new, euid.val) && before.old_egid == FIELD(new, egid.val) &&
+      before.old_cap_effective == CAPABILITIES(new, cap_effective) &&
+      before.old_cap_permitted == CAPABILITIES(new, cap_permitted))
+    return 0;
+  state = find_state(FIELD(task, tgid), FIELD(leader, start_boottime));
+  if (!state)
+    return 0;
+  state->before = before;
+  state->has_before = 1;
+  return 0;
+}
+
+/* The child's state, in scratch memory. NULL: nothing is known of its maker. */
+static __always_inline struct process_state *state_of_child(struct task_struct *maker, struct task_struct *child)
+{
+  u32 scratch = SCRATCH_OF_FORK, pid = FIELD(child, tgid), maker_scratch = SCRATCH_OF_EXEC;
+  struct process_state *known = state_of(maker, maker_scratch);
+  struct process_state *state = map_lookup(MAP(process_scratch), &scratch);
+  if (!known || !state)
+    return 0;
+  follow(known, maker);
+  inherit(state, known);
+  note_ancestor(&state->ancestor[0], maker);
+  state->start_ns = FIELD(child, start_boottime);
+  settle(state, child);
+  if (!map_update(MAP(processes), &pid, state, 0) && is_in_session(state))
+    join_session(state, 0);
+  return state;
+}
+
+/* The child is complete but has not run: its namespaces, cgroup and credentials are those it starts with. Its
+ * maker may be another than its parent: CLONE_PARENT. */
 PROGRAM(sched_process_fork)
 {
+  struct task_struct *thread = ARGUMENT(0);
   struct task_struct *child = ARGUMENT(1);
+  struct process_state *state;
   struct pw_fork *fork;
   if (FIELD(child, pid) != FIELD(child, tgid)) /* a thread */
     return 0;
+  state = state_of_child(FIELD(thread, group_leader), child);
   fork = RESERVE(pw_fork, PW_FORK, cgroup_id_of(child));
   if (!fork)
     return 0;
-  fill_task(&fork->task, child);
+  fill_task_only(&fork->task, child);
+  if (state)
+    fork->task.entry = state->entry;
   submit(fork, PW_FORK);
   return 0;
 }
@@ -231,25 +240,51 @@ static __always_inline bool is_last_thread(u64 *ctx, struct signal_struct *signa
 #endif
 }
 
+static __always_inline void emit_exit(struct task_struct *task, struct process_state *state)
+{
+  struct signal_struct *signal = FIELD(task, signal);
+  struct task_struct *leader = FIELD(task, group_leader);
+  struct pw_exit *exit = RESERVE(pw_exit, PW_EXIT, cgroup_id_of(task));
+  if (!exit)
+    return;
+  /* The last thread still has namespaces and credentials, a leader that ended before has not. The name is the
+   * process's, which is the leader's. */
+  fill_task_only(&exit->task, task);
+  if (state)
+    exit->task.entry = state->entry;
+  exit->task.tid = exit->task.pid;
+  copy_comm(exit->task.comm, leader);
+  exit->duration_ns = exit->head.time_ns - exit->task.start_ns;
+  exit->status = exit_status(signal, leader);
+  exit->peak_memory_bytes = (u64)FIELD(signal, maxrss) * PAGE_SIZE; /* do_exit() has just brought it up to date */
+  fill_cpu_time(exit, cpu_time_of_group(signal, task));
+  submit(exit, PW_EXIT);
+}
+
 PROGRAM(sched_process_exit)
 {
   struct task_struct *task = ARGUMENT(0);
   struct signal_struct *signal = FIELD(task, signal);
   struct task_struct *leader = FIELD(task, group_leader);
-  struct pw_exit *exit;
+  u32 pid = FIELD(leader, tgid);
+  struct process_state *state;
   if (!is_last_thread(ctx, signal, leader))
     return 0;
-  exit = RESERVE(pw_exit, PW_EXIT, cgroup_id_of(task));
-  if (!exit)
+  state = find_state(pid, FIELD(leader, start_boottime));
+  emit_exit(task, state);
+  if (!state)
     return 0;
-  /* The last thread still has namespaces and credentials, a leader that ended before has not. The name is the
-   * process's, which is the leader's. */
-  fill_task(&exit->task, task);
-  exit->task.tid = exit->task.pid;
-  copy_comm(exit->task.comm, leader);
-  exit->duration_ns = exit->head.time_ns - exit->task.start_ns;
-  exit->status = exit_status(signal, leader);
-  fill_cpu_time(exit, cpu_time_of_group(signal, task));
-  submit(exit, PW_EXIT);
+  if (is_in_session(state))
+    leave_session(&state->entry, task);
+  map_delete(MAP(processes), &pid);
+  return 0;
+}
+
+/* A walk over all processes, once the other programs are attached. */
+PROGRAM(bpf_iter_task)
+{
+  struct task_struct *task = ARGUMENT(1);
+  if (task && FIELD(task, pid) == FIELD(task, tgid))
+    state_of(task, SCRATCH_OF_WALK);
   return 0;
 }

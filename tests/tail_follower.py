@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from collector.config.document import Document, PluginConfig
 from collector.config.instances import InputCommon
 from collector.config.schema import load
 from collector.config.sections import Entry, Section
 from collector.config.service import ServiceSettings
+from collector.config.stock_parsers import STOCK
 from collector.context import InputContext
 from collector.delivery.chunk import Chunk
 from collector.delivery.losses import Loss
@@ -28,7 +29,7 @@ from collector.identity.table import IdentityTable
 from collector.inputs.tail import Settings, Tail
 from collector.inputs.tail_settings import plan_of
 from collector.multiline.parsers import MultilineParser
-from collector.plugin import Filter
+from collector.plugin import AnyFilter
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 
@@ -42,6 +43,7 @@ class Intake:
     acks: bool = True
     positions: Positions | None = None  # set when the input opens them
     chunks: list[Chunk] = field(default_factory=list)
+    taken: int = 0  # records
     open: list[Chunk] = field(default_factory=list)
     has_room: asyncio.Event = field(default_factory=asyncio.Event)
     room_listeners: list[Callable[[], None]] = field(default_factory=list)
@@ -53,6 +55,7 @@ class Intake:
     async def submit(self, chunk: Chunk) -> None:
         await self.has_room.wait()
         self.chunks.append(chunk)
+        self.taken += chunk.records
         self.open.append(chunk)
         if self.acks:
             self.ack(1)
@@ -104,7 +107,7 @@ class Intake:
 
     async def wait_for(self, count: int) -> None:
         """Until that many records are here."""
-        await self.wait_until(lambda: sum(chunk.records for chunk in self.chunks) >= count)
+        await self.wait_until(lambda: self.taken >= count)
 
 
 @dataclass
@@ -138,7 +141,7 @@ def make_follower(
     folder: Path,
     keys: Mapping[str, str] = MappingProxyType({}),
     *,
-    filters: tuple[Filter, ...] = (),
+    filters: tuple[AnyFilter, ...] = (),
     acks: bool = True,
     tag: str = "t.*",
     multiline_parsers: Mapping[str, MultilineParser] = MappingProxyType({}),
@@ -163,7 +166,7 @@ def make_follower(
     context = InputContext(
         plugin=PluginConfig("input", "tail", "tail.0", settings, InputCommon(name="tail", tag=tag), written),
         document=Document(
-            ServiceSettings(host_root=str(folder)), {}, (), (), (), multiline_parsers=multiline_parsers
+            ServiceSettings(host_root=str(folder)), STOCK, (), (), (), multiline_parsers=multiline_parsers
         ),
         node="node-1",
         node_id=bytes(8),
@@ -171,6 +174,7 @@ def make_follower(
         metrics=metrics,
         identities=identities,
         report=lambda name, is_well, reason: None,
+        send=cast(Any, None),
         intake=router or intake,
         chain=FilterChain(filters),
         positions=open_positions,

@@ -16,10 +16,11 @@ from collector.config import classic, foreign, upstreams
 from collector.config.instances import Common, FilterCommon, InputCommon, OutputCommon
 from collector.config.kinds import shown
 from collector.config.multiline import MultilineSection, check_names
-from collector.config.parsers import BUILT_IN, Parser, framing
+from collector.config.parsers import Parser, find, framing
 from collector.config.schema import InvalidConfiguration, commas, keys_of, nearest, read
 from collector.config.sections import Draft, Entry, Section
 from collector.config.service import ServiceSettings
+from collector.config.stock_parsers import STOCK
 from collector.config.variables import replace_variables
 from collector.errors import ConfigError
 from collector.multiline.parsers import MultilineParser
@@ -183,7 +184,7 @@ class _Reading:
         self._environ = environ
         self._sections = sections
         self.notices: list[str] = []
-        self.known_parsers: dict[str, Parser] = dict(BUILT_IN)
+        self.known_parsers: dict[str, Parser] = dict(STOCK)
         self.known_multiline_parsers: dict[str, MultilineParser] = {}
         self._parser_places: dict[tuple[str, str], str] = {}
 
@@ -276,7 +277,9 @@ class _Reading:
         row = catalogue.find(kind, name.value)
         if row is None:
             problem = f"there is no {kind} called {shown(name.value)}."
-            self._draft.problem(name.place, problem, nearest(name.value, catalogue.names(kind)))
+            instead = foreign.INSTEAD.get((kind, name.value.lower()))
+            remedy = instead or nearest(name.value, catalogue.names(kind))
+            self._draft.problem(name.place, problem, remedy)
         return row
 
     def _plugin(self, row: catalogue.Row, name: str, section: Section) -> PluginConfig | None:
@@ -347,21 +350,18 @@ class _Reading:
                 check_names(commas.read(lines.value), self.known_multiline_parsers)
             except ValueError as reason:
                 self._draft.problem(lines.place, str(reason))
-        parser = section.get("Parser")
-        if parser is None or section.name != "INPUT" or "Parser" not in names:
-            return
+        for entry in section.all("Parser") if "Parser" in names else ():
+            self._check_one_parser(entry)
+
+    def _check_one_parser(self, entry: Entry) -> None:
+        """Only parsers that are used: a stock file may have expressions that RE2 can't run."""
         try:
-            _, layout = framing(parser.value, self.known_parsers)
+            known = find(entry.value, self.known_parsers)
+            # The log core's own are not compiled, so that RE2 need not be loaded for them.
+            if framing(known) is None:
+                _ = known.pattern
         except ValueError as reason:
-            self._draft.problem(parser.place, str(reason))
-            return
-        known = self.known_parsers[parser.value]
-        # The stock parser `json` names a form of time that JSON logs hardly ever have.
-        if known.format == "json" and known.time_key != layout.time and known != BUILT_IN["json"]:
-            self.notices.append(
-                f"{parser.place}: Time_Key {known.time_key} of the parser {parser.value} is not used yet; "
-                "records have the time at which they were read."
-            )
+            self._draft.problem(entry.place, str(reason))
 
     def check_whole(self, document: Document) -> None:
         upstreams.check(self._sections, self._draft.problem)

@@ -31,7 +31,6 @@ IGNORED: dict[str, dict[str, str]] = {
         "net.connect_timeout_log_error": "a failure is logged when it is news, not each time",
         "net.dns.mode": _SYSTEM_RESOLVER,
         "net.dns.resolver": _SYSTEM_RESOLVER,
-        "net.proxy_env_ignore": "no proxy is taken from the environment",
         "tls.debug": "what is wrong with TLS is in the log",
         "workers": _NO_THREADS,
     },
@@ -104,6 +103,9 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
         namespace_metadata_only owner_references regex_parser tls.debug tls.verify
         tls.verify_hostname tls.vhost use_journal use_kubelet use_tag_for_meta
     """),
+    ("input", "dummy"): _names("test_hang_on_exit"),
+    ("input", "cpu"): _names("pid"),
+    ("input", "mem"): _names("pid"),
     ("output", "forward"): _TLS_AND_NET
     | _names("""
         add_option compress empty_shared_key fluentd_compat host password port require_ack_response
@@ -159,6 +161,24 @@ FLUENT_BIT_COMMON: dict[str, frozenset[str]] = {
     "input": _names("host listen log_suppress_interval mem_buf_limit port routable"),
     "filter": _names("log_suppress_interval"),
     "output": _names("log_suppress_interval storage.inherit"),
+}
+
+
+# Plugins of Fluent Bit that podwitness has not, where something else does their work.
+INSTEAD: dict[tuple[str, str], str] = {
+    ("filter", "lua"): "podwitness runs no scripts: modify, record_modifier, nest, grep, parser and "
+    "rewrite_tag do what most of them are for.",
+    ("filter", "wasm"): "podwitness runs no code of others: modify, record_modifier, nest, grep, parser and "
+    "rewrite_tag do what most of it is for.",
+    ("filter", "aws"): "Add the node's labels by the filter kubernetes, or fixed values by record_modifier.",
+    ("filter", "type_converter"): "Give the types to the parser, by its key Types.",
+    ("input", "docker_events"): "The input ebpf tells of containers and their processes.",
+    ("input", "netif"): "The input ebpf tells of connections.",
+    ("input", "syslog"): "Let the journal take it, and read that by the input systemd.",
+    ("input", "exec"): "podwitness starts no programs: write to a file, and follow it by the input tail.",
+    ("output", "splunk"): "Send by the output http, to the collector's raw endpoint.",
+    ("output", "elasticsearch"): "It is called es.",
+    ("output", "prometheus_exporter"): "Metrics are served at /metrics when HTTP_Server is On.",
 }
 
 

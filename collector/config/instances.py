@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from collector.config.kinds import Kind
+from collector.config.onigmo import Pattern
 from collector.config.schema import choice, glob, key, pattern, size_bytes, text
 from collector.config.service import level_kind
 
@@ -63,7 +64,7 @@ class FilterCommon(Common):
     match: re.Pattern[str] | None = key(  # noqa: RUF009 - a field, not a shared default
         "Match", glob, default=None, help="Which tags; `*` is any text."
     )
-    match_regex: re.Pattern[str] | None = key(  # noqa: RUF009
+    match_regex: Pattern | None = key(  # noqa: RUF009
         "Match_Regex", pattern, default=None, help="Which tags, as a regular expression."
     )
 
@@ -73,7 +74,7 @@ class FilterCommon(Common):
 
     def matches(self, tag: str) -> bool:
         """Either of the two, as Fluent Bit's router has it."""
-        if self.match_regex is not None and self.match_regex.search(tag):
+        if self.match_regex is not None and self.match_regex.is_in(tag.encode("utf-8", "surrogateescape")):
             return True
         return self.match is not None and self.match.fullmatch(tag) is not None
 

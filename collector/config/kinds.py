@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from collector.config import ruby
+from collector.config.onigmo import Pattern, compile_onigmo
 
 Value = TypeVar("Value")
 
@@ -160,5 +160,12 @@ words: Kind[tuple[str, ...]] = Kind(
     "words", lambda written: tuple(written.split()), show=lambda values: " ".join(values)
 )
 commas: Kind[tuple[str, ...]] = Kind("list, by commas", _split_commas, show=_show_items)
-glob: Kind[re.Pattern[str]] = Kind("pattern with *", ruby.compile_glob, show=lambda value: "")
-pattern: Kind[re.Pattern[str]] = Kind("regular expression", ruby.compile_regex, show=lambda value: "")
+
+
+def compile_glob(written: str) -> re.Pattern[str]:
+    """A tag pattern, where `*` stands for any characters, none included."""
+    return re.compile(".*".join(re.escape(part) for part in written.split("*")), re.DOTALL)
+
+
+glob: Kind[re.Pattern[str]] = Kind("pattern with *", compile_glob, show=lambda value: "")
+pattern: Kind[Pattern] = Kind("regular expression", compile_onigmo, show=lambda value: "")

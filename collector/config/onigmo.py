@@ -13,7 +13,7 @@ one with other letters a character is one of UTF-8.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 MAX_BYTES = 8 << 20  # of the automaton that RE2 makes of one pattern
@@ -47,7 +47,7 @@ class Pattern:
 
     written: str
     names: tuple[str, ...]
-    _compiled: Any
+    _compiled: Any = field(compare=False, repr=False)
 
     def is_in(self, text: bytes) -> bool:
         """Whether it is found anywhere in the text."""
@@ -57,6 +57,11 @@ class Pattern:
         """Where it is found first."""
         found = self._compiled.search(text)
         return None if found is None else found.span()
+
+    def groups(self, text: bytes) -> list[bytes | None] | None:
+        """All of the first match and what its groups are, by number (None: took no part); None: not found."""
+        found = self._compiled.search(text)
+        return None if found is None else [found.group(), *found.groups()]
 
     def fields(self, text: bytes) -> list[tuple[str, bytes | None]] | None:
         """What its named groups are (None: took no part); None: it is not found."""

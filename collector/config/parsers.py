@@ -3,67 +3,117 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-from collector.config.kinds import shown
-from collector.config.schema import boolean, choice, key, nearest, repeated, text
+from collector.config.kinds import Kind, shown
+from collector.config.onigmo import Pattern, compile_onigmo
+from collector.config.schema import Key, boolean, choice, key, nearest, ordered, text
+from collector.parsers.casts import read_types
+from collector.parsers.rules import Rule, read_rule
+from collector.parsers.times import TimeFormat, zone_offset_s
 from collector.plan import Framing, Layout
 
 Parsers = Mapping[str, "Parser"]
 
 
+def _read_zone(written: str) -> int:
+    offset_s = zone_offset_s(written)
+    if offset_s is None:
+        raise ValueError("expected a zone such as +0200, -05:30 or Z.")
+    return offset_s
+
+
+def _read_types(written: str) -> str:
+    read_types(written)
+    return written
+
+
+zone_offset = Kind("zone", _read_zone, show=lambda offset_s: f"{offset_s // 3600:+03d}00")
+types = Kind("key:type ...", _read_types)
+
+
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """One parser as it was written; only what `framing` can tell is run."""
+    """One parser as it was written."""
 
-    name: str = key("Name", text, help="What `Parser` of an input refers to.")
+    name: str = key("Name", text, help="What `Parser` of an input or filter refers to.")
     format: str = key("Format", choice("json", "regex", "ltsv", "logfmt"), help="How a line is read.")
     regex: str = key("Regex", text, default="", help="For Format regex: the expression, with named groups.")
-    time_key: str = key("Time_Key", text, default="", help="The field that is the time of the record.")
-    time_format: str = key("Time_Format", text, default="", help="How that field is written.")
+    time_key: str = key(
+        "Time_Key", text, default="", help="The field that is the time of the record; `time` where unset."
+    )
+    time_format: str = key(
+        "Time_Format", text, default="", help="How that field is written: strptime, and `%L` for fractions."
+    )
     time_keep: bool = key("Time_Keep", boolean, default="Off", help="Whether the field stays in the record.")
     time_strict: bool = key(
-        "Time_Strict", boolean, default="On", help="Accepted; CRI times are read strictly."
+        "Time_Strict", boolean, default="On", help="Off: what fits at the beginning of the field counts."
     )
-    time_offset: str = key("Time_Offset", text, default="", help="Accepted; CRI times carry their zone.")
+    time_offset_s: int = key(
+        "Time_Offset", zone_offset, default="+0000", help="The zone of times that name none, such as +0200."
+    )
     time_system_timezone: bool = key(
-        "Time_System_Timezone", boolean, default="Off", help="Accepted; CRI times carry their zone."
+        "Time_System_Timezone", boolean, default="Off", help="Such times are of the node's zone instead."
     )
-    types: str = key("Types", text, default="", help="Accepted; the fields of a CRI line are texts.")
+    types: str = key(
+        "Types",
+        types,
+        default="",
+        help="`key:type ...`: string, integer, float, bool, hex of a text's fields.",
+    )
     skip_empty_values: bool = key(
-        "Skip_Empty_Values", boolean, default="On", help="Accepted; CRI lines and JSON have no use for it."
+        "Skip_Empty_Values", boolean, default="On", help="For Format regex: empty fields are left out."
     )
     logfmt_no_bare_keys: bool = key(
-        "Logfmt_No_Bare_Keys", boolean, default="Off", help="Accepted; CRI lines and JSON have no use for it."
+        "Logfmt_No_Bare_Keys", boolean, default="Off", help="For logfmt: a key without `=` fails the line."
     )
-    decode_field: tuple[str, ...] = key(
-        "Decode_Field", repeated(text), default=(), help="Accepted; CRI lines and JSON have no use for it."
-    )
-    decode_field_as: tuple[str, ...] = key(
-        "Decode_Field_As", repeated(text), default=(), help="Accepted; CRI lines and JSON have no use for it."
+    decoders: tuple[tuple[str, Rule], ...] = ordered(
+        Key(
+            "Decode_Field",
+            Kind("decoder and field", lambda written: read_rule(written, as_value=False)),
+            "`json log`: the field's content is decoded, and its pairs go to the record's end.",
+        ),
+        Key(
+            "Decode_Field_As",
+            Kind("decoder and field", lambda written: read_rule(written, as_value=True)),
+            "`escaped_utf8 log`: the decoded content takes the field's place.",
+        ),
     )
 
     def __post_init__(self) -> None:
         if self.format == "regex" and not self.regex:
             raise ValueError(f"the parser {self.name} has Format regex, but no Regex.")
+        if self.time_format:
+            # Only whether it can be read: most parsers of a file are not used.
+            TimeFormat.compile(self.time_format)
+
+    @property
+    def time(self) -> TimeFormat | None:
+        if not self.time_format:
+            return None
+        return _time(self.time_format, self.time_strict, self.time_offset_s, self.time_system_timezone)
+
+    @property
+    def pattern(self) -> Pattern | None:
+        """Of Format regex. Raises ValueError for what RE2 can't do."""
+        return compile_onigmo(self.regex) if self.format == "regex" else None
+
+    @property
+    def casts(self) -> dict[str, Callable[[str], Any]]:
+        return read_types(self.types)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        return tuple(rule for _, rule in self.decoders)
 
 
-# As in Fluent Bit 5, conf/parsers.conf.
-BUILT_IN: dict[str, Parser] = {
-    "cri": Parser(
-        name="cri",
-        format="regex",
-        regex=r"^(?<time>[^ ]+) (?<stream>stdout|stderr) (?<logtag>[^ ]*) (?<message>.*)$",
-        time_key="time",
-        time_format="%Y-%m-%dT%H:%M:%S.%L%z",
-        time_keep=True,
-    ),
-    "docker": Parser(
-        name="docker", format="json", time_key="time", time_format="%Y-%m-%dT%H:%M:%S.%L", time_keep=True
-    ),
-    "json": Parser(name="json", format="json", time_key="time", time_format="%d/%b/%Y:%H:%M:%S %z"),
-}
+@lru_cache(64)
+def _time(written: str, is_strict: bool, offset_s: int, is_local: bool) -> TimeFormat:
+    return TimeFormat.compile(written, is_strict=is_strict, offset_s=offset_s, is_local=is_local)
+
 
 # The four fields of a CRI line in the notations that are in use: any names, any way to say "a word".
 _CRI = re.compile(
@@ -81,26 +131,21 @@ _CRI = re.compile(
 _CRI_TIME = re.compile(r"%Y-%m-%dT%H:%M:%S(\.%L)?(%z|Z|%Z)?|%FT%T(\.%L)?(%z|Z|%Z)?")
 
 
-def framing(name: str, parsers: Parsers) -> tuple[Framing, Layout]:
-    """How the log core reads a file with this parser.
-
-    Raises ValueError with a sentence for a parser that is not there or that the
-    log core can't do.
-    """
-    parser = parsers.get(name) or BUILT_IN.get(name)
+def find(name: str, parsers: Parsers) -> Parser:
+    """Raises ValueError with a sentence for a parser that is not there."""
+    parser = parsers.get(name)
     if parser is None:
-        raise ValueError(f"there is no parser called {shown(name)}. {nearest(name, {**BUILT_IN, **parsers})}")
-    if parser.format == "json":
+        raise ValueError(f"there is no parser called {shown(name)}. {nearest(name, parsers)}")
+    return parser
+
+
+def framing(parser: Parser) -> tuple[Framing, Layout] | None:
+    """How the log core reads a line with this parser; None: it leaves lines to the parser itself."""
+    if parser.format == "json" and not parser.decoders:
         has_time = _CRI_TIME.fullmatch(parser.time_format) is not None and parser.time_keep
         return Framing.JSON, Layout(content="log", time=parser.time_key if has_time else "")
-    if parser.format == "regex":
-        layout = cri_layout(parser)
-        if layout is not None:
-            return Framing.CRI, layout
-    raise ValueError(
-        f"the parser {shown(name)} (Format {parser.format}) is not one that podwitness can run yet. "
-        "It runs Format json, and Format regex with the four fields of a CRI line."
-    )
+    layout = cri_layout(parser) if parser.format == "regex" else None
+    return None if layout is None else (Framing.CRI, layout)
 
 
 def cri_layout(parser: Parser) -> Layout | None:

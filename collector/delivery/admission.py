@@ -65,6 +65,11 @@ class Admission:
         self.waiters: dict[Waiter, None] = {}
         self._source_bytes: dict[str, int] = {}
 
+    def limit(self, limits: Mapping[str, int], memory_only: Collection[str]) -> None:
+        """Other bounds from now on."""
+        self._limits = limits
+        self.memory_only = frozenset(memory_only)
+
     def holds(self, source: str, size_bytes: int) -> None:
         """An input has so much more in flight (less: negative)."""
         held = self._source_bytes.get(source, 0) + size_bytes

@@ -43,15 +43,26 @@ class Courier:
         """The end is near: what waits to be tried again is tried now, and nothing is given up any more."""
         self._is_hurried = True
         for outlet in outlets:
-            for parcel in list(outlet.held):
-                _try_again(outlet, parcel)
+            outlet.try_all_again()
+
+    def back_off(self, backoff: Backoff) -> None:
+        """Other waits from now on."""
+        self._backoff = backoff
 
     async def work(self, outlet: Outlet) -> None:
-        """Until cancelled. Raises what an output raises, but for its own two errors."""
+        """Until cancelled, or the outlet has another output. Raises what outputs raise beyond their two."""
+        output = outlet.route.output
         while True:
             parcel = await outlet.next()
+            if outlet.route.output is not output:
+                outlet.give_back(parcel)
+                return
             try:
-                await outlet.route.output.deliver(parcel.chunk)
+                with outlet.delivering(output):
+                    await output.deliver(parcel.chunk)
+            except asyncio.CancelledError:
+                outlet.give_back(parcel)
+                raise
             except Rejected as reason:
                 await self._refused(outlet, parcel, reason)
             except DeliveryError as reason:
@@ -109,7 +120,7 @@ class Courier:
         self._metrics.add("fluentbit_output_retried_records_total", name, by=parcel.chunk.records)
         wait_s = DRAIN_RETRY_S if self._is_hurried else self._backoff.wait_s(parcel.failures)
         loop = asyncio.get_running_loop()
-        outlet.held[parcel] = loop.call_later(wait_s, _try_again, outlet, parcel)
+        outlet.held[parcel] = loop.call_later(wait_s, outlet.try_again, parcel)
 
     async def _give_up(self, outlet: Outlet, parcel: Parcel, cause: str, reason: str) -> None:
         name = outlet.route.name
@@ -120,9 +131,3 @@ class Courier:
             if not self._telling.is_telling(ticket):
                 self._telling.report(chunk_loss(ticket.chunk, cause, name))
         self._release(outlet, parcel)
-
-
-def _try_again(outlet: Outlet, parcel: Parcel) -> None:
-    outlet.held.pop(parcel).cancel()
-    outlet.lanes.again(parcel)
-    outlet.wake()

@@ -129,6 +129,11 @@ class Lanes:
         self._lanes[parcel.tag].is_held = True
         self._ready.append(parcel.tag)
 
+    @property
+    def tags(self) -> int:
+        """Of how many tags there is anything, under way or waiting."""
+        return len(self._lanes)
+
     def current(self, tag: str) -> Parcel | None:
         """The parcel of a tag that is under way."""
         lane = self._lanes.get(tag)

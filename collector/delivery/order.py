@@ -46,6 +46,10 @@ class PositionOrder:
             del self._unfinished[step.file]
         return reached
 
+    def begun(self, source: str) -> list[Position]:
+        """Of each file of an input with chunks under way, the position of the last of them."""
+        return [steps[-1].position for (one, _, _), steps in self._unfinished.items() if one == source]
+
     def may_pass(self, step: Step, granted: Container[Step]) -> bool:
         """Whether all earlier chunks of the file are finished, or among those that are about to be."""
         for earlier in self._unfinished[step.file]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from collector.delivery.lanes import Lanes, Parcel
@@ -102,6 +103,55 @@ class Outlet:
     def has_room(self, size_bytes: int, durable: bool) -> bool:
         """Whether a chunk fits; one larger than the share does when there is nothing else."""
         return not self.size_bytes or self.size_bytes + size_bytes <= self.usable_bytes(durable)
+
+    sending: dict[int, int] = field(default_factory=dict)  # deliveries under way, by id of the output
+    _quieter: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @contextlib.contextmanager
+    def delivering(self, output: Output) -> Iterator[None]:
+        """While one of its chunks is being delivered by this output."""
+        self.sending[id(output)] = self.sending.get(id(output), 0) + 1
+        try:
+            yield
+        finally:
+            self.sending[id(output)] -= 1
+            if not self.sending[id(output)]:
+                del self.sending[id(output)]
+            self._quieter.set()
+
+    async def until_quiet(self, output: Output) -> None:
+        """Until an output that it had before delivers nothing any more."""
+        while id(output) in self.sending:
+            self._quieter.clear()
+            await self._quieter.wait()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing to deliver, in memory or in the spool."""
+        return not (self.lanes.tags or self.shelf.behind or self.shelf.staged or self.sending)
+
+    async def until_idle(self) -> None:
+        while not self.is_idle:
+            self._quieter.clear()
+            await self._quieter.wait()
+
+    def note_change(self) -> None:
+        """Something of what it had is finished."""
+        self._quieter.set()
+
+    def give_back(self, parcel: Parcel) -> None:
+        """It was not delivered and has not failed: it is the next of its lane again."""
+        self.lanes.again(parcel)
+        self.wake()
+
+    def try_all_again(self) -> None:
+        """What waits to be tried again is tried now."""
+        for parcel in list(self.held):
+            self.try_again(parcel)
+
+    def try_again(self, parcel: Parcel) -> None:
+        self.held.pop(parcel).cancel()
+        self.give_back(parcel)
 
     def wake(self) -> None:
         """To be called when the lanes have something to send."""

@@ -88,6 +88,7 @@ class Positions:
         self._log = log
         self._metrics = metrics
         self._known: dict[_Place, Position] = {}
+        self._ahead: dict[_Place, Position] = {}
         self._changed: dict[_Place, Position | None] = {}
         self._writing = asyncio.Lock()
         self._in_use = threading.Lock()  # a cancelled `commit` leaves its thread behind, still writing
@@ -103,13 +104,20 @@ class Positions:
         taken over from Fluent Bit has none; it counts while its path still names
         this file.
         """
-        found = self._known.get(_place(file))
+        found = self._ahead.get(_place(file)) or self._known.get(_place(file))
         if found is not None:
             return found
         foreign = self._known.get((FOREIGN_DEVICE, file.inode))
         if foreign is not None and _names(foreign.path, file):
             return replace(foreign, file=FileKey(file.device, file.inode))
         return None
+
+    def begin_behind(self, positions: Iterable[Position]) -> None:
+        """For an input that a reload begins anew: what is before these is under way, though not delivered.
+
+        They answer `load` and are never written, so that a crash reads again what was not delivered.
+        """
+        self._ahead = {_place(position.file): position for position in positions}
 
     def all(self) -> tuple[Position, ...]:
         """Every known position, in no particular order."""
@@ -316,6 +324,11 @@ class PositionStores:
             if of_source == source and (known is None or known.offset < position.offset):
                 store.record(position)
         return store
+
+    def begin_behind(self, source: str, positions: Iterable[Position]) -> None:
+        """Before an input of that name begins anew; see Positions.begin_behind."""
+        if source in self._by_source:
+            self._by_source[source].begin_behind(positions)
 
     def record(self, source: str, position: Position) -> None:
         """What the router calls when a file's position has moved."""

@@ -45,11 +45,11 @@ from collector.delivery.order import PositionOrder
 from collector.delivery.outlet import Outlet, Route
 from collector.delivery.rejected import RejectedFolder
 from collector.delivery.retry import Backoff
+from collector.delivery.roster import Roster
 from collector.delivery.shedding import victims
 from collector.delivery.spool import Spool
 from collector.delivery.spooling import Bounds, Callbacks, Spooling
 from collector.delivery.telling import Telling
-from collector.plugin import DeliveryError
 from collector.service.metrics import Metrics
 
 __all__ = ["CHUNK_OVERHEAD_BYTES", "Route", "Router", "Statistics"]
@@ -103,8 +103,7 @@ class Router:
         bounds: Bounds | None = None,
         rejected: RejectedFolder | None = None,
     ) -> None:
-        share = total_bytes // max(1, len(routes))
-        self._outlets = tuple(Outlet(route, share, log) for route in routes)
+        self._roster = Roster(routes, total_bytes, log)
         self._metrics = metrics
         self._log = log
         self._record = record
@@ -125,7 +124,7 @@ class Router:
         callbacks = Callbacks(self._settled, self._returned, self.report_loss, self._admit_waiters)
         self._admission.spooling = spooling = Spooling(
             spool,
-            self._outlets,
+            self._roster.taking,
             self._order,
             callbacks,
             bounds=bounds,
@@ -187,7 +186,7 @@ class Router:
         self._telling.report(loss)
 
     def _match(self, tag: str) -> Outlets:
-        found = tuple(outlet for outlet in self._outlets if outlet.route.matches(tag))
+        found = self._roster.matching(tag)
         if not found:
             self._log.warning("no output matches the tag %s: its records are discarded", tag)
         return found
@@ -236,15 +235,12 @@ class Router:
     async def run(self) -> None:
         """Delivers until `drain` has ended. An exception of an output other than its own two ends it."""
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._courier.work(outlet), name=f"deliver to {outlet.route.name}")
-                for outlet in self._outlets
-                for _ in range(outlet.route.deliveries)
-            ]
-            tasks.append(group.create_task(self._look_regularly(), name="tell losses"))
+            self._roster.begin(group, self._courier.work)
+            tasks = [group.create_task(self._look_regularly(), name="tell losses")]
             if self.spooling:
                 tasks.append(group.create_task(self.spooling.run(), name="spool"))
             await self._ended.wait()
+            self._roster.end()
             for task in tasks:
                 task.cancel()
 
@@ -261,6 +257,7 @@ class Router:
                 outlet.lanes.push(ticket)
         if outlet.lanes.ready:
             outlet.wake()
+        outlet.note_change()
         self._admit_waiters()
 
     def _settle(self, ticket: Ticket, outputs: int) -> None:
@@ -374,7 +371,7 @@ class Router:
         """
         if self._ended.is_set():
             return self.statistics()
-        self._courier.hurry(self._outlets)
+        self._courier.hurry(self._roster.all)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._until_empty()
@@ -383,7 +380,7 @@ class Router:
         self._ended.set()
         left = self.statistics()
         self._abandon()
-        await asyncio.gather(*(self._close(outlet.route) for outlet in self._outlets))
+        await self._roster.close()
         if self.spooling:
             await self.spooling.close()
         return left
@@ -413,7 +410,7 @@ class Router:
         return self._is_at_risk(ticket) or bool(ticket.staged) or self._telling.is_telling(ticket)
 
     def _abandon(self) -> None:
-        for outlet in self._outlets:
+        for outlet in self._roster.all:
             for handle in outlet.held.values():
                 handle.cancel()
         for ticket in self._open:
@@ -431,12 +428,33 @@ class Router:
         if not chunk.is_durable:
             self.report_loss(chunk_loss(chunk, "shutdown", ""))
 
-    async def _close(self, route: Route) -> None:
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await route.output.close()
-        except (TimeoutError, OSError, DeliveryError) as reason:
-            self._log.warning("%s did not close in good order: %r", route.name, reason)
+    # Another configuration
+
+    def begun(self, source: str) -> list[Position]:
+        """Where an input stands with all that it has handed over."""
+        return self._order.begun(source)
+
+    def configure(
+        self,
+        backoff: Backoff,
+        source_limits: Mapping[str, int],
+        memory_only: Collection[str],
+        flush_s: float,
+    ) -> None:
+        """Other waits and bounds of inputs from now on."""
+        self._courier.back_off(backoff)
+        self._admission.limit(source_limits, memory_only)
+        self._flush_s = flush_s
+
+    def reroute(self, names: Collection[str], routes: Sequence[Route], grace_s: float) -> None:
+        """From now on the outputs of these names, of which `routes` are other ones or new (roster.py)."""
+        for outlet in self._roster.replace(names, routes, grace_s):
+            if self.spooling:
+                self.spooling.add(outlet)
+        self._outlets_of.cache_clear()
+        for waiter in self._admission.waiters:
+            waiter.outlets = self._outlets_of(waiter.chunk.tag)
+        self._admit_waiters()
 
     # What can be seen
 
@@ -446,7 +464,7 @@ class Router:
 
     def set_gauges(self) -> None:
         """Brings the gauges of the metrics table up to date; called before they are shown."""
-        for outlet in self._outlets:
+        for outlet in self._roster.all:
             name = outlet.route.name
             self._metrics.set("podwitness_delivery_bytes", name, to=outlet.size_bytes)
             self._metrics.set("podwitness_delivery_share_bytes", name, to=outlet.share_bytes)

@@ -106,6 +106,10 @@ class Spooling:
         for found in spool.contents():
             self._outlets[found.output].shelf.put(found.tag, found.chunks, found.records, found.size_bytes)
 
+    def add(self, outlet: Outlet) -> None:
+        """An output that a reload brought. Rows of one that had its name are delivered by it."""
+        self._outlets[outlet.route.name] = outlet
+
     # What the router asks
 
     def has_room(self, size_bytes: int) -> bool:

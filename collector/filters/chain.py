@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
-from collector.entries import count, rewrite
+from collector.entries import count
 from collector.identity.identity import Identity
 from collector.plan import EventPlan, LogPlan
-from collector.plugin import Filter, LogSource, Pairs
+from collector.plugin import AnyFilter, LogSource
+from collector.record import Record, packed, records_of
 
-Rest = tuple[Filter, ...]
+Rest = tuple[AnyFilter, ...]
 """Filters that have to see the records of a stream."""
+
+
+class Tagged(NamedTuple):
+    """Entries of one tag."""
+
+    tag: str
+    entries: bytes
+    records: int
+
+
+class _Stretch(NamedTuple):
+    """Records on their way: their tag, the filters before them, and those that may not see them again."""
+
+    tag: str
+    records: list[Record]
+    rest: Rest
+    emitters: frozenset[int]  # ids of filters
 
 
 class FilterChain:
     """Folds filters into plans as far as they are constant, and applies the rest to records.
 
     The first filter that can't be folded ends a plan: it and all that follow
-    work on what the plan made.
+    work on what the plan made. `counted(filter, dropped, added)` is told what a
+    filter made more or fewer.
     """
 
-    def __init__(self, filters: Sequence[Filter]) -> None:
+    def __init__(
+        self,
+        filters: Sequence[AnyFilter],
+        counted: Callable[[AnyFilter, int, int], None] = lambda *_: None,
+    ) -> None:
         self._filters = tuple(filters)
+        self._counted = counted
+        self.changed: list[Callable[[], None]] = []
+        """Called when plans that were made are no longer those of the filters."""
+
+    def replace(self, filters: Sequence[AnyFilter]) -> None:
+        """Other filters from now on, for every input at once."""
+        self._filters = tuple(filters)
+        for listener in tuple(self.changed):
+            listener()
 
     def log_plan(self, source: LogSource, plan: LogPlan) -> tuple[LogPlan, Rest]:
         """The plan of a followed file, and the filters for its records."""
@@ -47,20 +81,84 @@ class FilterChain:
         """The same for records made in Python, where there is nothing to fold into."""
         return EventPlan(), self._matching(tag)
 
-    def apply(self, rest: Rest, tag: str, entries: bytes, identity: Identity | None) -> tuple[bytes, int]:
-        """Entries after the filters, and how many are left. Raises ValueError for what are no entries."""
+    def apply(self, rest: Rest, tag: str, entries: bytes, identity: Identity | None) -> list[Tagged]:
+        """What the filters leave, of this tag first (it may be nothing), then of those that they made.
+
+        Raises ValueError for what are no entries.
+        """
         if not rest:
-            return entries, count(entries)
+            return [Tagged(tag, entries, count(entries))]
+        return self._work(_Stretch(tag, list(records_of(entries)), rest, frozenset()), identity)
 
-        def change(record: Pairs) -> Pairs | None:
-            current: Pairs | None = record
-            for one in rest:
-                if current is None:
-                    return None
-                current = one.apply(tag, current, identity)
-            return current
+    def emit(
+        self, emitter: AnyFilter, tag: str, records: Sequence[Record], identity: Identity | None
+    ) -> list[Tagged]:
+        """The same for records that a filter hands on later, by itself."""
+        stretch = _Stretch(tag, list(records), self._matching(tag), frozenset((id(emitter),)))
+        return self._work(stretch, identity)
 
-        return rewrite(entries, change)
+    def _work(self, first: _Stretch, identity: Identity | None) -> list[Tagged]:
+        done: dict[str, list[Record]] = {first.tag: []}
+        waiting = deque((first,))
+        while waiting:
+            stretch = waiting.popleft()
+            emitted: list[_Stretch] = []
+            done.setdefault(stretch.tag, []).extend(self._pass(stretch, identity, emitted))
+            waiting.extend(emitted)
+        return [Tagged(tag, packed(records), len(records)) for tag, records in done.items()]
+
+    def _pass(self, stretch: _Stretch, identity: Identity | None, emitted: list[_Stretch]) -> list[Record]:
+        records = stretch.records
+        for one in stretch.rest:
+            if not records:
+                break
+            if id(one) in stretch.emitters:
+                continue
+            made: dict[str, list[Record]] = {}
+            before = len(records)
+            records = self._apply_one(one, stretch.tag, records, identity, made)
+            emitted += self._stretches(one, stretch, made)
+            added = sum(map(len, made.values()))
+            changed = len(records) - before
+            if changed or added:
+                self._counted(one, max(-changed, 0), max(changed, 0) + added)
+        return records
+
+    def _apply_one(
+        self,
+        one: AnyFilter,
+        tag: str,
+        records: list[Record],
+        identity: Identity | None,
+        made: dict[str, list[Record]],
+    ) -> list[Record]:
+        apply_batch = getattr(one, "apply_batch", None)
+        if apply_batch is not None:
+
+            def emit(new_tag: str, record: Record) -> None:
+                made.setdefault(new_tag, []).append(record)
+
+            found: list[Record] = apply_batch(tag, records, identity, emit)
+            return found
+        return list(_one_by_one(one, tag, records, identity))
+
+    def _stretches(
+        self, emitter: AnyFilter, stretch: _Stretch, made: dict[str, list[Record]]
+    ) -> Iterable[_Stretch]:
+        emitters = stretch.emitters | {id(emitter)}
+        for tag, records in made.items():
+            yield _Stretch(tag, [one.like(list(one.pairs)) for one in records], self._matching(tag), emitters)
 
     def _matching(self, tag: str) -> Rest:
         return tuple(one for one in self._filters if one.matches(tag))
+
+
+def _one_by_one(
+    one: AnyFilter, tag: str, records: Iterable[Record], identity: Identity | None
+) -> Iterable[Record]:
+    apply = one.apply  # type: ignore[union-attr] # it is no BatchFilter
+    for record in records:
+        changed = apply(tag, record.pairs, identity)
+        if changed is not None:
+            record.pairs = changed
+            yield record

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 from collector.accessor import ABSENT, Accessor, names, read
 from collector.config.kinds import Kind, split_quoted
-from collector.config.ruby import compile_regex
+from collector.config.onigmo import Pattern, compile_onigmo
 from collector.config.schema import nearest
 from collector.plugin import Pairs
 
 Condition = Callable[[Pairs], bool]
 
 
-def matches(value: Any, regex: re.Pattern[str]) -> bool:
+def matches(value: Any, regex: Pattern) -> bool:
     """Text, true and false are matched; numbers, binary, maps and arrays never are."""
     if isinstance(value, bool):
         value = "true" if value else "false"
-    return isinstance(value, str) and regex.search(value) is not None
+    return isinstance(value, str) and regex.is_in(value.encode("utf-8", "surrogateescape"))
 
 
 def _key_exists(key: Accessor) -> Condition:
@@ -30,11 +29,11 @@ def _key_does_not_exist(key: Accessor) -> Condition:
     return lambda record: key.value(record) is ABSENT
 
 
-def _a_key_matches(regex: re.Pattern[str]) -> Condition:
+def _a_key_matches(regex: Pattern) -> Condition:
     return lambda record: any(matches(key, regex) for key, _ in record)
 
 
-def _no_key_matches(regex: re.Pattern[str]) -> Condition:
+def _no_key_matches(regex: Pattern) -> Condition:
     return lambda record: not any(matches(key, regex) for key, _ in record)
 
 
@@ -50,11 +49,11 @@ def _key_value_does_not_equal(key: Accessor, text: str) -> Condition:
     return holds
 
 
-def _key_value_matches(key: Accessor, regex: re.Pattern[str]) -> Condition:
+def _key_value_matches(key: Accessor, regex: Pattern) -> Condition:
     return lambda record: matches(key.value(record), regex)
 
 
-def _key_value_does_not_match(key: Accessor, regex: re.Pattern[str]) -> Condition:
+def _key_value_does_not_match(key: Accessor, regex: Pattern) -> Condition:
     def holds(record: Pairs) -> bool:
         value = key.value(record)
         return value is not ABSENT and not matches(value, regex)
@@ -62,11 +61,11 @@ def _key_value_does_not_match(key: Accessor, regex: re.Pattern[str]) -> Conditio
     return holds
 
 
-def _matching_keys_have_matching_values(keys: re.Pattern[str], values: re.Pattern[str]) -> Condition:
+def _matching_keys_have_matching_values(keys: Pattern, values: Pattern) -> Condition:
     return lambda record: all(matches(value, values) for key, value in record if matches(key, keys))
 
 
-def _matching_keys_do_not_have_matching_values(keys: re.Pattern[str], values: re.Pattern[str]) -> Condition:
+def _matching_keys_do_not_have_matching_values(keys: Pattern, values: Pattern) -> Condition:
     have = _matching_keys_have_matching_values(keys, values)
     return lambda record: not have(record)
 
@@ -75,19 +74,19 @@ def _matching_keys_do_not_have_matching_values(keys: re.Pattern[str], values: re
 CONDITIONS: dict[str, tuple[Callable[..., Condition], tuple[Callable[[str], Any], ...]]] = {
     "Key_exists": (_key_exists, (read,)),
     "Key_does_not_exist": (_key_does_not_exist, (read,)),
-    "A_key_matches": (_a_key_matches, (compile_regex,)),
-    "No_key_matches": (_no_key_matches, (compile_regex,)),
+    "A_key_matches": (_a_key_matches, (compile_onigmo,)),
+    "No_key_matches": (_no_key_matches, (compile_onigmo,)),
     "Key_value_equals": (_key_value_equals, (read, str)),
     "Key_value_does_not_equal": (_key_value_does_not_equal, (read, str)),
-    "Key_value_matches": (_key_value_matches, (read, compile_regex)),
-    "Key_value_does_not_match": (_key_value_does_not_match, (read, compile_regex)),
+    "Key_value_matches": (_key_value_matches, (read, compile_onigmo)),
+    "Key_value_does_not_match": (_key_value_does_not_match, (read, compile_onigmo)),
     "Matching_keys_have_matching_values": (
         _matching_keys_have_matching_values,
-        (compile_regex, compile_regex),
+        (compile_onigmo, compile_onigmo),
     ),
     "Matching_keys_do_not_have_matching_values": (
         _matching_keys_do_not_have_matching_values,
-        (compile_regex, compile_regex),
+        (compile_onigmo, compile_onigmo),
     ),
 }
 _BY_LOWER = {name.lower(): name for name in CONDITIONS}

@@ -7,14 +7,13 @@ A `Remove_wildcard` or `Move_to_...` key is the beginning of a name, not a patte
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from collector.accessor import names
 from collector.config.kinds import Kind, split_quoted
-from collector.config.ruby import compile_regex
+from collector.config.onigmo import Pattern, compile_onigmo
 from collector.config.schema import Key, ordered
 from collector.filters.conditions import Condition, condition, matches
 from collector.identity.identity import Identity
@@ -44,7 +43,7 @@ def _read_name(written: str) -> str:
 
 pair = Kind("key and value", _read_pair)
 name = Kind("key", _read_name)
-regex = Kind("regular expression", lambda written: compile_regex(_read_name(written)))
+regex = Kind("regular expression", lambda written: compile_onigmo(_read_name(written)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def _remove_wildcard(record: Pairs, beginning: str) -> Pairs:
     return [one for one in record if not _begins(one[0], beginning)]
 
 
-def _remove_regex(record: Pairs, keys: re.Pattern[str]) -> Pairs:
+def _remove_regex(record: Pairs, keys: Pattern) -> Pairs:
     return [one for one in record if not matches(one[0], keys)]
 
 

@@ -76,6 +76,13 @@ class EventContainers:
             while queue and queue[0][0] <= now_ns:
                 self._forget(queue.popleft()[1])
 
+    def replan(self) -> None:
+        """The filters are others now: all that is known is worked out anew."""
+        for planner in self._planners:
+            planner.forget()
+        for cgroup_id, plans in list(self._plans.items()):
+            self._learn(cgroup_id, plans.process.identity)
+
     def _forget_later(self, queue: deque[tuple[int, int]], when_ns: int, cgroup_id: int) -> None:
         """Earlier when cgroups come and go so fast that the queue is full: forgetting is always safe."""
         if len(queue) >= MAX_CGROUPS:

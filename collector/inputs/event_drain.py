@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from collector.inputs.event_containers import EventContainers
@@ -13,7 +15,7 @@ from collector.inputs.event_pending import Pending
 from collector.inputs.event_plans import Planner
 from collector.inputs.event_rings import NAMES, Rings
 from collector.inputs.watched_names import shown_names, table_of, write_table
-from collector.native.events import DrainEnd, EventEncoder, FlowTable, Heartbeat, Kind, Ring
+from collector.native.events import DrainEnd, EventEncoder, FlowTable, Heartbeat, Kind, Resolutions, Ring
 from collector.native.limits import Limits, Suppressed
 from probes.catalog import FLOW_SLOTS, FLOWS
 
@@ -38,6 +40,14 @@ CGROUPS = "cgroup"  # subject of the control records
 
 def boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def host_network() -> int:
+    """Inode of the node's network namespace; our own where we may not look."""
+    for process in ("1", "self"):
+        with suppress(OSError):
+            return os.stat(f"/proc/{process}/ns/net").st_ino
+    return 0
 
 
 class WallClock:
@@ -73,6 +83,7 @@ class EventDrain:
         self._encoder = EventEncoder(int.from_bytes(context.node_id, "big"))
         planners = (Planner(tags[subject], context.chain, context.node) for subject in tags)
         self._containers = EventContainers(context.identities, *planners)
+        context.chain.changed.append(self._containers.replan)
         self._pending = Pending(settings.pending_limit_bytes, int(settings.pending_timeout_s * 1e9))
         self.flow = EventFlow(
             self._encoder, self._containers, self._pending, context.chain, tags, context.metrics
@@ -96,6 +107,7 @@ class EventDrain:
             self._rings.close()
             raise
         self._encoder.watch(flows)
+        self._encoder.learn(Resolutions(host_network()))
         return flows
 
     def report_flows(self, *, is_last: bool = False) -> None:
@@ -166,6 +178,17 @@ class EventDrain:
             self._context.identities.scan()
         return found
 
+    def expect_newborns(self, attached_ns: int) -> None:
+        """Forks that are seen though the process is older than this are remembered."""
+        self._encoder.set_born_before(attached_ns)
+
+    def newborns(self) -> frozenset[tuple[int, int]]:
+        return self._encoder.newborns()
+
+    @property
+    def wall_offset_ns(self) -> int:
+        return self._clock.offset_ns
+
     def suppressed(self) -> Suppressed:
         """What limits kept from being reported since the last look."""
         return self._limits.suppressed()
@@ -175,6 +198,7 @@ class EventDrain:
         return plans.process.identity if plans else None
 
     def close(self) -> None:
+        self._context.chain.changed.remove(self._containers.replan)
         self._limits.close()
         self._containers.close()
         if self._flows is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collector.delivery.chunk import Chunk
-from collector.native.events import Drained, Entries, EventEncoder, Kind, split
+from collector.native.events import Drained, Entries, EventEncoder, Kind, RawRecord, split
 
 if TYPE_CHECKING:
     from collector.filters.chain import FilterChain
@@ -70,6 +70,7 @@ class EventFlow:
         self._pending = pending
         self._chain = chain
         self._metrics = metrics
+        self._others: dict[str, Batch] = {}
         self._batches = {subject: Batch(tag) for subject, tag in tags.items()}
 
     def take(self, drained: Drained, now_ns: int) -> None:
@@ -80,9 +81,21 @@ class EventFlow:
         if drained.change is not None:
             self._containers.note(drained.change, now_ns)
         for record in split(drained.unknown):
-            self._pending.add(record.cgroup_id, Kind(record.kind).subject, record.bytes_padded, now_ns)
+            self.add(record, now_ns)
         if self._pending:
             self.settle(now_ns)
+
+    def add(self, record: RawRecord, now_ns: int) -> None:
+        """A record that is not encoded; settle() must follow."""
+        self._pending.add(record.cgroup_id, Kind(record.kind).subject, record.bytes_padded, now_ns)
+
+    def add_entries(self, subject: str, entries: Entries) -> None:
+        self._batches[subject].add(entries)
+
+    @property
+    def gathered_bytes(self) -> int:
+        """Not handed over yet."""
+        return sum(batch.size_bytes for batch in self._batches.values())
 
     def settle(self, now_ns: int, *, all_now: bool = False) -> None:
         """Encodes records whose cgroup is known by now, and as unresolved those that waited long enough."""
@@ -100,6 +113,9 @@ class EventFlow:
         for batch in self._batches.values():
             if batch.size_bytes >= least_bytes:
                 yield from (make(batch.tag, part) for part in batch.take())
+        others, self._others = self._others, {}
+        for batch in others.values():
+            yield from (make(batch.tag, part) for part in batch.take())
 
     def _encode(self, cgroup_id: int, plans: ContainerPlans) -> int:
         parked = self._pending.take(cgroup_id)
@@ -112,9 +128,17 @@ class EventFlow:
         batch = self._batches[subject]
         for encoded in self._encoder.encode(records, plan.fragment):
             entries = encoded.process if subject == "process" else encoded.network
-            if plan.rest:
-                entries = Entries(*self._chain.apply(plan.rest, batch.tag, entries.entries, plan.identity))
-            batch.add(entries)
+            if not plan.rest:
+                batch.add(entries)
+                continue
+            for part in self._chain.apply(plan.rest, batch.tag, entries.entries, plan.identity):
+                self._batch_of(part.tag, batch).add(Entries(part.entries, part.records))
+
+    def _batch_of(self, tag: str, own: Batch) -> Batch:
+        """Records of a tag that a filter made are gathered apart, of few tags at a time."""
+        if tag == own.tag:
+            return own
+        return self._others.setdefault(tag, Batch(tag))
 
     def _count(self, drained: Drained) -> None:
         for kind, count in drained.events.items():

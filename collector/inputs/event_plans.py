@@ -99,6 +99,10 @@ class Planner:
         self._node = node
         self.plan = lru_cache(PLANS_REMEMBERED)(self._plan)
 
+    def forget(self) -> None:
+        """The filters are others now."""
+        self.plan.cache_clear()
+
     def _plan(self, identity: Identity | None) -> SubjectPlan:
         """What filters fold for an unknown container is what they fold for the node itself."""
         known = identity or Identity(self._node)

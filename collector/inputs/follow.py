@@ -75,6 +75,7 @@ class FollowedFile:
     wd: int = -1
     truncations: int = 0
     resumed: Position | None = None
+    handed_over: Position | None = None  # behind the last portion that was
     has_begun: bool = False  # something of it was read in this run
     is_done: bool = False  # what is open at its end is known to be complete
     inherited: tuple[int, int] = (

@@ -13,14 +13,14 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from collector.config.instances import InputCommon
 from collector.config.kinds import Kind
 from collector.config.schema import boolean, integer, key, repeated, size_bytes, text
-from collector.delivery.chunk import Chunk, chunk_id
+from collector.delivery.chunk import Chunk
+from collector.filters.chain import Tagged
 from collector.inputs.admission import Admission, Holder
 from collector.inputs.forward_handshake import MAX_PING_BYTES, Gate, Refused, ServerHandshake
 from collector.inputs.forward_messages import (
@@ -31,6 +31,7 @@ from collector.inputs.forward_messages import (
     read_message,
 )
 from collector.inputs.listener import Listener, listen, listen_unix
+from collector.inputs.made_chunks import chunks
 from collector.inputs.tls import ServerTlsSettings, server_sessions
 
 if TYPE_CHECKING:
@@ -270,7 +271,7 @@ class Forward:
             return
         size_bytes = len(raw) + len(message.entries)
         is_safe = True
-        for chunk in self._chunks(message):
+        for chunk in self._chunked(message):
             if message.ack:
                 await self._admission.hold(holder, 0)
                 is_safe = await self._hand_over(chunk, size_bytes)
@@ -317,7 +318,7 @@ class Forward:
         task.add_done_callback(end)
         return task
 
-    def _chunks(self, message: Message) -> Iterator[Chunk]:
+    def _chunked(self, message: Message) -> list[Chunk]:
         context = self._context
         if message.malformed:
             context.metrics.add(
@@ -325,19 +326,20 @@ class Forward:
             )
         tag = self._tag(message.tag)
         _, rest = context.chain.record_plan(tag)
-        entries, records = message.entries, message.records
+        parts = [Tagged(tag, message.entries, message.records)]
         if rest:
-            entries, records = context.chain.apply(rest, tag, entries, None)
+            parts = context.chain.apply(rest, tag, message.entries, None)
         self._messages += 1
-        if not records:
-            return
-        if message.ack:
-            ident = chunk_id("forward", tag, message.ack)
-        else:
-            ident = chunk_id(context.node_id, context.name, self._started_ns, self._messages)
-        yield Chunk(
-            ident, tag, entries, records, context.name, time.monotonic_ns(), None, len(message.entries)
+        ident: tuple[bytes | str | int, ...] = (
+            context.node_id,
+            context.name,
+            self._started_ns,
+            self._messages,
         )
+        if message.ack:
+            ident = ("forward", tag, message.ack)
+        left = [part for part in parts if part.records]
+        return chunks(context.name, left, ident, raw_bytes=len(message.entries))
 
     def _tag(self, sent: str) -> str:
         common = self._context.plugin.common

@@ -39,34 +39,49 @@ class ReportEncoder:
         self._cgroups = cgroups
         self._planners = {subject: Planner(tag, context.chain, context.node) for subject, tag in tags.items()}
         self._clock = Clock(int.from_bytes(context.node_id, "big"), _wall_offset_ns())
+        context.chain.changed.append(self._replan)
+
+    def close(self) -> None:
+        self._context.chain.changed.remove(self._replan)
+
+    def _replan(self) -> None:
+        for planner in self._planners.values():
+            planner.forget()
 
     def encode(self, report: Report) -> list[Entries]:
         """Entries by tag, in their order; tags without any are left out."""
         if abs(_wall_offset_ns() - self._clock.wall_offset_ns) > CLOCK_STEP_NS:
             self._clock = self._clock._replace(wall_offset_ns=_wall_offset_ns())
-        process, network = (Entries(self._planners[subject].tag) for subject in ("process", "network"))
+        gathered: dict[str, Entries] = {}
         for seen in report.processes:
             plan = self._plan("process", seen.process.cgroup_id, seen.process.cgroup_path)
-            self._add(
-                process, seen.action, seen.time_ns, process_record(seen, _scope(plan), self._clock), plan
-            )
+            pairs = process_record(seen, _scope(plan), self._clock)
+            self._add(gathered, "process", seen.action, seen.time_ns, pairs, plan)
         for socket in report.sockets:
             cgroup_id, path = self._owner_of(socket.cgroup_id, socket.cgroup_path)
             socket.cgroup_id = cgroup_id
             plan = self._plan("network", cgroup_id, path)
             pairs = network_record(socket, _scope(plan), self._clock)
-            self._add(network, socket.action, socket.time_ns, pairs, plan)
-        return [entries for entries in (process, network) if entries.records]
+            self._add(gathered, "network", socket.action, socket.time_ns, pairs, plan)
+        return [entries for entries in gathered.values() if entries.records]
 
-    def _add(self, entries: Entries, kind: str, time_ns: int, pairs: Pairs, plan: SubjectPlan) -> None:
+    def _add(
+        self,
+        gathered: dict[str, Entries],
+        subject: str,
+        kind: str,
+        time_ns: int,
+        pairs: Pairs,
+        plan: SubjectPlan,
+    ) -> None:
         self._context.metrics.add("podwitness_kernel_events_total", kind)
+        tag = self._planners[subject].tag
         wall_ns = time_ns + self._clock.wall_offset_ns
         packed = pack_entry(wall_ns, pairs, plan.fragment.pairs, plan.fragment.pair_count)
-        records = 1
-        if plan.rest:
-            packed, records = self._context.chain.apply(plan.rest, entries.tag, packed, plan.identity)
-        entries.packed += packed
-        entries.records += records
+        for part in self._context.chain.apply(plan.rest, tag, packed, plan.identity):
+            entries = gathered.setdefault(part.tag, Entries(part.tag))
+            entries.packed += part.entries
+            entries.records += part.records
 
     def _owner_of(self, cgroup_id: int, path: str) -> tuple[int, str]:
         """A socket that comes with a path is known by its network namespace only, which is the pod's."""

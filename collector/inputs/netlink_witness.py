@@ -69,6 +69,7 @@ class NetlinkInput:
                 await asyncio.wait([stopping], timeout=RESTART_S)
         finally:
             stopping.cancel()
+            self._encoder.close()
 
     def _begin_at_zero(self) -> None:
         """A counter that appears with its first loss shows no increase to an alert."""

@@ -12,6 +12,7 @@ from collector.identity.identity import Identity
 from collector.identity.paths import read_container_link
 from collector.identity.table import IdentityTable
 from collector.inputs.follow import FollowedFile
+from collector.inputs.tail_parser import Step as ParserStep
 from collector.inputs.tail_paths import UNKNOWN_CONTAINER_ID, KubeletRoots, Selection, tag_of
 from collector.plan import Field, LogPlan, Op
 from collector.plugin import LogSource
@@ -64,8 +65,12 @@ class Plans:
         *,
         tag_pattern: Pattern | None = None,
         folds: bool = True,
+        step: ParserStep | None = None,
     ) -> None:
-        """`folds` False: records are worked on after the plan, so filters have to see them."""
+        """`folds` False: records are worked on after the plan, so filters have to see them.
+
+        So they have when they can't come before `step`, which is done to records first.
+        """
         self._plan = plan
         self._tag = tag
         self._path_key = path_key
@@ -73,6 +78,7 @@ class Plans:
         self._identities = identities
         self._chain = chain
         self._folds = folds
+        self._step = step
         self._tag_pattern = tag_pattern
 
     def succession(self, place: str, now_s: float) -> Succession:
@@ -88,10 +94,7 @@ class Plans:
         plan = self._plan
         if self._path_key:
             plan = plan.then(Field(Op.APPEND, self._path_key, succession.path))
-        if self._folds:
-            plan, rest = self._chain.log_plan(LogSource(tag, succession.path, identity), plan)
-        else:
-            _, rest = self._chain.record_plan(tag)
+        plan, rest = self._planned(LogSource(tag, succession.path, identity), plan)
         succession.tag, succession.identity, succession.rest = tag, identity, rest
         succession.is_planned = True
         if plan != succession.plan:
@@ -99,6 +102,14 @@ class Plans:
             for file in succession.files:
                 file.log.set_plan(plan)
         return True
+
+    def _planned(self, source: LogSource, plan: LogPlan) -> tuple[LogPlan, Rest]:
+        if self._folds:
+            folded, rest = self._chain.log_plan(source, plan)
+            if self._step is None or self._step.allows(folded.steps[len(plan.steps) :]):
+                return folded, rest
+        _, rest = self._chain.record_plan(source.tag)
+        return plan, rest
 
     def _identify(self, succession: Succession) -> Identity | None:
         """By the file, whose path has the pod's uid, and by the link, whose name has the container's id."""

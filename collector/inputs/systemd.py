@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from collector.config.schema import boolean, choice, integer, key, repeated, text
-from collector.delivery.chunk import Chunk, FileKey, Position, chunk_id
+from collector.delivery.chunk import FileKey, Position, chunk_id
 from collector.delivery.losses import Loss
 from collector.delivery.positions import JOURNAL_DEVICE
 from collector.entries import pack_entry
 from collector.errors import OperatorError
 from collector.inputs.journal import MAX_FIELD_BYTES, Entry, Fields, Gap, Journal, Place, folder_of
+from collector.inputs.made_chunks import chunks, filtered
 
 if TYPE_CHECKING:
     from collector.context import InputContext
@@ -118,29 +117,20 @@ def unit_of(fields: Fields) -> str:
 
 
 @dataclass(slots=True)
-class _Batch:
-    """Entries of one tag."""
-
-    first: str  # cursor
-    last: str = ""
-    packed: list[bytes] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class _Turn:
-    """What one turn read. `reached` is the place behind all of it."""
+    """What one turn read. `first` is the cursor of its first entry, `reached` the place behind all of it."""
 
-    by_tag: dict[str, _Batch] = field(default_factory=dict)
+    by_tag: dict[str, bytearray] = field(default_factory=dict)
     entries: int = 0
     size_bytes: int = 0
+    first: str = ""
     reached: Place | None = None
 
     def add(self, tag: str, entry: Entry, packed: bytes) -> None:
-        batch = self.by_tag.setdefault(tag, _Batch(entry.cursor))
-        batch.last = entry.cursor
-        batch.packed.append(packed)
+        self.by_tag.setdefault(tag, bytearray()).extend(packed)
         self.entries += 1
         self.size_bytes += len(packed)
+        self.first = self.first or entry.cursor
         self.reached = Place(entry.cursor, entry.realtime_us)
 
 
@@ -264,24 +254,22 @@ class Systemd:
         before = self._committed
         if turn.reached is not None:
             self._committed = turn.reached
-        chunks = list(self._chunks(turn))
-        for number, (ident, tag, entries, records) in enumerate(chunks, 1):
-            place = turn.reached if number == len(chunks) else before
-            position = self._position(place) if place else None
-            chunk = Chunk(ident, tag, entries, records, self._context.name, time.monotonic_ns(), position)
-            if not self._settings.db:
-                chunk = replace(chunk, vanishing=_always)  # nobody will know where to read on
+        name = self._context.name
+        for chunk in chunks(
+            name,
+            [
+                part
+                for tag, packed in turn.by_tag.items()
+                for part in filtered(self._context, tag, bytes(packed))
+            ],
+            (name, turn.first, turn.reached.cursor if turn.reached else ""),
+            before=self._position(before) if before else None,
+            after=self._position(turn.reached) if turn.reached else None,
+            # Without a database nobody will know where to read on.
+            vanishing=None if self._settings.db else _always,
+        ):
             await self._context.intake.submit(chunk)
         await asyncio.sleep(0)
-
-    def _chunks(self, turn: _Turn) -> Iterable[tuple[bytes, str, bytes, int]]:
-        """Id, tag, entries, records of what the filters leave."""
-        context = self._context
-        for tag, batch in turn.by_tag.items():
-            _, rest = context.chain.record_plan(tag)
-            entries, records = context.chain.apply(rest, tag, b"".join(batch.packed), None)
-            if records:
-                yield chunk_id(context.name, tag, batch.first, batch.last), tag, entries, records
 
     def _position(self, place: Place) -> Position:
         return Position(self._key, "journal", place.realtime_us, cursor=place.cursor)

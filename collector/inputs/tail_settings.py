@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from collector.config.kinds import Kind
 from collector.config.multiline import check_names, multiline_parsers
 from collector.config.onigmo import Pattern, compile_onigmo
-from collector.config.parsers import framing
+from collector.config.parsers import find, framing
 from collector.config.schema import boolean, choice, commas, key, seconds, size_bytes, text
 from collector.errors import ConfigError
 from collector.inputs.tail_groups import HIDDEN_OFFSET, Grouping
+from collector.inputs.tail_parser import Step, reading
 from collector.multiline.built_in import CONTAINER_NAMES
 from collector.multiline.parsers import MultilineParser
 from collector.native.logs import DEFAULT_MAX_RECORD_BYTES
@@ -160,6 +161,16 @@ def plan_of(settings: Settings, context: InputContext) -> LogPlan:
     return LogPlan(kind, layout, skips_long=settings.skip_long_lines, skips_empty=settings.skip_empty_lines)
 
 
+def step_of(settings: Settings, context: InputContext) -> Step | None:
+    """What Parser does to records that the log core does not; None: nothing. Raises ConfigError."""
+    if settings.multiline_parser or not settings.parser:
+        return None
+    try:
+        return reading(settings.parser, context.document.parsers, settings.line_key)[2]
+    except ValueError as reason:
+        raise ConfigError(f"{context.plugin.section.place}: {reason}") from None
+
+
 def _multiline_parsers(settings: Settings, context: InputContext) -> tuple[MultilineParser, ...]:
     return multiline_parsers(settings.multiline_parser, context.document.multiline_parsers)
 
@@ -181,7 +192,12 @@ def _framing(settings: Settings, context: InputContext) -> tuple[Framing, Layout
     name = parsers.pop() if parsers else settings.parser
     if not name:
         return Framing.LINE, Layout(content=settings.line_key)
-    kind, layout = framing(name, document.parsers)
+    if not parsers:
+        return reading(name, document.parsers, settings.line_key)[:2]
+    known = framing(find(name, document.parsers))
+    if known is None:
+        raise ValueError(f"its multiline parser has the parser {name}, which is neither cri nor json.")
+    kind, layout = known
     return (Framing.CRI_JOINED if kind is Framing.CRI and settings.multiline_parser else kind), layout
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -32,6 +32,11 @@ class Kind(IntEnum):
     UNLISTEN = lib.PW_TCP_UNLISTEN
     CGROUP_MKDIR = lib.PW_CGROUP_MKDIR
     CGROUP_RMDIR = lib.PW_CGROUP_RMDIR
+    RUNNING = lib.PW_STATE_PROCESS
+    LISTENING = lib.PW_STATE_LISTENER
+    CONNECTED = lib.PW_STATE_CONNECTION
+    SESSION_START = lib.PW_SESSION_START
+    SESSION_END = lib.PW_SESSION_END
     FLOW_START = lib.PW_FLOW_START
     FLOW_UPDATE = lib.PW_FLOW_UPDATE
     FLOW_END = lib.PW_FLOW_END
@@ -244,6 +249,25 @@ class FlowTable:
         ffi.release(self._table)
 
 
+class Resolutions:
+    """Names by which pods asked for addresses, bounded in number and by their TTL."""
+
+    def __init__(self, host_net_ns: int) -> None:
+        known = lib.pw_resolutions_new(host_net_ns)
+        if known == ffi.NULL:
+            raise MemoryError("names of addresses")
+        self._known = ffi.gc(known, lib.pw_resolutions_free)
+
+    def find(self, net_ns: int, cgroup_id: int, family: int, address: bytes, now_ns: int) -> str | None:
+        """`address` packed."""
+        inquirer = ffi.new(
+            "struct pw_inquirer *", {"cgroup_id": cgroup_id, "net_ns": net_ns, "family": family}
+        )
+        found_bytes = ffi.new("uint32_t *")
+        name = lib.pw_resolutions_find(self._known, inquirer, address.ljust(16, b"\0"), now_ns, found_bytes)
+        return None if name == ffi.NULL else bytes(ffi.buffer(name, found_bytes[0])).decode()
+
+
 class Heartbeat(NamedTuple):
     """What the collector did so that its own probes report it; see struct pw_heartbeat."""
 
@@ -275,8 +299,9 @@ def _fragment(fragment: Fragment) -> Any:
 class EventEncoder:
     """Encodes records of the ring, or raw ones, into buffers of its own. Not for several threads at once."""
 
-    def __init__(self, node_id: int, *, output_bytes: int = 1 << 20) -> None:
-        """`node_id` (64 bits) is the first part of process.entity_id.
+    def __init__(self, node_id: int, *, output_bytes: int = 1 << 20, variables: Sequence[str] = ()) -> None:
+        """`node_id` (64 bits) is the first part of process.entity_id. `variables`: names of environment
+        variables that may be told.
 
         `output_bytes` bounds what one call gives per subject, and the raw records
         that it hands back.
@@ -285,6 +310,10 @@ class EventEncoder:
             raise ValueError(f"at least {OUTPUT_BYTES_LEAST} bytes of output")
         self._drain = ffi.new("struct pw_drain *")
         self._drain.clock.node_id = node_id
+        names = b"".join(name.encode() + b"\0" for name in variables)
+        self._variables = ffi.new("char[]", names)  # kept as long as the drain points to it
+        self._drain.clock.variables = self._variables
+        self._drain.clock.variables_bytes = len(names)
         outputs = (self._drain.process, self._drain.network, self._drain.unknown)
         self._buffers = [ffi.new("uint8_t[]", output_bytes) for _ in outputs]
         for output, buffer in zip(outputs, self._buffers, strict=True):
@@ -308,6 +337,16 @@ class EventEncoder:
         """Kinds of records of the heartbeat that have come."""
         return frozenset(kind for kind in Kind if self._drain.heard[kind])
 
+    def set_born_before(self, time_ns: int) -> None:
+        """Forks of processes that are older (CLOCK_BOOTTIME) are remembered from now on."""
+        self._drain.born_before_ns = time_ns
+        self._drain.newborn_count = 0
+
+    def newborns(self) -> frozenset[tuple[int, int]]:
+        """(start_ns, pid) of these. Not all, if there were more than 256."""
+        found = self._drain.newborns[0 : self._drain.newborn_count]
+        return frozenset((int(one.start_ns), int(one.pid)) for one in found)
+
     def drain(self, ring: Ring, tables: Tables, max_records: int) -> Drained:
         """Takes up to `max_records` records out of the ring."""
         self._drain.max_records = max_records
@@ -318,6 +357,11 @@ class EventEncoder:
     def watch(self, flows: FlowTable) -> None:
         """Ends of flows that come out of the ring are noted there."""
         self._drain.flows = flows._table
+
+    def learn(self, names: Resolutions) -> None:
+        """DNS that comes out of the ring is noted there, and gives names to what is encoded later."""
+        self._drain.resolutions = names._known
+        self._drain.clock.names = names._known
 
     def scan(self, flows: FlowTable, tables: Tables, now_ns: int, *, is_last: bool = False) -> Drained:
         """What the table of flows has to report; DrainEnd.FULL: there is more. `is_last`: all of it."""

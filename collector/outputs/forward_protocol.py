@@ -175,20 +175,27 @@ def _skip(unpacker: Any) -> int:
 
 
 class Messages:
-    """Splits what a receiver sends into msgpack messages; strings stay bytes. Holds 4 KiB at most."""
+    """Splits what a receiver sends into msgpack messages; strings stay bytes. Holds 12 KiB at most."""
 
     def __init__(self) -> None:
-        self._unpacker = msgpack.Unpacker(raw=True, strict_map_key=False, max_buffer_size=MAX_MESSAGE_BYTES)
+        # Beside a message there may be the beginning of the next, and what arrives then.
+        room_bytes = 3 * MAX_MESSAGE_BYTES
+        self._unpacker = msgpack.Unpacker(raw=True, strict_map_key=False, max_buffer_size=room_bytes)
+        self._open_bytes = 0  # of a message, as far as it came without another's end
 
     def feed(self, data: bytes) -> list[Any]:
         """The messages completed by `data`. Raises ProtocolError."""
         try:
             self._unpacker.feed(data)
-            return list(self._unpacker)
+            found = list(self._unpacker)
         except (ValueError, TypeError, msgpack.UnpackException) as reason:
             # BufferFull is an UnpackException; malformed bytes, too deep or too long ones a ValueError; a key
             # that is a map or an array a TypeError.
             raise ProtocolError("sent what is not a message of the forward protocol") from reason
+        self._open_bytes = 0 if found else self._open_bytes + len(data)
+        if self._open_bytes > MAX_MESSAGE_BYTES:
+            raise ProtocolError("sent a message that has no end")
+        return found
 
 
 def is_ack(message: object, chunk_id: bytes) -> bool:

@@ -10,10 +10,10 @@ import asyncio
 import base64
 import email.utils
 import logging
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from collector import compression
 from collector.config.kinds import Kind
@@ -22,6 +22,7 @@ from collector.outputs.connector import Connector, NetworkSettings, ProtocolErro
 from collector.outputs.http_response import Response, ResponseReader
 from collector.outputs.link import ConnectionEnded, Link
 from collector.outputs.pool import Pool
+from collector.outputs.proxy import Proxy, environment_proxy, proxy_kind
 from collector.outputs.resolver import Endpoint
 from collector.outputs.text import quoted
 from collector.plugin import DeliveryError, Rejected
@@ -61,22 +62,6 @@ def _read_header(written: str) -> tuple[str, str]:
 header_kind: Kind[tuple[str, str]] = Kind("name and value", _read_header, show=" ".join)
 
 
-def _read_proxy(written: str) -> Endpoint:
-    parts = urlsplit(written)
-    try:
-        port = parts.port or 80
-    except ValueError:
-        port = 0
-    if parts.scheme != "http" or not parts.hostname or not port or parts.path.strip("/"):
-        raise ValueError("expected http://HOST:PORT.")
-    return Endpoint(parts.hostname, port)
-
-
-proxy_kind: Kind[Endpoint] = Kind(
-    "http://HOST:PORT", _read_proxy, show=lambda value: "" if value is None else str(value)
-)
-
-
 @dataclass(frozen=True)
 class HttpSettings(NetworkSettings):
     """Keys of every output that speaks HTTP."""
@@ -91,7 +76,7 @@ class HttpSettings(NetworkSettings):
         default="60",
         help="How long an answer may take; 0 is without limit.",
     )
-    proxy: Endpoint | None = key(  # noqa: RUF009
+    proxy: Proxy | None = key(  # noqa: RUF009
         "Proxy", proxy_kind, default=None, help="Proxy to connect through."
     )
     log_response_payload: bool = key(
@@ -117,7 +102,7 @@ class HeaderSettings(HttpSettings):
 
 
 class HttpClient:
-    """Sends requests to one server. Raises TlsFilesUnusable."""
+    """Sends requests to one server. Raises TlsFilesUnusable, and OperatorError for a bad HTTP_PROXY."""
 
     def __init__(
         self, settings: HttpSettings, log: logging.Logger, max_body_bytes: int = ANSWER_BYTES
@@ -125,12 +110,15 @@ class HttpClient:
         self.endpoint = Endpoint(settings.host, settings.port)
         self._settings = settings
         self._max_body_bytes = max_body_bytes
+        self._proxy = settings.proxy
+        if self._proxy is None and not settings.proxy_env_ignore:
+            self._proxy = environment_proxy(os.environ, settings.host)
         self._connector = Connector(
             settings,
             self.endpoint,
             log,
-            through=settings.proxy,
-            tunnel=self._tunnel if settings.proxy and settings.tls else None,
+            through=self._proxy.endpoint if self._proxy else None,
+            tunnel=self._tunnel if self._proxy and settings.tls else None,
         )
         self._pool = Pool(settings, self._connector.open)
         self._paused_until_s = float("-inf")
@@ -142,6 +130,8 @@ class HttpClient:
         if settings.user:
             token = base64.b64encode(f"{settings.user}:{settings.password}".encode()).decode()
             self._headers.append(("Authorization", f"Basic {token}"))
+        if self._proxy and not settings.tls:
+            self._headers += self._proxy.headers
 
     async def send(
         self, path: str, body: bytes, headers: Headers, *, method: str = "POST", compress: str = ""
@@ -167,7 +157,7 @@ class HttpClient:
         await self._pool.close()
 
     def _request(self, method: str, path: str, headers: Headers, size: int) -> bytes:
-        absolute = self._settings.proxy and not self._settings.tls
+        absolute = self._proxy and not self._settings.tls
         target = f"http://{self.endpoint}{path}" if absolute else path
         given = {name.lower() for name, _ in headers}
         lines = [f"{method} {target} HTTP/1.1"]
@@ -226,13 +216,16 @@ class HttpClient:
         await asyncio.sleep(max(0.0, self._paused_until_s - asyncio.get_running_loop().time()))
 
     async def _tunnel(self, link: Link) -> None:
+        assert self._proxy is not None
         target = str(self.endpoint)
-        await link.send([f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode()])
+        lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+        lines += [f"{name}: {value}" for name, value in self._proxy.headers]
+        await link.send(["\r\n".join([*lines, "", ""]).encode()])
         reader = ResponseReader(0)
         while not (status := reader.feed_head(await link.receive())):
             pass
         if not 200 <= status < 300:
-            raise ProtocolError(f"is behind a proxy, {self._settings.proxy}, that answered {status}")
+            raise ProtocolError(f"is behind a proxy, {self._proxy.endpoint}, that answered {status}")
 
 
 async def _receive(link: Link, reader: ResponseReader) -> Response:

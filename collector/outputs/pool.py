@@ -50,6 +50,12 @@ class ConnectionSettings:
     source_address: str = key(
         "net.source_address", text, default="", help="Own address to connect from; any where unset."
     )
+    proxy_env_ignore: bool = key(
+        "net.proxy_env_ignore",
+        boolean,
+        default="Off",
+        help="Whether HTTP_PROXY and NO_PROXY of the environment are left alone by what speaks HTTP.",
+    )
     prefer_ipv4: bool = key(
         "net.dns.prefer_ipv4", boolean, default="Off", help="Try a name's IPv4 addresses first."
     )

@@ -8,12 +8,32 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Protocol
 
 from collector.service.exposition import CONTENT_TYPE, fluent_bit_json, prometheus_text
 from collector.service.health import Health, Status
-from collector.service.http import Response, Server
+from collector.service.http import Request, Response, Server, plain
 from collector.service.metrics import Metrics
+
+
+class Outcome(Protocol):
+    """Of a reload; no problems: it is done."""
+
+    @property
+    def problems(self) -> tuple[str, ...]: ...
+
+
+class Reload(Protocol):
+    """What reads the configuration anew."""
+
+    count: int
+
+    @property
+    def is_offered(self) -> bool: ...
+
+    def ask(self) -> Awaitable[Outcome]: ...
 
 
 class Endpoints:
@@ -27,6 +47,8 @@ class Endpoints:
         health_check: bool,
         started_s: float,
         version: str,
+        reload: Reload,
+        plugins: Mapping[str, Sequence[str]],
         refresh: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._metrics = metrics
@@ -34,16 +56,20 @@ class Endpoints:
         self._started_s = started_s
         self._version = version
         self._refresh = refresh
+        self._reload = reload
+        self._plugins = plugins
         self._server = Server(self._answer)
         self._sampling: asyncio.Task[None] | None = None
         self._paths: dict[str, Callable[[], Response]] = {
             "/": self._about,
             "/api/v1/uptime": self._uptime,
+            "/api/v1/plugins": self._plugins_json,
             "/api/v1/metrics": self._metrics_json,
             "/api/v1/metrics/prometheus": self._metrics_with_times,
             "/api/v2/metrics": self._metrics_text,
             "/api/v2/metrics/prometheus": self._metrics_text,
             "/api/v2/health": self._health_json,
+            "/api/v2/reload": self._reload_count,
             "/metrics": self._metrics_text,
         }
         if health_check:
@@ -65,9 +91,30 @@ class Endpoints:
             self._health.observe(time.monotonic(), *self._output_failures())
             await asyncio.sleep(self._health.sample_every_s)
 
-    def _answer(self, path: str) -> Response | None:
-        page = self._paths.get(path.rstrip("/") or "/")
-        return page() if page else None
+    async def _answer(self, request: Request) -> Response | None:
+        path = request.path.rstrip("/") or "/"
+        page = self._paths.get(path)
+        if page is None or request.is_question:
+            return page() if page else None
+        if path == "/api/v2/reload":
+            return await self._reload_now()
+        return plain(HTTPStatus.METHOD_NOT_ALLOWED)
+
+    def _reload_count(self) -> Response:
+        return _json({"hot_reload_count": self._reload.count})
+
+    async def _reload_now(self) -> Response:
+        """Fluent Bit's words and numbers; it answers before it has read the configuration, we do after."""
+        if not self._reload.is_offered:
+            return _json({"reload": "not enabled", "status": -1}, HTTPStatus.BAD_REQUEST)
+        outcome = await self._reload.ask()
+        if outcome.problems:
+            refused = {"reload": "failed", "status": -1, "problems": outcome.problems}
+            return _json(refused, HTTPStatus.BAD_REQUEST)
+        return _json({"reload": "done", "status": 0})
+
+    def _plugins_json(self) -> Response:
+        return _json({"plugins": self._plugins})
 
     def _about(self) -> Response:
         about = {"version": self._version, "edition": "podwitness", "flags": []}

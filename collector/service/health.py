@@ -50,11 +50,15 @@ class Health:
     """Fed with counters as they stand; times are of one monotonic clock, in seconds."""
 
     def __init__(self, settings: ServiceSettings) -> None:
+        self.configure(settings)
+        self._samples: deque[_Sample] = deque([_Sample(float("-inf"), 0, 0)])
+        self._components: dict[str, Component] = {}
+
+    def configure(self, settings: ServiceSettings) -> None:
+        """Other limits from now on."""
         self.errors_limit = settings.hc_errors_count
         self.retries_failed_limit = settings.hc_retry_failure_count
         self.period_s = settings.hc_period_s
-        self._samples: deque[_Sample] = deque([_Sample(float("-inf"), 0, 0)])
-        self._components: dict[str, Component] = {}
 
     @property
     def sample_every_s(self) -> float:

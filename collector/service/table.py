@@ -57,10 +57,23 @@ FLUENT_BIT: Final = (
         (),
         "Start time of the process since the Unix epoch in seconds.",
     ),
+    Metric(
+        "fluentbit_hot_reloaded_times",
+        "gauge",
+        ("hostname",),
+        "Times that another configuration was put in place.",
+    ),
     Metric("fluentbit_build_info", "gauge", ("version", "edition"), "Version of this build; always 1."),
 )
 
 DELIVERY: Final = (
+    Metric(
+        "podwitness_reload_failures_total",
+        "counter",
+        (),
+        "Reloads that changed nothing because the configuration can't be run.",
+        "The log and the answer of POST /api/v2/reload say what is wrong with it.",
+    ),
     Metric(
         "podwitness_lost_records_total",
         "counter",
@@ -295,6 +308,16 @@ TAIL: Final = (
     Metric("podwitness_tail_cut_bytes_total", "counter", ("name",), "Bytes that these records lost."),
 )
 
+HTTP: Final = (
+    Metric(
+        "podwitness_http_refused_total",
+        "counter",
+        ("name", "cause"),
+        "Requests to an input http that were refused: `body` could not be read, `connections`, `tls`.",
+        "The answer tells the client why; `connections` means that there are too many of them.",
+    ),
+)
+
 JOURNAL: Final = (
     Metric(
         "podwitness_journal_read_errors_total",
@@ -331,7 +354,7 @@ FORWARD: Final = (
     ),
 )
 
-TABLE: Final = (*FLUENT_BIT, *DELIVERY, *SPOOL, *KERNEL, *TAIL, *FORWARD, *JOURNAL)
+TABLE: Final = (*FLUENT_BIT, *DELIVERY, *SPOOL, *KERNEL, *TAIL, *FORWARD, *JOURNAL, *HTTP)
 
 
 def begin_at_zero(

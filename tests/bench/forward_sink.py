@@ -108,12 +108,12 @@ class Sink:
         self._folder = folder
         self._probe = probe
         self._lock = threading.Lock()
-        self._wanted = self._records = self._bytes = 0
+        self._wanted = self._wanted_stamps = self._records = self._bytes = 0
         self._waits_ms: list[float] = []
 
-    def want(self, records: int) -> None:
+    def want(self, records: int, stamps: int) -> None:
         with self._lock:
-            self._wanted = records
+            self._wanted, self._wanted_stamps = records, stamps
             self._tell()
 
     def take(self, source: Source) -> None:
@@ -161,9 +161,10 @@ class Sink:
             self._tell()
 
     def _tell(self) -> None:
-        if self._wanted and self._records >= self._wanted:
+        is_there = self._wanted and self._records >= self._wanted
+        if is_there or (self._wanted_stamps and len(self._waits_ms) >= self._wanted_stamps):
             self._told.send(Taken(self._records, self._bytes, time.monotonic(), self._waits_ms))
-            self._wanted = self._records = self._bytes = 0
+            self._wanted = self._wanted_stamps = self._records = self._bytes = 0
             self._waits_ms = []
 
 
@@ -204,14 +205,17 @@ def _read_options(pending: bytes, source: Source) -> tuple[dict[str, Any], bytes
 
 
 class RunningSink:
-    """Where a sink listens. `want(records)` asks it to tell when so many have come from now on."""
+    """Where a sink listens. It tells when so many records, or stamped ones, have come as it was asked for."""
 
     def __init__(self, port: int, pipe: Connection) -> None:
         self.port = port
         self._pipe = pipe
 
     def want(self, records: int) -> None:
-        self._pipe.send(records)
+        self._pipe.send((records, 0))
+
+    def want_stamps(self, records: int) -> None:
+        self._pipe.send((0, records))
 
     def wait(self, timeout_s: float) -> Taken:
         """Raises TimeoutError."""
@@ -244,7 +248,7 @@ def _serve(pipe: Connection, tls: Authority | None, folder: Path | None, probe: 
         pipe.send(server.getsockname()[1])
         threading.Thread(target=_accept, args=(server, context, sink), daemon=True).start()
         while True:
-            sink.want(pipe.recv())
+            sink.want(*pipe.recv())
 
 
 def _accept(server: socket.socket, context: ssl.SSLContext | None, sink: Sink) -> None:

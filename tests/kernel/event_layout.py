@@ -17,6 +17,11 @@ SCALARS: dict[str, type[Any]] = {
     "__u64": ctypes.c_uint64,
     "char": ctypes.c_char,
 }
+STRUCTS_OF_STATE = {
+    "PW_STATE_PROCESS": "pw_exec",
+    "PW_STATE_LISTENER": "pw_tcp",
+    "PW_STATE_CONNECTION": "pw_tcp",
+}
 TAIL_BYTES = "tail"  # attribute of a decoded record: what follows the fixed part
 
 
@@ -52,7 +57,8 @@ class EventLayout:
 
     def struct_of(self, kind: int) -> type[ctypes.Structure]:
         """By name: PW_TCP_CLOSE is a pw_tcp."""
-        name = self.kind_name(kind).lower()
+        kind_name = self.kind_name(kind)
+        name = STRUCTS_OF_STATE.get(kind_name, kind_name.lower())
         (found,) = [struct for key, struct in self.structs.items() if f"{name}_".startswith(f"{key}_")]
         return found
 
@@ -69,8 +75,10 @@ class EventLayout:
         struct = self.struct_of(kind)
         assert len(record) >= ctypes.sizeof(struct)
         event = SimpleNamespace(**_members(struct.from_buffer_copy(record)))
-        assert event.record_bytes == len(record)
         event.kind = self.kind_name(kind).removeprefix("PW_")
+        # What is reserved for a packet is longer than what it takes.
+        assert event.record_bytes == len(record) or (event.kind == "DNS" and event.record_bytes < len(record))
+        record = record[: event.record_bytes]
         event.flags = self.flag_names(event.flags)
         event.tail = record[ctypes.sizeof(struct) :]
         return event
@@ -91,16 +99,32 @@ LAYOUT = EventLayout(HEADER.read_text())
 
 
 def exec_parts(event: SimpleNamespace) -> SimpleNamespace:
-    """argv (a list), exe, cwd and filename of an exec, as bytes."""
+    """argv (a list), exe, cwd, filename, interpreter, environment and ancestors of an exec, as bytes."""
     parts, at = [], 0
-    for length in (event.args_bytes, event.exe_bytes, event.cwd_bytes, event.filename_bytes):
+    names = ("args", "exe", "cwd", "filename", "interpreter", "environment")
+    for length in (getattr(event, f"{name}_bytes") for name in names):
         parts.append(event.tail[at : at + length])
         at += length
-    assert at == len(event.tail)
-    args, exe, cwd, filename = parts
+    ancestor = LAYOUT.structs["pw_ancestor"]
+    assert at + event.ancestors * ctypes.sizeof(ancestor) == len(event.tail)
+    ancestors = [
+        SimpleNamespace(
+            **_members(ancestor.from_buffer_copy(event.tail, at + number * ctypes.sizeof(ancestor)))
+        )
+        for number in range(event.ancestors)
+    ]
+    args, exe, cwd, filename, interpreter, environment = parts
     assert not args or args.endswith(b"\0") or "ARGS_CUT" in event.flags
     argv = args.split(b"\0")[:-1] if args.endswith(b"\0") else args.split(b"\0")
-    return SimpleNamespace(argv=argv, exe=_path(exe), cwd=_path(cwd), filename=filename)
+    return SimpleNamespace(
+        argv=argv,
+        exe=_path(exe),
+        cwd=_path(cwd),
+        filename=filename,
+        interpreter=interpreter,
+        environment=environment.split(b"\0")[:-1],
+        ancestors=ancestors,
+    )
 
 
 def _path(leaf_first: bytes) -> bytes:

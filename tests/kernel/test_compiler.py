@@ -90,6 +90,9 @@ def test_every_kind_has_a_struct() -> None:
     assert {LAYOUT.struct_of(kind).__name__ for kind in kinds} | {
         "pw_head",
         "pw_task",
+        "pw_entry",
+        "pw_ancestor",
+        "pw_credentials",
         "pw_flow_slot",
     } == set(LAYOUT.structs)
 

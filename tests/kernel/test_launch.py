@@ -46,7 +46,12 @@ def test_all_hooks_are_attached(dialect: Dialect | None) -> None:
     probes = attach(dialect=dialect)
     assert [report.hook for report in probes.hooks] == [hook.tracepoint for hook in hooks_of(OF_TRACEPOINTS)]
     assert {report.state for report in probes.hooks} == {"attached"}
-    assert {report.dialect for report in probes.hooks} == {dialect or Dialect.TP_BTF}
+    walks = {hook.tracepoint for hook in HOOKS if hook.is_walk}  # there is no other dialect of these
+    found = {report.dialect for report in probes.hooks if report.hook not in walks}
+    assert found == {dialect or Dialect.TP_BTF}
+    assert set(probes.walks) == {
+        hook.tracepoint for hook in hooks_of(OF_TRACEPOINTS) if hook.walks and hook.kinds
+    }
     assert {report.reason + report.consequence for report in probes.hooks} == {""}
     assert set(probes.links) == set(probes.programs) == {hook.tracepoint for hook in hooks_of(OF_TRACEPOINTS)}
     assert set(probes.missed()) == set(probes.programs)
@@ -57,7 +62,7 @@ def test_all_hooks_are_attached(dialect: Dialect | None) -> None:
 def test_only_the_wanted_subjects_are_attached() -> None:
     probes = attach("cgroup")
     assert set(probes.links) == {hook.tracepoint for hook in hooks_of(["cgroup"])}
-    assert set(probes.maps) == {"cgroup_scratch"}
+    assert set(probes.maps) == {"cgroup_scratch", "homes", "processes"}
     probes.close()
 
 
@@ -128,8 +133,8 @@ def test_subject_that_does_not_compile_leaves_the_others() -> None:
     """As on a kernel whose `struct linux_binprm` has another member for it."""
     probes = attach(without=("HAVE_sock_cgroup_data__cgroup",))
     states = {report.hook: report.state for report in probes.hooks}
-    network = {hook.tracepoint for hook in hooks_of(["network"])}
-    assert {name for name, state in states.items() if state == "failed"} == network
+    of_sockets = {hook.tracepoint for hook in hooks_of(["network", "state"])}
+    assert {name for name, state in states.items() if state == "failed"} == of_sockets
     (failed,) = (report for report in probes.hooks if report.hook == "inet_sock_set_state")
     assert "error: no member named 'val'" in failed.reason
     assert failed.consequence == "No TCP connection is seen."
@@ -165,7 +170,8 @@ def test_exit_is_one_on_a_kernel_that_does_not_say_which_thread_was_last(
             os.waitpid(pid, 0)
 
     run(cgroup, work)
-    assert witness.counts(cgroup.id) == {"FORK": 53, "EXEC": 53, "EXIT": 54}
+    counts = witness.counts(cgroup.id)
+    assert {kind: counts[kind] for kind in ("FORK", "EXEC", "EXIT")} == {"FORK": 53, "EXEC": 53, "EXIT": 54}
     witness.close()
 
 

@@ -7,7 +7,7 @@ import itertools
 
 import msgpack
 import pytest
-from collector._native import lib
+from collector._native import ffi, lib
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -28,6 +28,7 @@ from collector.native.events import (
 from tests.reference import event_records as records
 from tests.reference import event_text
 from tests.reference import events as reference
+from tests.reference.event_exec import ANCESTOR_BYTES
 from tests.reference.kernel_ring import KernelRing
 from tests.reference.ring_memory import BUSY, DISCARDED, MemoryRing
 
@@ -38,21 +39,23 @@ CGROUP = 4242
 kinds = st.sampled_from(records.SHIPPED)
 
 
-def new_encoder() -> EventEncoder:
-    encoder = EventEncoder(NODE_ID)
+def new_encoder(variables: tuple[str, ...] = ()) -> EventEncoder:
+    encoder = EventEncoder(NODE_ID, variables=variables)
     encoder.set_clock(OFFSET_NS)
     return encoder
 
 
+VARIABLES = tuple(name.decode() for name in records.VARIABLES)
 ENCODER = new_encoder()
 
 
 def encode(record: bytes, fragment: Fragment = FRAGMENT) -> bytes:
-    """The one entry of a well-formed record."""
+    """The one entry of a well-formed record; nothing if it is not shipped."""
     padded = record + bytes(-len(record) % 8)
     (encoded,) = ENCODER.encode(padded, fragment)
     assert encoded.malformed == 0
-    assert encoded.process.records + encoded.network.records == 1
+    is_shipped = reference.is_shipped(record, fragment.scope)
+    assert encoded.process.records + encoded.network.records == is_shipped
     return encoded.process.entries + encoded.network.entries
 
 
@@ -75,10 +78,58 @@ def test_entry_is_that_of_the_specification(record: bytes, scope: Scope) -> None
     assert encode(record, fragment) == expected(record, fragment)
 
 
+@given(records.filled(lib.PW_EXEC), st.sets(st.sampled_from(records.VARIABLES)))
+def test_only_listed_variables_are_told(record: bytes, names: set[bytes]) -> None:
+    encoder = new_encoder(tuple(sorted(name.decode() for name in names)))
+    (encoded,) = encoder.encode(record + bytes(-len(record) % 8), FRAGMENT)
+    parts = (FRAGMENT.pairs, FRAGMENT.pair_count, FRAGMENT.scope, NODE_ID, OFFSET_NS)
+    assert encoded.process.entries == reference.encode(record, *parts, tuple(names))
+
+
+def test_variables_are_told_by_their_whole_names() -> None:
+    environment = (
+        b"SECRET=1\0SPO_EXEC_REQUEST_UID=42=x\0SPO_EXEC_REQUEST_UID\0SPO_EXEC_REQUEST_UIDS=2\0PATH=/bin\0"
+    )
+    record = records.exec_record(environment=environment)
+    (encoded,) = new_encoder(VARIABLES).encode(record + bytes(-len(record) % 8), FRAGMENT)
+    told = unpack(encoded.process.entries)["process"]["env_vars"]  # type: ignore[index]
+    assert told == ["SPO_EXEC_REQUEST_UID=42=x", "PATH=/bin"]
+    assert b"SECRET" not in encode(record)
+    assert "env_vars" not in unpack(encode(record))["process"]  # type: ignore[operator]
+
+
+def test_a_variable_whose_start_is_cut_is_not_told() -> None:
+    fields = {"flags": lib.PW_ENVIRONMENT_CUT, "environment_total_bytes": 20000}
+    record = records.exec_record(environment=b"PATH=part of another\0PATH=whole\0", **fields)
+    (encoded,) = new_encoder(VARIABLES).encode(record + bytes(-len(record) % 8), FRAGMENT)
+    entry = unpack(encoded.process.entries)
+    assert entry["process"]["env_vars"] == ["PATH=whole"]  # type: ignore[index]
+    assert entry["podwitness"]["cut"] == ["process.env_vars"]  # type: ignore[index]
+    assert entry["podwitness"]["exec"]["environment_bytes"] == 20000  # type: ignore[index]
+
+
+def ended_session(entered_by: int) -> bytes:
+    made = bytearray(records.record(lib.PW_SESSION_END, cgroup_id=CGROUP))
+    entry = ffi.from_buffer("struct pw_session *", made).task.entry
+    entry.tree, entry.entered_by, entry.entry_start_ns = lib.PW_TREE_ENTERED, entered_by, 7
+    return bytes(made)
+
+
+def test_a_session_in_a_cgroup_of_the_hosts_is_left_out() -> None:
+    ring, tables = MemoryRing(1 << 16), tables_with()
+    tables.process.set(CGROUP, FRAGMENT._replace(scope=Scope.HOST))
+    for entered_by in (lib.PW_ENTERED_CGROUP, lib.PW_ENTERED_BOTH, lib.PW_ENTERED_MOUNTS):
+        ring.submit(ended_session(entered_by))
+    drained = ENCODER.drain(ring, tables, 10)
+    assert (drained.process.records, drained.malformed, ring.fill_bytes) == (1, 0, 0)
+    session = unpack(drained.process.entries)["podwitness"]["session"]  # type: ignore[index]
+    assert session["entered"] == "namespaces"
+
+
 @given(kinds.flatmap(records.filled), st.integers(0, 40))
 def test_any_number_of_constant_pairs_follows_the_records_own(record: bytes, count: int) -> None:
     pairs = b"".join(msgpack.packb(f"k{n}") + msgpack.packb(n) for n in range(count))
-    fragment = Fragment(pairs, count, Scope.HOST)
+    fragment = Fragment(pairs, count, Scope.POD)
     entry = encode(record, fragment)
     assert entry == expected(record, fragment)
     assert list(unpack(entry))[-count or 99 :] == [f"k{n}" for n in range(count)]
@@ -105,10 +156,13 @@ def test_longest_record_with_longest_fragment_fits_one_output() -> None:
     pairs = b"\xa1k" + b"\xda" + (fill - 1 - 0).to_bytes(2, "big") + b"v" * (fill - 1)
     fragment = Fragment(pairs, 1, Scope.POD)
     assert FRAGMENT_BYTES_MOST - 2 <= len(pairs) <= FRAGMENT_BYTES_MOST
-    record = records.exec_record(
-        b"\xff" * 4096, b"\xff" * 4096, b"\xff" * 4096, b"\xff" * 256, task_start_ns=2**64 - 1
-    )
-    assert encode(record, fragment) == expected(record, fragment)
+    args, name = b"\xff" * 4096, b"\xff" * 256
+    environment = (b"PATH=" + b"\xff" * 16378 + b"\0")[: lib.PW_ENVIRONMENT_BYTES]
+    lineage = b"\xff" * (lib.PW_ANCESTORS * ANCESTOR_BYTES)
+    record = records.exec_record(args, args, args, name, name, environment, lineage, task_start_ns=2**64 - 1)
+    (encoded,) = new_encoder(VARIABLES).encode(record + bytes(-len(record) % 8), fragment)
+    facts = (fragment.pairs, fragment.pair_count, fragment.scope, NODE_ID, OFFSET_NS)
+    assert encoded.process.entries == reference.encode(record, *facts, records.VARIABLES)
 
 
 @pytest.mark.parametrize("argument", [b"", b"\xff", b"a", b"\xff" * 32, b"\\x"])

@@ -8,6 +8,8 @@ from collector._native import ffi, lib
 from hypothesis import strategies as st
 
 from probes.syscalls import CALLS
+from tests.reference import dns_messages
+from tests.reference.event_exec import ANCESTOR_BYTES, PARTS
 from tests.reference.events import STRUCT_OF_KIND
 
 CONTROL = (lib.PW_CGROUP_MKDIR, lib.PW_CGROUP_RMDIR)
@@ -34,16 +36,22 @@ def record(kind: int, *, content: bytes = b"", **fields: Any) -> bytes:
 
 
 def exec_record(
-    args: bytes = b"", exe: bytes = b"", cwd: bytes = b"", filename: bytes = b"", **fields: Any
+    args: bytes = b"",
+    exe: bytes = b"",
+    cwd: bytes = b"",
+    filename: bytes = b"",
+    interpreter: bytes = b"",
+    environment: bytes = b"",
+    ancestors: bytes = b"",
+    *,
+    kind: int = lib.PW_EXEC,
+    **fields: Any,
 ) -> bytes:
-    """An exec with its four parts; paths are components, leaf first, NUL ended."""
-    lengths = {
-        "args_bytes": len(args),
-        "exe_bytes": len(exe),
-        "cwd_bytes": len(cwd),
-        "filename_bytes": len(filename),
-    }
-    return record(lib.PW_EXEC, content=args + exe + cwd + filename, **{**lengths, **fields})
+    """An exec, or another with its parts; paths are components, leaf first, NUL ended."""
+    parts = (args, exe, cwd, filename, interpreter, environment)
+    lengths = {f"{name}_bytes": len(part) for name, part in zip(PARTS, parts, strict=True)}
+    lengths["ancestors"] = len(ancestors) // ANCESTOR_BYTES
+    return record(kind, content=b"".join(parts) + ancestors, **{**lengths, **fields})
 
 
 def cgroup_record(kind: int, path: bytes, **fields: Any) -> bytes:
@@ -77,19 +85,43 @@ def filled(draw: st.DrawFn, kind: int) -> bytes:
     struct = ffi.from_buffer(f"struct {name} *", made)
     if name == "pw_tcp":
         _draw_tcp(draw, struct)
-    elif name in ("pw_flow", "pw_bind"):
+        _draw_entry(draw, struct.entry)
+    elif name in ("pw_flow", "pw_bind", "pw_dns"):
         _draw_flow(draw, struct)
     else:
         _draw_task(draw, struct)
+        _draw_entry(draw, struct.task.entry)
     if name == "pw_privilege":
         content = _draw_privilege(draw, struct)
+    elif name == "pw_dns":
+        content = draw(dns_messages.payloads)
+        struct.payload_bytes = draw(st.just(len(content)) | st.integers(0, len(content)))
+        struct.payload_total_bytes = struct.payload_bytes + draw(st.sampled_from((0, 0, 5)))
     else:
         content = _draw_parts(draw, struct) if name == "pw_exec" else draw(st.binary(max_size=16))
+    if name == "pw_session":
+        struct.tty_device, struct.processes = draw(numbers(32)), draw(numbers(32))
     struct.head.kind = kind
     struct.head.flags = draw(numbers(16))
     struct.head.record_bytes = size + len(content)
     struct.head.time_ns = draw(numbers(64))
     return bytes(made) + content
+
+
+def _draw_entry(draw: st.DrawFn, entry: Any) -> None:
+    entry.entry_start_ns = draw(numbers(64))
+    entry.tree = draw(st.integers(0, 3))
+    entry.entered_by = draw(st.integers(0, 4))
+
+
+VARIABLES = (b"PATH", b"SPO_EXEC_REQUEST_UID")
+_environment = st.lists(
+    st.builds(lambda name, value: name + b"=" + value, st.sampled_from((*VARIABLES, b"PATHS", b"")), any_text)
+    | hostile_text,
+    max_size=8,
+).map(
+    lambda strings: b"".join(one.replace(b"\0", b"") + b"\0" for one in strings)[: lib.PW_ENVIRONMENT_BYTES]
+)
 
 
 def _draw_task(draw: st.DrawFn, struct: Any) -> None:
@@ -107,10 +139,18 @@ def _draw_task(draw: st.DrawFn, struct: Any) -> None:
 
 def _draw_parts(draw: st.DrawFn, struct: Any) -> bytes:
     args, exe, cwd = draw(any_text), draw(any_text), draw(any_text)
-    filename = draw(hostile_text)[:256]
-    struct.args_bytes, struct.exe_bytes = len(args), len(exe)
-    struct.cwd_bytes, struct.filename_bytes = len(cwd), len(filename)
-    return args + exe + cwd + filename + draw(st.binary(max_size=8))
+    filename, interpreter = draw(hostile_text)[:256], draw(hostile_text)[:256]
+    parts = (args, exe, cwd, filename, interpreter, draw(_environment))
+    for name, part in zip(PARTS, parts, strict=True):
+        setattr(struct, f"{name}_bytes", len(part))
+    struct.ancestors = draw(st.integers(0, lib.PW_ANCESTORS))
+    size = struct.ancestors * ANCESTOR_BYTES
+    lineage = bytearray(draw(st.binary(min_size=size, max_size=size)))
+    if lineage and draw(st.booleans()):  # the first program of the tree is among them
+        struct.task.entry.entry_start_ns = int.from_bytes(lineage[:8], "little") or 1
+        struct.task.entry.entry_pid = int.from_bytes(lineage[8:12], "little")
+    struct.tty_device = draw(st.sampled_from((0, 136 << 20 | 3)) | numbers(32))
+    return b"".join(parts) + bytes(lineage) + draw(st.binary(max_size=8))
 
 
 _groups = st.lists(st.sampled_from((b"\0\0", b"\0\1", b"\xff\xff", b"\x20\x01")), min_size=8, max_size=8)
@@ -120,7 +160,7 @@ _addresses = _groups.map(b"".join) | st.binary(min_size=4, max_size=4).map(
 
 
 def _draw_flow(draw: st.DrawFn, flow: Any) -> None:
-    """Of a bind what it has of them."""
+    """Of a bind, or of DNS, what it has of them."""
     members = dir(flow)
     for member in {"local_address", "remote_address"} & set(members):
         ffi.memmove(getattr(flow, member), draw(_addresses), 16)
@@ -130,6 +170,9 @@ def _draw_flow(draw: st.DrawFn, flow: Any) -> None:
     flow.family = draw(st.sampled_from((2, 10)) | numbers(16))
     flow.protocol = draw(st.sampled_from((1, 6, 17, 58)) | st.integers(0, 255))
     ffi.memmove(flow.comm, draw(hostile_text)[:16].ljust(16, b"\0"), 16)
+    if "payload_bytes" in members:
+        flow.is_ingress, flow.owner_source = draw(st.integers(0, 1)), draw(st.integers(0, 6))
+        flow.took_ns = draw(numbers(64))
     if "first_ns" not in members:
         return
     for member in ("first_ns", "last_ns", "bytes_sent", "packets_received"):
@@ -190,7 +233,7 @@ def truncated(draw: st.DrawFn) -> bytes:
     elif change == "length":
         head.record_bytes = draw(numbers(32))
     elif change == "part" and head.kind == lib.PW_EXEC:
-        member = draw(st.sampled_from(("args_bytes", "exe_bytes", "cwd_bytes", "filename_bytes")))
+        member = draw(st.sampled_from((*(f"{part}_bytes" for part in PARTS), "ancestors")))
         setattr(ffi.from_buffer("struct pw_exec *", made), member, draw(numbers(16)))
     else:
         return bytes(made[: draw(st.integers(0, len(made)))])

@@ -14,7 +14,18 @@ from typing import Any
 import msgpack
 from collector._native import ffi, lib
 
-from tests.reference.event_text import comm, entity_id, path, signal_name, text
+from tests.reference.event_exec import (
+    PART_BOUNDS,
+    SCOPES,
+    entry_leader,
+    exec_process,
+    exec_witness,
+    is_told,
+    part_lengths,
+    tree_map,
+    tty_map,
+)
+from tests.reference.event_text import comm, entity_id, signal_name
 from tests.reference.privilege import errno_of, file_path, privilege_map
 
 HEAD_BYTES = ffi.sizeof("struct pw_head")
@@ -26,8 +37,14 @@ STRUCT_OF_KIND = {
     lib.PW_FORK: "pw_fork",
     lib.PW_EXIT: "pw_exit",
     **dict.fromkeys(range(lib.PW_TCP_CONNECT, lib.PW_TCP_UNLISTEN + 1), "pw_tcp"),
+    lib.PW_STATE_PROCESS: "pw_exec",
+    lib.PW_STATE_LISTENER: "pw_tcp",
+    lib.PW_STATE_CONNECTION: "pw_tcp",
+    lib.PW_SESSION_START: "pw_session",
+    lib.PW_SESSION_END: "pw_session",
     **dict.fromkeys(range(lib.PW_FLOW_START, lib.PW_FLOW_CLOSED + 1), "pw_flow"),
     lib.PW_BIND: "pw_bind",
+    lib.PW_DNS: "pw_dns",
     **dict.fromkeys(range(lib.PW_PRIVILEGE_SETUID, lib.PW_PRIVILEGE_IO_URING_SETUP + 1), "pw_privilege"),
     **dict.fromkeys(range(lib.PW_PRIVILEGE_FILE_READ, lib.PW_PRIVILEGE_FILE_CONNECT + 1), "pw_privilege"),
     lib.PW_CGROUP_MKDIR: "pw_cgroup",
@@ -37,16 +54,22 @@ ACTIONS = {
     lib.PW_EXEC: ("process", ["start"], "exec"),
     lib.PW_FORK: ("process", ["start"], "fork"),
     lib.PW_EXIT: ("process", ["end"], "exit"),
+    lib.PW_SESSION_START: ("session", ["start"], "session-start"),
+    lib.PW_SESSION_END: ("session", ["end"], "session-end"),
     lib.PW_TCP_CONNECT: ("network", ["connection", "start"], "connect"),
     lib.PW_TCP_CONNECT_FAILED: ("network", ["connection"], "connect-failed"),
     lib.PW_TCP_LISTEN: ("network", ["info", "start"], "listen"),
     lib.PW_TCP_ACCEPT: ("network", ["connection", "start"], "accept"),
     lib.PW_TCP_CLOSE: ("network", ["connection", "end"], "close"),
     lib.PW_TCP_UNLISTEN: ("network", ["info", "end"], "unlisten"),
+    lib.PW_STATE_PROCESS: ("process", ["info"], "running"),
+    lib.PW_STATE_LISTENER: ("network", ["info"], "listening"),
+    lib.PW_STATE_CONNECTION: ("network", ["connection", "info"], "connected"),
     lib.PW_FLOW_START: ("network", ["connection", "start"], "flow-start"),
     lib.PW_FLOW_UPDATE: ("network", ["connection", "info"], "flow-update"),
     lib.PW_FLOW_END: ("network", ["connection", "end"], "flow-end"),
     lib.PW_BIND: ("network", ["info"], "bind"),
+    lib.PW_DNS: ("network", ["protocol"], "dns"),
     lib.PW_PRIVILEGE_SETUID: ("process", ["change"], "setuid"),
     lib.PW_PRIVILEGE_SETGID: ("process", ["change"], "setgid"),
     lib.PW_PRIVILEGE_CAPSET: ("process", ["change"], "capset"),
@@ -82,7 +105,7 @@ ACTIONS = {
     lib.PW_PRIVILEGE_FILE_RENAME: ("file", ["change"], "file-rename"),
     lib.PW_PRIVILEGE_FILE_CONNECT: ("file", ["access"], "file-connect"),
 }
-SCOPES = ("unresolved", "host", "pod", "container")
+STATES = (lib.PW_STATE_PROCESS, lib.PW_STATE_LISTENER, lib.PW_STATE_CONNECTION)
 NAMED_ERRNOS = (
     *("EPERM", "EAGAIN", "EACCES", "EPIPE", "EPROTO", "ENOPROTOOPT", "EADDRINUSE", "EADDRNOTAVAIL"),
     *("ENETDOWN", "ENETUNREACH", "ENETRESET", "ECONNABORTED", "ECONNRESET", "ENOBUFS", "ETIMEDOUT"),
@@ -105,34 +128,51 @@ def is_well_formed(record: bytes) -> bool:
         return False
     room = head.record_bytes - ffi.sizeof(f"struct {name}")
     if name == "pw_exec":
-        bounds = (lib.PW_ARGS_BYTES, lib.PW_PATH_BYTES, lib.PW_PATH_BYTES, lib.PW_FILENAME_BYTES)
-        parts = _part_lengths(ffi.from_buffer("struct pw_exec *", record))
+        parts = part_lengths(ffi.from_buffer("struct pw_exec *", record))
+        bounds = PART_BOUNDS
         return sum(parts) <= room and all(part <= bound for part, bound in zip(parts, bounds, strict=True))
     if name == "pw_privilege":
         privilege = ffi.from_buffer("struct pw_privilege *", record)
         lengths = [*privilege.text_bytes, privilege.path_bytes]
         limits = (*[lib.PW_TEXT_BYTES] * 3, lib.PW_PATH_BYTES)
         return sum(lengths) <= room and all(one <= bound for one, bound in zip(lengths, limits, strict=True))
+    if name == "pw_dns":
+        length = ffi.from_buffer("struct pw_dns *", record).payload_bytes
+        return bool(length <= room and length <= lib.PW_DNS_BYTES)
     if name == "pw_cgroup":
         length = ffi.from_buffer("struct pw_cgroup *", record).path_bytes
         return bool(length <= room and length <= lib.PW_CGROUP_PATH_BYTES)
     return True
 
 
-def _part_lengths(record: Any) -> tuple[int, int, int, int]:
-    return record.args_bytes, record.exe_bytes, record.cwd_bytes, record.filename_bytes
+def is_shipped(record: bytes, scope: int) -> bool:
+    """A session of the host's is none, unless somebody entered another's namespaces."""
+    head = ffi.from_buffer("struct pw_head *", record)
+    if head.kind not in (lib.PW_SESSION_START, lib.PW_SESSION_END):
+        return True
+    return is_told(ffi.from_buffer("struct pw_session *", record).task.entry, scope)
 
 
-def encode(record: bytes, pairs: bytes, pair_count: int, scope: int, node_id: int, offset_ns: int) -> bytes:
-    """The entry of a well-formed record that is no control record."""
+def encode(
+    record: bytes,
+    pairs: bytes,
+    pair_count: int,
+    scope: int,
+    node_id: int,
+    offset_ns: int,
+    variables: tuple[bytes, ...] = (),
+) -> bytes:
+    """The entry of a well-formed record that is no control record; nothing if it is not shipped."""
     head = ffi.from_buffer("struct pw_head *", record)
     from tests.reference import network_events
 
     clock = (node_id, offset_ns)
+    if not is_shipped(record, scope):
+        return b""
     if lib.pw_kind_is_flow(head.kind):
         own = network_events.event(record, scope, clock)
     else:
-        own = process_event(record, scope, clock)
+        own = process_event(record, scope, clock, variables)
     packed = b"".join(msgpack.packb(key) + msgpack.packb(value) for key, value in own.items())
     header = msgpack.Packer().pack_map_header(len(own) + pair_count)
     entry: bytes = b"\x92" + event_time(wall(head.time_ns, offset_ns)) + header + packed + pairs
@@ -166,16 +206,26 @@ def address(raw: Any, family: int) -> str:
 
 def event_map(kind: int, success: bool, duration_ns: int) -> Map:
     category, types, action = ACTIONS[kind]
-    made: Map = {"kind": "event", "category": [category], "type": types, "action": action}
+    made: Map = {
+        "kind": "state" if kind in STATES else "event",
+        "category": [category],
+        "type": types,
+        "action": action,
+    }
     made |= {"provider": "ebpf", "outcome": "success" if success else "failure"}
     return made | ({"duration": duration_ns} if duration_ns else {})
 
 
-def process_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
+def process_event(
+    record: bytes, scope: int, clock: tuple[int, int], variables: tuple[bytes, ...] = ()
+) -> Map:
     fork = ffi.from_buffer("struct pw_fork *", record)
     kind, task = fork.head.kind, fork.task
-    execed = ffi.from_buffer("struct pw_exec *", record) if kind == lib.PW_EXEC else None
+    execed = ffi.from_buffer("struct pw_exec *", record) if STRUCT_OF_KIND[kind] == "pw_exec" else None
     exited = ffi.from_buffer("struct pw_exit *", record) if kind == lib.PW_EXIT else None
+    session = None
+    if kind in (lib.PW_SESSION_START, lib.PW_SESSION_END):
+        session = ffi.from_buffer("struct pw_session *", record)
     process = task_map(task, clock)
     witness: Map = {
         "scope": SCOPES[scope],
@@ -185,19 +235,32 @@ def process_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
             "pid": task.pid_ns,
             "net": task.net_ns,
             "user": task.user_ns,
+            "uts": task.uts_ns,
+            "ipc": task.ipc_ns,
+            "cgroup": task.cgroup_ns,
         },
         "capabilities_effective": f"{task.cap_effective:016x}",
+        "capabilities_permitted": f"{task.cap_permitted:016x}",
     }
+    for name in ("inheritable", "ambient"):
+        if capabilities := getattr(task, f"cap_{name}"):
+            witness[f"capabilities_{name}"] = f"{capabilities:016x}"
     if task.loginuid != 2**32 - 1:
         witness["login_user_id"] = str(task.loginuid)
+    if task.audit_session != 2**32 - 1:
+        witness["audit_session_id"] = str(task.audit_session)
+    witness |= tree_map(task.entry, scope, clock, session)
     if execed is not None:
-        process |= exec_process(execed, record)
-        witness |= exec_witness(execed, record)
+        process |= exec_process(execed, record, clock, variables)
+        witness |= exec_witness(execed, record, clock)
+    if session is not None and kind == lib.PW_SESSION_START:
+        process |= tty_map(session.tty_device)
     if exited is not None:
         if not exited.status & 0x7F:
             process["exit_code"] = exited.status >> 8 & 0xFF
         witness["exit"] = exit_map(exited)
     success = exited is None or exited.status == 0
+    ended = exited if exited is not None else session if kind == lib.PW_SESSION_END else None
     more: Map = {}
     if STRUCT_OF_KIND[kind] == "pw_privilege":
         privilege = ffi.from_buffer("struct pw_privilege *", record)
@@ -208,7 +271,7 @@ def process_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
         if whole := file_path(privilege, record):
             more |= {"file": {"path": whole}}
     return {
-        "event": event_map(kind, success, exited.duration_ns if exited is not None else 0),
+        "event": event_map(kind, success, ended.duration_ns if ended is not None else 0),
         "process": process,
         "user": {"id": str(task.euid)},
         **more,
@@ -221,6 +284,9 @@ def task_map(task: Any, clock: tuple[int, int]) -> Map:
     made["user"] = {"id": str(task.euid)}
     made["real_user"] = {"id": str(task.uid)}
     made["real_group"] = {"id": str(task.gid)}
+    made["group"] = {"id": str(task.egid)}
+    made["saved_user"] = {"id": str(task.suid)}
+    made["saved_group"] = {"id": str(task.sgid)}
     if task.start_ns:
         made["entity_id"] = entity_id(clock[0], task.start_ns, task.pid)
         made["start"] = date(wall(task.start_ns, clock[1]))
@@ -231,65 +297,12 @@ def task_map(task: Any, clock: tuple[int, int]) -> Map:
         if task.parent_start_ns:
             parent["entity_id"] = entity_id(clock[0], task.parent_start_ns, task.parent_pid)
         made["parent"] = {**parent, "name": comm(task.parent_comm)}
-    return made
-
-
-def exec_parts(record: bytes) -> tuple[bytes, bytes, bytes, bytes]:
-    """argv, executable, working directory, filename as they stand in the record."""
-    at = ffi.sizeof("struct pw_exec")
-    parts = []
-    for length in _part_lengths(ffi.from_buffer("struct pw_exec *", record)):
-        parts.append(record[at : at + length])
-        at += length
-    return parts[0], parts[1], parts[2], parts[3]
-
-
-def exec_process(execed: Any, record: bytes) -> Map:
-    args, exe, cwd, _ = exec_parts(record)
-    flags = execed.head.flags
-    made: Map = {}
-    if exe or flags & lib.PW_EXE_CUT:
-        made["executable"] = path(exe, bool(flags & lib.PW_EXE_CUT))
-    if not flags & lib.PW_ARGS_UNREADABLE:
-        ended = args.removesuffix(b"\0")
-        made["args"] = [text(one) for one in ended.split(b"\0")] if args else []
-        made["command_line"] = text(ended.replace(b"\0", b" "))
-    made["args_count"] = execed.argc
-    made["working_directory"] = path(cwd, bool(flags & lib.PW_CWD_CUT))
-    return made
-
-
-def exec_witness(execed: Any, record: bytes) -> Map:
-    flags = execed.head.flags
-    cuts = {
-        "process.args": lib.PW_ARGS_CUT,
-        "process.executable": lib.PW_EXE_CUT,
-        "process.working_directory": lib.PW_CWD_CUT,
-        "podwitness.exec.filename": lib.PW_FILENAME_CUT,
-    }
-    made: Map = {}
-    if cut := [name for name, flag in cuts.items() if flags & flag]:
-        made["cut"] = cut
-    details: Map = {
-        "filename": text(exec_parts(record)[3]),
-        "inode": execed.inode,
-        "device": f"{execed.device >> 20}:{execed.device & 0xFFFFF}",
-        "mode": f"{execed.mode & 0o7777:04o}",
-    }
-    if flags & lib.PW_ARGS_CUT:
-        details["args_bytes"] = execed.args_total_bytes
-    marks = {
-        "args_unreadable": lib.PW_ARGS_UNREADABLE,
-        "memfd": lib.PW_MEMFD,
-        "drift": lib.PW_UPPER_LAYER,
-        "deleted": lib.PW_DELETED,
-    }
-    details |= {name: True for name, flag in marks.items() if flags & flag}
-    return {**made, "exec": details}
+    return made | entry_leader(task.entry, clock)
 
 
 def exit_map(exited: Any) -> Map:
-    made: Map = {"user_cpu_ns": exited.user_ns_total, "system_cpu_ns": exited.system_ns_total}
+    made: Map = {"peak_memory_bytes": exited.peak_memory_bytes}
+    made |= {"user_cpu_ns": exited.user_ns_total, "system_cpu_ns": exited.system_ns_total}
     if number := exited.status & 0x7F:
         made |= {"signal": signal_name(number), "signal_number": number}
     return made | ({"core_dumped": True} if exited.status & 0x80 else {})

@@ -6,11 +6,13 @@ from typing import Any
 
 from collector._native import ffi, lib
 
+from tests.reference import dns as messages
 from tests.reference.community import community_id
-from tests.reference.event_text import comm, entity_id
-from tests.reference.events import ERRNOS, MAPPED, SCOPES, Map, address, event_map
+from tests.reference.event_exec import SCOPES, entry_leader, tree_map
+from tests.reference.event_text import comm, entity_id, text
+from tests.reference.events import ERRNOS, MAPPED, Map, address, event_map
 
-LISTENING = (lib.PW_TCP_LISTEN, lib.PW_TCP_UNLISTEN)
+LISTENING = (lib.PW_TCP_LISTEN, lib.PW_TCP_UNLISTEN, lib.PW_STATE_LISTENER)
 FLOWS = (lib.PW_FLOW_START, lib.PW_FLOW_UPDATE, lib.PW_FLOW_END)
 TRANSPORTS = {1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp"}
 ICMP = (1, 58)
@@ -20,6 +22,7 @@ SOURCES = {
     lib.PW_OWNER_BY_IO: "io",
     lib.PW_OWNER_BY_CALL: "call",
     lib.PW_OWNER_BY_BIND: "bind",
+    lib.PW_OWNER_BY_DESCRIPTOR: "descriptor",
 }
 END_CAUSES = {
     lib.PW_END_CLOSED: "closed",
@@ -35,6 +38,8 @@ def event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
         return flow_event(record, scope, clock)
     if kind == lib.PW_BIND:
         return bind_event(record, scope, clock)
+    if kind == lib.PW_DNS:
+        return dns_event(record, scope, clock)
     return tcp_event(record, scope, clock)
 
 
@@ -45,6 +50,8 @@ def owner_maps(struct: Any, clock: tuple[int, int]) -> Map:
     process: Map = {"pid": struct.owner_pid, "name": comm(struct.comm)}
     if struct.owner_start_ns:
         process["entity_id"] = entity_id(clock[0], struct.owner_start_ns, struct.owner_pid)
+    if hasattr(struct, "entry"):
+        process |= entry_leader(struct.entry, clock)
     return {"process": {**process, "user": user}, "user": user}
 
 
@@ -88,6 +95,7 @@ def tcp_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
         "scope": SCOPES[scope],
         "cgroup_id": tcp.head.cgroup_id,
         "namespaces": namespaces(tcp),
+        **tree_map(tcp.entry, scope, clock),
         "socket": socket_map(tcp),
     }
     return made
@@ -132,7 +140,7 @@ def socket_map(tcp: Any) -> Map:
         made["preexisting"] = True
     if tcp.head.flags & lib.PW_RESET:
         made["reset"] = True
-    if tcp.head.kind == lib.PW_TCP_LISTEN:
+    if tcp.head.kind in (lib.PW_TCP_LISTEN, lib.PW_STATE_LISTENER):
         made["backlog"] = tcp.backlog
     counted = {
         "rtt_us": tcp.rtt_us,
@@ -208,4 +216,43 @@ def bind_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
         "namespaces": namespaces(bound),
         "socket": {"id": f"{bound.socket_id:016x}", "owner_source": "bind"},
     }
+    return made
+
+
+def dns_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
+    dns = ffi.from_buffer("struct pw_dns *", record)
+    size = ffi.sizeof("struct pw_dns")
+    payload = record[size : size + dns.payload_bytes]
+    is_cut = dns.payload_bytes < dns.payload_total_bytes
+    read = messages.parse(payload, is_cut=is_cut)
+    is_answer = read is not None and read["type"] == "answer"
+    is_server = is_answer != bool(dns.is_ingress)
+    is_success = read is not None and read.get("response_code", "NOERROR") == "NOERROR"
+    made: Map = {"event": event_map(dns.head.kind, is_success, dns.took_ns)} | owner_maps(dns, clock)
+    local = {"ip": address(dns.local_address, dns.family), "port": dns.local_port}
+    remote = {"ip": address(dns.remote_address, dns.family), "port": dns.remote_port}
+    if dns.protocol in ICMP:
+        del local["port"], remote["port"]
+    made |= {"source": remote if is_server else local, "destination": local if is_server else remote}
+    made["network"] = {
+        "transport": TRANSPORTS.get(dns.protocol, str(dns.protocol)),
+        "type": "ipv6" if is_ipv6(dns) else "ipv4",
+        "protocol": "dns",
+        "community_id": community(dns, dns.protocol, is_server),
+        "direction": "ingress" if is_server else "egress",
+    }
+    if read is not None:
+        made["dns"] = read
+    source = SOURCES.get(dns.owner_source, "none") if dns.owner_pid else "none"
+    made["podwitness"] = {
+        "scope": SCOPES[scope],
+        "cgroup_id": dns.head.cgroup_id,
+        "namespaces": namespaces(dns),
+        "socket": {"id": f"{dns.socket_id:016x}", "owner_source": source},
+    }
+    marks: Map = {"cut_bytes": dns.payload_total_bytes - dns.payload_bytes} if is_cut else {}
+    if read is None:
+        marks |= {"malformed": True, "payload": text(payload[:256])}
+    if marks:
+        made["podwitness"]["dns"] = marks
     return made

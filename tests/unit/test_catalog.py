@@ -75,11 +75,17 @@ def test_every_map_is_used_and_every_used_map_is_made() -> None:
     assert used == {made.name for made in maps(SIZES)}
 
 
+def maps_used(text: str) -> set[str]:
+    """By it and by what it includes."""
+    included = (PROBES / name for name in re.findall(r'^#include "(\w+\.h)"', text, re.MULTILINE))
+    return set(re.findall(r"\bMAP\((\w+)\)", text)).union(*(maps_used(path.read_text()) for path in included))
+
+
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_maps_of_a_subject_are_those_that_its_text_uses(subject: str) -> None:
     made = {found.name for found in maps_of([subject], SIZES)}
     assert made >= EVERYWHERE
-    assert made - EVERYWHERE == set(re.findall(r"\bMAP\((\w+)\)", PROGRAMS[subject]))
+    assert made - EVERYWHERE == maps_used(PROGRAMS[subject]) - EVERYWHERE - {"name"}
 
 
 def test_rings_have_the_wanted_sizes_and_losses_can_be_mapped() -> None:
@@ -95,7 +101,7 @@ def test_names_of_maps_fit_into_the_kernels() -> None:
 
 
 def test_subjects_keep_the_order_of_the_table() -> None:
-    assert [hook.subject for hook in hooks_of(["cgroup", "process"])] == ["process"] * 3 + ["cgroup"] * 2
+    assert [hook.subject for hook in hooks_of(["cgroup", "process"])] == ["process"] * 5 + ["cgroup"] * 2
 
 
 def test_unknown_subject_is_named() -> None:
@@ -112,3 +118,9 @@ def test_better_dialect_is_tried_first_where_the_kernel_has_it() -> None:
     assert dialects(hook, {hook.tracepoint: 1}) == (Dialect.TP_BTF, Dialect.RAW_TP)
     assert dialects(hook, {}) == (Dialect.RAW_TP,)
     assert dialects(hook, {hook.tracepoint: 1}, Dialect.RAW_TP) == (Dialect.RAW_TP,)
+
+
+def test_a_walk_needs_types() -> None:
+    walk = next(hook for hook in HOOKS if hook.is_walk)
+    assert dialects(walk, {walk.tracepoint: 1}, Dialect.RAW_TP) == (Dialect.TP_BTF,)
+    assert dialects(walk, {}) == ()

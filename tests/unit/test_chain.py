@@ -54,7 +54,7 @@ def test_filters_are_folded_until_one_has_to_see_records(tmp_path: object) -> No
 def test_applied_in_order_and_counted(tmp_path: object) -> None:
     one, made = chain(tmp_path, "Match *\n    Rename a b", "Match *\n    Set b 1")
     packed = pack_entry(5, [("a", 0), ("x", None)]) + pack_entry(6, [])
-    changed, records = one.apply(tuple(made), "kube.x", packed, None)
+    ((_, changed, records),) = one.apply(tuple(made), "kube.x", packed, None)
     assert records == 2
     assert list(unpack_entries(changed)) == [(5, [("x", None), ("b", "1")]), (6, [("b", "1")])]
 
@@ -79,12 +79,12 @@ def test_dropped_records_are_not_seen_by_later_filters() -> None:
     one = FilterChain([Drop(), Drop()])
     _, rest = one.record_plan("x")
     kept = pack_entry(0, [("keep", 1)])
-    assert one.apply(rest, "x", pack_entry(0, [("drop", 1)]) + kept, None) == (kept, 1)
+    assert one.apply(rest, "x", pack_entry(0, [("drop", 1)]) + kept, None) == [("x", kept, 1)]
 
 
 def test_without_filters_nothing_is_decoded_but_all_is_counted() -> None:
     packed = pack_entry(0, [("a", 1)]) * 3
-    changed, records = FilterChain([]).apply((), "x", packed, None)
+    ((_, changed, records),) = FilterChain([]).apply((), "x", packed, None)
     assert changed is packed
     assert records == 3
 
@@ -117,7 +117,7 @@ def test_a_folded_chain_ends_in_the_bytes_of_an_applied_one(
     data = "".join(f"{line}\n" for line in given_lines).encode("utf-8", "surrogatepass")
     fast = reference.encode(data, plan, 7, 1 << 20)
     plain = reference.encode(data, JSON, 7, 1 << 20)
-    assert one.apply(tuple(made), "x", plain.entries, None) == (fast.entries, fast.records)
+    assert one.apply(tuple(made), "x", plain.entries, None) == [("x", fast.entries, fast.records)]
 
 
 heads = st.tuples(st.sampled_from(["stdout", "stderr"]), st.sampled_from("PF")).map(" ".join).map(str.encode)
@@ -144,4 +144,4 @@ def test_the_extension_folds_as_the_chain_applies(
     assert rest == ()
     fast = LogStream(plan).encode(data, 0, 7, end=True)
     plain = LogStream(start).encode(data, 0, 7, end=True)
-    assert one.apply(tuple(made), "x", plain.entries, None) == (fast.entries, fast.records)
+    assert one.apply(tuple(made), "x", plain.entries, None) == [("x", fast.entries, fast.records)]

@@ -9,6 +9,7 @@ import pytest
 from collector.config.document import Document, load_file, load_sections
 from collector.config.schema import InvalidConfiguration
 from collector.config.sections import Entry, Section
+from collector.config.stock_parsers import STOCK
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "config"
 BAD = sorted(path.name for path in GOLDEN.iterdir() if path.suffix in (".conf", ".yaml"))
@@ -103,7 +104,7 @@ def test_keys_without_effect_are_told(tmp_path: Path) -> None:
 def test_stock_parsers_files_may_be_missing(tmp_path: Path) -> None:
     text = "[SERVICE]\n    Parsers_File parsers.conf\n    Parsers_File /etc/custom_parsers.conf\n" + MINIMAL
     document = load_file(write(tmp_path, main=text), {})
-    assert sorted(document.parsers) == ["cri", "docker", "json"]
+    assert document.parsers == STOCK
     assert [notice.rpartition("/")[2] for notice in document.notices] == [
         "parsers.conf is not there; the built-in parsers are used.",
         "custom_parsers.conf is not there; the built-in parsers are used.",
@@ -130,29 +131,28 @@ def test_parsers_come_from_files_beside_the_configuration(tmp_path: Path) -> Non
     assert document.files == tuple(f"{folder}/{name}.conf" for name in ("main", "parsers", "more"))
 
 
-def test_a_time_that_is_not_read_is_told(tmp_path: Path) -> None:
-    for parser, told in (("json", 0), ("docker", 0), ("cri", 0), ("own", 1)):
-        own = "[PARSER]\n    Name own\n    Format json\n    Time_Key at\n    Time_Format %s\n"
-        text = f"[INPUT]\n    Name tail\n    Path /x\n    Parser {parser}\n[OUTPUT]\n    Name null\n"
-        notices = load_file(write(tmp_path, main=text + own), {}).notices
-        assert [notice.partition("main.conf:")[2] for notice in notices] == [
-            "4: Time_Key at of the parser own is not used yet; records have the time at which they were read."
-        ] * told
-
-
 def test_parsers_that_can_not_be_run_are_refused_where_they_are_used(tmp_path: Path) -> None:
     text = (
-        "[PARSER]\n    Name app\n    Format logfmt\n"
+        "[PARSER]\n    Name app\n    Format regex\n    Regex (?<a>x)(?=y)\n"
+        "[PARSER]\n    Name unused\n    Format regex\n    Regex (?<a>x)(?=y)\n"
         "[INPUT]\n    Name tail\n    Path /x\n    Parser app\n"
-        "[INPUT]\n    Name tail\n    Path /x\n    Parser ap\n[OUTPUT]\n    Name null\n    Match *\n"
+        "[FILTER]\n    Name parser\n    Match *\n    Key_Name log\n    Parser json\n    Parser ap\n"
+        "[OUTPUT]\n    Name null\n    Match *\n"
     )
     with pytest.raises(InvalidConfiguration) as caught:
         load_file(write(tmp_path, main=text), {})
     assert [str(one).partition("main.conf:")[2] for one in caught.value.problems] == [
-        "7: the parser 'app' (Format logfmt) is not one that podwitness can run yet. "
-        "It runs Format json, and Format regex with the four fields of a CRI line.",
-        "11: there is no parser called 'ap'. Did you mean app?",
+        "12: expected a regular expression that RE2 can run; (?= looks ahead, whose time has no bound.",
+        "18: there is no parser called 'ap'. Did you mean app?",
     ]
+
+
+def test_a_plugin_that_is_not_there_is_refused_with_what_does_its_work(tmp_path: Path) -> None:
+    text = MINIMAL + "[FILTER]\n    Name lua\n    Match *\n    script a.lua\n"
+    with pytest.raises(
+        InvalidConfiguration, match=r"there is no filter called 'lua'\. podwitness runs no scripts"
+    ):
+        load_file(write(tmp_path, main=text), {})
 
 
 def test_includes_and_variables_across_files(tmp_path: Path) -> None:

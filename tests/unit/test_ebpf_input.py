@@ -43,7 +43,7 @@ def test_events_go_out_soon_after_they_happened_in_one_batch(probes: Probes) -> 
             None,
         )
         assert rig.intake.pids() == [1, 2, 3]
-        assert probes.asked == ("process", "network", "privilege", "cgroup")
+        assert probes.asked == ("process", "network", "privilege", "cgroup", "state")
         assert probes.closed
 
     run(scenario)
@@ -97,7 +97,7 @@ def test_without_room_in_the_outputs_events_stay_in_the_ring_in_order(probes: Pr
             pid = 1
             while probes.ring.submit(fork(pid + 1)):
                 pid += 1
-            assert pid > RING_BYTES // 200
+            assert pid > RING_BYTES // 220
             refusals = rig.intake.refusals
             await rig.until(lambda: rig.intake.refusals > refusals + 2)
             assert not probes.ring.submit(fork(0))  # nothing was taken out

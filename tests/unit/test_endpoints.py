@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import aiohttp
 import pytest
@@ -18,9 +19,27 @@ from collector.service.metrics import Metrics
 from collector.service.table import TABLE, begin_at_zero
 
 
+@dataclass
+class Outcome:
+    problems: tuple[str, ...] = ()
+
+
+@dataclass
+class FakeReload:
+    """The mechanism itself is tested with a whole agent."""
+
+    is_offered: bool = True
+    outcome: Outcome = field(default_factory=Outcome)
+    count: int = 0
+
+    async def ask(self) -> Outcome:
+        self.count += not self.outcome.problems
+        return self.outcome
+
+
 @asynccontextmanager
 async def service(
-    *, health_check: bool = True
+    *, health_check: bool = True, reload: FakeReload | None = None
 ) -> AsyncIterator[tuple[aiohttp.ClientSession, Metrics, Health]]:
     metrics, health = Metrics(TABLE), Health(ServiceSettings())
     begin_at_zero(metrics, inputs=["tail.0"], filters=[], outputs=["forward.0"])
@@ -30,6 +49,8 @@ async def service(
         health_check=health_check,
         started_s=time.monotonic() - 90061,
         version="1.2",
+        reload=reload or FakeReload(),
+        plugins={"inputs": ["tail"], "filters": [], "outputs": ["null"]},
         refresh=[lambda: metrics.set("podwitness_delivery_waiting", to=4)],
     )
     port = await endpoints.start("127.0.0.1", 0)
@@ -118,5 +139,51 @@ def test_metrics_for_prometheus(path: str) -> None:
         assert found["podwitness_delivery_waiting"].value == 4
         assert found["fluentbit_build_info"].labels == {"version": "1.2", "edition": "podwitness"}
         assert (found["podwitness_delivery_waiting"].timestamp is not None) == ("v1" in path)
+
+    asyncio.run(scenario())
+
+
+def test_plugins() -> None:
+    async def scenario() -> None:
+        async with service() as (client, _, _), client.get("/api/v1/plugins") as response:
+            assert await response.json() == {
+                "plugins": {"inputs": ["tail"], "filters": [], "outputs": ["null"]}
+            }
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("reload", "status", "answer", "count"),
+    [
+        (FakeReload(), 200, {"reload": "done", "status": 0}, 1),
+        (FakeReload(is_offered=False), 400, {"reload": "not enabled", "status": -1}, 0),
+        (
+            FakeReload(outcome=Outcome(("a.conf:3: no",))),
+            400,
+            {"reload": "failed", "status": -1, "problems": ["a.conf:3: no"]},
+            0,
+        ),
+    ],
+)
+def test_reload(reload: FakeReload, status: int, answer: dict[str, object], count: int) -> None:
+    async def scenario() -> None:
+        async with service(reload=reload) as (client, _, _):
+            for ask in (client.post, client.put):
+                async with ask("/api/v2/reload", data="{}") as response:
+                    assert (response.status, await response.json()) == (status, answer)
+            async with client.get("/api/v2/reload") as response:
+                assert await response.json() == {"hot_reload_count": 2 * count}
+
+    asyncio.run(scenario())
+
+
+def test_what_only_answers_can_not_be_written_to() -> None:
+    async def scenario() -> None:
+        async with service() as (client, _, _):
+            async with client.post("/metrics", data="x") as response:
+                assert response.status == 405
+            async with client.post("/nothing") as response:
+                assert response.status == 404
 
     asyncio.run(scenario())

@@ -142,10 +142,18 @@ def test_garbage_is_messages_or_one_named_error(garbage: list[bytes]) -> None:
 def test_a_message_without_end_is_not_gathered() -> None:
     messages = Messages()
     messages.feed(b"\xdb\x00\x10\x00\x00")
-    for _ in range(4):
+    for _ in range(3):
         messages.feed(b"x" * (MAX_MESSAGE_BYTES // 4))
     with pytest.raises(ProtocolError):
         messages.feed(b"x" * (MAX_MESSAGE_BYTES // 4))
+
+
+def test_many_messages_at_once_and_a_piece_of_the_next() -> None:
+    acks = b"".join(msgpack.packb({"ack": base64.b64encode(bytes([n]) * 16).decode()}) for n in range(250))
+    messages = Messages()
+    found = [one for begin in range(0, len(acks), 4096) for one in messages.feed(acks[begin : begin + 4096])]
+    assert len(found) == 250
+    assert is_ack(found[7], b"\7" * 16)
 
 
 SALT, NONCE = b"s" * 16, b"n" * 16

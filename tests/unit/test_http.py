@@ -37,9 +37,12 @@ def test_a_head() -> None:
         (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n folded: x\r\n\r\n", 400),
         (b"GET / HTTP/2.0\r\n\r\n", 505),
-        (b"POST / HTTP/1.1\r\n\r\n", 405),
+        (b"DELETE / HTTP/1.1\r\n\r\n", 405),
         (b"GET / HTTP/1.1\r\nContent-Length: 5\r\n\r\n", 413),
-        (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nContent-Length: 16385\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 9000 + b"\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
     ],
 )
 def test_heads_that_are_refused(head: bytes, status: int) -> None:
@@ -54,8 +57,8 @@ def test_any_bytes_are_a_request_or_a_bad_request(head: bytes) -> None:
         assert parse_head(head).path.startswith("/")
 
 
-def answer(path: str) -> Response | None:
-    return Response("hello\n", "text/plain") if path == "/hello" else None
+async def answer(request: Request) -> Response | None:
+    return Response("hello\n", "text/plain") if request.path == "/hello" else None
 
 
 async def exchange(port: int, *pieces: bytes) -> bytes:
@@ -93,6 +96,12 @@ def test_whole_and_byte_by_byte() -> None:
 def test_head_has_no_body_and_unknown_paths_are_404() -> None:
     assert served(HELLO.replace(b"GET", b"HEAD")) == ANSWER.removesuffix(b"hello\n")
     assert served(HELLO.replace(b"/hello", b"/other")).startswith(b"HTTP/1.1 404 Not Found\r\n")
+
+
+def test_a_body_is_passed_over() -> None:
+    asked = HELLO.replace(b"GET", b"POST").replace(b"close", b"keep-alive")
+    with_body = asked.replace(b"Host: x", b"Content-Length: 2") + b"{}"
+    assert served(with_body, HELLO) == ANSWER.replace(b"close", b"keep-alive") + ANSWER
 
 
 def test_requests_one_after_the_other_on_one_connection() -> None:

@@ -17,9 +17,9 @@ from collector.outputs.http_client import (
     HttpSettings,
     header_kind,
     last_of_each,
-    proxy_kind,
     retry_after_s,
 )
+from collector.outputs.proxy import Proxy as Proxied
 from collector.outputs.resolver import Endpoint
 from collector.plugin import DeliveryError, Rejected
 from tests.certificates import Authority
@@ -157,15 +157,20 @@ def test_tls_and_a_proxy(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(tls=authority.server_context()) as server, proxying() as proxy:
             secure = {"tls": True, "ca_file": str(authority.certificate), "verify_hostname": True}
-            for settings in (secure, secure | {"proxy": Endpoint("127.0.0.1", proxy.port)}):
+            for settings in (
+                secure,
+                secure | {"proxy": Proxied(Endpoint("127.0.0.1", proxy.port), "Basic eDp5")},
+            ):
                 subject = client(server, **settings)
                 await post(subject)
                 await post(subject)
                 await subject.close()
             assert proxy.asked == [f"CONNECT 127.0.0.1:{server.port} HTTP/1.1"]
+            assert "\r\nProxy-Authorization: Basic eDp5\r\n" in proxy.heads[0]
+            assert all(request.header("Proxy-Authorization") is None for request in server.requests)
             assert server.connections == 2
             proxy.refuses = True
-            subject = client(server, **secure, proxy=Endpoint("127.0.0.1", proxy.port))
+            subject = client(server, **secure, proxy=Proxied(Endpoint("127.0.0.1", proxy.port)))
             with pytest.raises(
                 DeliveryError, match=r"is behind a proxy, 127\.0\.0\.1:\d+, that answered 403"
             ):
@@ -174,11 +179,30 @@ def test_tls_and_a_proxy(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with serving() as proxy:
+            monkeypatch.setenv("HTTP_PROXY", f"http://a:b@127.0.0.1:{proxy.port}")
+            subject = HttpClient(HttpSettings(host="logs.invalid", port=8080), LOG)
+            await post(subject)
+            assert proxy.requests[0].target == "http://logs.invalid:8080/a?b=c"
+            assert proxy.requests[0].header("Proxy-Authorization") == "Basic YTpi"
+            await subject.close()
+            direct = HttpClient(HttpSettings(host="logs.invalid", proxy_env_ignore=True), LOG)
+            with pytest.raises(DeliveryError, match="has no address"):
+                await post(direct)
+
+    asyncio.run(scenario())
+
+
 def test_a_proxy_without_tls_gets_the_whole_address() -> None:
     async def scenario() -> None:
         async with serving() as proxy:
             subject = HttpClient(
-                HttpSettings(host="logs.invalid", port=8080, proxy=Endpoint("127.0.0.1", proxy.port)), LOG
+                HttpSettings(
+                    host="logs.invalid", port=8080, proxy=Proxied(Endpoint("127.0.0.1", proxy.port))
+                ),
+                LOG,
             )
             await post(subject)
             assert proxy.requests[0].target == "http://logs.invalid:8080/a?b=c"
@@ -193,6 +217,7 @@ class Proxy:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.heads: list[str] = []
         self.refuses = False
         self.port = 0
 
@@ -204,6 +229,7 @@ class Proxy:
             writer.close()
             return
         self.asked.append(line)
+        self.heads.append(head)
         host, _, port = line.split()[1].rpartition(":")
         inner_reader, inner_writer = await asyncio.open_connection(host, int(port))
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -235,10 +261,6 @@ def test_values_of_keys() -> None:
     for wrong in ("X-Scope", "X-Scope: a", "a b\r\nc"):
         with pytest.raises(ValueError, match="name of a header"):
             header_kind.read(wrong)
-    assert proxy_kind.read("http://proxy:3128") == Endpoint("proxy", 3128)
-    for wrong in ("https://proxy:1", "proxy:3128", "http://", "http://a:99999", "http://a:1/b"):
-        with pytest.raises(ValueError, match="http://HOST:PORT"):
-            proxy_kind.read(wrong)
     with pytest.raises(ValueError, match="http_Passwd without http_User"):
         HttpSettings(password="x")
     assert last_of_each([("A", "1"), ("b", "2"), ("a", "3")]) == [("a", "3"), ("b", "2")]

@@ -12,6 +12,7 @@ from collector.config.kinds import (
     Kind,
     boolean,
     commas,
+    compile_glob,
     integer,
     repeated,
     seconds,
@@ -76,3 +77,17 @@ def test_defaults_are_shown_as_they_would_be_written(kind: Kind[Any], value: Any
 
 def test_messages_quote_values_without_what_a_terminal_obeys() -> None:
     assert shown("a\\d \x1b[31m\n'é") == "'a\\d \\x1b[31m\\n'é'"
+
+
+@given(st.text(alphabet="a.*[\n", max_size=8), st.text(alphabet="a.[\n", max_size=8))
+def test_a_star_stands_for_any_text(written: str, text: str) -> None:
+    assert compile_glob(written).fullmatch(written.replace("*", text))
+    assert bool(compile_glob(written).fullmatch(text)) is _matches(written, text)
+
+
+def _matches(written: str, text: str) -> bool:
+    if not written:
+        return not text
+    if written[0] == "*":
+        return any(_matches(written[1:], text[start:]) for start in range(len(text) + 1))
+    return text[:1] == written[0] and _matches(written[1:], text[1:])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.config.onigmo import compile_onigmo, translate
-from collector.config.ruby import compile_regex
+from tests.reference.ruby import compile_regex
 
 
 @pytest.mark.parametrize(

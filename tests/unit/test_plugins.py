@@ -24,4 +24,4 @@ def test_names_are_found_without_case() -> None:
     assert row is not None
     assert row.module == "collector.outputs.stdout"
     assert find("input", "stdout") is None
-    assert names("filter") == ("kubernetes", "modify")
+    assert names("filter")[:2] == ("kubernetes", "modify")

@@ -1,8 +1,6 @@
-"""Patterns as Fluent Bit writes them, for Python's engine.
+"""Patterns as Fluent Bit writes them, for Python's engine: what collector.config.onigmo is held to.
 
-Fluent Bit compiles regular expressions with Onigmo in Ruby's dialect. What the
-dialects have in common is nearly all; the rest is translated here, and what
-can't be translated is refused rather than matched differently.
+Python's engine backtracks, so a pattern may run away on it: not for what containers write.
 """
 
 from __future__ import annotations
@@ -112,8 +110,3 @@ def _translate_escape(escape: str, *, inside: bool) -> str:
     if escape in (r"\R", r"\K", r"\X", r"\p", r"\P", r"\H"):
         raise ValueError(f"expected a regular expression without {escape}.")
     return escape
-
-
-def compile_glob(written: str) -> re.Pattern[str]:
-    """A tag pattern, where `*` stands for any characters, none included."""
-    return re.compile(".*".join(re.escape(part) for part in written.split("*")), re.DOTALL)

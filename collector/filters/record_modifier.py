@@ -1,0 +1,108 @@
+"""`[FILTER] Name record_modifier`: appends pairs and removes keys, as Fluent Bit's filter of that name.
+
+Its keys are compared without case, and one that ends with `*` stands for all that begin so
+(plugins/filter_record_modifier/filter_modifier.c).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from collector.config.kinds import Kind, split_quoted
+from collector.config.schema import key, repeated, text
+from collector.identity.identity import Identity
+from collector.plan import EventPlan, Field, LogPlan, Op
+from collector.plugin import Filter, LogSource, Pairs
+from collector.records import TOP_LEVEL_KEYS
+
+if TYPE_CHECKING:
+    from collector.context import Context
+
+SUMMARY = "Appends pairs to records, removes keys, or keeps listed keys only."
+
+
+def _read_pair(written: str) -> tuple[str, str]:
+    found = split_quoted(written)
+    if len(found) != 2:
+        raise ValueError('expected a key and a value, in quotes where there are spaces: key "a value".')
+    return found[0], found[1]
+
+
+pair = Kind("key and value", _read_pair)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    record: tuple[tuple[str, str], ...] = key(
+        "Record", repeated(pair), default=(), help="A key and a text, appended whatever is there."
+    )
+    remove_key: tuple[str, ...] = key(
+        "Remove_key", repeated(text), default=(), help="A key to remove; `*` at its end: all that begin so."
+    )
+    allowlist_key: tuple[str, ...] = key(
+        "Allowlist_key", repeated(text), default=(), help="A key to keep; all that are not listed go."
+    )
+    whitelist_key: tuple[str, ...] = key(
+        "Whitelist_key", repeated(text), default=(), help="The older name of Allowlist_key."
+    )
+    uuid_key: str = key("Uuid_key", text, default="", help="A key for a random UUID of the record.")
+
+    def __post_init__(self) -> None:
+        if self.remove_key and self.kept:
+            raise ValueError("has both Remove_key and Allowlist_key. Keep one of them.")
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        return self.allowlist_key + self.whitelist_key
+
+
+class RecordModifier:
+    """The filter of one section."""
+
+    def __init__(self, settings: Settings, matches: Callable[[str], bool]) -> None:
+        self.matches = matches
+        self._settings = settings
+        self._listed = settings.remove_key or settings.kept
+        self._removes_listed = bool(settings.remove_key)
+
+    @property
+    def _is_constant(self) -> bool:
+        """A plan removes keys by their exact names only."""
+        return not self._listed and not self._settings.uuid_key
+
+    def fold_log(self, plan: LogPlan, source: LogSource) -> LogPlan | None:
+        if not self._is_constant:
+            return None
+        return plan.then(*(Field(Op.APPEND, *pair) for pair in self._settings.record))
+
+    def fold_event(self, plan: EventPlan, tag: str, identity: Identity) -> EventPlan | None:
+        """Events take each key once; one that is there twice is left to `apply`."""
+        names = [name for name, _ in self._settings.record]
+        taken = TOP_LEVEL_KEYS | {step.key for step in plan.steps}
+        if not self._is_constant or taken & set(names) or len(set(names)) < len(names):
+            return None
+        return plan.then(*(Field(Op.APPEND, *pair) for pair in self._settings.record))
+
+    def apply(self, tag: str, record: Pairs, identity: Identity | None) -> Pairs | None:
+        if self._listed:
+            record = [one for one in record if self._is_listed(one[0]) != self._removes_listed]
+        more: list[tuple[str, Any]] = list(self._settings.record)
+        if self._settings.uuid_key:
+            more.append((self._settings.uuid_key, str(uuid.uuid4())))
+        return [*record, *more]
+
+    def _is_listed(self, name: Any) -> bool:
+        if isinstance(name, bytes):
+            name = name.decode("utf-8", "surrogateescape")
+        return isinstance(name, str) and any(_stands_for(one.lower(), name.lower()) for one in self._listed)
+
+
+def _stands_for(listed: str, name: str) -> bool:
+    return name.startswith(listed[:-1]) if listed.endswith("*") else name == listed
+
+
+def make(settings: Settings, context: Context) -> Filter:
+    return RecordModifier(settings, context.plugin.matches)

@@ -1,0 +1,58 @@
+"""Inputs that make some records every so often."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from collector.entries import pack_entry
+from collector.inputs.made_chunks import chunks, filtered
+from collector.plugin import Pairs
+
+if TYPE_CHECKING:
+    from collector.context import InputContext
+
+Sample = Callable[[], list[tuple[int, Pairs]] | None]
+"""Time in nanoseconds and pairs of the records of one interval; None: there will be no more."""
+
+
+class Sampling:
+    """Calls `sample` every `interval_s`, the first time after one interval, or at once."""
+
+    def __init__(
+        self, context: InputContext, sample: Sample, interval_s: float, *, at_once: bool = False
+    ) -> None:
+        self._context = context
+        self._sample = sample
+        self._interval_s = interval_s
+        self._at_once = at_once
+        self._run_id = os.urandom(8)
+        self._sequence = itertools.count()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        next_s = time.monotonic() + (0.0 if self._at_once else self._interval_s)
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, next_s - time.monotonic())):
+                    await stop.wait()
+            if stop.is_set() or not await self._submit():
+                break
+            # A late tick does not make the next one early, and those that were missed are not made up for.
+            next_s = max(next_s + self._interval_s, time.monotonic())
+        await stop.wait()
+
+    async def _submit(self) -> bool:
+        records = self._sample()
+        if records is None:
+            return False
+        context = self._context
+        entries = b"".join(pack_entry(time_ns, pairs) for time_ns, pairs in records)
+        parts = filtered(context, context.plugin.tag, entries)
+        for chunk in chunks(context.name, parts, (context.name, self._run_id, next(self._sequence))):
+            await context.intake.submit(chunk)
+        return True

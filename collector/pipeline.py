@@ -1,0 +1,257 @@
+"""Inputs, filters and outputs: made of their configurations, begun, ended and replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from collector import own_log, plugins
+from collector.config.changes import Turnover
+from collector.config.document import Document, PluginConfig
+from collector.context import Context, InputContext
+from collector.delivery.positions import PositionStores
+from collector.delivery.retry import Backoff
+from collector.delivery.router import Route, Router
+from collector.delivery.storage import open_storage
+from collector.errors import ConfigError, OperatorError
+from collector.filters.chain import FilterChain
+from collector.identity.identity import Identity
+from collector.identity.table import IdentityTable
+from collector.inputs.made_chunks import chunks
+from collector.plugin import AnyFilter, Input
+from collector.record import Record
+from collector.service.health import Health
+from collector.service.metrics import Metrics
+from collector.service.table import begin_at_zero
+from probes.starter import Starter
+
+
+@dataclass(slots=True)
+class Rooms:
+    """What the plugins share. `document` is the one that runs."""
+
+    document: Document
+    metrics: Metrics
+    health: Health
+    identities: IdentityTable
+    node_id: bytes
+    starter: Starter | None
+
+
+class Working(Protocol):
+    """An input, or a filter that hands records on by itself."""
+
+    async def run(self, stop: asyncio.Event) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A plugin at work. `stop` is its own."""
+
+    stop: asyncio.Event
+    task: asyncio.Task[None]
+
+    @classmethod
+    def begin(cls, plugin: Working, name: str, tasks: asyncio.TaskGroup) -> Running:
+        stop = asyncio.Event()
+        return cls(stop, tasks.create_task(plugin.run(stop), name=name))
+
+
+async def end(running: Sequence[Running], timeout_s: float) -> None:
+    """They hand over what they hold. One that takes longer still starts, or waits for what will not come."""
+    for one in running:
+        one.stop.set()
+    if running:
+        await asyncio.wait([one.task for one in running], timeout=timeout_s)
+
+
+class Pipeline:
+    """Plugins by name, in the order of the configuration."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        """Makes all of them; inputs begin to work with `begin`. Raises OperatorError."""
+        document = rooms.document
+        self._rooms = rooms
+        self._filters: dict[str, AnyFilter] = {
+            one.name: make(one, self._context(one, document)) for one in document.filters
+        }
+        self.chain = FilterChain(list(self._filters.values()), self._count)
+        storage = open_storage(document.service, metrics=rooms.metrics, log=own_log.part("storage"))
+        self.stores = PositionStores(
+            log=own_log.part("positions"),
+            metrics=rooms.metrics,
+            flush_s=document.service.flush_s,
+            inherited=storage.spool.positions() if storage.spool else (),
+        )
+        self.router = Router(
+            [self._route(one, document) for one in document.outputs],
+            metrics=rooms.metrics,
+            log=own_log.part("delivery"),
+            record=self.stores.record,
+            node=rooms.identities.node,
+            backoff=backoff(document),
+            source_limits=source_limits(document),
+            memory_only=memory_only(document),
+            flush_s=document.service.flush_s,
+            spool=storage.spool,
+            bounds=storage.bounds,
+            rejected=storage.rejected,
+        )
+        self.stores.spooling = self.router.spooling
+        self._made: dict[str, Input] = self.make_inputs(document.inputs, document)
+        self._inputs: dict[str, Running] = {}
+        self._working_filters: dict[str, Running] = {}
+        self._leaving: dict[str, AnyFilter] = {}
+        count_from_zero(rooms.metrics, document)
+
+    def _context(self, config: PluginConfig, document: Document) -> Context:
+        rooms = self._rooms
+        return Context(
+            plugin=config,
+            document=document,
+            node=rooms.identities.node,
+            node_id=rooms.node_id,
+            log=own_log.part(config.name, config.log_level),
+            metrics=rooms.metrics,
+            identities=rooms.identities,
+            report=rooms.health.report,
+            send=self._send,
+        )
+
+    def _route(self, config: PluginConfig, document: Document) -> Route:
+        output = make(config, self._context(config, document))
+        return Route(config.name, output, config.matches, config.retry_limit, config.spool_limit_bytes)
+
+    def _count(self, one: AnyFilter, dropped: int, added: int) -> None:
+        name = self._name_of(one)
+        self._rooms.metrics.add("fluentbit_filter_drop_records_total", name, by=dropped)
+        self._rooms.metrics.add("fluentbit_filter_add_records_total", name, by=added)
+
+    def _name_of(self, one: AnyFilter) -> str:
+        known = (*self._filters.items(), *self._leaving.items())
+        return next(name for name, other in known if other is one)
+
+    async def _send(
+        self, emitter: AnyFilter, tag: str, records: Sequence[Record], identity: Identity | None
+    ) -> None:
+        """What a filter hands on later has no place in a file any more."""
+        name = self._name_of(emitter)
+        parts = [part for part in self.chain.emit(emitter, tag, records, identity) if part.records]
+        for chunk in chunks(f"emitter_for_{name}", parts, (os.urandom(16),)):
+            await self.router.submit(chunk)
+
+    def begin(self, tasks: asyncio.TaskGroup) -> None:
+        """Starts the inputs that were made and do not run yet, and filters that work by themselves."""
+        for name, plugin in self._made.items():
+            self._inputs[name] = Running.begin(plugin, name, tasks)
+        self._made = {}
+        for name, one in self._filters.items():
+            if name not in self._working_filters and hasattr(one, "run"):
+                self._working_filters[name] = Running.begin(cast(Working, one), name, tasks)
+
+    async def end_inputs(self, timeout_s: float) -> None:
+        """All of them, then the filters, which hand on what they hold."""
+        await end(list(self._inputs.values()), timeout_s)
+        await end(list(self._working_filters.values()), timeout_s)
+
+    def cancel(self) -> None:
+        """Those that have not returned."""
+        for one in (*self._inputs.values(), *self._working_filters.values()):
+            one.task.cancel()
+
+    # Reload
+
+    async def end_some(self, names: Sequence[str], timeout_s: float) -> None:
+        """Inputs that go. They are cut off when they take longer."""
+        ending = [self._inputs.pop(name) for name in names]
+        await end(ending, timeout_s)
+        for one in ending:
+            one.task.cancel()
+
+    def make_filters(self, document: Document, turnover: Turnover) -> dict[str, AnyFilter]:
+        """Those of another configuration; one that is the same there goes on with what it remembers."""
+        begun = {one.name for one in turnover.begun}
+        return {
+            one.name: make(one, self._context(one, document))
+            if one.name in begun
+            else self._filters[one.name]
+            for one in document.filters
+        }
+
+    def make_routes(self, document: Document, turnover: Turnover) -> list[Route]:
+        """Those of the outputs that begin."""
+        return [self._route(one, document) for one in turnover.begun]
+
+    async def set_filters(self, filters: dict[str, AnyFilter], timeout_s: float) -> None:
+        """Other filters from now on; those that go hand on what they hold, to the new ones."""
+        gone = [name for name, one in self._filters.items() if filters.get(name) is not one]
+        before, self._filters = self._filters, filters
+        self.chain.replace(list(filters.values()))
+        ending = [self._working_filters.pop(name) for name in gone if name in self._working_filters]
+        self._leaving = {name: before[name] for name in gone}
+        await end(ending, timeout_s)
+        self._leaving = {}
+
+    def make_inputs(self, configs: Sequence[PluginConfig], document: Document) -> dict[str, Input]:
+        """Raises OperatorError."""
+        return {one.name: self._make_input(one, document) for one in configs}
+
+    def _make_input(self, config: PluginConfig, document: Document) -> Input:
+        base = self._context(config, document)
+        parts = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}
+        positions = functools.partial(self.stores.open, config.name)
+        context = InputContext(
+            **parts,
+            intake=self.router,
+            chain=self.chain,
+            positions=positions,
+            starter=self._rooms.starter,
+        )
+        plugin: Input = make(config, context)
+        return plugin
+
+    def add_inputs(self, made: dict[str, Input]) -> None:
+        """To be begun. Each goes on behind what is under way of an input of its name that has ended."""
+        for name in made:
+            self.stores.begin_behind(name, self.router.begun(name))
+        self._made |= made
+
+
+def backoff(document: Document) -> Backoff:
+    return Backoff(document.service.retry_base_s, document.service.retry_cap_s)
+
+
+def source_limits(document: Document) -> dict[str, int]:
+    return {one.name: one.mem_buf_limit_bytes for one in document.inputs if one.mem_buf_limit_bytes}
+
+
+def memory_only(document: Document) -> list[str]:
+    """Inputs whose storage.type is memory."""
+    return [one.name for one in document.inputs if not one.uses_spool]
+
+
+def count_from_zero(metrics: Metrics, document: Document) -> None:
+    begin_at_zero(
+        metrics,
+        inputs=[one.name for one in document.inputs],
+        filters=[one.name for one in document.filters],
+        outputs=[one.name for one in document.outputs],
+    )
+
+
+def make(config: PluginConfig, context: Context) -> Any:
+    """The plugin that a section asks for. Raises OperatorError."""
+    row = plugins.find(config.kind, config.plugin)
+    assert row is not None  # the document was checked
+    try:
+        return row.load().make(config.settings, context)
+    except ConfigError:
+        raise
+    except OperatorError as error:
+        place = f"{config.section.place}: [{config.section.name}] {config.plugin}: "
+        raise ConfigError(place + error.problem, error.consequence, error.remedy) from error

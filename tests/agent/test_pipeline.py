@@ -1,0 +1,95 @@
+"""Plugins made of a configuration and at work together (collector.pipeline), in a running agent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.agent.agent import Agent, get
+from tests.agent.test_run_lifecycle import free_port
+
+TRACE = ["Traceback (most recent call last):", '  File "a.py", line 1', "    x", "ValueError: 1"]
+
+
+def test_inputs_filters_and_outputs_of_many_kinds(tmp_path: Path) -> None:
+    (tmp_path / "app.log").write_text(
+        "\n".join(["level=info msg=begin", *TRACE, "level=error msg=end"]) + "\n"
+    )
+    port = free_port()
+    (tmp_path / "main.conf").write_text(
+        f"""
+[SERVICE]
+    Flush 0.1
+    HTTP_Server On
+    HTTP_Listen 127.0.0.1
+    HTTP_Port {port}
+[INPUT]
+    Name dummy
+    Tag  d
+    Dummy {{"a.x": 1, "a.y": 2, "b": "secret"}}
+    Samples 3
+    Rate 100
+[INPUT]
+    Name tail
+    Tag  app
+    Path {tmp_path}/*.log
+    Read_from_Head On
+[FILTER]
+    Name nest
+    Match d
+    Operation nest
+    Wildcard a.*
+    Nest_under a
+    Remove_prefix a.
+[FILTER]
+    Name record_modifier
+    Match d
+    Remove_key b
+    Record node n1
+[FILTER]
+    Name multiline
+    Match app
+    multiline.parser python
+    Flush_Ms 100
+[FILTER]
+    Name rewrite_tag
+    Match app
+    Rule $log ^Traceback app.trace false
+[FILTER]
+    Name parser
+    Match app
+    Key_Name log
+    Parser logfmt
+[FILTER]
+    Name grep
+    Match app
+    Exclude level info
+[OUTPUT]
+    Name file
+    Match *
+    Path {tmp_path}
+    Format out_file
+"""
+    )
+    with Agent("-c", str(tmp_path / "main.conf")) as agent:
+        agent.wait_until_running()
+        (tmp_path / "app.log").open("a").write("level=warn msg=last\n")
+        wanted = 'fluentbit_output_proc_records_total{name="file.0"} 6\n'
+        while wanted not in get(port, "/metrics")[1]:
+            assert agent.process.poll() is None
+        metrics = get(port, "/metrics")[1]
+        assert agent.stop() == 0
+    records = {
+        path.name: [
+            json.loads(line.partition(", ")[2].rpartition("]")[0]) for line in path.read_text().splitlines()
+        ]
+        for path in tmp_path.iterdir()
+        if path.suffix not in (".conf", ".log")
+    }
+    assert records == {
+        "d": [{"a": {"x": 1, "y": 2}, "node": "n1"}] * 3,
+        "app.trace": [{"log": "\n".join(TRACE)}],
+        "app": [{"level": "error", "msg": "end"}, {"level": "warn", "msg": "last"}],
+    }
+    assert 'fluentbit_filter_drop_records_total{name="grep.0"} 1\n' in metrics
+    assert 'fluentbit_filter_add_records_total{name="rewrite_tag.0"} 1\n' in metrics

@@ -1,0 +1,137 @@
+"""The filter multiline: lines across chunks, records that wait, and pieces of a runtime's lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collector.config.schema import InvalidConfiguration
+from collector.entries import pack_entry
+from collector.errors import ConfigError
+from collector.filters import multiline
+from collector.filters.chain import FilterChain
+from collector.filters.multiline import Multiline
+from collector.identity.identity import Identity
+from collector.plugin import AnyFilter, Pairs
+from collector.record import Record, records_of
+from tests.unit.filtering import TIME_NS, SectionText, make
+
+TRACE = ["Traceback (most recent call last):", '  File "a.py", line 1', "    x", "ValueError: 1"]
+
+
+class Sent:
+    """What the filter hands on by itself, as the pipeline takes it."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[str, Pairs]] = []
+        self.grown = asyncio.Event()
+
+    async def __call__(
+        self, emitter: AnyFilter, tag: str, records: Sequence[Record], identity: Identity | None
+    ) -> None:
+        self.records += [(tag, record.pairs) for record in records]
+        self.grown.set()
+
+
+def made(folder: Path, text: str, sent: Any = None) -> Multiline:
+    one = make(multiline, SectionText(folder, text), send=sent or Sent())
+    assert isinstance(one, Multiline)
+    return one
+
+
+def lines(*texts: str, stream: str = "stdout") -> list[Pairs]:
+    return [[("stream", stream), ("log", text), ("n", number)] for number, text in enumerate(texts)]
+
+
+def give(one: Multiline, records: Sequence[Pairs], tag: str = "t") -> list[Pairs]:
+    entries = b"".join(pack_entry(TIME_NS, record) for record in records)
+    (part, *_) = FilterChain([one]).apply((one,), tag, entries, None)
+    return [record.pairs for record in records_of(part.entries)]
+
+
+def test_lines_are_joined_across_chunks(tmp_path: Path) -> None:
+    one = made(tmp_path, "multiline.parser python")
+    assert give(one, lines("before", *TRACE[:2])) == lines("before")
+    assert give(one, lines(*TRACE[2:], "after")) == [
+        [("stream", "stdout"), ("log", "\n".join(TRACE)), ("n", 1)],
+        [("stream", "stdout"), ("log", "after"), ("n", 2)],
+    ]
+
+
+def test_streams_and_tags_are_joined_by_themselves(tmp_path: Path) -> None:
+    one = made(tmp_path, "multiline.parser python")
+    mixed = [
+        record
+        for pair in zip(lines(*TRACE, "end"), lines(*TRACE, "end", stream="stderr"), strict=True)
+        for record in pair
+    ]
+    found = give(one, mixed)
+    assert [dict(record)["log"] for record in found] == ["\n".join(TRACE)] * 2 + ["end"] * 2
+
+
+def test_a_record_without_the_key_ends_what_is_open(tmp_path: Path) -> None:
+    one = made(tmp_path, "multiline.parser python\nmultiline.key_content message")
+    assert give(one, lines("x")) == lines("x")
+
+
+def test_what_waits_is_sent_on_after_a_while_and_at_the_end(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        sent, stop = Sent(), asyncio.Event()
+        one = made(tmp_path, "multiline.parser python\nFlush_Ms 50", sent)
+        task = asyncio.create_task(one.run(stop))
+        assert give(one, lines(*TRACE[:2])) == []
+        await asyncio.wait_for(sent.grown.wait(), 10)
+        assert sent.records == [("t", [("stream", "stdout"), ("log", "\n".join(TRACE[:2])), ("n", 0)])]
+        give(one, lines(TRACE[0]))
+        stop.set()
+        await task
+        assert [dict(pairs)["log"] for _, pairs in sent.records][1:] == [TRACE[0]]
+
+    asyncio.run(scenario())
+
+
+def test_without_a_buffer_nothing_waits(tmp_path: Path) -> None:
+    one = made(tmp_path, "multiline.parser python\nBuffer Off")
+    assert [dict(record)["log"] for record in give(one, lines(*TRACE[:2]))] == ["\n".join(TRACE[:2])]
+
+
+def test_the_longest_record_is_bounded(tmp_path: Path) -> None:
+    one = made(tmp_path, "multiline.parser python\nEmitter_Mem_Buf_Limit 100")
+    found = give(one, lines(TRACE[0], *(["    " + "x" * 40] * 10), "end"))
+    assert max(len(dict(record)["log"]) for record in found) <= 101
+
+
+def pieces(*texts: str, ident: str = "a", last: bool = True) -> list[Pairs]:
+    return [
+        [
+            ("partial_message", "true"),
+            ("partial_id", ident),
+            ("partial_ordinal", str(number)),
+            ("partial_last", str(last and number == len(texts)).lower()),
+            ("log", text),
+        ]
+        for number, text in enumerate(texts, 1)
+    ]
+
+
+def test_pieces_of_a_line_by_what_the_runtime_says(tmp_path: Path) -> None:
+    one = made(tmp_path, "Mode partial_message")
+    given = [*pieces("ab", "cd", "e"), [("log", "whole")], *pieces("x", last=False), *pieces("y", ident="b")]
+    assert give(one, given) == [[("log", "abcde")], [("log", "whole")], [("log", "x")], [("log", "y")]]
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "reason"),
+    [
+        ("Mode parser", InvalidConfiguration, "has no multiline.parser"),
+        ("multiline.parser pyton", ConfigError, "there is no multiline parser called 'pyton'"),
+        ("multiline.parser cri", ConfigError, "joins the parts of a runtime's line"),
+    ],
+)
+def test_settings_that_are_refused(tmp_path: Path, text: str, error: type[Exception], reason: str) -> None:
+    with pytest.raises(error, match=reason):
+        made(tmp_path, text)

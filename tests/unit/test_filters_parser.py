@@ -1,0 +1,60 @@
+"""The filter parser: which keys stay, in which order, and whose time counts."""
+
+from __future__ import annotations
+
+import calendar
+from pathlib import Path
+
+import pytest
+
+from collector.config.schema import InvalidConfiguration
+from collector.errors import ConfigError
+from collector.filters import parser
+from collector.plugin import Pairs
+from tests.unit.filtering import TIME_NS, SectionText, make, through
+
+LINE = '1.2.3.4 - bob [10/Oct/2000:13:55:36 -0700] "GET /a%20b HTTP/1.0" 200 2326'
+FOUND: Pairs = [
+    ("host", "1.2.3.4"),
+    ("user", "bob"),
+    ("method", "GET"),
+    ("path", "/a%20b"),
+    ("code", "200"),
+    ("size", "2326"),
+]
+LINE_NS = calendar.timegm((2000, 10, 10, 20, 55, 36)) * 10**9
+RECORD: Pairs = [("a", 1), ("log", LINE), ("z", 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", FOUND),
+        ("Reserve_Data On", [*FOUND, ("a", 1), ("z", 2)]),
+        ("Preserve_Key On", [*FOUND, ("log", LINE)]),
+        ("Reserve_Data On\nPreserve_Key On", [*FOUND, ("a", 1), ("log", LINE), ("z", 2)]),
+        ("Parser apache\nReserve_Data On", [*FOUND, ("a", 1), ("z", 2)]),
+    ],
+)
+def test_what_stays(tmp_path: Path, text: str, expected: Pairs) -> None:
+    one = make(parser, SectionText(tmp_path, f"Key_Name log\nParser json\nParser apache2\n{text}"))
+    assert through(one, RECORD) == {"a.b": [(LINE_NS, expected)]}
+
+
+def test_what_no_parser_knows_is_left_as_it_is(tmp_path: Path) -> None:
+    one = make(parser, SectionText(tmp_path, "Key_Name log\nParser json"))
+    records: list[Pairs] = [RECORD, [("log", 5)], [("other", "{}")]]
+    assert through(one, *records) == {"a.b": [(TIME_NS, record) for record in records]}
+
+
+def test_a_nested_key(tmp_path: Path) -> None:
+    one = make(parser, SectionText(tmp_path, "Key_Name $a['b']\nParser json\nReserve_Data On"))
+    record: Pairs = [("a", {"b": '{"x": 1}'})]
+    assert through(one, record) == {"a.b": [(TIME_NS, [("x", 1), *record])]}
+
+
+def test_a_parser_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no parser called 'apach'\. Did you mean apache"):
+        make(parser, SectionText(tmp_path, "Key_Name log\nParser apach"))
+    with pytest.raises(InvalidConfiguration, match="needs the key Parser"):
+        SectionText(tmp_path, "Key_Name log").settings(parser)

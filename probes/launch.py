@@ -62,6 +62,7 @@ class Attached:
     maps: dict[str, int]  # the others, which only the probes use
     hooks: tuple[HookReport, ...]
     origin: Origin = COMPILED
+    tracking_fd: int = -1  # a netlink socket of probes.conntrack; -1: there is none
     link_ids: dict[str, str] = field(init=False)  # as the kernel numbers them
 
     def __post_init__(self) -> None:
@@ -99,7 +100,7 @@ class Attached:
         for held in (self.programs, self.maps):
             while held:
                 os.close(held.popitem()[1])
-        for name in MAPS_FOR_THE_COLLECTOR:
+        for name in (*MAPS_FOR_THE_COLLECTOR, "tracking"):
             if (descriptor := getattr(self, f"{name}_fd")) >= 0:
                 os.close(descriptor)
             setattr(self, f"{name}_fd", -1)
@@ -261,6 +262,7 @@ def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) ->
         )
     maps, links, programs = (answer.take(kind) for kind in ("map", "link", "program"))
     ours = {f"{name}_fd": maps.pop(name) for name in MAPS_FOR_THE_COLLECTOR}
+    ours["tracking_fd"] = answer.take("tracking").get("conntrack", -1)
     return Attached(links=links, programs=programs, maps=maps, hooks=reports, origin=answer.origin, **ours)
 
 

@@ -70,7 +70,7 @@ bench: root test-packages $(VENV)/test.done $(VENV)/native.done ## Measure, each
 	@exec $(PYTHON) -m tests.bench
 
 soak: root test-packages $(VENV)/test.done $(VENV)/native.done ## Long search for new examples
-	@exec $(PYTHON) -m pytest -q --hypothesis-profile=soak --timeout=3600 $(TESTS)
+	@KILLS=200 TINY_FILES=100000 exec $(PYTHON) -m pytest -q --hypothesis-profile=soak --timeout=3600 $(TESTS)
 
 docs: $(VENV)/test.done $(VENV)/native.done ## Print the reference pages into docs/
 	$(call step,docs,docs/*.md out of the tables in the code,$(PYTHON) -m docs.pages)

@@ -43,6 +43,7 @@ class Intake:
     acks: bool = True
     positions: Positions | None = None  # set when the input opens them
     chunks: list[Chunk] = field(default_factory=list)
+    taken: int = 0  # records
     open: list[Chunk] = field(default_factory=list)
     has_room: asyncio.Event = field(default_factory=asyncio.Event)
     room_listeners: list[Callable[[], None]] = field(default_factory=list)
@@ -54,6 +55,7 @@ class Intake:
     async def submit(self, chunk: Chunk) -> None:
         await self.has_room.wait()
         self.chunks.append(chunk)
+        self.taken += chunk.records
         self.open.append(chunk)
         if self.acks:
             self.ack(1)
@@ -105,7 +107,7 @@ class Intake:
 
     async def wait_for(self, count: int) -> None:
         """Until that many records are here."""
-        await self.wait_until(lambda: sum(chunk.records for chunk in self.chunks) >= count)
+        await self.wait_until(lambda: self.taken >= count)
 
 
 @dataclass

@@ -19,6 +19,10 @@ from collector.inputs.tail_paths import COMPRESSED, Selection, rotated_siblings
 # Files read to their end and closed though they still have a name: as many as 800 pods keep of rotations.
 MAX_FINISHED = 4096
 
+# For a log that is new, a listing is good for so many times as long as it took: a container that makes file
+# after file in one directory takes a twentieth of the time at most.
+LISTING_GOOD_FOR = 20
+
 # Times of files are those of the kernel's last tick, up to 10 ms old.
 CLOCK_TICK_NS = 10_000_000
 
@@ -29,6 +33,11 @@ class Sibling(NamedTuple):
 
     file: OpenFile
     is_done: bool
+
+
+class _Listing(NamedTuple):
+    names: list[str]
+    good_until_s: float  # CLOCK_MONOTONIC
 
 
 class _Look(NamedTuple):
@@ -75,7 +84,8 @@ class Beginnings:
         self._began_ns = time.time_ns() - CLOCK_TICK_NS
         self._finished: OrderedDict[tuple[int, int], Position] = OrderedDict()
         self._left: OrderedDict[FileKey, Position] = OrderedDict()
-        self._listings: dict[str, list[str]] = {}
+        self._listings: dict[str, _Listing] = {}
+        self._is_first_look = True
         # As of the start: the inode that a file had before it was compressed is soon another file's.
         self._kept = positions.all()
         self._kept_by_place: dict[str, list[Position]] | None = None
@@ -167,17 +177,47 @@ class Beginnings:
         that a stored position or `held` may be of, as its first bytes tell.
         """
         directory, name = os.path.split(place)
-        names = [*rotated_siblings(name, self._names_in(directory)), name]
+        is_new = not since_ns and not held
+        names = [*rotated_siblings(name, self._names_in(directory, may_be_old=is_new)), name]
         present = os.path.basename(path_of(file.fd))
         if present not in names or not os.fstat(file.fd).st_nlink:
             return []
         before = names[: names.index(present)]
+        return self._unread(place, path, roots, names, before, since_ns, held)
+
+    def siblings_of_missing(self, place: str, path: str, roots: tuple[str, ...]) -> list[Sibling]:
+        """The same for a log that was renamed and is not there again."""
+        directory, name = os.path.split(place)
+        names = rotated_siblings(name, self._names_in(directory))
+        return self._unread(place, path, roots, names, names, 0, ())
+
+    def missing(self, selection: Selection) -> list[tuple[str, str]]:
+        """Name and place of logs that were read before the start and that only renamed files are left of."""
+        found = []
+        for path in dict.fromkeys(row.path for row in self._kept if row.file.device != FOREIGN_DEVICE):
+            place = os.path.realpath(path)
+            directory, name = os.path.split(place)
+            is_renamed = selection.wants(path) and not os.path.exists(place)
+            if is_renamed and rotated_siblings(name, self._names_in(directory)):
+                found.append((path, place))
+        return found
+
+    def _unread(
+        self,
+        place: str,
+        path: str,
+        roots: tuple[str, ...],
+        names: Sequence[str],
+        before: Sequence[str],
+        since_ns: int,
+        held: Sequence[FileKey],
+    ) -> list[Sibling]:
         looks = (self._look(place, one, path, roots, held) for one in names)
         looked_at = [look for look in looks if look is not None]
         found = []
         for index, look in enumerate(looked_at):
-            is_done = _is_done(look, looked_at[index + 1 :])
             later = looked_at[index + 1 :]
+            is_done = _is_done(look, later)
             if look.name in before and self._is_unread(look, is_done, since_ns, later):
                 found.append(Sibling(look.file, is_done))
             else:
@@ -215,17 +255,28 @@ class Beginnings:
             return look.written_ns >= (since_ns or (self._began_ns if self._skips_history else 0))
         return look.size != look.stored.offset or (look.stored.partials != (-1, -1) and not is_done)
 
-    def _names_in(self, directory: str) -> list[str]:
-        if directory not in self._listings:
+    def _names_in(self, directory: str, *, may_be_old: bool = False) -> list[str]:
+        """Sorted. During the first look a directory is listed once, as many files may lie in it."""
+        known = self._listings.get(directory)
+        is_good = known is not None and (self._is_first_look or time.monotonic() < known.good_until_s)
+        if known is None or not is_good or not (may_be_old or self._is_first_look):
+            start_s = time.monotonic()
             try:
-                self._listings[directory] = sorted(os.listdir(directory))
+                names = sorted(os.listdir(directory))
             except OSError:
-                self._listings[directory] = []
-        return self._listings[directory]
+                names = []
+            took_s = time.monotonic() - start_s
+            known = self._listings[directory] = _Listing(names, start_s + LISTING_GOOD_FOR * took_s)
+        return known.names
 
     def forget_listings(self) -> None:
-        """Directories are remembered during the first look, when many files lie in one; then they change."""
-        self._listings.clear()
+        """The first look is over: directories change from here on."""
+        if self._is_first_look:
+            self._listings.clear()
+        self._is_first_look = False
+        now_s = time.monotonic()
+        for directory in [one for one, listing in self._listings.items() if listing.good_until_s <= now_s]:
+            del self._listings[directory]
 
     def forget_missing(self, present: Container[tuple[int, int]], selection: Selection) -> None:
         """Drops the positions of files of this input that are not there any more.

@@ -112,6 +112,13 @@ class Followed:
         self._add(succession, found.file, now_s, at_start=found.at_start, replaced=found.moved)
         self._ready(succession.files)  # one of them may have waited for its heir
 
+    def _begin_missing(self, path: str, place: str, now_s: float) -> None:
+        """There is no file of that name between rename and reopening, or when the runtime ended then."""
+        succession = self.successions[place] = self._plans.succession(place, now_s)
+        self.name(succession, path)
+        for sibling in self._beginnings.siblings_of_missing(place, path, self._selection.roots):
+            self._add(succession, sibling.file, now_s, at_start=True, is_done=sibling.is_done)
+
     def name(self, succession: Succession, path: str) -> None:
         """The name that the log's tag is made of is known; the first one stays."""
         if not succession.path:
@@ -175,9 +182,12 @@ class Followed:
         self._count("fluentbit_input_files_closed_total")
         self._ready(succession.files)
 
-    def first_look_is_over(self) -> None:
+    def first_look_is_over(self, now_s: float) -> None:
         """All files that were there at the start are known: positions of others are of no use."""
         self._has_looked = True
+        for path, place in self._beginnings.missing(self._selection):
+            if place not in self.successions:
+                self._begin_missing(path, place, now_s)
         self._beginnings.first_look_is_over()
         # Where nothing is there at all, a mount is probably missing.
         if self.files:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import msgpack
 
@@ -45,35 +45,93 @@ def acknowledgement(ack: bytes) -> bytes:
     return b"\x81\xa3ack" + ack
 
 
+class LongPayload(NamedTuple):
+    """Where a message has its entries as one string or binary of some KiB: header, begin and end."""
+
+    head: int
+    begin: int
+    end: int
+
+
+# Bytes of the length in the header of a str or bin.
+_LENGTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
+_STEP_BYTES = 4096
+
+
+def long_payload(message: bytes | bytearray) -> LongPayload | None:
+    """Of the beginning of a message; None where it has no such payload, or its head is not there yet."""
+    try:
+        if message[0] not in (0x92, 0x93):
+            return None
+        _, head = _raw_span(message, 1)
+        begin, end = _raw_span(message, head)
+    except (IndexError, KeyError):
+        return None
+    return LongPayload(head, begin, end) if end - begin >= _STEP_BYTES else None
+
+
+def _raw_span(data: bytes | bytearray, at: int) -> tuple[int, int]:
+    """Begin and end of the bytes of a str or bin, whose header has to be there."""
+    kind = data[at]
+    if 0xA0 <= kind <= 0xBF:
+        return at + 1, at + 1 + (kind & 0x1F)
+    begin = at + 1 + _LENGTHS[kind]
+    data[begin - 1]  # the whole length is there
+    return begin, begin + int.from_bytes(data[at + 1 : begin], "big")
+
+
 class MessageStream:
-    """Splits what a client sends into messages, of `limit_bytes` at most; no byte is looked at twice."""
+    """Splits what a client sends into messages, of `limit_bytes` at most.
+
+    No byte is looked at twice: the scanner remembers where it is within a value,
+    and of a long payload it sees an empty one.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self._buffer = bytearray()
-        self._ends = 0  # of the last message, counted from the first byte
-        # It remembers where it is within a value, and drops what it has passed.
+        self._begin()
+
+    def _begin(self) -> None:
+        """With the next message."""
         self._scanner = msgpack.Unpacker(max_buffer_size=0)
+        self._given = 0  # of the buffer, to the scanner
+        self._left_out = 0  # and how much of that it did not see
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The messages that are completed by `data`. Raises NotForward."""
         self._buffer += data
-        self._scanner.feed(data)
-        while self._buffer:
+        while size := self._scan():
+            self._check(size)
+            with memoryview(self._buffer) as view:
+                message = bytes(view[:size])
+            del self._buffer[:size]
+            self._begin()
+            yield message
+        self._check(len(self._buffer))
+
+    def _scan(self) -> int:
+        """The size of the first message once it is there whole; 0 before."""
+        if not self._given and (payload := long_payload(self._buffer)):
+            self._check(payload.end)
+            if len(self._buffer) < payload.end:
+                return 0
+            self._scanner.feed(bytes(self._buffer[: payload.head]) + b"\xc4\x00")
+            self._given = payload.end
+            self._left_out = payload.end - payload.head - 2
+        while True:
             try:
                 self._scanner.skip()
             except msgpack.OutOfData:
-                break
+                piece = self._buffer[self._given : self._given + _STEP_BYTES]
+                if not piece:
+                    return 0
+                self._scanner.feed(piece)
+                self._given += len(piece)
             except ValueError:
                 raise NotForward("sent what is not msgpack, or nested too deeply") from None
-            end = self._scanner.tell()
-            size = end - self._ends
-            self._check(size)
-            message = bytes(memoryview(self._buffer)[:size])
-            del self._buffer[:size]
-            self._ends = end
-            yield message
-        self._check(len(self._buffer))
+            else:
+                return int(self._scanner.tell()) + self._left_out
 
     def _check(self, size: int) -> None:
         if size > self.limit_bytes:
@@ -91,46 +149,56 @@ def read_message(raw: bytes, now_ns: int, limit_bytes: int) -> Message | None:
     """
     if raw == _NIL:
         return None
-    unpacker = msgpack.Unpacker(raw=True, strict_map_key=False, max_buffer_size=len(raw))
-    unpacker.feed(raw)
     try:
-        size = unpacker.read_array_header()
-        tag = unpacker.unpack() if size >= 2 else None
-        if not isinstance(tag, bytes):
-            raise NotForward("sent what is not a message of the forward protocol")
-        return _Reading(raw, unpacker, now_ns, limit_bytes).read(tag, size)
-    except (ValueError, TypeError, msgpack.OutOfData):
+        payload = long_payload(raw)
+        if payload is not None:
+            tag = msgpack.unpackb(raw[1 : payload.head], raw=True)
+            rest = _Reading(raw[payload.end :], now_ns, limit_bytes)
+            return rest.packed(tag, raw[payload.begin : payload.end], (raw[0] & 0x0F) - 2)
+        return _Reading(raw, now_ns, limit_bytes).message()
+    except (ValueError, TypeError, IndexError, msgpack.OutOfData):
         raise NotForward("sent what is not a message of the forward protocol") from None
 
 
 class _Reading:
-    """The reading of one message, behind its tag."""
+    """The reading of one message, or of what is behind its payload."""
 
-    def __init__(self, raw: bytes, unpacker: Any, now_ns: int, limit_bytes: int) -> None:
+    def __init__(self, raw: bytes, now_ns: int, limit_bytes: int) -> None:
         self._raw = raw
-        self._unpacker = unpacker
+        self._unpacker = msgpack.Unpacker(raw=True, strict_map_key=False, max_buffer_size=max(len(raw), 1))
+        self._unpacker.feed(raw)
         self._now_ns = now_ns
         self._limit_bytes = limit_bytes
 
-    def read(self, tag: bytes, size: int) -> Message:
+    def message(self) -> Message:
+        size = self._unpacker.read_array_header()
+        tag = self._unpacker.unpack() if size >= 2 else None
+        if not isinstance(tag, bytes):
+            raise ValueError("a message begins with its tag")
         begin = self._unpacker.tell()
         head = self._raw[begin]
+        if _is_raw(head):
+            return self.packed(tag, self._unpacker.unpack(), size - 2)
         if _is_array(head):
             count = self._unpacker.read_array_header()
             begin = self._unpacker.tell()
             for _ in range(count):
                 self._unpacker.skip()
-            payload = self._raw[begin : self._unpacker.tell()]
+            entries = self._raw[begin : self._unpacker.tell()]
             ack, _ = self._options(size - 2)
-        elif _is_raw(head):
-            payload = self._unpacker.unpack()
-            ack, compressed = self._options(size - 2)
-            payload = self._decompressed(payload, compressed)
         else:
             self._unpacker.skip()
             self._unpacker.skip()
-            payload = b"\x92" + self._raw[begin : self._unpacker.tell()]
+            entries = b"\x92" + self._raw[begin : self._unpacker.tell()]
             ack, _ = self._options(size - 3)
+        return self._made(tag, entries, ack)
+
+    def packed(self, tag: bytes, payload: bytes, options: int) -> Message:
+        """A message whose entries are one payload; what is read next are its options, if there are any."""
+        ack, compressed = self._options(options)
+        return self._made(tag, self._decompressed(payload, compressed), ack)
+
+    def _made(self, tag: bytes, payload: bytes, ack: bytes) -> Message:
         entries, records, malformed = checked(payload, self._now_ns)
         return Message(tag.decode("utf-8", "surrogateescape"), entries, records, ack, malformed)
 

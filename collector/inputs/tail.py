@@ -142,6 +142,11 @@ class Tail:
             watches=self._settings.inotify_watcher,
         )
 
+    @property
+    def logs_known(self) -> int:
+        """How many logs something is kept of, whether or not a file of theirs is open."""
+        return len(self._followed.successions)
+
     def is_followed(self, device: int, inode: int) -> bool:
         """Whether the file is held open."""
         return (device, inode) in self._followed.files
@@ -240,7 +245,7 @@ class Tail:
             self._wake.set()
         elif self._has_scanned:
             self._has_scanned = False
-            self._followed.first_look_is_over()
+            self._followed.first_look_is_over(self._now_s)
             self.has_looked.set()
         touched, events_lost = self._events.take()
         self._make_ready(touched)

@@ -16,7 +16,7 @@ from collector.entries import unpack_entries
 from collector.outputs.http import uri
 from collector.outputs.http_client import DELIVERIES, HeaderSettings, HttpClient
 from collector.outputs.otlp import Mapping, refused, request
-from collector.outputs.parts import Parts
+from collector.outputs.parts import Parts, rejection
 from collector.plugin import Output, Rejected
 
 if TYPE_CHECKING:
@@ -125,6 +125,10 @@ class OpenTelemetry:
                 response = await self._client.send(own.logs_uri, body, headers, compress=own.compress or "")
                 count, said = refused(response.body)
                 done = _Done(done.requests + 1, done.refused + count, done.reason or said)
+        except Rejected as reason:
+            # The request that was refused and those that were not sent; the ones before are there.
+            left = range(done.requests * own.batch_size, chunk.records)
+            raise rejection(chunk, left, self._client.endpoint, str(reason)) from None
         except BaseException:
             self._done.keep(chunk.id, done)
             raise

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tests.tail_follower import Follower, make_follower, running
 
@@ -111,6 +116,36 @@ def test_pods_whose_link_was_never_seen(tmp_path: Path) -> None:
     assert all(texts == ["n=0", "n=1"] for texts in found.values())
 
 
+def test_the_last_line_before_deletion_a_thousand_times(tmp_path: Path) -> None:
+    """Each container writes its last line and is deleted within milliseconds; nothing is lost of any."""
+    kubelet = Kubelet(tmp_path)
+    pods = range(1000)
+
+    def live() -> None:
+        for first in pods[::50]:
+            batch = pods[first : first + 50]
+            for pod in batch:
+                kubelet.log(pod).parent.mkdir(parents=True)
+            time.sleep(0.01)
+            for pod in batch:
+                kubelet.log(pod).write_bytes(cri(0))
+                kubelet.link(pod).symlink_to(kubelet.log(pod))
+            for pod in batch:
+                with kubelet.log(pod).open("ab", buffering=0) as writer:
+                    writer.write(cri(1))
+                kubelet.remove(pod, kubelet.link(pod))
+
+    async def follow() -> Follower:
+        async with running(kubelet.follower(tmp_path)) as follower:
+            await in_thread(live)
+            await follower.intake.wait_for(2 * len(pods))
+        return follower
+
+    found = asyncio.run(follow()).intake.by_tag()
+    assert set(found) == {"kube" + str(kubelet.link(pod)).replace("/", ".") for pod in pods}
+    assert all(texts == ["n=0", "n=1"] for texts in found.values())
+
+
 class Writer:
     """A container that writes as fast as it can; its log is renamed, and only the last KEPT stay."""
 
@@ -196,3 +231,159 @@ def test_a_part_without_an_end_is_delivered_when_the_container_has_ended(tmp_pat
         return follower
 
     assert asyncio.run(follow()).intake.texts() == ["whole", "no end"]
+
+
+def test_a_hundred_thousand_tiny_files(tmp_path: Path) -> None:
+    """A container that makes file after file in a directory that Path means: each is read, and nothing is
+    kept of those that are gone. `TINY_FILES` says how many; `make soak` has a hundred thousand."""
+    total, at_once = int(os.environ.get("TINY_FILES", "3000")), 100
+
+    def make(first: int) -> None:
+        for number in range(first, min(first + at_once, total)):
+            (tmp_path / f"{number}.log").write_bytes(b"n=%d\n" % number)
+
+    def remove(first: int) -> None:
+        for number in range(first, min(first + at_once, total)):
+            (tmp_path / f"{number}.log").unlink()
+
+    async def follow() -> Follower:
+        keys = {"Refresh_Interval": "0.2", "DB": f"{tmp_path}/positions.db"}
+        async with running(make_follower(tmp_path, keys, Path=f"{tmp_path}/*.log", tag="t")) as follower:
+            for first in range(0, total, at_once):
+                await in_thread(functools.partial(make, first))
+                await follower.intake.wait_for(min(first + at_once, total))
+                await in_thread(functools.partial(remove, first))
+            await follower.until(lambda: follower.count("fluentbit_input_files_closed_total") == total)
+            await follower.until(lambda: not follower.tail.logs_known)
+        return follower
+
+    follower = asyncio.run(follow())
+    found = [int(text.removeprefix("n=")) for text in follower.intake.texts()]
+    assert sorted(found) == list(range(total))
+
+
+def test_links_that_lead_out_are_not_followed_however_they_come(tmp_path: Path) -> None:
+    """What a container puts into its log directory: links to secrets, to devices, through other links, and
+    links that change where they lead while they are looked at."""
+    kubelet = Kubelet(tmp_path)
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"root:x\n")
+    inner = kubelet.links / "inner"
+    inner.symlink_to(tmp_path)
+    traps = {
+        "shadow": secret,
+        "through": inner / "secret",
+        "up": Path("../../../secret"),
+        "device": Path("/dev/zero"),
+        "proc": Path("/proc/self/environ"),
+    }
+    ended = threading.Event()
+
+    def change() -> None:
+        good, turning = kubelet.links / "good.log", kubelet.links / "turning.log"
+        while not ended.is_set():
+            for number, target in enumerate((secret, good)):
+                (kubelet.links / f"turn{number}").symlink_to(target)
+                (kubelet.links / f"turn{number}").rename(turning)
+
+    async def follow() -> Follower:
+        follower = kubelet.follower(tmp_path)
+        changing = threading.Thread(target=change)
+        async with running(follower):
+            changing.start()
+            for name, target in traps.items():
+                (kubelet.links / f"{name}.log").symlink_to(target)
+            (kubelet.links / "good.log").write_bytes(cri(0))
+            await follower.intake.wait_for(1)
+            refused = "podwitness_tail_files_refused_total"
+            await follower.until(lambda: follower.count(refused) >= len(traps))
+            ended.set()
+            changing.join()
+        return follower
+
+    assert set(asyncio.run(follow()).intake.texts()) == {"n=0"}
+
+
+def test_positions_on_a_full_disk(tmp_path: Path) -> None:
+    """The agent goes on, says so and counts it; when there is room again the positions are written."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(disk)], check=True)
+    try:
+        fill_and_follow(tmp_path, disk)
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def fill_and_follow(folder: Path, disk: Path) -> None:
+    filling, log = disk / "filling", folder / "a.log"
+    keys = {"Path": f"{folder}/*.log", "DB": f"{disk}/positions.db"}
+    failures = "podwitness_position_commit_failures_total"
+
+    async def follow() -> None:
+        async with running(make_follower(folder, keys)) as follower:
+            positions = follower.intake.positions
+            assert positions is not None
+            with filling.open("wb", buffering=0) as writer, contextlib.suppress(OSError):
+                while writer.write(bytes(4096)):
+                    pass
+            for number in range(200):
+                (folder / f"{number}.log").write_bytes(cri(number))
+            await follower.intake.wait_for(200)
+            await positions.commit()
+            assert follower.metrics.value(failures) == 1
+            log.write_bytes(cri(200))
+            await follower.intake.wait_for(201)
+            filling.unlink()
+            await positions.commit()
+            assert follower.metrics.value(failures) == 1
+        with log.open("ab") as writer:
+            writer.write(cri(201))
+        async with running(make_follower(folder, keys)) as second:
+            await second.intake.wait_for(1)
+        assert second.intake.texts() == [cri(201).decode().rstrip("\n")]
+
+    asyncio.run(follow())
+
+
+def test_a_position_database_that_is_damaged_is_kept_and_begun_anew(tmp_path: Path) -> None:
+    """Nothing is lost by it: what had a position is read again from its head."""
+    log, database = tmp_path / "a.log", tmp_path / "positions.db"
+    keys = {"Path": f"{tmp_path}/*.log", "DB": str(database)}
+
+    async def follow(count: int) -> list[str]:
+        async with running(make_follower(tmp_path, keys)) as follower:
+            with log.open("ab") as writer:
+                writer.write(b"new\n")
+            await follower.intake.wait_for(count)
+        return follower.intake.texts()
+
+    assert asyncio.run(follow(1)) == ["new"]
+    for byte in range(0, 4096, 64):
+        with database.open("r+b") as file:
+            file.seek(byte)
+            file.write(b"\xff" * 32)
+    assert asyncio.run(follow(2)) == ["new", "new"]
+    assert len(list(tmp_path.glob("positions.db.corrupt-*"))) == 1
+    assert asyncio.run(follow(1)) == ["new"]
+
+
+def test_wall_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting goes by the monotonic clock; records have the time that they have, or that of reading."""
+    clock = [time.time_ns()]
+    monkeypatch.setattr("time.time_ns", lambda: clock[0])
+    monkeypatch.setattr("time.time", lambda: clock[0] / 1e9)
+    log = tmp_path / "0.log"
+
+    async def follow() -> Follower:
+        config = make_follower(tmp_path, Path=f"{tmp_path}/*.log", Rotate_Wait="0.2")
+        async with running(config) as follower:
+            for number, jump_s in enumerate((0, 86_400, -86_400 * 30, 86_400 * 365, 0)):
+                clock[0] += jump_s * 10**9
+                with log.open("ab") as writer:
+                    writer.write(b"n=%d\n" % number)
+                await follower.intake.wait_for(number + 1)
+                log.rename(f"{log}.{10 - number}")
+        return follower
+
+    assert asyncio.run(follow()).intake.texts() == [f"n={number}" for number in range(5)]

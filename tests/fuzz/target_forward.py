@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 
 from collector.entries import count, unpack_entries
+from collector.inputs import forward_messages
 from collector.inputs.forward_handshake import Gate, Refused, ServerHandshake
 from collector.inputs.forward_messages import MessageStream, NotForward, read_message
 
 LIMIT_BYTES = 2000
+
+# A long payload is one that the inputs of a fuzzer can have.
+forward_messages._STEP_BYTES = 48
 NOW_NS = 1_700_000_000_000_000_000
 
 

@@ -47,7 +47,7 @@ static uint32_t fixed_bytes(uint16_t kind)
 static uint8_t *make_record(uint16_t kind, uint32_t most, uint64_t *state, uint32_t *bytes)
 {
   const uint32_t size = fixed_bytes(kind);
-  const uint32_t parts = kind == PW_EXEC ? (uint32_t)(check_random(state) % most) : 8;
+  const uint32_t parts = kind == PW_EXEC || pw_is_privilege(kind) ? (uint32_t)(check_random(state) % most) : 8;
   uint8_t *record = malloc(size + parts);
   if (!record) abort();
   for (uint32_t at = 0; at < size; at++) record[at] = check_random(state) % 3 ? (uint8_t)check_random(state) : 0;
@@ -73,8 +73,10 @@ static uint8_t *make_record(uint16_t kind, uint32_t most, uint64_t *state, uint3
   }
   if (pw_is_privilege(kind)) {
     struct pw_privilege *privilege = (struct pw_privilege *)(void *)record;
-    memset(privilege->text_bytes, 0, sizeof privilege->text_bytes);
-    privilege->path_bytes = (uint16_t)(check_random(state) % (parts + 1));
+    const uint32_t most_text = parts / 6 < PW_TEXT_BYTES ? parts / 6 : PW_TEXT_BYTES;
+    for (unsigned at = 0; at < 3; at++) privilege->text_bytes[at] = (uint16_t)(check_random(state) % (most_text + 1));
+    privilege->path_bytes = (uint16_t)(parts / 2 < PW_PATH_BYTES ? parts / 2 : PW_PATH_BYTES);
+    privilege->call = (uint16_t)(check_random(state) % 80);
   }
   if (kind == PW_DNS) ((struct pw_dns *)(void *)record)->payload_bytes = (uint16_t)parts;
   if (pw_is_control(kind)) ((struct pw_cgroup *)(void *)record)->path_bytes = 7;

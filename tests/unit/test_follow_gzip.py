@@ -159,6 +159,21 @@ def test_what_is_compressed_while_it_is_followed_is_not_read_again(tmp_path: Pat
     asyncio.run(follow())
 
 
+def test_renamed_files_of_a_log_that_is_not_there_again(tmp_path: Path) -> None:
+    async def follow() -> None:
+        await first_run(tmp_path, acked=1)
+        log = tmp_path / "0.log"
+        rotate(log, "20260101-000000", 100, 200, compressed=True)
+        log.rename(f"{log}.20260102-000000")
+        async with running(config(tmp_path)) as second:
+            await second.intake.wait_for(150)
+            log.write_bytes(cri(200, 210))
+            await second.intake.wait_for(160)
+        assert numbers(second) == list(range(50, 210))
+
+    asyncio.run(follow())
+
+
 def is_open(path: Path) -> bool:
     """Whether this process holds the file, by its present name."""
     found = set()

@@ -107,7 +107,7 @@ def test_files_of_one_name_follow_each_other(tmp_path: Path, shelf: Shelf) -> No
     path = tmp_path / "0.log"
     path.write_bytes(b"1\n")
     first = shelf.find(path)
-    shelf.followed.first_look_is_over()
+    shelf.followed.first_look_is_over(0.0)
     path.rename(tmp_path / "0.log.20260101-000000")
     path.write_bytes(b"2\n")
     path.rename(tmp_path / "0.log.20260102-000000")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+from time import process_time
 from typing import Any
 
 import msgpack
@@ -111,12 +112,20 @@ def test_whatever_is_sent_as_entries_can_be_read(data: bytes) -> None:
     assert len(list(unpack_entries(found))) == records
 
 
-@given(cuts=st.lists(st.integers(0, 2000), max_size=10))
+@given(cuts=st.lists(st.integers(0, 40_000), max_size=20))
 def test_messages_in_any_pieces(cuts: list[int]) -> None:
-    messages = [*MODES.values(), b"\xc0", packed("x" * 300, b"y" * 1000)]
+    long = packed(b"t" * 40, ENTRIES * 300, {"chunk": "c", "size": 600})
+    messages = [
+        *MODES.values(),
+        b"\xc0",
+        packed("x" * 300, b"y" * 1000),
+        long,
+        packed("t", ENTRIES * 300),
+        long,
+    ]
     data = b"".join(messages)
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    stream, found = MessageStream(4000), list[bytes]()
+    stream, found = MessageStream(20_000), list[bytes]()
     for begin, end in itertools.pairwise(edges):
         found += stream.feed(data[begin:end])
     assert found == messages
@@ -169,3 +178,39 @@ def test_garbage_raises_nothing_else(data: bytes) -> None:
             read_message(raw, NOW_NS, 1000)
     except NotForward:
         pass
+
+
+@pytest.mark.parametrize("tag", ["t", "t" * 31, "t" * 32, "t" * 300, b"t" * 70_000])
+def test_a_long_payload_is_read_as_a_short_one(tag: Any) -> None:
+    entries = ENTRIES * 3000
+    for payload in (entries, gzip.compress(entries, 0)):
+        for options in ([], [{"chunk": b"id", "size": 1}], [None]):
+            raw = packed(tag, payload, *options)
+            assert list(MessageStream(1 << 20).feed(raw)) == [raw]
+            found = read(raw, 1 << 20)
+            assert (found.tag.encode(), found.entries, found.records) == (
+                tag if isinstance(tag, bytes) else tag.encode(), entries, 6000,
+            )  # fmt: skip
+            assert bool(found.ack) == (options != [] and options != [None])
+    as_str = packed(tag, Raw(b"\xdb" + len(entries).to_bytes(4, "big") + entries))
+    assert read(as_str).entries == entries
+    with pytest.raises(NotForward, match="not a message"):
+        read(packed(tag, entries, 5))
+
+
+def test_a_payload_that_would_be_too_long_is_refused_by_its_head() -> None:
+    stream = MessageStream(10_000)
+    with pytest.raises(NotForward, match="more than 10000 bytes"):
+        list(stream.feed(packed("t", b"x" * 20_000)[:10]))
+
+
+def test_many_small_messages_at_once_cost_their_number() -> None:
+    one = packed("t", 5, {"n": 1})
+
+    def cost_s(count: int) -> float:
+        begin_s = process_time()
+        assert sum(1 for _ in MessageStream(1000).feed(one * count)) == count
+        return process_time() - begin_s
+
+    cost_s(1000)
+    assert cost_s(80_000) < 12 * cost_s(20_000)

@@ -4,7 +4,8 @@
 
 static int is_listener(const struct pw_tcp *tcp)
 {
-  return tcp->head.kind == PW_TCP_LISTEN || tcp->head.kind == PW_TCP_UNLISTEN;
+  return tcp->head.kind == PW_TCP_LISTEN || tcp->head.kind == PW_TCP_UNLISTEN ||
+         tcp->head.kind == PW_STATE_LISTENER;
 }
 
 /* Of the local end. What was sent again is not counted twice. */
@@ -52,7 +53,7 @@ static uint8_t *put_socket(uint8_t *p, const struct pw_tcp *tcp)
   p = pw_put_owner_source(PUT(p, "owner_source"), tcp->owner_source);
   p = PUT_IF_TRUE(p, "preexisting", tcp->head.flags & PW_OWNER_UNKNOWN, &pairs);
   p = PUT_IF_TRUE(p, "reset", tcp->head.flags & PW_RESET, &pairs);
-  if (tcp->head.kind == PW_TCP_LISTEN) {
+  if (tcp->head.kind == PW_TCP_LISTEN || tcp->head.kind == PW_STATE_LISTENER) {
     p = pw_put_uint(PUT(p, "backlog"), tcp->backlog);
     pairs++;
   }
@@ -87,7 +88,7 @@ uint8_t *pw_put_network_event(uint8_t *p, const struct pw_tcp *tcp, uint32_t sco
 {
   struct pw_ends ends = ends_of(tcp);
   const struct pw_owner owner = owner_of(tcp);
-  pw_find_domain(&ends, &tcp->head, tcp->net_ns, clock);
+  pw_know_other_end(&ends, &tcp->head, tcp->net_ns, clock);
   p = pw_put_event_map(p, tcp->head.kind, tcp->head.kind != PW_TCP_CONNECT_FAILED, tcp->duration_ns);
   p = pw_put_owner(p, &owner, clock);
   p = pw_put_ends(p, &ends);

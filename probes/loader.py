@@ -13,6 +13,7 @@ import resource
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from probes.cache_key import compiler_version, key_of
 from probes.catalog import Dialect, Hook, Map, RingSizes, dialects, hooks_of, maps_of
 from probes.cgroup_root import open_root
 from probes.codes import CodeOf, CodeSource, CompileError
+from probes.conntrack import open_conntrack
 from probes.exchange import (
     COMPILED,
     MESSAGE_BYTES,
@@ -38,6 +40,7 @@ from probes.exchange import (
     send_report,
 )
 from probes.kept_code import Entry, NotKept, Recorder, Replay
+from probes.netlink import NetlinkSocket
 
 LOG_SHOWN_CHARACTERS = 4096
 NEEDS_NET_ADMIN = " (programs of cgroups need the capability NET_ADMIN)"
@@ -62,13 +65,15 @@ class Attacher:
         self._btf_ids = btf_ids
         self._reasons: dict[Hook, list[str]] = {}
         self.attached: dict[Hook, Attachment] = {}
+        self.attached_ns = 0  # CLOCK_BOOTTIME: what begins from then on is seen
 
     def run(self, hooks: Sequence[Hook], forced: Dialect | None) -> None:
         for dialect in Dialect:
             self._attach_all([hook for hook in hooks if self._is_wanted(hook, dialect, forced)], dialect)
+        self.attached_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         # What begins from now on the other programs see.
         for hook, done in list(self.attached.items()):
-            if hook.is_walk:
+            if hook.is_walk and not hook.kinds:
                 self._walk(hook, done)
 
     def _walk(self, hook: Hook, done: Attachment) -> None:
@@ -326,8 +331,19 @@ def descriptors(maps: dict[Map, int], attacher: Attacher) -> Iterator[tuple[str,
     for made, descriptor in maps.items():
         yield f"map:{made.name}", descriptor
     for hook, attachment in attacher.attached.items():
+        if hook.is_walk and hook.kinds:
+            yield f"walk:{hook.tracepoint}", bpf.walk_open(attachment.link)
         yield f"program:{hook.tracepoint}", attachment.program
         yield f"link:{hook.tracepoint}", attachment.link
+
+
+def open_tracking() -> NetlinkSocket | None:
+    """None where connections are not tracked, or may not be listened to."""
+    try:
+        return open_conntrack()
+    except OSError as error:
+        print("conntrack", error, file=sys.stderr)
+        return None
 
 
 def main(channel: socket.socket, cache: Cache | None = None) -> int:
@@ -337,8 +353,11 @@ def main(channel: socket.socket, cache: Cache | None = None) -> int:
     except ProbeError as error:
         send_error(channel, error)
         return 1
-    send_descriptors(channel, list(descriptors(maps, attacher)))
-    send_report(channel, [attacher.result(hook) for hook in hooks_of(request.subjects)], origin)
+    tracking = open_tracking() if "flow" in request.subjects else None
+    named = [("tracking:conntrack", tracking.fileno())] if tracking else []
+    send_descriptors(channel, [*descriptors(maps, attacher), *named])
+    results = [attacher.result(hook) for hook in hooks_of(request.subjects)]
+    send_report(channel, results, origin, attacher.attached_ns)
     return 0
 
 

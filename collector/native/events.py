@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from collector._native import ffi, lib
+from collector.native.translations import Translations
 
 OUTPUT_BYTES_LEAST: int = lib.PW_EVENT_OUTPUT_BYTES
 FRAGMENT_BYTES_MOST: int = lib.PW_FRAGMENT_BYTES
@@ -32,6 +33,9 @@ class Kind(IntEnum):
     UNLISTEN = lib.PW_TCP_UNLISTEN
     CGROUP_MKDIR = lib.PW_CGROUP_MKDIR
     CGROUP_RMDIR = lib.PW_CGROUP_RMDIR
+    RUNNING = lib.PW_STATE_PROCESS
+    LISTENING = lib.PW_STATE_LISTENER
+    CONNECTED = lib.PW_STATE_CONNECTION
     SESSION_START = lib.PW_SESSION_START
     SESSION_END = lib.PW_SESSION_END
     FLOW_START = lib.PW_FLOW_START
@@ -334,6 +338,16 @@ class EventEncoder:
         """Kinds of records of the heartbeat that have come."""
         return frozenset(kind for kind in Kind if self._drain.heard[kind])
 
+    def set_born_before(self, time_ns: int) -> None:
+        """Forks of processes that are older (CLOCK_BOOTTIME) are remembered from now on."""
+        self._drain.born_before_ns = time_ns
+        self._drain.newborn_count = 0
+
+    def newborns(self) -> frozenset[tuple[int, int]]:
+        """(start_ns, pid) of these. Not all, if there were more than 256."""
+        found = self._drain.newborns[0 : self._drain.newborn_count]
+        return frozenset((int(one.start_ns), int(one.pid)) for one in found)
+
     def drain(self, ring: Ring, tables: Tables, max_records: int) -> Drained:
         """Takes up to `max_records` records out of the ring."""
         self._drain.max_records = max_records
@@ -349,6 +363,11 @@ class EventEncoder:
         """DNS that comes out of the ring is noted there, and gives names to what is encoded later."""
         self._drain.resolutions = names._known
         self._drain.clock.names = names._known
+
+    def know(self, translations: Translations) -> None:
+        """Connections that are translated get both addresses from now on."""
+        self._translations = translations
+        self._drain.clock.translations = translations._known
 
     def scan(self, flows: FlowTable, tables: Tables, now_ns: int, *, is_last: bool = False) -> Drained:
         """What the table of flows has to report; DrainEnd.FULL: there is more. `is_last`: all of it."""

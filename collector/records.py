@@ -10,14 +10,25 @@ from collections.abc import Iterator
 
 from collector.dns_fields import DNS_FIELDS
 from collector.exec_fields import EXEC_FIELDS, SESSION
+from collector.notice_fields import (
+    CONTAINER,
+    CONTAINER_FIELDS,
+    LIMITED,
+    LIMITED_FIELDS,
+    LOSS,
+    LOSS_FIELDS,
+    PROBES,
+    PROBES_FIELDS,
+)
 from collector.privilege_fields import CALLED, OF_FILES, PRIVILEGE, PRIVILEGE_FIELDS
 from collector.record_field import FLUENT_BIT, OWN, RecordField, always
 
-PROCESS = ("exec", "fork", "exit", *SESSION)
+LISTENS = ("listen", "listening")
+PROCESS = ("exec", "fork", "exit", "running", *SESSION)
 TASK = (*PROCESS, *PRIVILEGE)  # what a process does or is
-CONNECTION = ("connect", "connect-failed", "accept", "close")
-LISTENER = ("listen", "unlisten")
-TCP = ("connect", "connect-failed", "listen", "accept", "close", "unlisten")
+CONNECTION = ("connect", "connect-failed", "accept", "close", "connected")
+LISTENER = (*LISTENS, "unlisten")
+TCP = ("connect", "connect-failed", "listen", "accept", "close", "unlisten", "listening", "connected")
 FLOW = ("flow-start", "flow-update", "flow-end")  # UDP and ICMP
 BIND = ("bind",)
 DNS = ("dns",)
@@ -27,7 +38,12 @@ TREE = (*TASK, *TCP)  # tell of which tree the process is
 EVERY = (*TASK, *NETWORK)
 
 EVENT_FIELDS = (
-    always("event.kind", "keyword", EVERY, "`event`."),
+    always(
+        "event.kind",
+        "keyword",
+        EVERY,
+        "`event`; `state` of what was there before podwitness: `running`, `listening`, `connected`.",
+    ),
     always(
         "event.category",
         "keyword[]",
@@ -38,8 +54,8 @@ EVENT_FIELDS = (
         "event.type",
         "keyword[]",
         EVERY,
-        "`start`, `end`; for connections `connection`, for listeners `info` too; for privileges `access`, "
-        "`change`, `creation`, `deletion`, `info`.",
+        "`start`, `end`; for connections `connection`, for listeners and states `info` too; for privileges "
+        "`access`, `change`, `creation`, `deletion`, `info`.",
     ),
     always("event.action", "keyword", EVERY, "What happened: the kind of the record."),
     always(
@@ -299,7 +315,8 @@ EVENT_FIELDS = (
         "keyword",
         NETWORK,
         "How the process was learnt: `call` (it called connect or listen), `io` (first read or write), "
-        "`close`, `listener` (the process that listens, maybe not the worker), `bind`, `none`.",
+        "`close`, `descriptor` (had it open when podwitness started, the first of several), `listener` (the "
+        "process that listens, maybe not the worker), `bind`, `none`.",
         OWN,
     ),
     RecordField(
@@ -310,7 +327,7 @@ EVENT_FIELDS = (
         OWN,
     ),
     RecordField("podwitness.socket.reset", "boolean", TCP, "True when a reset ended the connection.", OWN),
-    always("podwitness.socket.backlog", "long", ("listen",), "Connections that may wait.", OWN),
+    always("podwitness.socket.backlog", "long", LISTENS, "Connections that may wait.", OWN),
     RecordField("podwitness.socket.rtt_us", "long", TCP, "Smoothed round trip time; absent when 0.", OWN),
     RecordField("podwitness.socket.retransmits", "long", TCP, "Segments sent again; absent when 0.", OWN),
     RecordField(
@@ -346,74 +363,6 @@ IDENTITY_FIELDS = (
     RecordField("orchestrator.resource.type", "keyword", EVERY, "`pod`."),
     RecordField("orchestrator.resource.name", "keyword", EVERY, "The pod."),
     RecordField("orchestrator.resource.id", "keyword", EVERY, "Its uid."),
-)
-
-LOSS = ("loss",)
-LOSS_FIELDS = (
-    always("event.kind", "keyword", LOSS, "`pipeline_error`."),
-    always("event.action", "keyword", LOSS, "`loss`."),
-    always("event.start", "date", LOSS, "When the oldest of the lost records was made or read."),
-    always("event.end", "date", LOSS, "The same of the newest."),
-    always("host.name", "keyword", LOSS, "The node."),
-    always(
-        "podwitness.loss.cause",
-        "keyword",
-        LOSS,
-        "Why: `ring_full_KIND` is a kernel event that found the ring full, others name what happened on the "
-        "way out.",
-        OWN,
-    ),
-    always("podwitness.loss.records", "long", LOSS, "How many.", OWN),
-    always(
-        "podwitness.loss.bytes", "long", LOSS, "Their size, encoded; 0 where they were not encoded yet.", OWN
-    ),
-    always("podwitness.loss.stream", "keyword", LOSS, "The tag that they would have had.", OWN),
-    always("podwitness.loss.output", "keyword", LOSS, "The output that lost them; empty when all did.", OWN),
-    always("podwitness.loss.source", "keyword", LOSS, "The input that they came from.", OWN),
-    RecordField("podwitness.loss.path", "keyword", LOSS, "The file that they were read from.", OWN),
-    RecordField("podwitness.loss.from", "long", LOSS, "Offset in the file of the first lost byte.", OWN),
-    RecordField("podwitness.loss.to", "long", LOSS, "Offset behind the last.", OWN),
-)
-
-LIMITED = ("rate-limited",)
-LIMITED_FIELDS = (
-    always("event.kind", "keyword", LIMITED, "`pipeline_error`."),
-    always("event.action", "keyword", LIMITED, "`rate-limited`."),
-    always("event.start", "date", LIMITED, "The first was suppressed after this,"),
-    always("event.end", "date", LIMITED, "and the last before this."),
-    always(
-        "podwitness.scope",
-        "keyword",
-        LIMITED,
-        "As above; `unresolved` with cgroup 0: of cgroups that share one limit, as more than 2048 are busy.",
-        OWN,
-    ),
-    always("podwitness.cgroup_id", "long", LIMITED, "The cgroup (v2).", OWN),
-    always("podwitness.suppressed.records", "long", LIMITED, "Events that are not reported.", OWN),
-    always("podwitness.suppressed.by_kind", "object", LIMITED, "How many of each `event.action`.", OWN),
-)
-
-PROBES = ("probes-detached", "heartbeat-missing", "probes-reattached")
-PROBES_FIELDS = (
-    always("event.kind", "keyword", PROBES, "`pipeline_error`."),
-    always(
-        "event.action",
-        "keyword",
-        PROBES,
-        "`probes-detached`: somebody detached them. `heartbeat-missing`: what podwitness did itself was not "
-        "reported three times in a row. `probes-reattached`: they are attached again.",
-    ),
-    always("event.reason", "keyword", PROBES, "The same in words."),
-    always("event.start", "date", PROBES, "Until then they are known to have worked."),
-    always(
-        "event.end",
-        "date",
-        PROBES,
-        "When that was noticed, or when they were attached again.",
-    ),
-    always("host.name", "keyword", PROBES, "The node."),
-    always("podwitness.probes.input", "keyword", PROBES, "The input that they belong to.", OWN),
-    always("podwitness.probes.hooks", "keyword[]", PROBES, "The kernel's tracepoints concerned.", OWN),
 )
 
 TOP_LEVEL_KEYS = frozenset(field.name.partition(".")[0] for field in EVENT_FIELDS)
@@ -467,6 +416,13 @@ def page() -> str:
         "A host process has none of `container`, `kubernetes` and `orchestrator`, and scope `host`.",
         "",
     ]
+    lines += ["## Containers that were there", ""]
+    lines += [
+        "At the start each container that runs is told, after the processes and connections that were there, "
+        "on the tag of process events, with the fields of whose it is.",
+        "",
+    ]
+    lines += [*_rows(CONTAINER_FIELDS, CONTAINER), ""]
     lines += ["## What was lost", "", *_rows(LOSS_FIELDS, LOSS), ""]
     lines += ["## What a container had too much of", ""]
     lines += [

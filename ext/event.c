@@ -26,6 +26,10 @@ static const struct kind_row KINDS[PW_KINDS] = {
                       PW_WORD("close")},
     [PW_TCP_UNLISTEN] = {sizeof(struct pw_tcp), 2, PW_WORD("network"), {PW_WORD("info"), PW_WORD("end")},
                          PW_WORD("unlisten")},
+    [PW_STATE_PROCESS] = {sizeof(struct pw_exec), 1, PW_WORD("process"), {PW_WORD("info")}, PW_WORD("running")},
+    [PW_STATE_LISTENER] = {sizeof(struct pw_tcp), 1, PW_WORD("network"), {PW_WORD("info")}, PW_WORD("listening")},
+    [PW_STATE_CONNECTION] = {sizeof(struct pw_tcp), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("info")},
+                             PW_WORD("connected")},
     [PW_SESSION_START] = {sizeof(struct pw_session), 1, PW_WORD("session"), {PW_WORD("start")},
                           PW_WORD("session-start")},
     [PW_SESSION_END] = {sizeof(struct pw_session), 1, PW_WORD("session"), {PW_WORD("end")}, PW_WORD("session-end")},
@@ -136,7 +140,7 @@ int pw_event_check(const struct pw_head *head, uint32_t bytes)
     return PW_E_RECORD_KIND;
   if (head->record_bytes < KINDS[head->kind].least_bytes)
     return PW_E_RECORD_SIZE;
-  if (head->kind == PW_EXEC)
+  if (pw_is_exec(head->kind))
     return check_exec((const struct pw_exec *)head);
   if (pw_is_privilege(head->kind))
     return check_privilege((const struct pw_privilege *)head);
@@ -165,7 +169,7 @@ uint32_t pw_event_room(const struct pw_head *head)
     return room_of_dns((const struct pw_dns *)head);
   if (pw_is_privilege(head->kind)) /* twice: who did it, and what it changed */
     return 2 * FIXED_BYTES + BYTES_PER_BYTE * parts_of_privilege((const struct pw_privilege *)head);
-  if (head->kind != PW_EXEC)
+  if (!pw_is_exec(head->kind))
     return FIXED_BYTES;
   const struct pw_exec *exec = (const struct pw_exec *)head;
   return FIXED_BYTES + BYTES_PER_BYTE * (exec_text_bytes(exec) + exec->args_bytes);
@@ -180,7 +184,8 @@ uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int is_success, uint64_t du
 {
   const struct kind_row *row = &KINDS[kind];
   p = pw_put_map_head(PUT(p, "event"), duration_ns != 0 ? 7 : 6);
-  p = PUT(PUT(p, "kind"), "event");
+  p = PUT(p, "kind");
+  p = pw_is_state(kind) ? PUT(p, "state") : PUT(p, "event");
   p = put_word(pw_put_array_head(PUT(p, "category"), 1), &row->category);
   p = put_word(pw_put_array_head(PUT(p, "type"), row->types), &row->type[0]);
   if (row->types > 1)

@@ -116,6 +116,15 @@ struct pw_heartbeat {
   uint64_t until_ns;
 };
 
+/* Processes that were told of as they were forked, though they are older than a time: the probes came between. */
+#define PW_NEWBORNS 256
+
+struct pw_newborn {
+  uint64_t start_ns;
+  uint32_t pid;
+  uint32_t pad;
+};
+
 struct pw_drain {
   /* set by the caller */
   uint32_t max_records;
@@ -129,6 +138,9 @@ struct pw_drain {
   struct pw_resolutions *resolutions; /* told of DNS; NULL: nobody is */
   struct pw_flow_table *flows; /* told of what ends; NULL: there is none */
   struct pw_heartbeat heartbeat;
+  uint64_t born_before_ns; /* forks of processes that are older go to newborns too; 0: none do */
+  uint32_t newborn_count;  /* the drain only adds, up to PW_NEWBORNS */
+  struct pw_newborn newborns[PW_NEWBORNS];
   uint64_t heard[PW_KINDS]; /* records of the heartbeat, by kind; the drain only adds */
   /* set by the drain */
   uint32_t end; /* enum pw_drain_end */

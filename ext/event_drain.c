@@ -111,6 +111,13 @@ static enum taken take_event(struct pw_drain *drain, const struct pw_head *head)
   return append_entry(output, head, fragment, &drain->clock) ? TAKEN : NO_ROOM;
 }
 
+static void note_newborn(struct pw_drain *drain, const struct pw_task *task)
+{
+  if (task->start_ns >= drain->born_before_ns || drain->newborn_count >= PW_NEWBORNS)
+    return;
+  drain->newborns[drain->newborn_count++] = (struct pw_newborn){task->start_ns, task->pid, 0};
+}
+
 /* What is for the table of flows alone: 1. */
 static int is_for_flows(const struct pw_drain *drain, const struct pw_head *head)
 {
@@ -169,8 +176,11 @@ static enum taken take(struct pw_drain *drain, const struct pw_slot *slot)
     return TAKEN;
   }
   const enum taken taken = pw_is_control(head->kind) ? take_control(drain, head) : take_event(drain, head);
-  if (taken != NO_ROOM)
-    drain->events[head->kind]++;
+  if (taken == NO_ROOM)
+    return taken;
+  if (head->kind == PW_FORK)
+    note_newborn(drain, &((const struct pw_fork *)head)->task);
+  drain->events[head->kind]++;
   return taken;
 }
 

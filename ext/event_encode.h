@@ -14,6 +14,12 @@ uint32_t pw_event_room(const struct pw_head *head);
 static inline int pw_is_control(uint16_t kind) { return kind == PW_CGROUP_MKDIR || kind == PW_CGROUP_RMDIR; }
 static inline int pw_is_process_event(uint16_t kind) { return !PW_IS_FLOW(kind) && !pw_is_control(kind); }
 
+/* About what was there before the probes. */
+static inline int pw_is_state(uint16_t kind) { return kind >= PW_STATE_PROCESS && kind <= PW_STATE_CONNECTION; }
+
+/* A struct pw_exec. */
+static inline int pw_is_exec(uint16_t kind) { return kind == PW_EXEC || kind == PW_STATE_PROCESS; }
+
 static inline int pw_is_privilege(uint16_t kind) { return kind >= PW_PRIVILEGE_SETUID && kind <= PW_PRIVILEGE_FILE_CONNECT; }
 
 /* Writes the entry. The record has passed pw_event_check and is no control record. */

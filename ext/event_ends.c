@@ -151,8 +151,9 @@ uint8_t *pw_put_owner(uint8_t *p, const struct pw_owner *owner, const struct pw_
 uint8_t *pw_put_owner_source(uint8_t *p, uint8_t source)
 {
   static const struct pw_word sources[] = {PW_WORD("none"), PW_WORD("listener"), PW_WORD("close"),
-                                           PW_WORD("io"),   PW_WORD("call"),     PW_WORD("bind")};
-  return put_word(p, &sources[source <= PW_OWNER_BY_BIND ? source : 0]);
+                                           PW_WORD("io"),   PW_WORD("call"),     PW_WORD("bind"),
+                                           PW_WORD("descriptor")};
+  return put_word(p, &sources[source <= PW_OWNER_BY_DESCRIPTOR ? source : 0]);
 }
 
 uint8_t *pw_put_net_namespace(uint8_t *p, uint32_t net_ns, uint64_t net_cookie)

@@ -4,7 +4,8 @@
 
 static int is_listener(const struct pw_tcp *tcp)
 {
-  return tcp->head.kind == PW_TCP_LISTEN || tcp->head.kind == PW_TCP_UNLISTEN;
+  return tcp->head.kind == PW_TCP_LISTEN || tcp->head.kind == PW_TCP_UNLISTEN ||
+         tcp->head.kind == PW_STATE_LISTENER;
 }
 
 /* Of the local end. What was sent again is not counted twice. */
@@ -52,7 +53,7 @@ static uint8_t *put_socket(uint8_t *p, const struct pw_tcp *tcp)
   p = pw_put_owner_source(PUT(p, "owner_source"), tcp->owner_source);
   p = PUT_IF_TRUE(p, "preexisting", tcp->head.flags & PW_OWNER_UNKNOWN, &pairs);
   p = PUT_IF_TRUE(p, "reset", tcp->head.flags & PW_RESET, &pairs);
-  if (tcp->head.kind == PW_TCP_LISTEN) {
+  if (tcp->head.kind == PW_TCP_LISTEN || tcp->head.kind == PW_STATE_LISTENER) {
     p = pw_put_uint(PUT(p, "backlog"), tcp->backlog);
     pairs++;
   }

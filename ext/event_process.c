@@ -114,7 +114,7 @@ static uint8_t *put_process(uint8_t *p, const struct pw_head *head, const struct
   p = PUT(p, "process");
   uint8_t *const map = p = begin_long_map(p);
   p = put_task(p, task_of(head), clock, &pairs);
-  if (head->kind == PW_EXEC)
+  if (pw_is_exec(head->kind))
     p = put_exec_process(p, (const struct pw_exec *)head, clock, &pairs);
   if (head->kind == PW_SESSION_START)
     p = put_tty(p, ((const struct pw_session *)head)->tty_device, &pairs);
@@ -216,10 +216,13 @@ static uint8_t *put_oddities(uint8_t *p, const struct pw_exec *exec, unsigned *p
 static uint8_t *put_exec(uint8_t *p, const struct pw_exec *exec)
 {
   const char *filename = exec->data + exec->args_bytes + exec->exe_bytes + exec->cwd_bytes;
-  unsigned pairs = 4;
+  unsigned pairs = 3;
   p = PUT(p, "exec");
   uint8_t *const map = p = begin_map(p);
-  p = pw_put_text(PUT(p, "filename"), (const uint8_t *)filename, exec->filename_bytes);
+  if (exec->head.kind == PW_EXEC) {
+    p = pw_put_text(PUT(p, "filename"), (const uint8_t *)filename, exec->filename_bytes);
+    pairs++;
+  }
   p = pw_put_uint(PUT(p, "inode"), exec->inode);
   p = pw_put_device(PUT(p, "device"), exec->device);
   p = pw_put_mode(PUT(p, "mode"), exec->mode);
@@ -311,7 +314,7 @@ static uint8_t *put_podwitness(uint8_t *p, const struct pw_head *head, uint32_t 
   p = put_capabilities(p, task, &pairs);
   p = put_login(p, task, &pairs);
   p = pw_put_tree(p, head, &task->entry, scope, clock, &pairs);
-  if (head->kind == PW_EXEC) {
+  if (pw_is_exec(head->kind)) {
     p = pw_put_ancestors(p, (const struct pw_exec *)head, clock, &pairs);
     p = put_cut(p, head->flags, &pairs);
     p = put_exec(p, (const struct pw_exec *)head);

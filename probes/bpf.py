@@ -134,19 +134,25 @@ def raw_tracepoint_open(program: int, tracepoint: str | None) -> int:
     return bpf(RAW_TRACEPOINT_OPEN, attributes)[0]
 
 
+def walk_link(program: int) -> int:
+    """The descriptor of a link that walk_open() can be called with."""
+    return bpf(LINK_CREATE, struct.pack("<IIII", program, 0, ATTACH_TRACE_ITER, 0))[0]
+
+
+def walk_open(link: int) -> int:
+    """A descriptor: reading it to its end runs the program, of type bpf_iter, once for each thing that it is
+    about, and gives what the program writes."""
+    return bpf(ITER_CREATE, struct.pack("<II", link, 0))[0]
+
+
 def cgroup_attach(program: int, cgroup: int, attach_type: int) -> int:
     """The descriptor holds the attachment, beside those of others. `cgroup`: descriptor of its directory."""
     return bpf(LINK_CREATE, struct.pack("<IIII", program, cgroup, attach_type, 0))[0]
 
 
-def walk_link(program: int) -> int:
-    """The descriptor of a link that walk() can be called with."""
-    return bpf(LINK_CREATE, struct.pack("<IIII", program, 0, ATTACH_TRACE_ITER, 0))[0]
-
-
 def walk(link: int) -> None:
     """Runs a program of type bpf_iter once for each of what it is about."""
-    made = bpf(ITER_CREATE, struct.pack("<II", link, 0))[0]
+    made = walk_open(link)
     try:
         while os.read(made, 4096):
             pass

@@ -26,6 +26,9 @@ class RecordKind(IntEnum):
     TCP_UNLISTEN = 9
     CGROUP_MKDIR = 10
     CGROUP_RMDIR = 11
+    STATE_PROCESS = 12
+    STATE_LISTENER = 13
+    STATE_CONNECTION = 14
     SESSION_START = 16
     SESSION_END = 17
     FLOW_START = 20
@@ -119,7 +122,13 @@ class Hook:
     cost: Cost
     without: str  # what follows when it can't be attached
     cgroup: CgroupAttach | None = None
-    is_walk: bool = False  # a bpf_iter: run once when the others are attached, over all that is there
+    # Of a walk (bpf_iter): the kernel's function. It runs once for each thing that is there, when the others
+    # are attached; `kinds` are what it writes for its reader. `tracepoint` is only its name.
+    walks: str = ""
+
+    @property
+    def is_walk(self) -> bool:
+        return bool(self.walks)
 
 
 TCP_KINDS = tuple(kind for kind in RecordKind if kind.name.startswith("TCP_"))
@@ -172,7 +181,7 @@ HOOKS = (
         Cost.RARE,
         "Of processes older than the probes it is known only once they fork or execute how they came into "
         "their container.",
-        is_walk=True,
+        walks="bpf_iter_task",
     ),
     Hook(
         "network",
@@ -213,6 +222,24 @@ HOOKS = (
         (5, 8),
         Cost.RARE,
         "That a container ended is known only after the next look at the cgroup file system.",
+    ),
+    Hook(
+        "state",
+        "processes_before",
+        (RecordKind.STATE_PROCESS,),
+        (5, 8),
+        Cost.RARE,
+        "Processes older than the probes are known only by what they do.",
+        walks="bpf_iter_task",
+    ),
+    Hook(
+        "state",
+        "sockets_before",
+        (RecordKind.STATE_LISTENER, RecordKind.STATE_CONNECTION),
+        (5, 11),
+        Cost.RARE,
+        "Listeners and connections older than the probes are known only by what happens to them.",
+        walks="bpf_iter_task_file",
     ),
     Hook(
         "flow",
@@ -365,8 +392,8 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
         # Threads that exit at once on a kernel before 6.16: it bridges microseconds.
         Map("exited", MapType.LRU_HASH, 16, 1, 1024, ("process",)),
         # Open TCP sockets of a node, 3.7 MB. If there are more, the least used lose their owner and say so.
-        Map("sockets", MapType.LRU_HASH, 8, 72, 32768, ("network", "flow")),
-        Map("listeners", MapType.LRU_HASH, 24, 64, 4096, ("network",)),
+        Map("sockets", MapType.LRU_HASH, 8, 72, 32768, ("network", "flow", "state")),
+        Map("listeners", MapType.LRU_HASH, 24, 64, 4096, ("network", "state")),
         # struct pw_flow_slot, 3 MB. Each flow has a choice of four places; if all are taken, the one that was
         # silent for longest is reported and gives way.
         Map(FLOWS, MapType.ARRAY, 4, 192, FLOW_SLOTS, ("flow",), mappable=True),
@@ -374,6 +401,8 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
         Map("flow_sockets", MapType.LRU_HASH, 8, 40, 8192, ("flow",)),
         Map("flow_owners", MapType.LRU_HASH, 8, 40, 4096, ("flow",)),
         Map("ns_cgroups", MapType.LRU_HASH, 4, 8, 1024, ("flow",)),
+        # As exec_scratch. Only one at a time reads what was there before.
+        Map("state_scratch", MapType.ARRAY, 4, 312 + 29696, 1, ("state",)),
         # struct pw_privilege and PW_PRIVILEGE_DATA_BYTES.
         Map("call_scratch", MapType.PERCPU_ARRAY, 4, 472 + 8192, 1, ("syscalls",)),
         # Hashes of the names of watched files (watched.h); the collector writes them.

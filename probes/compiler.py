@@ -51,8 +51,8 @@ def read_types() -> list[Btf]:
 def find_btf_ids(kernel: Btf) -> dict[str, int]:
     """Of those hooks in the catalog that the kernel has: of a tracepoint its type, of a walk its function."""
     found = {
-        hook.tracepoint: kernel.function(hook.tracepoint)
-        if hook.is_walk
+        hook.tracepoint: kernel.function(hook.walks)
+        if hook.walks
         else kernel.typedef(f"btf_trace_{hook.tracepoint}")
         for hook in HOOKS
     }

@@ -14,6 +14,9 @@
 #define PROGRAM(tracepoint) int on_##tracepoint(u64 *ctx)
 #define ARGUMENT(n) ((void *)ctx[n])
 
+/* Where the program of a walk writes what its reader gets. */
+#define SEQUENCE() (((struct bpf_iter_meta *)ctx[0])->seq)
+
 /* By its number: BCC puts the older bpf_probe_read in place of bpf_probe_read_kernel where it may not read the
  * kernel's symbols, and programs of cgroups may not call that. Since 5.5. */
 static long (*read_kernel)(void *to, u32 bytes, const void *from) = (void *)113;
@@ -43,6 +46,8 @@ static long (*ring_output)(void *ring, void *record, u64 bytes, u64 flags) = (vo
 static struct tcp_sock *(*as_tcp_sock)(void *sk) = (void *)137;           /* 5.9 */
 static struct task_struct *(*current_task_btf)(void) = (void *)158;       /* 5.11 */
 static u64 (*socket_cookie)(void *sk) = (void *)46;                       /* tracing: 5.12 */
+static long (*seq_write)(void *seq, const void *bytes, u32 length) = (void *)127; /* 5.8, of walks */
+static struct socket *(*socket_of_file)(void *file) = (void *)162;        /* 5.11 */
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
 static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static long (*map_delete)(void *map, const void *key) = (void *)3;

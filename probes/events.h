@@ -39,9 +39,12 @@ enum pw_kind {
   PW_TCP_UNLISTEN = 9,
   PW_CGROUP_MKDIR = 10,
   PW_CGROUP_RMDIR = 11,
+  PW_STATE_PROCESS = 12,   /* there before the probes, as the next two; a pw_exec without filename */
+  PW_STATE_LISTENER = 13,
+  PW_STATE_CONNECTION = 14,
   PW_SESSION_START = 16,   /* somebody from outside has begun to run programs in a container */
   PW_SESSION_END = 17,     /* the last process of such a tree has ended */
-  /* 12-15: about the probes themselves; 20-34: flows; 40-69: privileges; 70-75: files */
+  /* 20-34: flows; 40-69: privileges; 70-75: files */
   PW_FLOW_START = 20,      /* UDP, ICMP: the first packet between a socket and an address */
   PW_FLOW_UPDATE = 21,     /* made by the collector out of the table `flows`: it goes on */
   PW_FLOW_END = 22,
@@ -88,7 +91,9 @@ enum pw_kind {
 /* Which ring a record goes to: flows have one of their own, so that a flood of them can't push out what is
  * rarer and says more. All else is in the other, in the order in which it happened: a cgroup is made before the
  * first exec in it. */
-#define PW_IS_FLOW(kind) (((kind) >= PW_TCP_CONNECT && (kind) <= PW_TCP_UNLISTEN) || ((kind) >= 20 && (kind) <= 34))
+#define PW_IS_FLOW(kind) \
+  (((kind) >= PW_TCP_CONNECT && (kind) <= PW_TCP_UNLISTEN) || ((kind) >= 20 && (kind) <= 34) || \
+   (kind) == PW_STATE_LISTENER || (kind) == PW_STATE_CONNECTION)
 
 enum pw_flag {             /* pw_head.flags */
   PW_ARGS_CUT = 1 << 0,    /* argv was longer than PW_ARGS_BYTES; args_total_bytes tells */
@@ -100,7 +105,7 @@ enum pw_flag {             /* pw_head.flags */
   PW_DELETED = 1 << 6,     /* the binary has no name any more */
   PW_ARGS_UNREADABLE = 1 << 7,
   PW_RESET = 1 << 8,       /* TCP: closed by a reset */
-  PW_OWNER_UNKNOWN = 1 << 9, /* TCP: opened before the probes; pid is 0 */
+  PW_OWNER_UNKNOWN = 1 << 9, /* TCP: opened before the probes; if nobody had it open then, pid is 0 */
   PW_KERNEL_SOCKET = 1 << 10, /* flow: the kernel itself answers; socket_id is the namespace */
   PW_BY_NETNS = 1 << 11,    /* flow: cgroup_id is one that uses the network namespace */
   PW_SCRIPT = 1 << 12,     /* filename is a script, and the binary its interpreter */
@@ -131,6 +136,7 @@ enum pw_owner_source {     /* how the process behind a socket was learnt, best l
   PW_OWNER_BY_IO = 3,       /* first read or write */
   PW_OWNER_BY_CALL = 4,     /* connect() or listen() itself */
   PW_OWNER_BY_BIND = 5,     /* who called bind(); for a flow less than PW_OWNER_BY_IO */
+  PW_OWNER_BY_DESCRIPTOR = 6, /* had it open when the probes came, the first of several; I/O tells better */
 };
 
 enum pw_end_cause {         /* of a PW_FLOW_END */

@@ -1,8 +1,8 @@
 """What crosses between the collector and the loader, its child: one request, then messages back.
 
 The channel is a SOCK_SEQPACKET socket. Messages are JSON objects with one of the keys
-`descriptors` (names, in the order of the descriptors that the message carries), `report` (with `origin`), or
-`error`.
+`descriptors` (names, in the order of the descriptors that the message carries), `report` (with `origin` and
+`attached_ns`), or `error`.
 """
 
 from __future__ import annotations
@@ -89,9 +89,11 @@ def send_descriptors(channel: socket.socket, named: Sequence[tuple[str, int]]) -
         socket.send_fds(channel, [names], [descriptor for _, descriptor in part])
 
 
-def send_report(channel: socket.socket, results: Sequence[HookResult], origin: Origin = COMPILED) -> None:
+def send_report(
+    channel: socket.socket, results: Sequence[HookResult], origin: Origin = COMPILED, attached_ns: int = 0
+) -> None:
     report = [[result.tracepoint, result.dialect, result.reasons] for result in results]
-    channel.send(json.dumps({"report": report, "origin": origin}).encode())
+    channel.send(json.dumps({"report": report, "origin": origin, "attached_ns": attached_ns}).encode())
 
 
 def send_error(channel: socket.socket, error: ProbeError) -> None:
@@ -117,6 +119,7 @@ class Answer:
     descriptors: dict[str, int] = field(default_factory=dict)
     results: dict[str, HookResult] = field(default_factory=dict)
     origin: Origin = COMPILED
+    attached_ns: int = 0  # CLOCK_BOOTTIME, when all were
     error: ProbeError | None = None
 
     def receive(self, channel: socket.socket) -> bool:
@@ -129,6 +132,7 @@ class Answer:
         for tracepoint, dialect, reasons in message.get("report", ()):
             found = Dialect(dialect) if dialect else None
             self.results[tracepoint] = HookResult(tracepoint, found, tuple(reasons))
+        self.attached_ns = message.get("attached_ns", self.attached_ns)
         if "origin" in message:
             self.origin = Origin(*message["origin"])
         if "error" in message:

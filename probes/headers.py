@@ -58,6 +58,8 @@ css_set dfl_cgrp
 cgroup kn level root ancestors ancestor_ids
 cgroup_root hierarchy_id
 kernfs_node id
+bpf_iter_meta seq
+socket sk
 linux_binprm filename interp argc cred
 mm_struct exe_file arg_start arg_end env_start env_end
 fs_struct pwd
@@ -74,13 +76,13 @@ inode i_ino i_sb i_nlink i_mode
 super_block s_magic s_dev
 ovl_inode __upperdentry vfs_inode
 sock_common skc_family skc_num skc_dport skc_rcv_saddr skc_daddr skc_v6_rcv_saddr skc_v6_daddr
-sock_common skc_net skc_flags
+sock_common skc_net skc_flags skc_state
 possible_net_t net
 socket file
 sock sk_socket __sk_common sk_protocol sk_cgrp_data sk_max_ack_backlog sk_err
 sock_cgroup_data cgroup val
 inet_sock inet_sport
-tcp_sock snd_una write_seq bytes_sent bytes_acked bytes_received bytes_retrans
+tcp_sock snd_una snd_nxt write_seq bytes_sent bytes_acked bytes_received bytes_retrans
 tcp_sock total_retrans srtt_us segs_in segs_out
 """
 

@@ -62,6 +62,10 @@ class Attached:
     maps: dict[str, int]  # the others, which only the probes use
     hooks: tuple[HookReport, ...]
     origin: Origin = COMPILED
+    # Descriptors by name of hook, to be read once: records of what was there before (struct pw_*, one after
+    # the other, each padded to 8 bytes). A read of 64 KiB gives whole records.
+    walks: dict[str, int] = field(default_factory=dict)
+    attached_ns: int = 0  # CLOCK_BOOTTIME: what begins from then on is in the rings
     link_ids: dict[str, str] = field(init=False)  # as the kernel numbers them
 
     def __post_init__(self) -> None:
@@ -96,7 +100,7 @@ class Attached:
     def close(self) -> None:
         """Detaches the probes. May be called again."""
         self.detach()
-        for held in (self.programs, self.maps):
+        for held in (self.programs, self.maps, self.walks):
             while held:
                 os.close(held.popitem()[1])
         for name in MAPS_FOR_THE_COLLECTOR:
@@ -259,9 +263,18 @@ def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) ->
             NOTHING_ATTACHED,
             "Run privileged, or with the capabilities BPF and PERFMON, on Linux 5.8 or newer.",
         )
-    maps, links, programs = (answer.take(kind) for kind in ("map", "link", "program"))
+    maps, links, programs, walks = (answer.take(kind) for kind in ("map", "link", "program", "walk"))
     ours = {f"{name}_fd": maps.pop(name) for name in MAPS_FOR_THE_COLLECTOR}
-    return Attached(links=links, programs=programs, maps=maps, hooks=reports, origin=answer.origin, **ours)
+    return Attached(
+        links=links,
+        programs=programs,
+        maps=maps,
+        hooks=reports,
+        origin=answer.origin,
+        walks=walks,
+        attached_ns=answer.attached_ns,
+        **ours,
+    )
 
 
 def hook_report(hook: Hook, result: HookResult) -> HookReport:

@@ -13,6 +13,7 @@ import resource
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -62,13 +63,15 @@ class Attacher:
         self._btf_ids = btf_ids
         self._reasons: dict[Hook, list[str]] = {}
         self.attached: dict[Hook, Attachment] = {}
+        self.attached_ns = 0  # CLOCK_BOOTTIME: what begins from then on is seen
 
     def run(self, hooks: Sequence[Hook], forced: Dialect | None) -> None:
         for dialect in Dialect:
             self._attach_all([hook for hook in hooks if self._is_wanted(hook, dialect, forced)], dialect)
+        self.attached_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         # What begins from now on the other programs see.
         for hook, done in list(self.attached.items()):
-            if hook.is_walk:
+            if hook.is_walk and not hook.kinds:
                 self._walk(hook, done)
 
     def _walk(self, hook: Hook, done: Attachment) -> None:
@@ -326,6 +329,8 @@ def descriptors(maps: dict[Map, int], attacher: Attacher) -> Iterator[tuple[str,
     for made, descriptor in maps.items():
         yield f"map:{made.name}", descriptor
     for hook, attachment in attacher.attached.items():
+        if hook.is_walk and hook.kinds:
+            yield f"walk:{hook.tracepoint}", bpf.walk_open(attachment.link)
         yield f"program:{hook.tracepoint}", attachment.program
         yield f"link:{hook.tracepoint}", attachment.link
 
@@ -338,7 +343,8 @@ def main(channel: socket.socket, cache: Cache | None = None) -> int:
         send_error(channel, error)
         return 1
     send_descriptors(channel, list(descriptors(maps, attacher)))
-    send_report(channel, [attacher.result(hook) for hook in hooks_of(request.subjects)], origin)
+    results = [attacher.result(hook) for hook in hooks_of(request.subjects)]
+    send_report(channel, results, origin, attacher.attached_ns)
     return 0
 
 

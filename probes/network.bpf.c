@@ -18,40 +18,10 @@
 
 static __always_inline struct pw_tcp *begin_tcp(struct sock *sk, struct socket_state *state, u16 kind)
 {
-  u64 cgroup_id = state->owner.pid ? state->owner.cgroup_id : socket_cgroup_id(sk);
-  struct pw_tcp *out = RESERVE(pw_tcp, kind, cgroup_id);
-  if (!out)
-    return 0;
-  out->head.flags = state->owner.pid ? 0 : PW_OWNER_UNKNOWN;
-  out->socket_id = socket_id(sk, state->since_ns);
-  out->duration_ns = state->since_ns ? out->head.time_ns - state->since_ns : 0;
-  out->owner_start_ns = state->owner.start_ns;
-  out->owner_pid = state->owner.pid;
-  out->owner_uid = state->owner.uid;
-  out->role = state->role;
-  out->owner_source = state->owner_source;
-  out->entry = state->owner.entry;
-  __builtin_memcpy(out->comm, state->owner.comm, PW_COMM_BYTES);
-  out->net_ns = socket_net_ns(sk);
-  out->net_cookie = socket_net_cookie(sk);
-  out->local_port = local_port(sk);
-  out->remote_port = bpf_ntohs(FIELD(sk, __sk_common.skc_dport));
-  out->family = fill_addresses(out->local_address, out->remote_address, sk);
+  struct pw_tcp *out = RESERVE(pw_tcp, kind, flow_cgroup_id(sk, state));
+  if (out)
+    fill_tcp(out, sk, state);
   return out;
-}
-
-static __always_inline void fill_listener_key(struct listener_key *key, struct sock *sk)
-{
-  u32 *words = (u32 *)key->address;
-  key->net_ns = socket_net_ns(sk);
-  key->port = local_port(sk);
-  if (FIELD(sk, __sk_common.skc_family) == AF_INET6) {
-    bpf_probe_read_kernel(key->address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
-    return;
-  }
-  words[3] = FIELD(sk, __sk_common.skc_rcv_saddr);
-  if (words[3])
-    words[2] = MAPPED_PREFIX;
 }
 
 static __always_inline void on_connect_called(struct sock *sk)
@@ -126,7 +96,9 @@ static __always_inline void claim(struct sock *sk, u8 source)
 {
   u64 key = (u64)sk;
   struct socket_state *state = map_lookup(MAP(sockets), &key);
-  if (!state || state->role != PW_SERVER || state->owner_source >= source)
+  if (!state || state->role != PW_SERVER)
+    return;
+  if (state->owner_source >= source && state->owner_source != PW_OWNER_BY_DESCRIPTOR)
     return;
   fill_owner(&state->owner);
   state->owner_source = source;

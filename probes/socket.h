@@ -36,7 +36,7 @@ struct owner {
 /* Value of the map `sockets`, by the address of the kernel's socket. */
 struct socket_state {
   struct owner owner;
-  u64 since_ns; /* connect(), accept or listen(); also tells apart sockets that had the same address */
+  u64 since_ns; /* connect(), accept or listen(), 0 if before the probes; also tells apart sockets that had the same address */
   u8 role;
   u8 owner_source;
   u8 simultaneous; /* a client that has met the other end's SYN: SYN_SENT -> SYN_RECV */
@@ -191,6 +191,46 @@ static __always_inline void fill_counters(struct pw_tcp *out, struct sock *sk, i
   out->segments_in = FIELD(tcp, segs_in);
   out->segments_out = FIELD(tcp, segs_out);
   payload_only(out, sk, tcp, state);
+}
+
+static __always_inline void fill_listener_key(struct listener_key *key, struct sock *sk)
+{
+  u32 *words = (u32 *)key->address;
+  key->net_ns = socket_net_ns(sk);
+  key->port = local_port(sk);
+  if (FIELD(sk, __sk_common.skc_family) == AF_INET6) {
+    bpf_probe_read_kernel(key->address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+    return;
+  }
+  words[3] = FIELD(sk, __sk_common.skc_rcv_saddr);
+  if (words[3])
+    words[2] = MAPPED_PREFIX;
+}
+
+/* Whom a record of the socket is about: its owner's, else the socket's own. */
+static __always_inline u64 flow_cgroup_id(struct sock *sk, const struct socket_state *state)
+{
+  return state->owner.pid ? state->owner.cgroup_id : socket_cgroup_id(sk);
+}
+
+/* All but the head, which has its time, and the counters. */
+static __always_inline void fill_tcp(struct pw_tcp *out, struct sock *sk, struct socket_state *state)
+{
+  out->head.flags = state->since_ns ? 0 : PW_OWNER_UNKNOWN;
+  out->socket_id = socket_id(sk, state->since_ns);
+  out->duration_ns = state->since_ns ? out->head.time_ns - state->since_ns : 0;
+  out->owner_start_ns = state->owner.start_ns;
+  out->owner_pid = state->owner.pid;
+  out->owner_uid = state->owner.uid;
+  out->role = state->role;
+  out->owner_source = state->owner_source;
+  out->entry = state->owner.entry;
+  __builtin_memcpy(out->comm, state->owner.comm, PW_COMM_BYTES);
+  out->net_ns = socket_net_ns(sk);
+  out->net_cookie = socket_net_cookie(sk);
+  out->local_port = local_port(sk);
+  out->remote_port = bpf_ntohs(FIELD(sk, __sk_common.skc_dport));
+  out->family = fill_addresses(out->local_address, out->remote_address, sk);
 }
 
 #endif

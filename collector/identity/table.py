@@ -8,7 +8,7 @@ logs. collector/identity/containers.py joins them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, Self
 
 from collector.identity.bundles import Bundle, Bundles, BundleUnreadable
@@ -106,6 +106,15 @@ class IdentityTable:
         """
         found = self._by_cgroup.get(cgroup_id)
         return found if found is not None else self._look_up(cgroup_id, now_ns)
+
+    def present(self) -> Iterator[tuple[int, Identity]]:
+        """Each container that is known by its cgroup, once."""
+        for cgroup_ids in list(self._cgroups.values()):
+            for cgroup_id in sorted(cgroup_ids):
+                found = self._by_cgroup.get(cgroup_id)
+                if found is not None and found.container_id:
+                    yield cgroup_id, found
+                    break
 
     def by_container(self, container_id: str) -> Identity | None:
         """The container of this id; None when no cgroup, no runtime's file and no log's link has it."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from collector.config.kinds import Kind as ValueKind
 from collector.config.kinds import repeated
-from collector.config.schema import choice, key, seconds, size_bytes
+from collector.config.schema import boolean, choice, key, seconds, size_bytes
 from collector.delivery.chunk import Chunk, Worth, chunk_id
 from collector.delivery.losses import LOSS_TAG, Loss
 from collector.inputs.event_drain import CGROUPS, EventDrain, boot_ns
@@ -21,6 +21,7 @@ from collector.inputs.event_flow import CHUNK_BYTES
 from collector.inputs.event_limits import Suppression, rate_kind
 from collector.inputs.event_losses import ANY_KIND, KernelLoss
 from collector.inputs.event_rings import RingWatch, Unread
+from collector.inputs.event_state import Snapshot
 from collector.inputs.event_vigil import Patience, Trouble, Vigil, notice
 from collector.inputs.event_worth import worth_of_tags
 from collector.inputs.watched_names import DEFAULT, WatchedName, watched_kind
@@ -37,6 +38,7 @@ SUBJECTS = ("process", "network")  # each with a tag of its own
 TRACED = (*SUBJECTS, "flow", "privilege", "syscalls")  # flow goes with network, the latter two with process
 MAX_DNS_PORTS = 4
 ALWAYS = (CGROUPS,)  # how a new container is known before its first event
+STATE = "state"
 
 # Counters of losses are looked at this often, so that a gap is told within a second.
 TICK_S = 1.0
@@ -139,6 +141,12 @@ class Settings:
         rate_kind,
         default="1000 4000",
         help="The same for its events of privileges and files.",
+    )
+    state: bool = key(
+        "State",
+        boolean,
+        default="On",
+        help="Whether processes, listeners, connections and containers that are there at the start are told.",
     )
     drain_interval_s: float = key(
         "Drain_Interval", seconds, default="20ms", help="How long events may gather before they are read."
@@ -261,7 +269,7 @@ class Ebpf:
         """Raises ProbeError, OSError."""
         settings, context = self._settings, self._context
         attached = await launch(
-            (*settings.subjects, *ALWAYS),
+            (*settings.subjects, *ALWAYS, *((STATE,) if settings.state else ())),
             ring_bytes=settings.ring_bytes,
             flow_ring_bytes=settings.flow_ring_bytes,
             constants=settings.constants,
@@ -277,7 +285,11 @@ class Ebpf:
         context.log.log(level, "probes %s", attached.origin)
         now_s = time.monotonic()
         vigil = Vigil(settings.heartbeat_s, attached, drain, context.metrics, context.log, now_s)
-        return Watching(attached, drain, RingWatch(attached, stop), vigil)
+        present = context.identities.present
+        snapshot = Snapshot(
+            attached, drain, settings.subjects, present, context.metrics, is_wanted=settings.state
+        )
+        return Watching(attached, drain, RingWatch(attached, stop), vigil, snapshot)
 
     async def _replace(self, old: Watching, trouble: Trouble, stop: asyncio.Event) -> Watching:
         """New probes for those in trouble; the old ones again when it is time to stop before that worked."""
@@ -347,7 +359,7 @@ class Ebpf:
         tick_at = time.monotonic()
         while not stop.is_set():
             if is_empty or self._left:
-                is_hurried = self._left or drain.is_waiting
+                is_hurried = self._left or drain.is_waiting or not watching.snapshot.is_done
                 await self._pause(watching, RETRY_S if is_hurried else tick_at - time.monotonic())
             if time.monotonic() >= tick_at:
                 tick_at = time.monotonic() + TICK_S
@@ -355,6 +367,7 @@ class Ebpf:
                     return trouble
             self._left = self._offer(self._left)
             if not self._left:
+                await self._look_back(watching)
                 is_empty = drain.drain()
                 watching.vigil.read(time.monotonic(), drain.drained_bytes)
                 least_bytes = 0 if is_empty else CHUNK_BYTES
@@ -362,6 +375,16 @@ class Ebpf:
             # While outputs have no room events stay in the ring; when that is full, the kernel counts.
             await asyncio.sleep(0)
         return None
+
+    async def _look_back(self, watching: Watching) -> None:
+        """At what was there before the probes, a step."""
+        if watching.snapshot.is_done:
+            return
+        try:
+            await watching.snapshot.step(boot_ns(), watching.drain.wall_offset_ns)
+        except OSError as error:
+            watching.snapshot.is_done = True
+            self._context.log.warning("what was there before the probes is not all told: %s", error.strerror)
 
     def _tick(self, watching: Watching) -> Trouble | None:
         """Trouble that it is time to do something about."""
@@ -459,6 +482,7 @@ class Watching:
     drain: EventDrain
     ring: RingWatch
     vigil: Vigil
+    snapshot: Snapshot
 
     def close(self) -> None:
         self.vigil.close()

@@ -178,6 +178,17 @@ class EventDrain:
             self._context.identities.scan()
         return found
 
+    def expect_newborns(self, attached_ns: int) -> None:
+        """Forks that are seen though the process is older than this are remembered."""
+        self._encoder.set_born_before(attached_ns)
+
+    def newborns(self) -> frozenset[tuple[int, int]]:
+        return self._encoder.newborns()
+
+    @property
+    def wall_offset_ns(self) -> int:
+        return self._clock.offset_ns
+
     def suppressed(self) -> Suppressed:
         """What limits kept from being reported since the last look."""
         return self._limits.suppressed()

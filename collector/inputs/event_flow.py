@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collector.delivery.chunk import Chunk
-from collector.native.events import Drained, Entries, EventEncoder, Kind, split
+from collector.native.events import Drained, Entries, EventEncoder, Kind, RawRecord, split
 
 if TYPE_CHECKING:
     from collector.filters.chain import FilterChain
@@ -81,9 +81,21 @@ class EventFlow:
         if drained.change is not None:
             self._containers.note(drained.change, now_ns)
         for record in split(drained.unknown):
-            self._pending.add(record.cgroup_id, Kind(record.kind).subject, record.bytes_padded, now_ns)
+            self.add(record, now_ns)
         if self._pending:
             self.settle(now_ns)
+
+    def add(self, record: RawRecord, now_ns: int) -> None:
+        """A record that is not encoded; settle() must follow."""
+        self._pending.add(record.cgroup_id, Kind(record.kind).subject, record.bytes_padded, now_ns)
+
+    def add_entries(self, subject: str, entries: Entries) -> None:
+        self._batches[subject].add(entries)
+
+    @property
+    def gathered_bytes(self) -> int:
+        """Not handed over yet."""
+        return sum(batch.size_bytes for batch in self._batches.values())
 
     def settle(self, now_ns: int, *, all_now: bool = False) -> None:
         """Encodes records whose cgroup is known by now, and as unresolved those that waited long enough."""

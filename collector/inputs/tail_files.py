@@ -23,6 +23,8 @@ from collector.native.files import Lookout, WatchEvent
 POLL_S = 1.0
 _APPEARED = inotify.CREATE | inotify.MOVED_TO
 _VANISHED = inotify.DELETE | inotify.MOVED_FROM
+# Names of directories that led to one of those watched, beside two for each; then they are found anew.
+SHOWN_BESIDES = 100
 _DIR_GONE = inotify.IGNORED | inotify.MOVE_SELF
 
 
@@ -117,6 +119,7 @@ class Discovery:
         self._lookout: Lookout | None = None
         self._by_path: dict[str, _Directory] = {}
         self._by_wd: dict[int, _Directory] = {}
+        self._by_shown: dict[str, _Directory] = {}  # those forgotten since have no watch any more
         self._links: dict[str, str] = {}  # name found -> the same without links
         self._told: set[str] = set()
         self._at_start = True
@@ -169,7 +172,7 @@ class Discovery:
             if self._lookout is not None:
                 self._lookout.close()
             self._lookout = self._open_lookout()
-        self._by_path, self._by_wd, self._links = {}, {}, {}
+        self._by_path, self._by_wd, self._by_shown, self._links = {}, {}, {}, {}
         self._scan()
 
     def _open_lookout(self) -> Lookout | None:
@@ -250,11 +253,14 @@ class Discovery:
 
     def _directory(self, path: str) -> _Directory | None:
         """The watched directory of a name; None when it is not there (any more)."""
-        real_path = os.path.realpath(path)
-        known = self._by_path.get(real_path)
         try:
-            status = os.stat(real_path)
+            status = os.stat(path)
             identity = status.st_dev, status.st_ino
+            shown = self._by_shown.get(path)
+            if shown is not None and shown.identity == identity and shown.wd >= 0:
+                return shown  # as at each look; to resolve links is ten times the work
+            real_path = os.path.realpath(path)
+            known = self._by_path.get(real_path)
             if known is not None and known.identity != identity:
                 # Removed and made anew; its end is not told while a deleted file in it is held open.
                 self._forget(known)
@@ -263,6 +269,9 @@ class Discovery:
                 known = self._add(real_path, identity, known)
         except OSError:
             return None
+        if len(self._by_shown) > 2 * len(self._by_path) + SHOWN_BESIDES:
+            self._by_shown.clear()
+        self._by_shown[path] = known
         return known
 
     def _add(self, path: str, identity: tuple[int, int], known: _Directory | None) -> _Directory:

@@ -32,6 +32,9 @@ class Kind(IntEnum):
     UNLISTEN = lib.PW_TCP_UNLISTEN
     CGROUP_MKDIR = lib.PW_CGROUP_MKDIR
     CGROUP_RMDIR = lib.PW_CGROUP_RMDIR
+    RUNNING = lib.PW_STATE_PROCESS
+    LISTENING = lib.PW_STATE_LISTENER
+    CONNECTED = lib.PW_STATE_CONNECTION
     SESSION_START = lib.PW_SESSION_START
     SESSION_END = lib.PW_SESSION_END
     FLOW_START = lib.PW_FLOW_START
@@ -333,6 +336,16 @@ class EventEncoder:
     def heard(self) -> frozenset[Kind]:
         """Kinds of records of the heartbeat that have come."""
         return frozenset(kind for kind in Kind if self._drain.heard[kind])
+
+    def set_born_before(self, time_ns: int) -> None:
+        """Forks of processes that are older (CLOCK_BOOTTIME) are remembered from now on."""
+        self._drain.born_before_ns = time_ns
+        self._drain.newborn_count = 0
+
+    def newborns(self) -> frozenset[tuple[int, int]]:
+        """(start_ns, pid) of these. Not all, if there were more than 256."""
+        found = self._drain.newborns[0 : self._drain.newborn_count]
+        return frozenset((int(one.start_ns), int(one.pid)) for one in found)
 
     def drain(self, ring: Ring, tables: Tables, max_records: int) -> Drained:
         """Takes up to `max_records` records out of the ring."""

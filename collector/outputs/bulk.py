@@ -26,7 +26,7 @@ from collector.config.kinds import Kind
 from collector.config.schema import boolean, choice, integer, key, text
 from collector.entries import spans, unpack_entries
 from collector.outputs.http_client import DELIVERIES, HeaderSettings, HttpClient
-from collector.outputs.parts import Parts, rejection
+from collector.outputs.parts import Parts, TooLarge, in_halves, rejection
 from collector.outputs.text import as_json
 from collector.plugin import DeliveryError, Pairs, Rejected
 
@@ -294,23 +294,37 @@ class Bulk:
 
     async def deliver(self, chunk: Chunk) -> None:
         """Returns when all records are stored. Raises DeliveryError, Rejected."""
+        await in_halves(self._deliver, chunk)
+
+    async def _deliver(self, chunk: Chunk) -> None:
         try:
             lines = await asyncio.to_thread(lambda: list(documents(chunk, self._settings, time.time_ns())))
         except ValueError as reason:
             raise Rejected(str(reason)) from None
         part = self._parts.take(chunk.id) or _Part(list(range(len(lines))), [])
-        body = "".join(lines[number] for number in part.open).encode()
-        response = await self._client.send(
-            self._path,
-            body,
-            [("Content-Type", "application/x-ndjson"), *self._settings.headers],
-            compress=self._settings.compress or "",
-        )
-        found = outcomes(response.body, len(part.open))
+        try:
+            found = await self._send("".join(lines[number] for number in part.open), len(part.open))
+        except TooLarge:
+            raise
+        except Rejected as reason:
+            raise rejection(chunk, [*part.refused, *part.open], self._client.endpoint, str(reason)) from None
+        except BaseException:
+            if len(part.open) < len(lines):
+                self._parts.keep(chunk.id, part)
+            raise
         if found is not None:
             self._sort_out(chunk, part, found)
         elif part.refused:
             raise rejection(chunk, part.refused, self._client.endpoint, part.reason)
+
+    async def _send(self, lines: str, records: int) -> list[_Outcome] | None:
+        response = await self._client.send(
+            self._path,
+            lines.encode(),
+            [("Content-Type", "application/x-ndjson"), *self._settings.headers],
+            compress=self._settings.compress or "",
+        )
+        return outcomes(response.body, records)
 
     def _sort_out(self, chunk: Chunk, part: _Part, found: Sequence[_Outcome]) -> None:
         again: list[int] = []

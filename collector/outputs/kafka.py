@@ -116,12 +116,8 @@ def make_producer(settings: Settings, log: logging.Logger) -> Any:
     properties = {
         "bootstrap.servers": settings.brokers,
         "client.id": settings.client_id,
-        # Records of one tag arrive in their order also when a batch is sent twice.
-        "enable.idempotence": "true",
         **dict(settings.rdkafka),
     }
-    if {"request.required.acks", "acks"} & set(properties):
-        properties.pop("enable.idempotence")  # it allows no other acks than `all`
     try:
         return confluent_kafka.Producer(properties, logger=log)
     except confluent_kafka.KafkaException as reason:

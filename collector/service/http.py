@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from collector.errors import OperatorError
@@ -31,7 +31,8 @@ class Request:
     method: str
     path: str  # without the query
     keep_alive: bool
-    body_bytes: int = 0
+    body_bytes: int = 0  # -1: in chunks
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False)  # names in lower case
 
     @property
     def is_question(self) -> bool:
@@ -54,7 +55,7 @@ class BadRequest(Exception):
         self.status = status
 
 
-def parse_head(head: bytes) -> Request:
+def parse_head(head: bytes, most_body_bytes: int = MAX_BODY_BYTES, *, takes_chunks: bool = False) -> Request:
     """The head of a request, its last empty line included. Raises BadRequest."""
     lines = head.decode("latin-1").split("\r\n")
     parts = lines[0].split(" ")
@@ -70,20 +71,25 @@ def parse_head(head: bytes) -> Request:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
             raise BadRequest(HTTPStatus.BAD_REQUEST)
-        headers[name.lower()] = value.strip().lower()
+        headers[name.lower()] = value.strip()
+    connection = headers.get("connection", "keep-alive" if version == "HTTP/1.1" else "close").lower()
+    body_bytes = _body_bytes(method, headers, most_body_bytes, takes_chunks)
+    return Request(method, target.partition("?")[0], connection != "close", body_bytes, headers)
+
+
+def _body_bytes(method: str, headers: dict[str, str], most_body_bytes: int, takes_chunks: bool) -> int:
     if "transfer-encoding" in headers:
-        raise BadRequest(HTTPStatus.LENGTH_REQUIRED)
-    connection = headers.get("connection", "keep-alive" if version == "HTTP/1.1" else "close")
-    return Request(method, target.partition("?")[0], connection != "close", _body_bytes(method, headers))
-
-
-def _body_bytes(method: str, headers: dict[str, str]) -> int:
+        # Both lengths at once is how requests are smuggled past a proxy.
+        is_plain = headers["transfer-encoding"].lower() == "chunked" and "content-length" not in headers
+        if not (takes_chunks and is_plain):
+            raise BadRequest(HTTPStatus.LENGTH_REQUIRED)
+        return -1
     length = headers.get("content-length", "0")
     if not (length.isascii() and length.isdigit()):
         raise BadRequest(HTTPStatus.BAD_REQUEST)
     # As a number only where it is short: Python takes its time for a number of 16,000 digits.
-    most = 0 if method in ("GET", "HEAD") else MAX_BODY_BYTES
-    if len(length.lstrip("0")) > len(str(MAX_BODY_BYTES)) or int(length) > most:
+    most = 0 if method in ("GET", "HEAD") else most_body_bytes
+    if len(length.lstrip("0")) > len(str(most)) or int(length) > most:
         raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     return int(length)
 

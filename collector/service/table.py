@@ -308,6 +308,16 @@ TAIL: Final = (
     Metric("podwitness_tail_cut_bytes_total", "counter", ("name",), "Bytes that these records lost."),
 )
 
+HTTP: Final = (
+    Metric(
+        "podwitness_http_refused_total",
+        "counter",
+        ("name", "cause"),
+        "Requests to an input http that were refused: `body` could not be read, `connections`, `tls`.",
+        "The answer tells the client why; `connections` means that there are too many of them.",
+    ),
+)
+
 JOURNAL: Final = (
     Metric(
         "podwitness_journal_read_errors_total",
@@ -344,7 +354,7 @@ FORWARD: Final = (
     ),
 )
 
-TABLE: Final = (*FLUENT_BIT, *DELIVERY, *SPOOL, *KERNEL, *TAIL, *FORWARD, *JOURNAL)
+TABLE: Final = (*FLUENT_BIT, *DELIVERY, *SPOOL, *KERNEL, *TAIL, *FORWARD, *JOURNAL, *HTTP)
 
 
 def begin_at_zero(

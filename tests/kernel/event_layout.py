@@ -17,6 +17,11 @@ SCALARS: dict[str, type[Any]] = {
     "__u64": ctypes.c_uint64,
     "char": ctypes.c_char,
 }
+STRUCTS_OF_STATE = {
+    "PW_STATE_PROCESS": "pw_exec",
+    "PW_STATE_LISTENER": "pw_tcp",
+    "PW_STATE_CONNECTION": "pw_tcp",
+}
 TAIL_BYTES = "tail"  # attribute of a decoded record: what follows the fixed part
 
 
@@ -52,7 +57,8 @@ class EventLayout:
 
     def struct_of(self, kind: int) -> type[ctypes.Structure]:
         """By name: PW_TCP_CLOSE is a pw_tcp."""
-        name = self.kind_name(kind).lower()
+        kind_name = self.kind_name(kind)
+        name = STRUCTS_OF_STATE.get(kind_name, kind_name.lower())
         (found,) = [struct for key, struct in self.structs.items() if f"{name}_".startswith(f"{key}_")]
         return found
 

@@ -49,6 +49,9 @@ def test_all_hooks_are_attached(dialect: Dialect | None) -> None:
     walks = {hook.tracepoint for hook in HOOKS if hook.is_walk}  # there is no other dialect of these
     found = {report.dialect for report in probes.hooks if report.hook not in walks}
     assert found == {dialect or Dialect.TP_BTF}
+    assert set(probes.walks) == {
+        hook.tracepoint for hook in hooks_of(OF_TRACEPOINTS) if hook.walks and hook.kinds
+    }
     assert {report.reason + report.consequence for report in probes.hooks} == {""}
     assert set(probes.links) == set(probes.programs) == {hook.tracepoint for hook in hooks_of(OF_TRACEPOINTS)}
     assert set(probes.missed()) == set(probes.programs)
@@ -130,8 +133,8 @@ def test_subject_that_does_not_compile_leaves_the_others() -> None:
     """As on a kernel whose `struct linux_binprm` has another member for it."""
     probes = attach(without=("HAVE_sock_cgroup_data__cgroup",))
     states = {report.hook: report.state for report in probes.hooks}
-    network = {hook.tracepoint for hook in hooks_of(["network"])}
-    assert {name for name, state in states.items() if state == "failed"} == network
+    of_sockets = {hook.tracepoint for hook in hooks_of(["network", "state"])}
+    assert {name for name, state in states.items() if state == "failed"} == of_sockets
     (failed,) = (report for report in probes.hooks if report.hook == "inet_sock_set_state")
     assert "error: no member named 'val'" in failed.reason
     assert failed.consequence == "No TCP connection is seen."

@@ -33,9 +33,15 @@ class Witness:
         flow_ring_bytes: int = 0,
         dialect: Dialect | None = None,
         without: tuple[str, ...] = (),
+        cache: str = "",
     ) -> Witness:
         attaching = launch(
-            subjects, ring_bytes=ring_bytes, flow_ring_bytes=flow_ring_bytes, dialect=dialect, without=without
+            subjects,
+            ring_bytes=ring_bytes,
+            flow_ring_bytes=flow_ring_bytes,
+            dialect=dialect,
+            without=without,
+            cache=cache,
         )
         return cls(asyncio.run(attaching))
 

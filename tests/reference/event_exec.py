@@ -132,7 +132,7 @@ def exec_witness(execed: Any, record: bytes, clock: tuple[int, int]) -> Map:
     if cut := [name for name, flag in cuts.items() if flags & flag]:
         made["cut"] = cut
     details: Map = {
-        "filename": text(exec_parts(record)[3]),
+        **({"filename": text(exec_parts(record)[3])} if execed.head.kind == lib.PW_EXEC else {}),
         "inode": execed.inode,
         "device": f"{execed.device >> 20}:{execed.device & 0xFFFFF}",
         "mode": f"{execed.mode & 0o7777:04o}",

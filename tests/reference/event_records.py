@@ -43,13 +43,15 @@ def exec_record(
     interpreter: bytes = b"",
     environment: bytes = b"",
     ancestors: bytes = b"",
+    *,
+    kind: int = lib.PW_EXEC,
     **fields: Any,
 ) -> bytes:
-    """An exec with its parts; paths are components, leaf first, NUL ended."""
+    """An exec, or another with its parts; paths are components, leaf first, NUL ended."""
     parts = (args, exe, cwd, filename, interpreter, environment)
     lengths = {f"{name}_bytes": len(part) for name, part in zip(PARTS, parts, strict=True)}
     lengths["ancestors"] = len(ancestors) // ANCESTOR_BYTES
-    return record(lib.PW_EXEC, content=b"".join(parts) + ancestors, **{**lengths, **fields})
+    return record(kind, content=b"".join(parts) + ancestors, **{**lengths, **fields})
 
 
 def cgroup_record(kind: int, path: bytes, **fields: Any) -> bytes:

@@ -37,6 +37,9 @@ STRUCT_OF_KIND = {
     lib.PW_FORK: "pw_fork",
     lib.PW_EXIT: "pw_exit",
     **dict.fromkeys(range(lib.PW_TCP_CONNECT, lib.PW_TCP_UNLISTEN + 1), "pw_tcp"),
+    lib.PW_STATE_PROCESS: "pw_exec",
+    lib.PW_STATE_LISTENER: "pw_tcp",
+    lib.PW_STATE_CONNECTION: "pw_tcp",
     lib.PW_SESSION_START: "pw_session",
     lib.PW_SESSION_END: "pw_session",
     **dict.fromkeys(range(lib.PW_FLOW_START, lib.PW_FLOW_CLOSED + 1), "pw_flow"),
@@ -59,6 +62,9 @@ ACTIONS = {
     lib.PW_TCP_ACCEPT: ("network", ["connection", "start"], "accept"),
     lib.PW_TCP_CLOSE: ("network", ["connection", "end"], "close"),
     lib.PW_TCP_UNLISTEN: ("network", ["info", "end"], "unlisten"),
+    lib.PW_STATE_PROCESS: ("process", ["info"], "running"),
+    lib.PW_STATE_LISTENER: ("network", ["info"], "listening"),
+    lib.PW_STATE_CONNECTION: ("network", ["connection", "info"], "connected"),
     lib.PW_FLOW_START: ("network", ["connection", "start"], "flow-start"),
     lib.PW_FLOW_UPDATE: ("network", ["connection", "info"], "flow-update"),
     lib.PW_FLOW_END: ("network", ["connection", "end"], "flow-end"),
@@ -99,6 +105,7 @@ ACTIONS = {
     lib.PW_PRIVILEGE_FILE_RENAME: ("file", ["change"], "file-rename"),
     lib.PW_PRIVILEGE_FILE_CONNECT: ("file", ["access"], "file-connect"),
 }
+STATES = (lib.PW_STATE_PROCESS, lib.PW_STATE_LISTENER, lib.PW_STATE_CONNECTION)
 NAMED_ERRNOS = (
     *("EPERM", "EAGAIN", "EACCES", "EPIPE", "EPROTO", "ENOPROTOOPT", "EADDRINUSE", "EADDRNOTAVAIL"),
     *("ENETDOWN", "ENETUNREACH", "ENETRESET", "ECONNABORTED", "ECONNRESET", "ENOBUFS", "ETIMEDOUT"),
@@ -199,7 +206,12 @@ def address(raw: Any, family: int) -> str:
 
 def event_map(kind: int, success: bool, duration_ns: int) -> Map:
     category, types, action = ACTIONS[kind]
-    made: Map = {"kind": "event", "category": [category], "type": types, "action": action}
+    made: Map = {
+        "kind": "state" if kind in STATES else "event",
+        "category": [category],
+        "type": types,
+        "action": action,
+    }
     made |= {"provider": "ebpf", "outcome": "success" if success else "failure"}
     return made | ({"duration": duration_ns} if duration_ns else {})
 
@@ -209,7 +221,7 @@ def process_event(
 ) -> Map:
     fork = ffi.from_buffer("struct pw_fork *", record)
     kind, task = fork.head.kind, fork.task
-    execed = ffi.from_buffer("struct pw_exec *", record) if kind == lib.PW_EXEC else None
+    execed = ffi.from_buffer("struct pw_exec *", record) if STRUCT_OF_KIND[kind] == "pw_exec" else None
     exited = ffi.from_buffer("struct pw_exit *", record) if kind == lib.PW_EXIT else None
     session = None
     if kind in (lib.PW_SESSION_START, lib.PW_SESSION_END):

@@ -12,7 +12,7 @@ from tests.reference.event_exec import SCOPES, entry_leader, tree_map
 from tests.reference.event_text import comm, entity_id, text
 from tests.reference.events import ERRNOS, MAPPED, Map, address, event_map
 
-LISTENING = (lib.PW_TCP_LISTEN, lib.PW_TCP_UNLISTEN)
+LISTENING = (lib.PW_TCP_LISTEN, lib.PW_TCP_UNLISTEN, lib.PW_STATE_LISTENER)
 FLOWS = (lib.PW_FLOW_START, lib.PW_FLOW_UPDATE, lib.PW_FLOW_END)
 TRANSPORTS = {1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp"}
 ICMP = (1, 58)
@@ -22,6 +22,7 @@ SOURCES = {
     lib.PW_OWNER_BY_IO: "io",
     lib.PW_OWNER_BY_CALL: "call",
     lib.PW_OWNER_BY_BIND: "bind",
+    lib.PW_OWNER_BY_DESCRIPTOR: "descriptor",
 }
 END_CAUSES = {
     lib.PW_END_CLOSED: "closed",
@@ -139,7 +140,7 @@ def socket_map(tcp: Any) -> Map:
         made["preexisting"] = True
     if tcp.head.flags & lib.PW_RESET:
         made["reset"] = True
-    if tcp.head.kind == lib.PW_TCP_LISTEN:
+    if tcp.head.kind in (lib.PW_TCP_LISTEN, lib.PW_STATE_LISTENER):
         made["backlog"] = tcp.backlog
     counted = {
         "rtt_us": tcp.rtt_us,

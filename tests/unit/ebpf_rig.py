@@ -43,6 +43,8 @@ class Probes:
     hooks: tuple[HookReport, ...] = ()
     origin: Origin = COMPILED
     lost_counts: list[int] = field(default_factory=lambda: [0] * lib.PW_KINDS)
+    walks: dict[str, int] = field(default_factory=dict)
+    attached_ns: int = 0
     missed_counts: dict[str, int] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
     gone_hooks: tuple[str, ...] = ()
@@ -138,7 +140,9 @@ class Intake:
         """In the order in which they came."""
         shipped = [chunk for chunk in self.chunks if chunk.tag != LOSS_TAG]
         entries = [entry for chunk in shipped for entry in unpack_entries(chunk.entries)]
-        return [dict(pairs)["process"]["pid"] for _, pairs in entries]
+        return [
+            dict(pairs)["process"]["pid"] for _, pairs in entries if dict(pairs)["event"]["kind"] == "event"
+        ]
 
 
 class Rig:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -177,6 +178,70 @@ def test_only_what_was_refused_for_now_is_sent_again() -> None:
     assert sent == [[0, 1, 2, 3, 4], [1, 3], [1]]
     assert [type(result) for result in results] == [DeliveryError, DeliveryError, type(None)]
     assert "has no room for 2 records: 429 t: no 1" in str(results[0])
+
+
+def always(answer: Answer) -> Callable[[Request], Answer]:
+    return lambda request: answer
+
+
+def test_a_server_that_is_away_in_between_changes_nothing() -> None:
+    chunk = chunk_of(*({"n": number} for number in range(5)))
+    behaviour = Server({1: [429, 201], 3: [400]})
+
+    async def scenario() -> None:
+        async with serving(WebServer(behaviour.answer)) as server:
+            bulk = Bulk(BulkSettings(port=server.port), LOG)
+            with pytest.raises(DeliveryError, match="has no room for 1 records"):
+                await bulk.deliver(chunk)
+            for answer in (Answer(503), Answer(hang_up=True), Answer(200, b"<html>")):
+                server.answer = always(answer)
+                with pytest.raises(DeliveryError):
+                    await bulk.deliver(chunk)
+            server.answer = behaviour.answer
+            with pytest.raises(Rejected, match="refused 1 of 5 records: 400 t: no 3"):
+                await bulk.deliver(chunk)
+            assert behaviour.sent == [[0, 1, 2, 3, 4], [1]]
+            await bulk.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_refused_as_a_whole_after_a_part_was_stored() -> None:
+    chunk = chunk_of(*({"n": number} for number in range(3)))
+    behaviour = Server({1: [429]})
+
+    async def scenario() -> None:
+        async with serving(WebServer(behaviour.answer)) as server:
+            bulk = Bulk(BulkSettings(port=server.port), LOG)
+            with pytest.raises(DeliveryError):
+                await bulk.deliver(chunk)
+            server.answer = lambda request: Answer(400)
+            with pytest.raises(Rejected, match=r"refused 1 of 3 records: .*answered 400") as caught:
+                await bulk.deliver(chunk)
+            assert caught.value.entries == chunk_of({"n": 1}).entries
+            server.answer = lambda request: Answer(401)
+            with pytest.raises(Rejected, match="answered 401") as caught:
+                await bulk.deliver(chunk)
+            assert caught.value.records == 0
+            await bulk.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_server_that_takes_small_requests_only() -> None:
+    behaviour = Server({})
+
+    def answer(request: Request) -> Answer:
+        return Answer(413) if len(request.body) > 200 else behaviour.answer(request)
+
+    async def scenario() -> None:
+        async with serving(WebServer(answer)) as server:
+            bulk = Bulk(BulkSettings(port=server.port), LOG)
+            await bulk.deliver(chunk_of(*({"n": number} for number in range(5))))
+            assert sorted(number for sent in behaviour.sent for number in sent) == [0, 1, 2, 3, 4]
+            await bulk.close()
+
+    asyncio.run(scenario())
 
 
 def test_what_is_refused_for_good_is_told_with_its_entries() -> None:

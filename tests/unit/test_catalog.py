@@ -121,6 +121,6 @@ def test_better_dialect_is_tried_first_where_the_kernel_has_it() -> None:
 
 
 def test_a_walk_needs_types() -> None:
-    (walk,) = [hook for hook in HOOKS if hook.is_walk]
+    walk = next(hook for hook in HOOKS if hook.is_walk)
     assert dialects(walk, {walk.tracepoint: 1}, Dialect.RAW_TP) == (Dialect.TP_BTF,)
     assert dialects(walk, {}) == ()

@@ -43,7 +43,7 @@ def test_events_go_out_soon_after_they_happened_in_one_batch(probes: Probes) -> 
             None,
         )
         assert rig.intake.pids() == [1, 2, 3]
-        assert probes.asked == ("process", "network", "privilege", "cgroup")
+        assert probes.asked == ("process", "network", "privilege", "cgroup", "state")
         assert probes.closed
 
     run(scenario)

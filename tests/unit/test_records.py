@@ -15,13 +15,13 @@ from collector.delivery.losses import Loss, entry
 from collector.identity.identity import Identity
 from collector.inputs.event_plans import constant_pairs, identity_fields, pack_fragment, scope_of
 from collector.native.events import EventEncoder, Kind
+from collector.notice_fields import LOSS_FIELDS
 from collector.privilege_fields import HAPPENED, PRIVILEGE
 from collector.record_field import RecordField
 from collector.records import (
     EVENT_FIELDS,
     EVERY,
     IDENTITY_FIELDS,
-    LOSS_FIELDS,
     TOP_LEVEL_KEYS,
     page,
 )
@@ -32,6 +32,7 @@ from tests.reference import events as reference
 from tests.reference.event_exec import ANCESTOR_BYTES
 
 ALL = 2**16 - 1
+EXECS = (lib.PW_EXEC, lib.PW_STATE_PROCESS)
 SESSIONS = (lib.PW_SESSION_START, lib.PW_SESSION_END)
 POD = Identity("node1", "c" * 64, "containerd", "shop", "web-1", "uid-1", "httpd", "httpd:2", "sha256:0")
 ENCODER = EventEncoder(1, variables=["A"])
@@ -108,13 +109,13 @@ LEARNT = {"destination.domain"}
 
 def richest(kind: int, **fields: Any) -> bytes:
     """A record that has all that its kind can have."""
-    if kind == lib.PW_EXEC:
+    if kind in EXECS:
         rich = {"flags": ALL & ~lib.PW_ARGS_UNREADABLE, "tty_device": 1, "mode": 0o6755, **TASK, **fields}
         rich |= {f"{name}_start_ns": 1 for name in ("group_leader", "session_leader")}
         rich |= {f"{name}_total_bytes": 1 for name in ("args", "environment")}
         lineage = bytes(ANCESTOR_BYTES)
         parts = (b"a\0", b"a\0", b"b\0", b"a", b"i", b"\0A=b\0", lineage)
-        return entered(records.exec_record(*parts, **rich))
+        return entered(records.exec_record(*parts, kind=kind, **rich))
     if kind in (lib.PW_FORK, lib.PW_EXIT, *SESSIONS):
         more = {"duration_ns": 1, "status": 0x89} if kind == lib.PW_EXIT else {}
         if kind in SESSIONS:
@@ -161,7 +162,7 @@ def samples(kind: int) -> Iterator[dict[str, Any]]:
         yield encode(records.record(kind, call=identity(call) if call else 0, **rarest), None)
         return
     yield encode(richest(kind))
-    if kind == lib.PW_EXEC:
+    if kind in EXECS:
         yield encode(richest(kind, flags=lib.PW_ARGS_UNREADABLE))
     if kind == lib.PW_EXIT:
         yield encode(richest(kind, status=0))

@@ -108,7 +108,8 @@ NEEDS = (
     Need(
         "NET_ADMIN",
         "starter",
-        "Attaches the probes of flows, which run at the root of the cgroup tree. For the netlink witness: "
+        "Attaches the probes of flows, which run at the root of the cgroup tree, and listens to connection "
+        "tracking. For the netlink witness: "
         "listens to the proc connector before Linux 6.6, with as much room as it takes.",
         lambda situation: situation.has_probes,
         "`Trace flow`, and for the netlink witness; where granted",

@@ -144,6 +144,16 @@ EVENT_FIELDS = (
         "The name by which the pod asked for the server's address (`Trace flow`), over whatever CNAMEs, for "
         "as long as the answer's TTL says, at least 5 s and at most an hour.",
     ),
+    RecordField(
+        "destination.nat.ip",
+        "ip",
+        (*CONNECTION, *FLOW),
+        "Where the connection goes on to, as the node's connection tracking has it: behind a Service's "
+        "address that of a pod. `destination.ip` is what was asked for. With `Trace flow`.",
+    ),
+    RecordField("destination.nat.port", "long", (*CONNECTION, *FLOW), "Its port."),
+    RecordField("source.nat.ip", "ip", (*CONNECTION, *FLOW), "The client's address after masquerading."),
+    RecordField("source.nat.port", "long", (*CONNECTION, *FLOW), "Its port."),
     always("destination.packets", "long", COUNTED, "Segments or packets that the server sent."),
     always(
         "network.transport", "keyword", NETWORK, "`tcp`, `udp`, `icmp`, `ipv6-icmp`; a rare one as number."

@@ -91,6 +91,7 @@ struct pw_event_clock { /* and what else the collector knows that the kernel doe
   const char *variables;  /* names of environment variables that may be told, each NUL ended; no others ever are */
   uint32_t variables_bytes;
   const struct pw_resolutions *names; /* of other ends; NULL: none are known */
+  const struct pw_translations *translations; /* the same of addresses */
 };
 
 enum pw_drain_end { /* why a drain returned */

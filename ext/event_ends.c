@@ -17,6 +17,15 @@ static int is_ipv6(const struct pw_ends *ends)
   return ends->family == FAMILY_IPV6 && !pw_is_mapped_ipv4(ends->local_address);
 }
 
+static int is_translated(const struct pw_ends *ends, int local)
+{
+  const struct pw_translation *known = ends->translation;
+  if (known == NULL)
+    return 0;
+  return local ? memcmp(&known->source, &known->translated_source, sizeof known->source) != 0
+               : memcmp(&known->destination, &known->translated_destination, sizeof known->destination) != 0;
+}
+
 /* One end: address, port and, where it is counted, what it sent. */
 static uint8_t *put_end(uint8_t *p, const struct pw_ends *ends, int local)
 {
@@ -31,6 +40,14 @@ static uint8_t *put_end(uint8_t *p, const struct pw_ends *ends, int local)
     p = pw_put_bytes(pw_put_str_head(PUT(p, "domain"), ends->domain_bytes), ends->domain, ends->domain_bytes);
     pairs++;
   }
+  if (is_translated(ends, local)) {
+    const struct pw_place *to =
+        local ? &ends->translation->translated_source : &ends->translation->translated_destination;
+    p = pw_put_map_head(PUT(p, "nat"), 2);
+    p = pw_put_address(PUT(p, "ip"), to->address, ends->translation->family == FAMILY_IPV6);
+    p = pw_put_uint(PUT(p, "port"), to->port);
+    pairs++;
+  }
   if (ends->has_counts) {
     p = pw_put_uint(PUT(p, "bytes"), local ? ends->bytes_sent : ends->bytes_received);
     p = pw_put_uint(PUT(p, "packets"), local ? ends->packets_sent : ends->packets_received);
@@ -40,17 +57,29 @@ static uint8_t *put_end(uint8_t *p, const struct pw_ends *ends, int local)
   return p;
 }
 
-void pw_find_domain(struct pw_ends *ends, const struct pw_head *head, uint32_t net_ns,
-                    const struct pw_event_clock *clock)
+/* As IPv4 where it is that on the wire. */
+static struct pw_place place_of(const struct pw_ends *ends, int local, uint16_t family)
+{
+  struct pw_place place = {.port = local ? ends->local_port : ends->remote_port};
+  const uint8_t *address = local ? ends->local_address : ends->remote_address;
+  const int is_short = family == FAMILY_IPV4, is_mapped = is_short && ends->family == FAMILY_IPV6;
+  memcpy(place.address, address + (is_mapped ? 12 : 0), is_short ? 4 : sizeof place.address);
+  return place;
+}
+
+void pw_know_other_end(struct pw_ends *ends, const struct pw_head *head, uint32_t net_ns,
+                       const struct pw_event_clock *clock)
 {
   const int is_mapped = ends->family == FAMILY_IPV6 && pw_is_mapped_ipv4(ends->remote_address);
-  const struct pw_inquirer inquirer = {
-      .cgroup_id = head->cgroup_id, .net_ns = net_ns, .family = is_mapped ? FAMILY_IPV4 : ends->family};
-  uint8_t address[16] = {0};
-  if (clock->names == NULL || ends->is_server || ends->is_listener || !ends->has_role)
+  const uint16_t family = is_mapped ? FAMILY_IPV4 : ends->family;
+  const struct pw_inquirer inquirer = {.cgroup_id = head->cgroup_id, .net_ns = net_ns, .family = family};
+  if (ends->is_server || ends->is_listener || !ends->has_role)
     return;
-  memcpy(address, ends->remote_address + (is_mapped ? 12 : 0), inquirer.family == FAMILY_IPV4 ? 4 : sizeof address);
-  ends->domain = pw_resolutions_find(clock->names, &inquirer, address, head->time_ns, &ends->domain_bytes);
+  const struct pw_place local = place_of(ends, 1, family), remote = place_of(ends, 0, family);
+  if (clock->names != NULL)
+    ends->domain = pw_resolutions_find(clock->names, &inquirer, remote.address, head->time_ns, &ends->domain_bytes);
+  if (clock->translations != NULL)
+    ends->translation = pw_translations_find(clock->translations, family, ends->protocol, &local, &remote);
 }
 
 uint8_t *pw_put_ends(uint8_t *p, const struct pw_ends *ends)

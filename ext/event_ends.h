@@ -3,6 +3,7 @@
 #define PODWITNESS_EVENT_ENDS_H
 
 #include "event_put.h"
+#include "translations.h"
 
 enum { PW_PROTOCOL_ICMP = 1, PW_PROTOCOL_TCP = 6, PW_PROTOCOL_UDP = 17, PW_PROTOCOL_ICMPV6 = 58 };
 
@@ -19,6 +20,7 @@ struct pw_ends {
   uint8_t has_counts;
   const char *domain; /* by which our end asked for the other; NULL: not known */
   uint32_t domain_bytes;
+  const struct pw_translation *translation; /* where it goes on; NULL: as it was asked for */
   uint64_t bytes_sent;
   uint64_t packets_sent;
   uint64_t bytes_received;
@@ -33,8 +35,8 @@ struct pw_owner {
   uint32_t uid;
 };
 
-/* Finds the other end's name where ours is the client. */
-void pw_find_domain(struct pw_ends *ends, const struct pw_head *head, uint32_t net_ns,
+/* Finds the other end's name, and what it is translated to, where ours is the client. */
+void pw_know_other_end(struct pw_ends *ends, const struct pw_head *head, uint32_t net_ns,
                     const struct pw_event_clock *clock);
 
 /* Keys `source` and `destination`, or of a listener the latter. */

@@ -79,7 +79,7 @@ uint8_t *pw_put_flow_event(uint8_t *p, const struct pw_flow *flow, uint32_t scop
 {
   struct pw_ends ends = ends_of(flow);
   const struct pw_owner owner = owner_of(flow);
-  pw_find_domain(&ends, &flow->head, flow->net_ns, clock);
+  pw_know_other_end(&ends, &flow->head, flow->net_ns, clock);
   p = pw_put_event_map(p, flow->head.kind, 1, flow->last_ns > flow->first_ns ? flow->last_ns - flow->first_ns : 0);
   p = pw_put_owner(p, &owner, clock);
   p = pw_put_ends(p, &ends);

@@ -88,7 +88,7 @@ uint8_t *pw_put_network_event(uint8_t *p, const struct pw_tcp *tcp, uint32_t sco
 {
   struct pw_ends ends = ends_of(tcp);
   const struct pw_owner owner = owner_of(tcp);
-  pw_find_domain(&ends, &tcp->head, tcp->net_ns, clock);
+  pw_know_other_end(&ends, &tcp->head, tcp->net_ns, clock);
   p = pw_put_event_map(p, tcp->head.kind, tcp->head.kind != PW_TCP_CONNECT_FAILED, tcp->duration_ns);
   p = pw_put_owner(p, &owner, clock);
   p = pw_put_ends(p, &ends);

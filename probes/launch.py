@@ -62,6 +62,7 @@ class Attached:
     maps: dict[str, int]  # the others, which only the probes use
     hooks: tuple[HookReport, ...]
     origin: Origin = COMPILED
+    tracking_fd: int = -1  # a netlink socket of probes.conntrack; -1: there is none
     # Descriptors by name of hook, to be read once: records of what was there before (struct pw_*, one after
     # the other, each padded to 8 bytes). A read of 64 KiB gives whole records.
     walks: dict[str, int] = field(default_factory=dict)
@@ -103,7 +104,7 @@ class Attached:
         for held in (self.programs, self.maps, self.walks):
             while held:
                 os.close(held.popitem()[1])
-        for name in MAPS_FOR_THE_COLLECTOR:
+        for name in (*MAPS_FOR_THE_COLLECTOR, "tracking"):
             if (descriptor := getattr(self, f"{name}_fd")) >= 0:
                 os.close(descriptor)
             setattr(self, f"{name}_fd", -1)
@@ -265,6 +266,7 @@ def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) ->
         )
     maps, links, programs, walks = (answer.take(kind) for kind in ("map", "link", "program", "walk"))
     ours = {f"{name}_fd": maps.pop(name) for name in MAPS_FOR_THE_COLLECTOR}
+    ours["tracking_fd"] = answer.take("tracking").get("conntrack", -1)
     return Attached(
         links=links,
         programs=programs,

@@ -26,6 +26,7 @@ from probes.cache_key import compiler_version, key_of
 from probes.catalog import Dialect, Hook, Map, RingSizes, dialects, hooks_of, maps_of
 from probes.cgroup_root import open_root
 from probes.codes import CodeOf, CodeSource, CompileError
+from probes.conntrack import open_conntrack
 from probes.exchange import (
     COMPILED,
     MESSAGE_BYTES,
@@ -39,6 +40,7 @@ from probes.exchange import (
     send_report,
 )
 from probes.kept_code import Entry, NotKept, Recorder, Replay
+from probes.netlink import NetlinkSocket
 
 LOG_SHOWN_CHARACTERS = 4096
 NEEDS_NET_ADMIN = " (programs of cgroups need the capability NET_ADMIN)"
@@ -335,6 +337,15 @@ def descriptors(maps: dict[Map, int], attacher: Attacher) -> Iterator[tuple[str,
         yield f"link:{hook.tracepoint}", attachment.link
 
 
+def open_tracking() -> NetlinkSocket | None:
+    """None where connections are not tracked, or may not be listened to."""
+    try:
+        return open_conntrack()
+    except OSError as error:
+        print("conntrack", error, file=sys.stderr)
+        return None
+
+
 def main(channel: socket.socket, cache: Cache | None = None) -> int:
     request = Request.decode(channel.recv(MESSAGE_BYTES))
     try:
@@ -342,7 +353,9 @@ def main(channel: socket.socket, cache: Cache | None = None) -> int:
     except ProbeError as error:
         send_error(channel, error)
         return 1
-    send_descriptors(channel, list(descriptors(maps, attacher)))
+    tracking = open_tracking() if "flow" in request.subjects else None
+    named = [("tracking:conntrack", tracking.fileno())] if tracking else []
+    send_descriptors(channel, [*descriptors(maps, attacher), *named])
     results = [attacher.result(hook) for hook in hooks_of(request.subjects)]
     send_report(channel, results, origin, attacher.attached_ns)
     return 0

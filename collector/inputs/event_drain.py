@@ -14,9 +14,11 @@ from collector.inputs.event_losses import KernelLoss, LossCounters, drain_losses
 from collector.inputs.event_pending import Pending
 from collector.inputs.event_plans import Planner
 from collector.inputs.event_rings import NAMES, Rings
+from collector.inputs.event_translations import Tracking
 from collector.inputs.watched_names import shown_names, table_of, write_table
 from collector.native.events import DrainEnd, EventEncoder, FlowTable, Heartbeat, Kind, Resolutions, Ring
 from collector.native.limits import Limits, Suppressed
+from collector.native.translations import Translations
 from probes.catalog import FLOW_SLOTS, FLOWS
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ class EventDrain:
         self.flow = EventFlow(
             self._encoder, self._containers, self._pending, context.chain, tags, context.metrics
         )
+        self._tracking: Tracking | None = None
         self._flows = self._open_flows(settings)
         self._clock = WallClock()
         self._counters = LossCounters()
@@ -108,7 +111,19 @@ class EventDrain:
             raise
         self._encoder.watch(flows)
         self._encoder.learn(Resolutions(host_network()))
+        self._track()
         return flows
+
+    def _track(self) -> None:
+        if self._attached.tracking_fd < 0:
+            self._context.log.info(
+                "what Services are translated to is not seen: the kernel tracks no connections, or NET_ADMIN "
+                "is missing"
+            )
+            return
+        known = Translations()
+        self._tracking = Tracking(self._attached.tracking_fd, known)
+        self._encoder.know(known)
 
     def report_flows(self, *, is_last: bool = False) -> None:
         """Once a second: flows that go on or have become idle; `is_last`: all that was not told yet."""
@@ -150,6 +165,8 @@ class EventDrain:
             security_bytes += drained_bytes
             if is_empty:
                 break
+        if self._tracking is not None:
+            self._tracking.read()
         are_flows_read, flow_bytes = self._drain(self._rings.flow)
         self.drained_bytes = (security_bytes, flow_bytes)
         return is_empty and are_flows_read

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from collector._native import ffi, lib
+from collector.native.translations import Translations
 
 OUTPUT_BYTES_LEAST: int = lib.PW_EVENT_OUTPUT_BYTES
 FRAGMENT_BYTES_MOST: int = lib.PW_FRAGMENT_BYTES
@@ -362,6 +363,11 @@ class EventEncoder:
         """DNS that comes out of the ring is noted there, and gives names to what is encoded later."""
         self._drain.resolutions = names._known
         self._drain.clock.names = names._known
+
+    def know(self, translations: Translations) -> None:
+        """Connections that are translated get both addresses from now on."""
+        self._translations = translations
+        self._drain.clock.translations = translations._known
 
     def scan(self, flows: FlowTable, tables: Tables, now_ns: int, *, is_last: bool = False) -> Drained:
         """What the table of flows has to report; DrainEnd.FULL: there is more. `is_last`: all of it."""

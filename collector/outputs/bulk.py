@@ -26,7 +26,7 @@ from collector.config.kinds import Kind
 from collector.config.schema import boolean, choice, integer, key, text
 from collector.entries import spans, unpack_entries
 from collector.outputs.http_client import DELIVERIES, HeaderSettings, HttpClient
-from collector.outputs.parts import Parts, rejection
+from collector.outputs.parts import Parts, TooLarge, in_halves, rejection
 from collector.outputs.text import as_json
 from collector.plugin import DeliveryError, Pairs, Rejected
 
@@ -294,6 +294,9 @@ class Bulk:
 
     async def deliver(self, chunk: Chunk) -> None:
         """Returns when all records are stored. Raises DeliveryError, Rejected."""
+        await in_halves(self._deliver, chunk)
+
+    async def _deliver(self, chunk: Chunk) -> None:
         try:
             lines = await asyncio.to_thread(lambda: list(documents(chunk, self._settings, time.time_ns())))
         except ValueError as reason:
@@ -301,6 +304,8 @@ class Bulk:
         part = self._parts.take(chunk.id) or _Part(list(range(len(lines))), [])
         try:
             found = await self._send("".join(lines[number] for number in part.open), len(part.open))
+        except TooLarge:
+            raise
         except Rejected as reason:
             raise rejection(chunk, [*part.refused, *part.open], self._client.endpoint, str(reason)) from None
         except BaseException:

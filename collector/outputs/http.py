@@ -17,6 +17,7 @@ from collector.outputs.http_client import (
     is_header_value,
     last_of_each,
 )
+from collector.outputs.parts import in_halves
 from collector.outputs.text import DATE_FORMATS, FORMATS, framed, json_objects
 from collector.plugin import Output, Rejected
 
@@ -86,6 +87,9 @@ class Http:
 
     async def deliver(self, chunk: Chunk) -> None:
         """Returns when the server has said that it has the chunk. Raises DeliveryError, Rejected."""
+        await in_halves(self._deliver, chunk)
+
+    async def _deliver(self, chunk: Chunk) -> None:
         own = self._settings
         try:
             body = await asyncio.to_thread(body_of, chunk.entries, own)

@@ -21,6 +21,7 @@ from collector.config.schema import boolean, integer, key, repeated, seconds, te
 from collector.outputs.connector import Connector, NetworkSettings, ProtocolError, sentence
 from collector.outputs.http_response import Response, ResponseReader
 from collector.outputs.link import ConnectionEnded, Link
+from collector.outputs.parts import TooLarge
 from collector.outputs.pool import Pool
 from collector.outputs.proxy import Proxy, environment_proxy, proxy_kind
 from collector.outputs.resolver import Endpoint
@@ -42,6 +43,7 @@ EXCERPT_CHARACTERS = 300
 
 # Not now, but perhaps later (RFC 9110, RFC 6585).
 _TRANSIENT = (408, 425, 429)
+_TOO_LARGE = 413
 
 Headers = Sequence[tuple[str, str]]
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -205,7 +207,7 @@ class HttpClient:
             raise DeliveryError(said)
         if response.status < 400:
             raise DeliveryError(f"{said} (podwitness does not follow redirects)")
-        raise Rejected(said)
+        raise TooLarge(said) if response.status == _TOO_LARGE else Rejected(said)
 
     def _pause(self, retry_after: str) -> None:
         wait_s = min(retry_after_s(retry_after, time.time()), LONGEST_PAUSE_S)

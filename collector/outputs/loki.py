@@ -24,6 +24,7 @@ from collector.outputs.loki_streams import (
     push_body,
     read_label,
 )
+from collector.outputs.parts import in_halves
 from collector.plugin import Output, Rejected
 
 if TYPE_CHECKING:
@@ -160,6 +161,9 @@ class Loki:
 
     async def deliver(self, chunk: Chunk) -> None:
         """Returns when Loki has the chunk. Raises DeliveryError, Rejected."""
+        await in_halves(self._deliver, chunk)
+
+    async def _deliver(self, chunk: Chunk) -> None:
         try:
             bodies = await asyncio.to_thread(bodies_by_tenant, chunk.entries, self._shape)
         except ValueError as reason:

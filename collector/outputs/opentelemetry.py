@@ -16,7 +16,7 @@ from collector.entries import unpack_entries
 from collector.outputs.http import uri
 from collector.outputs.http_client import DELIVERIES, HeaderSettings, HttpClient
 from collector.outputs.otlp import Mapping, refused, request
-from collector.outputs.parts import Parts, rejection
+from collector.outputs.parts import Parts, TooLarge, in_halves, rejection
 from collector.plugin import Output, Rejected
 
 if TYPE_CHECKING:
@@ -111,6 +111,9 @@ class OpenTelemetry:
 
     async def deliver(self, chunk: Chunk) -> None:
         """Returns when the collector has the chunk. Raises DeliveryError, Rejected."""
+        await in_halves(self._deliver, chunk)
+
+    async def _deliver(self, chunk: Chunk) -> None:
         own = self._settings
         try:
             requests = await asyncio.to_thread(
@@ -125,6 +128,8 @@ class OpenTelemetry:
                 response = await self._client.send(own.logs_uri, body, headers, compress=own.compress or "")
                 count, said = refused(response.body)
                 done = _Done(done.requests + 1, done.refused + count, done.reason or said)
+        except TooLarge:
+            raise  # all of it comes again in halves: some records twice rather than none
         except Rejected as reason:
             # The request that was refused and those that were not sent; the ones before are there.
             left = range(done.requests * own.batch_size, chunk.records)

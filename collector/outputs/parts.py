@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Generic, TypeVar
 
+from collector.delivery.chunk import Chunk, chunk_id
 from collector.entries import spans
 from collector.plugin import Rejected
-
-if TYPE_CHECKING:
-    from collector.delivery.chunk import Chunk
 
 Part = TypeVar("Part")
 
@@ -33,6 +33,46 @@ class Parts(Generic[Part]):
         self._parts[chunk_id] = part
         if len(self._parts) > self._chunks:
             self._parts.popitem(last=False)
+
+
+class TooLarge(Rejected):
+    """The receiver takes no request of this size: it may take smaller ones."""
+
+
+async def in_halves(deliver: Callable[[Chunk], Awaitable[None]], chunk: Chunk) -> None:
+    """Delivers a chunk whole, or where it is too large by halves, down to single records.
+
+    Raises what `deliver` raises; Rejected with the records concerned where others were taken.
+    """
+    try:
+        await deliver(chunk)
+        return
+    except TooLarge:
+        if chunk.records < 2:
+            raise
+    reason, entries, records = "", b"", 0
+    for half in _halves(chunk):
+        try:
+            await in_halves(deliver, half)
+        except Rejected as refused:
+            reason = reason or str(refused)
+            records += refused.records or half.records
+            entries += refused.entries if refused.records else half.entries
+    if records == chunk.records:
+        raise Rejected(reason)
+    if records:
+        raise Rejected(reason, entries, records)
+
+
+def _halves(chunk: Chunk) -> tuple[Chunk, Chunk]:
+    """With ids of their own, the same each time."""
+    middle = chunk.records // 2
+    begin = sum(map(len, itertools.islice(spans(chunk.entries), middle)))
+    first, second = chunk.entries[:begin], chunk.entries[begin:]
+    return (
+        replace(chunk, id=chunk_id(chunk.id, "first"), entries=first, records=middle),
+        replace(chunk, id=chunk_id(chunk.id, "second"), entries=second, records=chunk.records - middle),
+    )
 
 
 def rejection(chunk: Chunk, refused: Sequence[int], by: object, reason: str) -> Rejected:

@@ -328,6 +328,16 @@ def test_error_that_the_kernel_sends(witness: Witness, cgroup: Cgroup) -> None:
     assert error.flags == {"KERNEL_SOCKET", "BY_NETNS"}
 
 
+def test_loader_hands_over_a_socket_of_connection_tracking() -> None:
+    probes = asyncio.run(launch(["flow"], ring_bytes=1 << 16))
+    held = probes.tracking_fd
+    assert os.readlink(f"/proc/self/fd/{held}").startswith("socket:")
+    assert not os.get_inheritable(held)
+    assert not os.get_blocking(held)
+    probes.close()
+    assert probes.tracking_fd == -1
+
+
 @pytest.fixture
 def hasty() -> Iterator[Witness]:
     """Flows are idle soon."""

@@ -215,14 +215,30 @@ def test_a_request_refused_as_a_whole_after_a_part_was_stored() -> None:
             bulk = Bulk(BulkSettings(port=server.port), LOG)
             with pytest.raises(DeliveryError):
                 await bulk.deliver(chunk)
-            server.answer = lambda request: Answer(413)
-            with pytest.raises(Rejected, match=r"refused 1 of 3 records: .*answered 413") as caught:
+            server.answer = lambda request: Answer(400)
+            with pytest.raises(Rejected, match=r"refused 1 of 3 records: .*answered 400") as caught:
                 await bulk.deliver(chunk)
             assert caught.value.entries == chunk_of({"n": 1}).entries
             server.answer = lambda request: Answer(401)
             with pytest.raises(Rejected, match="answered 401") as caught:
                 await bulk.deliver(chunk)
             assert caught.value.records == 0
+            await bulk.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_server_that_takes_small_requests_only() -> None:
+    behaviour = Server({})
+
+    def answer(request: Request) -> Answer:
+        return Answer(413) if len(request.body) > 200 else behaviour.answer(request)
+
+    async def scenario() -> None:
+        async with serving(WebServer(answer)) as server:
+            bulk = Bulk(BulkSettings(port=server.port), LOG)
+            await bulk.deliver(chunk_of(*({"n": number} for number in range(5))))
+            assert sorted(number for sent in behaviour.sent for number in sent) == [0, 1, 2, 3, 4]
             await bulk.close()
 
     asyncio.run(scenario())

@@ -75,6 +75,20 @@ def test_a_batch_that_is_refused_takes_only_those_behind_it_along() -> None:
     asyncio.run(scenario())
 
 
+def test_requests_that_are_too_large_come_again_in_halves() -> None:
+    async def scenario() -> None:
+        async with serving() as server:
+            server.answer = lambda request: Answer(413 if len(logs(request)) > 2 else 200)
+            output = OpenTelemetry(Settings(port=server.port), LOG)
+            await output.deliver(chunk_of(*({"log": str(number)} for number in range(5))))
+            assert [logs(request) for request in server.requests] == [
+                ["0", "1", "2", "3", "4"], ["0", "1"], ["2", "3", "4"], ["2"], ["3", "4"],
+            ]  # fmt: skip
+            await output.close()
+
+    asyncio.run(scenario())
+
+
 def test_what_the_collector_refuses_is_counted() -> None:
     partial = ExportLogsPartialSuccess(rejected_log_records=2, error_message="too old")
     body = ExportLogsServiceResponse(partial_success=partial).SerializeToString()

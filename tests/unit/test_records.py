@@ -103,8 +103,9 @@ def of_call(
     )
 
 
-# Fields of connections that come from DNS seen before: tests/native/test_resolutions.py.
-LEARNT = {"destination.domain"}
+# Fields of connections that come from what was seen before: test_resolutions.py, test_translations.py.
+NAT = {f"{end}.nat.{what}" for end in ("source", "destination") for what in ("ip", "port")}
+LEARNT = {"destination.domain", *NAT}
 
 
 def richest(kind: int, **fields: Any) -> bytes:

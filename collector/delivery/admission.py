@@ -83,6 +83,8 @@ class Admission:
 
         It does not overtake one that waits for the same.
         """
+        if not self.waiters and self._is_free(request, outlets):
+            return ()
         blocked: set[object] = set()
         for waiter in self.waiters:
             asked = Request.of(waiter.chunk)
@@ -99,6 +101,12 @@ class Admission:
                 blocked |= self._obstacles(asked, waiter.outlets) | {("tag", asked.tag)}
             else:
                 yield waiter, decided
+
+    def _is_free(self, request: Request, outlets: Outlets) -> bool:
+        """Whether nothing is in the way, as most of the time."""
+        if self._limits and self._is_over_limit(request):
+            return False
+        return not any(self._is_stuck(outlet, request) for outlet in outlets)
 
     def _decide(self, request: Request, outlets: Outlets, blocked: set[object]) -> Outlets | None:
         obstacles = self._obstacles(request, outlets)

@@ -238,11 +238,12 @@ class Spooling:
             for unit in self._staging.failed(rows):
                 self._settle(unit)
             self._is_failing = True
-            # Removing takes no room, and makes some.
-            if await self._call(lambda: self._spool.write((), done=done, places={})) is None:
-                self._done = done + self._done
+            # Removing takes hardly any room, and makes some.
+            first, self._done = done[:DONE_ROWS], done[DONE_ROWS:] + self._done
+            if await self._call(lambda: self._spool.write((), done=first, places={})) is None:
+                self._done = first + self._done
             else:
-                self._removed(done)
+                self._removed(first)
 
     def _removed(self, rows: Iterable[tuple[str, int]]) -> None:
         """Until now they would have been read back like any other."""

@@ -73,7 +73,7 @@ class Staging:
     def add(self, ticket: Ticket, outlets: Sequence[Outlet]) -> None:
         """A chunk that these outputs have never been given."""
         present = self._of_ticket.get(ticket)
-        if present is not None and not present.is_writing:
+        if present is not None and not present.is_writing and self._is_in_order(present, outlets):
             present.outlets += tuple(outlets)
         else:
             unit = Unit(ticket.chunk, tuple(outlets), (ticket,))
@@ -83,6 +83,15 @@ class Staging:
         ticket.staged += len(outlets)
         for outlet in outlets:
             outlet.shelf.staged[ticket.chunk.tag] += 1
+
+    def _is_in_order(self, unit: Unit, outlets: Sequence[Outlet]) -> bool:
+        """Whether nothing behind it, and so newer, is older for one of these outputs."""
+        for other in reversed(self._units):
+            if other is unit:
+                return True
+            if other.chunk.tag == unit.chunk.tag and any(outlet in other.outlets for outlet in outlets):
+                return False
+        return False
 
     def add_parcel(self, outlet: Outlet, parcel: Parcel) -> None:
         """What an output is trying to send: it is older than all that waits there with its tag."""
@@ -114,16 +123,17 @@ class Staging:
         return False
 
     def take_back(self, outlet: Outlet, tag: str, room_bytes: int) -> list[Ticket]:
-        """The next chunks of a tag for an output, as many as it has room for."""
+        """All chunks of a tag for an output, if it has room for them.
+
+        All or none: behind one that is in memory only, none may come back from disk.
+        """
         units = [unit for unit in self._units if unit.chunk.tag == tag and outlet in unit.outlets]
-        if any(unit.is_writing or unit.parcel for unit in units):
+        has_room = sum(unit.tickets[0].size_bytes for unit in units) <= room_bytes
+        if not has_room or any(unit.is_writing or unit.parcel for unit in units):
             return []
         taken: list[Ticket] = []
         for unit in units:
             ticket = unit.tickets[0]
-            room_bytes -= ticket.size_bytes
-            if room_bytes < 0:
-                break
             ticket.staged -= 1
             taken.append(ticket)
             _count(outlet, tag, -1)

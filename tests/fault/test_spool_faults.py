@@ -149,7 +149,7 @@ def test_a_full_disk_is_said_and_gets_over_it(tmp_path: Path) -> None:
     """Nothing is acknowledged that could not be kept; once the aggregator is back, all goes on."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=14m", "tmpfs", disk], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", disk], check=True)
 
     async def scenario() -> None:
         async with receiving() as receiver:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -196,3 +198,55 @@ def test_stores_share_a_path_and_route_by_source(tmp_path: Path) -> None:
         stores.close()
 
     asyncio.run(scenario())
+
+
+def test_a_full_disk_is_said_counted_and_got_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Positions stay in memory meanwhile; nothing else stops."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], check=True)
+    try:
+        metrics = Metrics(TABLE)
+        store = Positions(tmp_path / "tail.db", log=LOG, metrics=metrics)
+        (tmp_path / "other").write_bytes(bytes(free_bytes(tmp_path)))
+        for inode in range(3000):
+            store.record(position(inode + 1, inode=inode + 1))
+        assert not asyncio.run(store.commit())
+        assert metrics.value("podwitness_position_commit_failures_total") == 1
+        assert "make room on its file system" in caplog.text
+        assert store.load(FileKey(1, 9)) == position(9, inode=9)
+        (tmp_path / "other").unlink()
+        for inode in range(2900):
+            store.forget(FileKey(1, inode + 1))
+        assert asyncio.run(store.commit())
+        store.close()
+        again = opened(tmp_path / "tail.db")
+        assert len(again.all()) == 100
+        again.close()
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def free_bytes(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def test_positions_of_the_spool_go_before_older_ones(tmp_path: Path) -> None:
+    path = tmp_path / "tail.db"
+    first = opened(path)
+    first.record(position(5, inode=1))
+    first.record(position(9, inode=2))
+    first.close()
+    inherited = [
+        ("tail.0", position(7, inode=1)),
+        ("tail.0", position(8, inode=2)),
+        ("tail.0", position(3, inode=3)),
+        ("tail.1", position(99, inode=1)),
+    ]
+    stores = PositionStores(log=LOG, metrics=Metrics(TABLE), inherited=inherited)
+    store = stores.open("tail.0", str(path))
+    assert {one.file.inode: one.offset for one in store.all()} == {1: 7, 2: 9, 3: 3}
+    asyncio.run(stores.commit())
+    stores.close()
+    again = opened(path)
+    assert {one.file.inode: one.offset for one in again.all()} == {1: 7, 2: 9, 3: 3}
+    again.close()

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.delivery.chunk import Chunk, Worth
-from collector.delivery.spool import FILE_NAME, Spool, SpoolDamaged, SpoolUnusable
+from collector.delivery.spool import FILE_NAME, PAGE_BYTES, Spool, SpoolDamaged, SpoolUnusable
 from collector.delivery.spool_rows import ROW_BYTES, Addition, Place, Written
 from tests.unit.spooled import LOG, copy, event, opened, position_of
 
@@ -208,8 +208,8 @@ def test_a_spool_that_gets_damaged_is_kept_aside_and_numbers_go_on(tmp_path: Pat
     spool._database.execute("PRAGMA cache_size = 0").fetchall()
     size = spool.path.stat().st_size
     with open(spool.path, "r+b") as file:
-        file.seek(4096)
-        file.write(b"\xa5" * (size - 4096))
+        file.seek(PAGE_BYTES)
+        file.write(b"\xa5" * (size - PAGE_BYTES))
     with pytest.raises(SpoolDamaged):
         read(spool)
     assert len(list(tmp_path.glob(f"{FILE_NAME}.corrupt-*"))) >= 1
@@ -242,7 +242,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_a_full_disk_loses_nothing_and_removing_makes_room(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", disk], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", disk], check=True)
     try:
         spool = opened(disk)
         numbered: list[int] = []

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import pytest
+
 from collector.delivery.chunk import Worth
-from collector.delivery.losses import row_loss
+from collector.delivery.losses import entry, row_loss
 from collector.delivery.spool_rows import ROW_BYTES, chunk_of, packed_tag, refused, tag_of, wall_clock_ns
 from tests.unit.spooled import event, position_of
 
@@ -32,3 +34,16 @@ def test_a_loss_names_the_range_of_a_file() -> None:
     assert (loss.records, loss.size_bytes, loss.output) == (1, 1000, "a")
     loss = row_loss(refused(event(7), "a", 1000 + ROW_BYTES), "storage_limit")
     assert (loss.path, loss.from_offset) == ("", -1)
+
+
+@pytest.mark.parametrize("jump_s", [-7200, 7200])
+def test_a_clock_that_jumps_changes_the_age_only(monkeypatch: pytest.MonkeyPatch, jump_s: int) -> None:
+    made = event(1)
+    row = refused(made, "a", 1256)
+    now_ns = time.time_ns() + jump_s * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns)
+    back = chunk_of(row, made.id, made.worth, made.entries)
+    assert (back.id, back.entries, back.records) == (made.id, made.entries, made.records)
+    loss = row_loss(row, "storage_limit")
+    assert loss.since_ns == row.created_ns
+    assert entry(loss, "node-1", now_ns)

@@ -14,6 +14,7 @@ from collector.delivery import router as router_module
 from collector.delivery import spooling
 from collector.delivery.chunk import Chunk, FileKey, Position, Worth, chunk_id
 from collector.delivery.outlet import Route
+from collector.delivery.spool import FILE_NAME, PAGE_BYTES
 from collector.delivery.spooling import Bounds
 from tests.unit.routing import House, Recorder, everything, logs, never, refuse, routing
 from tests.unit.spooled import copy, event, opened
@@ -287,5 +288,63 @@ def test_memory_for_what_is_read_back_is_bounded(tmp_path: Path, chunks_up: int)
                 assert house.router.statistics().size_bytes <= 10_000
             dead.behave = None
             await dead.wait_until(lambda: len(dead.accepted) >= 100)
+
+    asyncio.run(scenario())
+
+
+def test_a_receiver_that_is_slower_than_what_comes(tmp_path: Path) -> None:
+    """An hour of it, in small: more comes than goes, then less; nothing is lost and all is in order."""
+
+    async def scenario() -> None:
+        async def slow(sent: Chunk) -> None:
+            await asyncio.sleep(0.03)
+
+        async def events(house: House) -> None:
+            for number in range(1, 1500):
+                await house.router.submit(event(number, worth=Worth.FLOW))
+                await asyncio.sleep(0 if number < 1000 else 0.001)
+
+        async def lines(house: House) -> None:
+            for number in range(1, 500):
+                await house.router.submit(line(number))
+
+        output = Recorder(behave=slow)
+        async with spooled(tmp_path, to(output), total_bytes=40_000) as house:
+            await asyncio.gather(events(house), lines(house))
+            await output.wait_until(lambda: len(numbers(output)) >= 1499 + 499)
+            assert written(house) > 0
+            assert house.metrics.total("podwitness_lost_records_total") == 0
+        assert numbers(output, "kernel") == list(range(1, 1500))
+        assert numbers(output, "kube") == list(range(1, 500))
+
+    asyncio.run(scenario())
+
+
+def spoil(path: Path) -> None:
+    with open(path, "r+b") as file:
+        file.seek(PAGE_BYTES)
+        file.write(b"\xa5" * (path.stat().st_size - PAGE_BYTES))
+
+
+def test_a_spool_that_gets_damaged_loses_what_it_had_and_says_exactly_how_much(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        dead = Recorder(behave=refuse)
+        async with spooled(tmp_path, to(dead), bounds=Bounds(1000, 1)) as house:
+            for number in range(400):
+                await house.router.submit(event(number, f"t{number % 4}"))
+                if number == 3:  # what is tried stays in memory
+                    await dead.wait_until(lambda: len(dead.tried) >= 4)
+            await house.until(lambda: written(house) >= 400_000)
+            spool = house.router.spooling
+            assert spool is not None
+            database = spool._spool._database
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            database.execute("PRAGMA cache_size = 0").fetchall()
+            spoil(tmp_path / FILE_NAME)
+            dead.behave = None
+            await house.until(lambda: house.loss("spool_damaged") > 0)
+            await house.router.submit(event(99))
+            await dead.wait_until(lambda: 99 in numbers(dead, "kernel"))
+            await house.until(lambda: len(set(numbers(dead, "t"))) + house.loss("spool_damaged") == 400)
 
     asyncio.run(scenario())

@@ -85,6 +85,20 @@ def test_what_is_being_sent_goes_before_what_waits_and_its_position_with_the_las
     assert [[position.offset for _, position in row.positions] for row in rows] == [[], [1000], [2000]]
 
 
+def test_a_chunk_that_is_just_being_written_for_another_output_keeps_its_place() -> None:
+    staging, order, a, b = Staging(), PositionOrder(), outlet(), outlet("b")
+    first, second = ticket(1, 2), ticket(2, 2)
+    staging.add(first, [b])
+    rows = staging.writable(order, ALWAYS)
+    staging.add(second, [b])
+    staging.add(first, [a])
+    staging.add(second, [a])
+    staging.written(rows)
+    rows = staging.writable(order, ALWAYS)
+    assert [number for row in numbers(rows) for number in row] == [2, 1, 2]
+    assert [row.units[0].outlets for row in rows] == [(b,), (a,)]
+
+
 def test_a_parcel_that_is_finished_first_needs_no_row() -> None:
     staging, order, a = Staging(), PositionOrder(), outlet()
     sent = ticket(1)
@@ -117,18 +131,17 @@ def test_an_output_that_is_about_to_come_to_it_is_waited_for() -> None:
     assert numbers(staging.writable(order, 0.0)) == [[1]]
 
 
-def test_taken_back_in_order_as_far_as_there_is_room() -> None:
+def test_taken_back_in_order_all_or_none() -> None:
     staging, a, b = Staging(), outlet(), outlet("b")
     for number in range(3):
         staging.add(ticket(number, 2), [a, b])
-    taken = staging.take_back(a, "t", 2500)
-    assert [one.chunk.entries[3] for one in taken] == [0, 1]
-    assert [one.staged for one in taken] == [1, 1]
-    assert (a.shelf.staged["t"], b.shelf.staged["t"]) == (1, 3)
-    assert len(staging.take_back(b, "t", 9000)) == 3
-    assert [len(unit.outlets) for unit in staging.units()] == [1]
+    assert staging.take_back(a, "t", 2500) == []
+    taken = staging.take_back(a, "t", 3000)
+    assert [one.chunk.entries[3] for one in taken] == [0, 1, 2]
+    assert [one.staged for one in taken] == [1, 1, 1]
+    assert (a.shelf.staged["t"], b.shelf.staged["t"]) == (0, 3)
     staging.writable(PositionOrder(), ALWAYS)
-    assert staging.take_back(a, "t", 9000) == []
+    assert staging.take_back(b, "t", 9000) == []
 
 
 @pytest.mark.parametrize(("worth", "gone"), [(Worth.WITNESS, [1]), (Worth.LOG, [1]), (Worth.FLOW, [1])])

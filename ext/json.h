@@ -29,8 +29,18 @@ struct pw_json_input {
   int trim;                     /* values of the object: Fluent Bit's Merge_Log_Trim */
   const struct pw_text *watches; /* packed keys: seen[i] is set when the object has watches[i] */
   size_t watch_count;
+  uint64_t watch_lengths;       /* pw_json_lengths() of the watches: most keys have another */
   uint8_t *seen;
 };
+
+/* Bit n: there is a text of n bytes, or 64 more. */
+static inline uint64_t pw_json_lengths(const struct pw_text *texts, size_t count)
+{
+  uint64_t lengths = 0;
+  for (size_t i = 0; i < count; i++)
+    lengths |= (uint64_t)1 << texts[i].bytes % 64;
+  return lengths;
+}
 
 /* As pw_json_pairs() of log.h. `seen` may be set by a text that is no object. */
 int64_t pw_json_object(const struct pw_json_input *input, uint8_t *out, size_t *out_bytes);

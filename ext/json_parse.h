@@ -191,12 +191,9 @@ HOT struct cursor string(const struct parser *p, struct cursor c, int trim)
 
 COLD void note_key(const struct pw_json_input *input, const uint8_t *packed, size_t bytes)
 {
-  for (size_t i = 0; i < input->watch_count; i++) {
-    const struct pw_text *watch = &input->watches[i];
-    /* The last byte is mostly another: that saves the call. */
-    if (watch->bytes == bytes && watch->at[bytes - 1] == packed[bytes - 1] && memcmp(watch->at, packed, bytes) == 0)
+  for (size_t i = 0; i < input->watch_count; i++)
+    if (input->watches[i].bytes == bytes && memcmp(input->watches[i].at, packed, bytes) == 0)
       input->seen[i] = 1;
-  }
 }
 
 /* A key and its colon. */
@@ -209,8 +206,9 @@ HOT struct cursor key(const struct parser *p, struct cursor c, int is_watched)
   c = string(p, c, 0);
   if (!c.at)
     return NOT_JSON;
-  if (is_watched)
-    note_key(p->input, packed, (size_t)(c.out - packed));
+  size_t bytes = (size_t)(c.out - packed);
+  if (is_watched && p->input->watch_lengths >> bytes % 64 & 1)
+    note_key(p->input, packed, bytes);
   c.at = skip_space(p, c.at);
   if (c.at >= p->end || *c.at != ':')
     return NOT_JSON;

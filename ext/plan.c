@@ -185,6 +185,7 @@ static int64_t lift_text(const struct pw_plan *plan, const struct source *source
     .trim = plan->merge.trim,
     .watches = plan->watches,
     .watch_count = lifted ? plan->noted_count : 0,
+    .watch_lengths = pw_json_lengths(plan->watches, plan->noted_count),
     .seen = plan->seen,
   };
   if (input.bytes < 2 || (*input.text != '{' && *input.text > ' '))
@@ -308,6 +309,7 @@ static int push_object(struct build *b, const struct pw_record *record)
     .vectors = b->plan->vectors,
     .watches = b->plan->watches,
     .watch_count = b->plan->noted_count,
+    .watch_lengths = pw_json_lengths(b->plan->watches, b->plan->noted_count),
     .seen = b->plan->seen,
   };
   size_t bytes;

@@ -122,7 +122,7 @@ static __always_inline void append_interpreter(struct pw_exec *exec, u64 at, str
   exec->interpreter_bytes = append_given(exec, at, interpreter, PW_INTERPRETER_BYTES, PW_INTERPRETER_CUT);
 }
 
-#ifdef PW_ENVIRONMENT
+#ifdef PW_TELL_ENVIRONMENT
 /* What env(1), sudo and the like add stands last. */
 static __always_inline u64 append_environment(struct pw_exec *exec, u64 at, struct mm_struct *mm)
 {

@@ -82,7 +82,7 @@ PROGRAM(sched_process_exec)
   bytes += exec->filename_bytes;
   append_interpreter(exec, bytes, binary);
   bytes += exec->interpreter_bytes;
-#ifdef PW_ENVIRONMENT
+#ifdef PW_TELL_ENVIRONMENT
   exec->environment_bytes = append_environment(exec, bytes, mm);
   bytes += exec->environment_bytes;
 #endif

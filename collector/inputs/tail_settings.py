@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from collector.config.kinds import Kind
 from collector.config.multiline import check_names, multiline_parsers
-from collector.config.onigmo import Pattern, compile_onigmo
+from collector.config.onigmo import Pattern
 from collector.config.parsers import find, framing
-from collector.config.schema import boolean, choice, commas, key, seconds, size_bytes, text
+from collector.config.schema import boolean, choice, commas, key, pattern, seconds, size_bytes, text
 from collector.errors import ConfigError
 from collector.inputs.tail_groups import HIDDEN_OFFSET, Grouping
 from collector.inputs.tail_parser import Step, reading
@@ -20,9 +19,6 @@ from collector.plan import CRI_JOINED_LAYOUT, Framing, Layout, LogPlan
 
 if TYPE_CHECKING:
     from collector.context import InputContext
-
-
-onigmo: Kind[Pattern] = Kind("regular expression", compile_onigmo, show=lambda value: "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,7 @@ class Settings:
     )
     tag_regex: Pattern | None = key(  # noqa: RUF009 - a field, not a shared default
         "Tag_Regex",
-        onigmo,
+        pattern,
         default=None,
         help="Named groups of the path that Tag has as `<name>`; `_` where the path does not match.",
     )
@@ -215,13 +211,13 @@ def grouping_of(settings: Settings, context: InputContext) -> Grouping | None:
         return None
     plan = plan_of(settings, context)
     content = next((one.key_content for one in parsers if one.key_content), plan.layout.content)
-    pattern = next((one.key_pattern for one in parsers if one.key_pattern), "")
+    looked_at = next((one.key_pattern for one in parsers if one.key_pattern), "")
     return Grouping(
         parsers,
         settings.max_record_bytes,
         plan.framing,
         content if plan.framing is not Framing.LINE else settings.line_key,
-        pattern,
+        looked_at,
         plan.layout.stream,
         plan.layout.offset,
     )

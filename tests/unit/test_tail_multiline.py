@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from collector.config.multiline import MultilineSection
 from collector.config.schema import load
 from collector.config.sections import Entry, Section
+from collector.filters.modify import Modify
+from collector.filters.modify import Settings as ModifySettings
 from collector.multiline.parsers import MultilineParser
+from collector.plugin import Filter
 from tests.tail_follower import Follower, make_follower, running
 
 HEAD = "Traceback (most recent call last):"
@@ -28,12 +31,18 @@ def append(path: Path, *lines: str) -> None:
 
 
 def follower(
-    folder: Path, parsers: str, more: Keys = MappingProxyType({}), *own: MultilineParser
+    folder: Path,
+    parsers: str,
+    more: Keys = MappingProxyType({}),
+    *own: MultilineParser,
+    filters: tuple[Filter, ...] = (),
 ) -> Follower:
     keys = {"multiline.parser": parsers, **more}
     known = {one.name: one for one in own}
     db = f"{folder}/positions.db"
-    return make_follower(folder, keys, multiline_parsers=known, Path=f"{folder}/*.log", DB=db)
+    return make_follower(
+        folder, keys, filters=filters, multiline_parsers=known, Path=f"{folder}/*.log", DB=db
+    )
 
 
 def test_plain_lines_are_joined_and_end_with_a_newline(tmp_path: Path) -> None:
@@ -80,6 +89,24 @@ def test_a_record_whose_next_line_is_late_goes_out(tmp_path: Path) -> None:
         return one
 
     assert asyncio.run(follow()).intake.texts() == ["x1\ny1\n", "y2\n"]
+
+
+def test_filters_see_the_record_of_all_lines(tmp_path: Path) -> None:
+    """Also those that would else be folded into the plan, which is done before the lines are joined."""
+    rules = (("Add", ("cluster", "c")), ("Set", ("stream", "s")))
+    modify = Modify(ModifySettings(rules=rules), lambda tag: True)
+
+    async def follow() -> Follower:
+        async with running(follower(tmp_path, "cri, python", {"Path_Key": "file"}, filters=(modify,))) as one:
+            append(tmp_path / "a.log", *(f"{T} stdout F {line}" for line in (HEAD, "  File a", "x", "E: 1")))
+            await one.intake.wait_for(1)
+        return one
+
+    (record,) = asyncio.run(follow()).intake.records
+    assert record == {
+        "time": T, "_p": "F", "log": f"{HEAD}\n  File a\nx\nE: 1", "file": str(tmp_path / "a.log"),
+        "cluster": "c", "stream": "s",
+    }  # fmt: skip
 
 
 def test_a_restart_in_the_middle_of_a_record(tmp_path: Path) -> None:

@@ -66,12 +66,12 @@ class Settings:
         "system call of the node.",
     )
     ring_bytes: int = key(
-        "Ring_Size", ring_kind, default="8MiB", help="Memory in the kernel for events not yet read."
+        "Ring_Size", ring_kind, default="4MiB", help="Memory in the kernel for events not yet read."
     )
     flow_ring_bytes: int = key(
         "Flow_Ring_Size",
         ring_kind,
-        default="4MiB",
+        default="2MiB",
         help="The same for events of connections, which can't push out the others.",
     )
     flow_interval_s: float = key(
@@ -89,20 +89,20 @@ class Settings:
     process_rate: tuple[int, int] = key(
         "Rate_Limit_Process",
         rate_kind,
-        default="5000 20000",
+        default="5000 5000",
         help="Most process events of one container, a second and at once; 0: no limit. What is suppressed is "
         "counted, and told by container.",
     )
     network_rate: tuple[int, int] = key(
         "Rate_Limit_Network",
         rate_kind,
-        default="20000 80000",
+        default="10000 5000",
         help="The same for its events of connections.",
     )
     privilege_rate: tuple[int, int] = key(
         "Rate_Limit_Privilege",
         rate_kind,
-        default="1000 4000",
+        default="1000 1000",
         help="The same for its events of privileges and files.",
     )
     state: bool = key(

@@ -16,8 +16,6 @@
 #define DATA_MASK 32767
 #define PARTS_BYTES (PW_ARGS_BYTES + 2 * PW_PATH_BYTES + PW_FILENAME_BYTES + PW_INTERPRETER_BYTES + 2)
 
-_Static_assert(PW_VALUE_BYTES_exec_scratch == sizeof(struct pw_exec) + PW_EXEC_DATA_BYTES, "scratch of exec");
-
 static __always_inline bool is_in_upper_layer(struct inode *inode, u64 magic)
 {
 #ifdef HAVE_ovl_inode____upperdentry
@@ -122,7 +120,7 @@ static __always_inline void append_interpreter(struct pw_exec *exec, u64 at, str
   exec->interpreter_bytes = append_given(exec, at, interpreter, PW_INTERPRETER_BYTES, PW_INTERPRETER_CUT);
 }
 
-#ifdef PW_ENVIRONMENT
+#ifdef PW_TELL_ENVIRONMENT
 /* What env(1), sudo and the like add stands last. */
 static __always_inline u64 append_environment(struct pw_exec *exec, u64 at, struct mm_struct *mm)
 {

@@ -13,6 +13,7 @@
 
 #define THREADS_WALKED 64   /* threads of a dying group that are not yet reaped; few, see exit below */
 
+_Static_assert(PW_VALUE_BYTES_exec_scratch == sizeof(struct pw_exec) + PW_EXEC_DATA_BYTES, "scratch of exec");
 _Static_assert(PW_VALUE_BYTES_process_scratch == sizeof(struct process_state), "scratch of processes");
 
 /* What is known of a process; of one older than the probes it is worked out, and kept if there is room. NULL for
@@ -82,7 +83,7 @@ PROGRAM(sched_process_exec)
   bytes += exec->filename_bytes;
   append_interpreter(exec, bytes, binary);
   bytes += exec->interpreter_bytes;
-#ifdef PW_ENVIRONMENT
+#ifdef PW_TELL_ENVIRONMENT
   exec->environment_bytes = append_environment(exec, bytes, mm);
   bytes += exec->environment_bytes;
 #endif

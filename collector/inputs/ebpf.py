@@ -11,13 +11,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from collector.config.kinds import Kind as ValueKind
 from collector.config.kinds import repeated
-from collector.config.schema import boolean, choice, key, seconds, size_bytes
+from collector.config.schema import boolean, key, seconds, size_bytes
 from collector.delivery.chunk import Chunk, Worth, chunk_id
 from collector.delivery.losses import LOSS_TAG, Loss
 from collector.inputs.event_drain import CGROUPS, EventDrain, boot_ns
 from collector.inputs.event_flow import CHUNK_BYTES
+from collector.inputs.event_keys import (
+    MAX_DNS_PORTS,
+    SUBJECTS,
+    TRACED,
+    folder_kind,
+    ports_kind,
+    ring_kind,
+    subjects_kind,
+    variables_kind,
+    witness_kind,
+)
 from collector.inputs.event_limits import Suppression, rate_kind
 from collector.inputs.event_losses import ANY_KIND, KernelLoss
 from collector.inputs.event_rings import RingWatch, Unread
@@ -34,9 +44,6 @@ if TYPE_CHECKING:
     from collector.plugin import Input
 
 SUMMARY = "Reads process and network events of all containers and the host from the kernel, by eBPF."
-SUBJECTS = ("process", "network")  # each with a tag of its own
-TRACED = (*SUBJECTS, "flow", "privilege", "syscalls")  # flow goes with network, the latter two with process
-MAX_DNS_PORTS = 4
 ALWAYS = (CGROUPS,)  # how a new container is known before its first event
 STATE = "state"
 
@@ -46,50 +53,6 @@ TICK_S = 1.0
 RETRY_S = 0.1
 # Until detached probes are tried to be attached again, where that failed.
 ATTACH_AGAIN_S = 10.0
-
-
-def _read_subjects(written: str) -> tuple[str, ...]:
-    found = tuple(written.lower().replace(",", " ").split())
-    if not found or not set(found) <= set(TRACED):
-        raise ValueError(f"expected some of {', '.join(TRACED)}.")
-    return found
-
-
-def _read_ports(written: str) -> tuple[int, ...]:
-    """Nothing for `off`."""
-    words = written.lower().replace(",", " ").split()
-    if words == ["off"]:
-        return ()
-    if not 0 < len(words) <= MAX_DNS_PORTS or not all(word.isdecimal() for word in words):
-        raise ValueError(f"expected up to {MAX_DNS_PORTS} port numbers, or off.")
-    ports = tuple(int(word) for word in words)
-    if not all(0 < port < 65536 for port in ports):
-        raise ValueError("expected port numbers from 1 to 65535.")
-    return ports
-
-
-def _read_ring_bytes(written: str) -> int:
-    """The kernel wants a power of two: sizes are rounded up to one."""
-    wanted = size_bytes.read(written)
-    if not 4096 <= wanted <= 1 << 30:
-        raise ValueError("expected a size from 4Ki to 1Gi.")
-    return int(1 << (max(wanted, os.sysconf("SC_PAGE_SIZE")) - 1).bit_length())
-
-
-def _read_folder(written: str) -> str:
-    """Nothing for `off`."""
-    if written.lower() == "off":
-        return ""
-    if not os.path.isabs(written):
-        raise ValueError("expected an absolute path, or off.")
-    return written
-
-
-folder_kind = ValueKind("absolute path, or off", _read_folder)
-ports_kind = ValueKind("list of ports, or off", _read_ports, show=lambda ports: " ".join(map(str, ports)))
-subjects_kind = ValueKind(f"list of {', '.join(TRACED)}", _read_subjects, show=" ".join)
-witness_kind = choice("auto", "ebpf", "netlink")
-ring_kind = ValueKind("size, rounded up to a power of 2", _read_ring_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +66,12 @@ class Settings:
         "system call of the node.",
     )
     ring_bytes: int = key(
-        "Ring_Size", ring_kind, default="8MiB", help="Memory in the kernel for events not yet read."
+        "Ring_Size", ring_kind, default="4MiB", help="Memory in the kernel for events not yet read."
     )
     flow_ring_bytes: int = key(
         "Flow_Ring_Size",
         ring_kind,
-        default="4MiB",
+        default="2MiB",
         help="The same for events of connections, which can't push out the others.",
     )
     flow_interval_s: float = key(
@@ -126,20 +89,20 @@ class Settings:
     process_rate: tuple[int, int] = key(
         "Rate_Limit_Process",
         rate_kind,
-        default="5000 20000",
+        default="5000 5000",
         help="Most process events of one container, a second and at once; 0: no limit. What is suppressed is "
         "counted, and told by container.",
     )
     network_rate: tuple[int, int] = key(
         "Rate_Limit_Network",
         rate_kind,
-        default="20000 80000",
+        default="10000 5000",
         help="The same for its events of connections.",
     )
     privilege_rate: tuple[int, int] = key(
         "Rate_Limit_Privilege",
         rate_kind,
-        default="1000 4000",
+        default="1000 1000",
         help="The same for its events of privileges and files.",
     )
     state: bool = key(
@@ -167,6 +130,12 @@ class Settings:
         help="How often podwitness does what its own probes must report, to see that they do; 0: never.",
     )
 
+    variables: tuple[str, ...] = key(
+        "Environment",
+        variables_kind,
+        default="off",
+        help="Environment variables that an exec's record tells, such as SPO_EXEC_REQUEST_UID; no others.",
+    )
     witness: str = key(
         "Witness",
         witness_kind,
@@ -210,12 +179,13 @@ class Settings:
 
     @property
     def constants(self) -> dict[str, int]:
-        """What the probes of flows are compiled with."""
+        """What the probes are compiled with."""
+        environment = {"TELL_ENVIRONMENT": 1} if self.variables else {}
         if "flow" not in self.subjects:
-            return {}
+            return environment
         ports = (*self.dns_ports, *(0,) * (MAX_DNS_PORTS - len(self.dns_ports)))
         named = {f"DNS_PORT_{number}": port for number, port in enumerate(ports, 1)}
-        return {"FLOW_IDLE_NS": int(self.flow_idle_s * 1e9), **named}
+        return {"FLOW_IDLE_NS": int(self.flow_idle_s * 1e9), **named, **environment}
 
 
 def tags_of(context: InputContext) -> dict[str, str]:

@@ -82,7 +82,7 @@ class EventDrain:
             write_table(watched, table)
             if table.left_out:
                 context.log.error("too many paths; not watched: %s", shown_names(table.left_out))
-        self._encoder = EventEncoder(int.from_bytes(context.node_id, "big"))
+        self._encoder = EventEncoder(int.from_bytes(context.node_id, "big"), variables=settings.variables)
         planners = (Planner(tags[subject], context.chain, context.node) for subject in tags)
         self._containers = EventContainers(context.identities, *planners)
         context.chain.changed.append(self._containers.replan)

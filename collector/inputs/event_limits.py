@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collector.identity.identity import Identity
 
 RATE_MOST, BURST_MOST = 10_000_000, 100_000_000
-DEFAULT_BURST_S = 4
+DEFAULT_BURST_S = 1
 # Untold, while the outputs have no room. What comes beyond counts for no container in particular.
 CGROUPS_MOST = 4096
 
@@ -29,7 +29,7 @@ def _read_rate(written: str) -> Rate:
     burst = int(found[2]) if found and found[2] else max(1, DEFAULT_BURST_S * events_per_s)
     if not 0 <= events_per_s <= RATE_MOST or not 1 <= burst <= BURST_MOST:
         raise ValueError(
-            f"expected events a second, at most {RATE_MOST}, and how many at once, e.g. `1000 4000`, or 0."
+            f"expected events a second, at most {RATE_MOST}, and how many at once, e.g. `1000 2000`, or 0."
         )
     return Rate(events_per_s, burst)
 

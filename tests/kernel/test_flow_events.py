@@ -17,6 +17,7 @@ import pytest
 from probes.launch import launch
 from tests.kernel.event_layout import LAYOUT
 from tests.kernel.sandbox import CLONE_NEWNET, Cgroup, Process, libc, run, unshare
+from tests.kernel.test_connection_ways import SEND, Uring
 from tests.kernel.test_network_events import address_of, set_loopback_up
 from tests.kernel.witness import Witness
 
@@ -185,12 +186,20 @@ def write(descriptor: int) -> None:
     os.write(descriptor, b"x" * 10)
 
 
+def send_by_ring(descriptor: int) -> None:
+    ring = Uring()
+    text = ctypes.create_string_buffer(b"x" * 10, 10)
+    ring.do(SEND, descriptor, ctypes.addressof(text), 10, 0)
+    ring.close()
+
+
 # Packets, of ten bytes each.
 SENDING: dict[str, tuple[Callable[[int], None], int]] = {
     "sendmsg": (send_parts, 1),
     "write": (write, 1),
     "sendmmsg": (partial(send_many, count=5), 5),
     "UDP_SEGMENT": (send_segments, 4),
+    "io_uring": (send_by_ring, 1),
 }
 
 

@@ -6,8 +6,8 @@ import asyncio
 import select
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
-from types import SimpleNamespace
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType, SimpleNamespace
 
 from probes.catalog import SUBJECTS, Dialect
 from probes.launch import Attached, launch
@@ -33,6 +33,7 @@ class Witness:
         flow_ring_bytes: int = 0,
         dialect: Dialect | None = None,
         without: tuple[str, ...] = (),
+        constants: Mapping[str, int] = MappingProxyType({}),
         cache: str = "",
     ) -> Witness:
         attaching = launch(
@@ -41,6 +42,7 @@ class Witness:
             flow_ring_bytes=flow_ring_bytes,
             dialect=dialect,
             without=without,
+            constants=constants,
             cache=cache,
         )
         return cls(asyncio.run(attaching))

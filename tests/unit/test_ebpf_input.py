@@ -290,5 +290,5 @@ def test_what_can_not_be_is_refused_with_its_place(entry: tuple[str, str]) -> No
 
 def test_defaults_are_those_of_the_reference() -> None:
     loaded = load(ebpf.Settings, section())
-    assert (loaded.ring_bytes, loaded.flow_ring_bytes, loaded.drain_interval_s) == (8 << 20, 4 << 20, 0.02)
+    assert (loaded.ring_bytes, loaded.flow_ring_bytes, loaded.drain_interval_s) == (4 << 20, 2 << 20, 0.02)
     assert (loaded.pending_limit_bytes, loaded.pending_timeout_s) == (4 << 20, 2.0)

@@ -67,3 +67,8 @@ def test_stopping_while_probes_can_not_be_attached_loses_nothing(probes: Probes)
         assert [record["event"]["action"] for record in notices(rig.intake)] == ["probes-detached"]
 
     run(scenario)
+
+
+def test_probes_read_the_environment_only_where_variables_are_wanted() -> None:
+    assert "TELL_ENVIRONMENT" not in settings().constants
+    assert settings(variables=("A",)).constants["TELL_ENVIRONMENT"] == 1

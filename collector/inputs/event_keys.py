@@ -1,0 +1,64 @@
+"""Kinds of values that keys of the input `ebpf` have."""
+
+from __future__ import annotations
+
+import os
+
+from collector.config.kinds import Kind as ValueKind
+from collector.config.schema import choice, size_bytes
+
+SUBJECTS = ("process", "network")  # each with a tag of its own
+TRACED = (*SUBJECTS, "flow", "privilege", "syscalls")  # flow goes with network, the latter two with process
+MAX_DNS_PORTS = 4
+
+
+def _read_subjects(written: str) -> tuple[str, ...]:
+    found = tuple(written.lower().replace(",", " ").split())
+    if not found or not set(found) <= set(TRACED):
+        raise ValueError(f"expected some of {', '.join(TRACED)}.")
+    return found
+
+
+def _read_ports(written: str) -> tuple[int, ...]:
+    """Nothing for `off`."""
+    words = written.lower().replace(",", " ").split()
+    if words == ["off"]:
+        return ()
+    if not 0 < len(words) <= MAX_DNS_PORTS or not all(word.isdecimal() for word in words):
+        raise ValueError(f"expected up to {MAX_DNS_PORTS} port numbers, or off.")
+    ports = tuple(int(word) for word in words)
+    if not all(0 < port < 65536 for port in ports):
+        raise ValueError("expected port numbers from 1 to 65535.")
+    return ports
+
+
+def _read_ring_bytes(written: str) -> int:
+    """The kernel wants a power of two: sizes are rounded up to one."""
+    wanted = size_bytes.read(written)
+    if not 4096 <= wanted <= 1 << 30:
+        raise ValueError("expected a size from 4Ki to 1Gi.")
+    return int(1 << (max(wanted, os.sysconf("SC_PAGE_SIZE")) - 1).bit_length())
+
+
+def _read_folder(written: str) -> str:
+    """Nothing for `off`."""
+    if written.lower() == "off":
+        return ""
+    if not os.path.isabs(written):
+        raise ValueError("expected an absolute path, or off.")
+    return written
+
+
+def _read_variables(written: str) -> tuple[str, ...]:
+    names = tuple(name for name in written.replace(",", " ").split() if name.lower() != "off")
+    if any("=" in name or "\0" in name for name in names):
+        raise ValueError("expected names of environment variables, without their values.")
+    return names
+
+
+variables_kind = ValueKind("list of names, or off", _read_variables, show=" ".join)
+folder_kind = ValueKind("absolute path, or off", _read_folder)
+ports_kind = ValueKind("list of ports, or off", _read_ports, show=lambda ports: " ".join(map(str, ports)))
+subjects_kind = ValueKind(f"list of {', '.join(TRACED)}", _read_subjects, show=" ".join)
+witness_kind = choice("auto", "ebpf", "netlink")
+ring_kind = ValueKind("size, rounded up to a power of 2", _read_ring_bytes)

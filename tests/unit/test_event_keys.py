@@ -1,0 +1,45 @@
+"""collector.inputs.event_keys: what is read of a value, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from collector.inputs.event_keys import folder_kind, ports_kind, ring_kind, subjects_kind, variables_kind
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [("off", ()), ("SPO_EXEC_REQUEST_UID", ("SPO_EXEC_REQUEST_UID",)), ("A, B C", ("A", "B", "C"))],
+)
+def test_environment_is_a_list_of_names(written: str, names: tuple[str, ...]) -> None:
+    assert variables_kind.read(written) == names
+
+
+def test_a_value_is_no_name_of_a_variable() -> None:
+    with pytest.raises(ValueError, match="without their values"):
+        variables_kind.read("PATH=/bin")
+
+
+def test_sizes_of_rings_are_rounded_up() -> None:
+    assert (ring_kind.read("8MiB"), ring_kind.read("5Ki"), ring_kind.read("5M")) == (8 << 20, 8192, 8 << 20)
+    with pytest.raises(ValueError, match="4Ki to 1Gi"):
+        ring_kind.read("2Gi")
+
+
+def test_ports_and_folders_can_be_off() -> None:
+    assert (ports_kind.read("53, 5353"), ports_kind.read("off"), folder_kind.read("OFF")) == (
+        (53, 5353),
+        (),
+        "",
+    )
+    for wrong in ("0", "65536", "53 54 55 56 57", "dns"):
+        with pytest.raises(ValueError, match="port numbers"):
+            ports_kind.read(wrong)
+    with pytest.raises(ValueError, match="absolute"):
+        folder_kind.read("var/lib")
+
+
+def test_subjects_are_named() -> None:
+    assert subjects_kind.read("process, flow") == ("process", "flow")
+    with pytest.raises(ValueError, match="expected some of process"):
+        subjects_kind.read("proces")

@@ -165,6 +165,37 @@ class Followed:
         self._count("fluentbit_input_files_opened_total")
         self._ready((file,))
 
+    def look_for_truncation(
+        self, succession: Succession, file: FollowedFile, now_s: float
+    ) -> tuple[bool, bool]:
+        """Whether the file was truncated, and whether what it had goes on in a copy, read before it."""
+        key, head = file.key, file.head
+        if not file.is_truncated():
+            return False, False
+        copy = None if file.is_gone else self._copy_of(succession, file, key, head, now_s)
+        self._count("podwitness_tail_files_truncated_total")
+        before = f"; what it had before is in {copy.file.real_path}" if copy else ""
+        self._log.info("%s was truncated; it is read from its start%s", succession.path, before)
+        return True, copy is not None
+
+    def _copy_of(
+        self, succession: Succession, file: FollowedFile, key: FileKey, head: bytes, now_s: float
+    ) -> FollowedFile | None:
+        """The copy that was made of a file before it was truncated, in its place among the log's files."""
+        copy = None
+        for opened in self._beginnings.copies_of(file, key, succession.path, self._roots):
+            self._add(succession, opened, now_s, at_start=False)
+            added = self.files.get((opened.device, opened.inode))
+            if added is None or added.file is not opened:
+                continue
+            succession.files.remove(added)
+            succession.files.insert(succession.files.index(file), added)
+            if copy is None:
+                copy = added
+                file.continue_in(copy, head)
+                self._beginnings.copied(key, head, copy, succession.path)
+        return copy
+
     def leave(self, succession: Succession, file: FollowedFile, now_s: float) -> None:
         """Nothing of the file will be read any more."""
         self._events.leave(file)

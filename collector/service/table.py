@@ -260,7 +260,7 @@ TAIL: Final = (
         "counter",
         ("name",),
         "Files that were cut off or written anew in place, and are read from their start again.",
-        "What was not read before a truncation is lost: rotate by renaming instead of copytruncate.",
+        "What was not read before is read in the copy beside it (copytruncate); without one it is lost.",
     ),
     Metric(
         "podwitness_tail_files_refused_total",

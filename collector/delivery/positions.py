@@ -248,7 +248,7 @@ class Positions:
             aside = set_aside(path)
             self._log.error(
                 "the position database %s is damaged (%s); it was kept as %s and a new one is begun: "
-                "files are read from where Read_from_Head says",
+                "files are read from their heads, so records are sent again, and none is left out",
                 path,
                 reason,
                 aside,

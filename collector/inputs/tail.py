@@ -110,6 +110,7 @@ class Tail:
             self._events,
             grouping=self._grouping,
             ready=self._make_ready,
+            refuse=self._refuse,
             count=lambda name: self._context.metrics.add(name, self._context.name),
             log=self._context.log,
         )
@@ -147,9 +148,9 @@ class Tail:
         """Logs of which something is kept, whether or not a file of theirs is open."""
         return len(self._followed.successions)
 
-    def is_followed(self, device: int, inode: int) -> bool:
-        """Whether the file is held open."""
-        return (device, inode) in self._followed.files
+    def followed_file(self, device: int, inode: int) -> FollowedFile | None:
+        """The file, if it is held open."""
+        return self._followed.files.get((device, inode))
 
     # Told by Discovery, from its thread
 
@@ -192,7 +193,7 @@ class Tail:
             read_s = self._now_s
 
     def _exit_on_eof(self) -> None:
-        """As somebody who stops the agent: outputs deliver what there is, then it ends."""
+        """As somebody who stops the agent would."""
         all_is_read = all(file.is_read for file in self._followed.files.values())
         if not self._has_ended and self.has_looked.is_set() and all_is_read:
             self._has_ended = True
@@ -248,8 +249,7 @@ class Tail:
             self._followed.first_look_is_over(self._now_s)
             self.has_looked.set()
         touched, events_lost = self._events.take()
-        self._make_ready(touched)
-        self._make_ready(self._held_back.news())
+        self._make_ready((*touched, *self._held_back.news()))
         if events_lost:
             self._make_ready(self._events.look(self._followed.files.values()))
 

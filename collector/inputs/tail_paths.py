@@ -20,6 +20,7 @@ LOG_ROOTS = ("/var/log", PODS, CONTAINERS, "/var/lib/docker/containers")
 _WILDCARD = re.compile(r"[*?\[]")
 # kubelet (time), conmon (number), logrotate (number or date).
 _ROTATED = re.compile(r"\.(?:[0-9]{8}-[0-9]{6}|[0-9]{1,4})|-[0-9]{8}(?:-[0-9]{1,10})?")
+_ROTATED_ENDING = re.compile(f"(?:{_ROTATED.pattern})$")
 # As Fluent Bit's tag_compose: these bytes become dots.
 _SEPARATORS = re.compile(r"[/\\:]")
 _PLACEHOLDER = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
@@ -161,6 +162,13 @@ def rotated_siblings(name: str, names: Sequence[str]) -> list[str]:
         if _ROTATED.fullmatch(plain[len(name) :]) and (plain == other or plain not in found):
             found.append(other)
     return sorted(found, key=_age)
+
+
+def log_of(path: str) -> str:
+    """The log that a rotated file, compressed or not, is of; any other path is its own."""
+    plain = path.removesuffix(COMPRESSED)
+    ending = _ROTATED_ENDING.search(plain)
+    return plain[: ending.start()] if ending else plain
 
 
 def _age(name: str) -> tuple[int, str]:

@@ -206,7 +206,17 @@ class Node:
         self.follower.intake.has_room.set()
         status = container.log.stat()
         tail = self.follower.tail
-        await self.follower.until(lambda: tail.is_followed(status.st_dev, status.st_ino))
+        await self.follower.until(lambda: tail.followed_file(status.st_dev, status.st_ino) is not None)
+
+    async def has_noticed_truncation(self, container: Container) -> None:
+        """Until the agent reads the file from its start, and has the copy, if there is one, open."""
+        assert self.follower is not None
+        self.follower.intake.has_room.set()
+        status = container.log.stat()
+        file = self.follower.tail.followed_file(status.st_dev, status.st_ino)
+        assert file is not None
+        content = container.log.read_bytes()
+        await self.follower.until(lambda: file.offset <= len(content) and content.startswith(file.head))
 
     async def has_all(self) -> None:
         """Until all whole records arrived."""

@@ -59,6 +59,8 @@ def delete(container: int, late: int) -> Named:
     async def act(node: Node, one: Container) -> None:
         if one.log.exists():
             await node.is_seen(one)
+            if one.copies:
+                await node.has_noticed_truncation(one)  # what is open ends where no copy is left
             one.delete(late=late)
 
     return Named(f"delete({container}, {late})", on(container, act))

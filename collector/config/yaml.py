@@ -23,6 +23,10 @@ _UNSUPPORTED = {
     "stream_processor": "Remove it; podwitness has no stream processor.",
 }
 
+_NO_SIGNALS = ("metrics", "traces", "profiles")
+_OF_INPUTS = {"OUTPUT": ": a chunk is kept once, as it is, for all its outputs."}
+_INSTEAD = "Write them as processors of an input, or as filters with the Match of what they are for."
+
 
 def read(path: str, draft: Draft, asked_by: str) -> None:
     """Reads a file and what it includes into the draft."""
@@ -139,12 +143,38 @@ class _File:
 
     def _section(self, section: str, node: Node) -> None:
         entries: list[Entry] = []
+        processors: list[Section] = []
         for key, name, value in self._pairs(node, f"[{section}]"):
             if (section, name.lower()) == ("MULTILINE_PARSER", "rules"):
                 entries += self._rules(value)
+            elif name.lower() == "processors":
+                processors += self._processors(section, key, value)
             elif (section, name.lower()) != ("UPSTREAM", "nodes"):
-                entries += self._entries(key, name, value)
-        self._draft.sections.append(Section(section, self._path, _line(node), tuple(entries)))
+                entries += self._entries(name, value)
+        made = Section(section, self._path, _line(node), tuple(entries), tuple(processors))
+        self._draft.sections.append(made)
+
+    def _processors(self, section: str, key: Node, node: Node) -> Iterator[Section]:
+        if section != "INPUT":
+            self._problem(key, f"[{section}] can't have processors{_OF_INPUTS.get(section, '.')}", _INSTEAD)
+            return
+        for part, signal, value in self._pairs(node, "processors"):
+            if signal in _NO_SIGNALS:
+                self._problem(part, f"processors of {signal} have nothing to do: inputs make only logs.")
+            elif signal != "logs":
+                self._problem(part, f"{signal} is no list of processors.", "Write them under `logs:`.")
+            else:
+                yield from map(self._processor, self._items(value, "processors of logs"))
+
+    def _processor(self, node: Node) -> Section:
+        entries: list[Entry] = []
+        for key, name, value in self._pairs(node, "a processor"):
+            if name.lower() == "condition" and isinstance(value, pyyaml.MappingNode):
+                problem = "a filter that is a processor takes no condition, as in Fluent Bit."
+                self._problem(key, problem, "Use the filter's own, such as Condition of modify.")
+            else:
+                entries += self._entries(name, value)
+        return Section("PROCESSOR", self._path, _line(node), tuple(entries))
 
     def _rules(self, node: Node) -> Iterator[Entry]:
         """A list of maps; the classic format has a text for each."""
@@ -160,11 +190,7 @@ class _File:
             rule = quoted_rule(parts["state"], parts["regex"], parts["next_state"])
             yield Entry("rule", rule, self._path, _line(item))
 
-    def _entries(self, key: Node, name: str, node: Node) -> Iterator[Entry]:
-        if name.lower() == "processors":
-            problem = "processors are a part of Fluent Bit that podwitness does not support yet."
-            self._problem(key, problem, "Write them as filters of the pipeline.")
-            return
+    def _entries(self, name: str, node: Node) -> Iterator[Entry]:
         for item in node.value if isinstance(node, pyyaml.SequenceNode) else [node]:
             if not isinstance(item, pyyaml.ScalarNode):
                 self._problem(item, f"{name} must be a plain value or a list of them.")

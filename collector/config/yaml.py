@@ -6,11 +6,13 @@ that `On` stays `On`; a list is the same key several times.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import yaml as pyyaml
 
 from collector.config.classic import included_files
+from collector.config.kinds import shown
 from collector.config.multiline import quoted_rule
 from collector.config.schema import nearest
 from collector.config.sections import Draft, Entry, Section
@@ -23,6 +25,8 @@ _UNSUPPORTED = {
     "stream_processor": "Remove it; podwitness has no stream processor.",
 }
 
+# What an escape in quotes can make and no file, name or pattern can have.
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _NO_SIGNALS = ("metrics", "traces", "profiles")
 _OF_INPUTS = {"OUTPUT": ": a chunk is kept once, as it is, for all its outputs."}
 _INSTEAD = "Write them as processors of an input, or as filters with the Match of what they are for."
@@ -40,6 +44,10 @@ def read(path: str, draft: Draft, asked_by: str) -> None:
         return
     except RecursionError:
         draft.problem(path, "the YAML is nested too deeply.")
+        return
+    except (ValueError, OverflowError) as error:
+        # PyYAML's scanner has no eye for them: "\UFFFFFFFF", and a %YAML version of 5000 digits.
+        draft.problem(path, f"this is no YAML: a number in it is too large: {error}.")
         return
     if root is not None:
         _File(path, draft).read(root)
@@ -92,7 +100,7 @@ class _File:
             self._problem(node, f"{where} must hold keys and values.", "Write `key: value` lines.")
             return
         for key, value in node.value:
-            if isinstance(key, pyyaml.ScalarNode):
+            if isinstance(key, pyyaml.ScalarNode) and key.value and not _NO_TEXT.search(key.value):
                 yield key, key.value, value
             else:
                 self._problem(key, "a key must be a plain name.")
@@ -106,14 +114,14 @@ class _File:
 
     def _env(self, name: str, node: Node) -> None:
         for key, variable, value in self._pairs(node, name):
-            if isinstance(value, pyyaml.ScalarNode):
+            if isinstance(value, pyyaml.ScalarNode) and not _NO_TEXT.search(value.value):
                 self._draft.variables.append(Entry(variable, value.value, self._path, _line(key)))
             else:
                 self._problem(value, f"the variable {variable} must be a plain value.")
 
     def _includes(self, name: str, node: Node) -> None:
         for item in self._items(node, name):
-            if not isinstance(item, pyyaml.ScalarNode):
+            if not isinstance(item, pyyaml.ScalarNode) or _NO_TEXT.search(item.value):
                 self._problem(item, "an include must be a path.")
                 continue
             found = included_files(item.value, self._path, self._draft.files[0])
@@ -152,7 +160,8 @@ class _File:
             elif (section, name.lower()) != ("UPSTREAM", "nodes"):
                 entries += self._entries(name, value)
         made = Section(section, self._path, _line(node), tuple(entries), tuple(processors))
-        self._draft.sections.append(made)
+        if isinstance(node, pyyaml.MappingNode):
+            self._draft.sections.append(made)
 
     def _processors(self, section: str, key: Node, node: Node) -> Iterator[Section]:
         if section != "INPUT":
@@ -196,6 +205,10 @@ class _File:
                 self._problem(item, f"{name} must be a plain value or a list of them.")
             elif not item.value:
                 self._problem(item, f"{name} has no value.", "Give it a value, or remove the line.")
+            elif _NO_TEXT.search(item.value):
+                self._problem(
+                    item, f"{name} is {shown(item.value)}: expected text without NUL and surrogates."
+                )
             else:
                 yield Entry(name, item.value, self._path, _line(item))
 

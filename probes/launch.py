@@ -18,7 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from probes.catalog import KINDS, SUBJECTS, Dialect, Hook, RecordKind, RingSizes, hooks_of, kernel_version
+from probes.catalog import (
+    KINDS,
+    SUBJECTS,
+    Dialect,
+    Hook,
+    RecordKind,
+    RingSizes,
+    hooks_of,
+    kernel_version,
+)
 from probes.exchange import COMPILED, Answer, HookResult, Origin, ProbeError, Request
 from probes.starter import Command, Loader, Starter, start_child
 
@@ -43,8 +52,8 @@ class HookReport(NamedTuple):
     subject: str
     hook: str  # the tracepoint
     kinds: tuple[RecordKind, ...]
-    # lesser: attached, but in the dearer dialect. absent: this kernel is too old for what only adds to records
-    # that come without it, so that nothing is wrong with the node.
+    # lesser: attached, but in the dearer dialect. absent: this kernel is too old, and it only adds to records,
+    # so that nothing is wrong with the node.
     state: State
     reason: str  # why it is not attached, or lesser; the kernel's words
     consequence: str

@@ -13,7 +13,15 @@ from tests.reference import event_records as records
 from tests.reference.ring_memory import MemoryRing
 
 CGROUP = 7
-BEAT = Heartbeat(pid=77, pid_ns=4026531836, net_ns=4026531840, port=40000, bound_from_ns=900, from_ns=1000, until_ns=2000)
+BEAT = Heartbeat(
+    pid=77,
+    pid_ns=4026531836,
+    net_ns=4026531840,
+    port=40000,
+    bound_from_ns=900,
+    from_ns=1000,
+    until_ns=2000,
+)
 LOOPBACK = socket.inet_aton("127.0.0.1") + bytes(12)
 CHILD = {"task_namespace_pid": 77, "task_pid_ns": 4026531836}
 LISTENER = {"local_port": 40000, "net_ns": 4026531840, "time_ns": 1500, "local_address": LOOPBACK}

@@ -128,7 +128,8 @@ def test_single_hooks() -> None:
     assert rows[second.hook].is_needed
     late = next(hook for hook in HOOKS if hook.since > (6, 0))
     absent = HookReport(late.subject, late.tracepoint, (), "absent", "too old", "Not told.", None)
-    (row,) = [row for row in examine(FACTS, replace(ATTEMPT, hooks=(absent,))) if row.check == late.tracepoint]
+    rows = {row.check: row for row in examine(FACTS, replace(ATTEMPT, hooks=(absent,)))}
+    row = rows[late.tracepoint]
     assert (row.finding.state, row.is_needed) == ("lesser", False)
     improves_others = next(hook for hook in HOOKS if not hook.kinds)
     assert not rows[improves_others.tracepoint].is_needed

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from collector.delivery.chunk import FileKey
+from collector.identity.identity import Identity
 from collector.inputs.beginnings import Beginnings
 from collector.inputs.file_events import FileEvents
 from collector.inputs.follow import FollowedFile
@@ -204,6 +205,17 @@ class Followed:
             _, key = self._gone.popleft()
             if (key.device, key.inode) not in self.files:
                 self._beginnings.forget(key)
+
+    def identity_changed(self, _: int, identity: Identity) -> None:
+        """Something is known of a container that was not."""
+        for succession in self.successions.values():
+            if self._plans.concerns(succession, identity):
+                succession.is_planned = False
+
+    def filters_changed(self) -> None:
+        """Every plan is worked out anew."""
+        for succession in self.successions.values():
+            succession.is_planned = False
 
     def close(self) -> None:
         """Lets go of all files as they are."""

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from collector.delivery.chunk import FileKey
-from collector.identity.identity import Identity
 from collector.inputs.beginnings import Beginnings
 from collector.inputs.file_events import FileEvents
 from collector.inputs.follow import FollowedFile
@@ -183,6 +182,12 @@ class Followed:
         self._count("fluentbit_input_files_closed_total")
         self._ready(succession.files)
 
+    def replan(self, concerns: Callable[[Succession], bool]) -> None:
+        """What is done to records of these is no longer what it was."""
+        for succession in self.successions.values():
+            if concerns(succession):
+                succession.is_planned = False
+
     def first_look_is_over(self, now_s: float) -> None:
         """All files that were there at the start are known: positions of others are of no use."""
         self._has_looked = True
@@ -205,17 +210,6 @@ class Followed:
             _, key = self._gone.popleft()
             if (key.device, key.inode) not in self.files:
                 self._beginnings.forget(key)
-
-    def identity_changed(self, _: int, identity: Identity) -> None:
-        """Something is known of a container that was not."""
-        for succession in self.successions.values():
-            if self._plans.concerns(succession, identity):
-                succession.is_planned = False
-
-    def filters_changed(self) -> None:
-        """Every plan is worked out anew."""
-        for succession in self.successions.values():
-            succession.is_planned = False
 
     def close(self) -> None:
         """Lets go of all files as they are."""

@@ -26,7 +26,8 @@ from collector.inputs.file_events import FileEvents
 from collector.inputs.follow import FollowedFile, Portion
 from collector.inputs.followed import Followed
 from collector.inputs.made_chunks import chunks
-from collector.inputs.succession import IDENTITY_WAIT_S, Plans, Succession
+from collector.inputs.replanning import Replanning
+from collector.inputs.succession import Plans, Succession
 from collector.inputs.tail_files import POLL_S, Discovery, Found, Reports
 from collector.inputs.tail_paths import KubeletRoots, select
 from collector.inputs.tail_room import LOOK_S, HeldBack
@@ -117,8 +118,8 @@ class Tail:
         )
         refresh_s = self._settings.refresh_interval_s
         self._unread = UnreadFiles(self._context.name, self._followed.successions, refresh_s)
-        self._context.identities.changed.append(self._followed.identity_changed)
-        self._context.chain.changed.append(self._followed.filters_changed)
+        replanning = Replanning(self._followed, self._plans, self._context.identities, self._context.chain)
+        replanning.begin()
         stopping = self._loop.create_task(stop.wait())
         stopping.add_done_callback(lambda _: self._wake.set())
         discovery = self._discovery()
@@ -131,8 +132,7 @@ class Tail:
         finally:
             await self._loop.run_in_executor(None, discovery.close)
             stopping.cancel()
-            self._context.identities.changed.remove(self._followed.identity_changed)
-            self._context.chain.changed.remove(self._followed.filters_changed)
+            replanning.end()
             self._close()
 
     def _discovery(self) -> Discovery:
@@ -477,7 +477,7 @@ class Tail:
             if path is None or not (file.is_gone or file.is_only_heir):
                 continue
             self._followed.name(succession, path)
-            self._plans.settle(succession, succession.since_s + IDENTITY_WAIT_S)
+            self._plans.settle(succession, math.inf)
             if file.is_gone:
                 await self._check_truncation(succession, file)
                 await self._finish(succession, file)

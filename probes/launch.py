@@ -52,7 +52,7 @@ class HookReport(NamedTuple):
     subject: str
     hook: str  # the tracepoint
     kinds: tuple[RecordKind, ...]
-    # lesser: attached, but in the dearer dialect. absent: this kernel is too old, and it only adds to records,
+    # lesser: attached, but in the dearer dialect. absent: this kernel is too old and it only adds to records,
     # so that nothing is wrong with the node.
     state: State
     reason: str  # why it is not attached, or lesser; the kernel's words

@@ -16,7 +16,6 @@ IGNORED: dict[str, dict[str, str]] = {
         "storage.backlog.flush_on_shutdown": "the spool is delivered from until the end of Grace",
         "storage.delete_irrecoverable_chunks": "a chunk that can't be read is removed, counted and told",
         "storage.inherit": "storage.type is filesystem unless an input says otherwise",
-        "storage.metrics": "the numbers of the spool are always among the metrics",
         "storage.trim_files": "the spool gives its room back when it is emptied",
     },
     "input": {

@@ -174,7 +174,10 @@ async def start_endpoints(
         health=rooms.health,
         health_check=service.health_check,
         started_s=started_s,
-        refresh=(pipeline.router.set_gauges,),
+        node=rooms.identities.node,
+        work=pipeline,
+        stall_timeout_s=lambda: rooms.document.service.stall_timeout_s,
+        storage_metrics=service.storage_metrics,
         reload=reload,
         plugins={f"{kind}s": plugins.names(kind) for kind in get_args(plugins.PluginKind)},
     )

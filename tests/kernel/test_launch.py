@@ -15,7 +15,8 @@ import pytest
 
 from probes import bpf
 from probes.catalog import HOOKS, KINDS, SUBJECTS, Dialect, RecordKind, hooks_of
-from probes.launch import MAPS_FOR_THE_COLLECTOR, Attached, ProbeError, launch
+from probes.exchange import HookResult
+from probes.launch import MAPS_FOR_THE_COLLECTOR, Attached, ProbeError, hook_report, launch
 from tests.kernel.sandbox import Cgroup, check, execve, libc, mount, private_mounts, run
 from tests.kernel.test_bpf import program_id
 from tests.kernel.witness import Witness
@@ -135,6 +136,18 @@ def test_loop_goes_on_meanwhile() -> None:
     probes, ticks = asyncio.run(watch())
     probes.close()
     assert ticks > 5
+
+
+@pytest.mark.parametrize(
+    ("release", "state"), [("6.1.0-18-amd64", "absent"), ("6.10.3", "failed"), ("custom", "absent")]
+)
+def test_what_an_old_kernel_lacks_without_loss_is_no_failure(release: str, state: str) -> None:
+    (late,) = (hook for hook in HOOKS if hook.tracepoint == "sched_prepare_exec")
+    (needed,) = (hook for hook in HOOKS if hook.tracepoint == "cgroup_skb_egress")
+    missing = HookResult("any", None, ("the kernel has no tracepoint",))
+    assert hook_report(late, missing, release).state == state
+    assert not hook_report(late, missing, release).is_attached
+    assert hook_report(needed, missing, "5.8.0").state == "failed"
 
 
 def test_subject_that_does_not_compile_leaves_the_others() -> None:

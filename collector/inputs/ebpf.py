@@ -303,12 +303,12 @@ class Ebpf:
     def _report_hooks(self, hooks: Sequence[HookReport]) -> None:
         context = self._context
         context.report(context.name, True, "")
-        attached = sum(hook.state != "failed" for hook in hooks)
+        attached = sum(hook.is_attached for hook in hooks)
         context.log.info("kernel events: %d of %d hooks attached", attached, len(hooks))
         for hook in hooks:
             failed = hook.state == "failed"
             said = f"{hook.hook} is {hook.state}: {hook.reason}. {hook.consequence}"
-            context.metrics.set("podwitness_kernel_hook_attached", hook.hook, to=0 if failed else 1)
+            context.metrics.set("podwitness_kernel_hook_attached", hook.hook, to=int(hook.is_attached))
             if hook.state != "attached":
                 context.log.log(logging.WARNING if failed else logging.INFO, "%s", said)
             if failed:

@@ -8,7 +8,7 @@ import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from collector import own_log, plugins
 from collector.config.changes import Turnover
@@ -62,6 +62,14 @@ class Running:
         return cls(stop, tasks.create_task(plugin.run(stop), name=name))
 
 
+class Made(NamedTuple):
+    """An input, with the filters that are its processors, by name, and the chain that begins with them."""
+
+    plugin: Input
+    processors: dict[str, AnyFilter]
+    chain: FilterChain
+
+
 async def end(running: Sequence[Running], timeout_s: float) -> None:
     """They hand over what they hold. One that takes longer still starts, or waits for what will not come."""
     for one in running:
@@ -103,8 +111,10 @@ class Pipeline:
             rejected=storage.rejected,
         )
         self.stores.spooling = self.router.spooling
-        self._made: dict[str, Input] = self.make_inputs(document.inputs, document)
+        self._made: dict[str, Made] = self.make_inputs(document.inputs, document)
+        self._begun: dict[str, Made] = {}
         self._inputs: dict[str, Running] = {}
+        self._working_processors: dict[str, list[Running]] = {}  # by the input's name
         self._working_filters: dict[str, Running] = {}
         self._leaving: dict[str, AnyFilter] = {}
         count_from_zero(rooms.metrics, document)
@@ -133,45 +143,63 @@ class Pipeline:
         self._rooms.metrics.add("fluentbit_filter_add_records_total", name, by=added)
 
     def _name_of(self, one: AnyFilter) -> str:
-        known = (*self._filters.items(), *self._leaving.items())
+        processors = [made.processors for made in self._begun.values()]
+        known = (each for many in (self._filters, self._leaving, *processors) for each in many.items())
         return next(name for name, other in known if other is one)
+
+    def _chain_of(self, one: AnyFilter) -> FilterChain:
+        own = (made.chain for made in self._begun.values() if one in made.processors.values())
+        return next(own, self.chain)
 
     async def _send(
         self, emitter: AnyFilter, tag: str, records: Sequence[Record], identity: Identity | None
     ) -> None:
         """What a filter hands on later has no place in a file any more."""
         name = self._name_of(emitter)
-        parts = [part for part in self.chain.emit(emitter, tag, records, identity) if part.records]
+        chain = self._chain_of(emitter)
+        parts = [part for part in chain.emit(emitter, tag, records, identity) if part.records]
         for chunk in chunks(f"emitter_for_{name}", parts, (os.urandom(16),)):
             await self.router.submit(chunk)
 
     def begin(self, tasks: asyncio.TaskGroup) -> None:
         """Starts the inputs that were made and do not run yet, and filters that work by themselves."""
-        for name, plugin in self._made.items():
-            self._inputs[name] = Running.begin(plugin, name, tasks)
+        for name, made in self._made.items():
+            self._begun[name] = made
+            self._working_processors[name] = [
+                Running.begin(cast(Working, one), own, tasks)
+                for own, one in made.processors.items()
+                if hasattr(one, "run")
+            ]
+            self._inputs[name] = Running.begin(made.plugin, name, tasks)
         self._made = {}
         for name, one in self._filters.items():
             if name not in self._working_filters and hasattr(one, "run"):
                 self._working_filters[name] = Running.begin(cast(Working, one), name, tasks)
 
     async def end_inputs(self, timeout_s: float) -> None:
-        """All of them, then the filters, which hand on what they hold."""
+        """All of them, then their processors and the filters, which hand on what they hold."""
         await end(list(self._inputs.values()), timeout_s)
+        await end([one for many in self._working_processors.values() for one in many], timeout_s)
         await end(list(self._working_filters.values()), timeout_s)
 
     def cancel(self) -> None:
         """Those that have not returned."""
-        for one in (*self._inputs.values(), *self._working_filters.values()):
+        processors = (one for many in self._working_processors.values() for one in many)
+        for one in (*self._inputs.values(), *processors, *self._working_filters.values()):
             one.task.cancel()
 
     # Reload
 
     async def end_some(self, names: Sequence[str], timeout_s: float) -> None:
-        """Inputs that go. They are cut off when they take longer."""
-        ending = [self._inputs.pop(name) for name in names]
-        await end(ending, timeout_s)
-        for one in ending:
-            one.task.cancel()
+        """Inputs that go, and their processors. They are cut off when they take longer."""
+        inputs = [self._inputs.pop(name) for name in names]
+        processors = [one for name in names for one in self._working_processors.pop(name)]
+        for ending in (inputs, processors):
+            await end(ending, timeout_s)
+            for one in ending:
+                one.task.cancel()
+        for name in names:
+            del self._begun[name]
 
     def make_filters(self, document: Document, turnover: Turnover) -> dict[str, AnyFilter]:
         """Those of another configuration; one that is the same there goes on with what it remembers."""
@@ -197,25 +225,26 @@ class Pipeline:
         await end(ending, timeout_s)
         self._leaving = {}
 
-    def make_inputs(self, configs: Sequence[PluginConfig], document: Document) -> dict[str, Input]:
+    def make_inputs(self, configs: Sequence[PluginConfig], document: Document) -> dict[str, Made]:
         """Raises OperatorError."""
         return {one.name: self._make_input(one, document) for one in configs}
 
-    def _make_input(self, config: PluginConfig, document: Document) -> Input:
+    def _make_input(self, config: PluginConfig, document: Document) -> Made:
+        processors = {one.name: make(one, self._context(one, document)) for one in config.processors}
+        chain = self.chain.behind(list(processors.values()))
         base = self._context(config, document)
         parts = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}
         positions = functools.partial(self.stores.open, config.name)
         context = InputContext(
             **parts,
             intake=self.router,
-            chain=self.chain,
+            chain=chain,
             positions=positions,
             starter=self._rooms.starter,
         )
-        plugin: Input = make(config, context)
-        return plugin
+        return Made(make(config, context), processors, chain)
 
-    def add_inputs(self, made: dict[str, Input]) -> None:
+    def add_inputs(self, made: dict[str, Made]) -> None:
         """To be begun. Each goes on behind what is under way of an input of its name that has ended."""
         for name in made:
             self.stores.begin_behind(name, self.router.begun(name))
@@ -239,7 +268,7 @@ def count_from_zero(metrics: Metrics, document: Document) -> None:
     begin_at_zero(
         metrics,
         inputs=[one.name for one in document.inputs],
-        filters=[one.name for one in document.filters],
+        filters=[one.name for one in document.all_filters],
         outputs=[one.name for one in document.outputs],
     )
 

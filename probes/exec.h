@@ -16,8 +16,6 @@
 #define DATA_MASK 32767
 #define PARTS_BYTES (PW_ARGS_BYTES + 2 * PW_PATH_BYTES + PW_FILENAME_BYTES + PW_INTERPRETER_BYTES + 2)
 
-_Static_assert(PW_VALUE_BYTES_exec_scratch == sizeof(struct pw_exec) + PW_EXEC_DATA_BYTES, "scratch of exec");
-
 static __always_inline bool is_in_upper_layer(struct inode *inode, u64 magic)
 {
 #ifdef HAVE_ovl_inode____upperdentry

@@ -13,6 +13,7 @@
 
 #define THREADS_WALKED 64   /* threads of a dying group that are not yet reaped; few, see exit below */
 
+_Static_assert(PW_VALUE_BYTES_exec_scratch == sizeof(struct pw_exec) + PW_EXEC_DATA_BYTES, "scratch of exec");
 _Static_assert(PW_VALUE_BYTES_process_scratch == sizeof(struct process_state), "scratch of processes");
 
 /* What is known of a process; of one older than the probes it is worked out, and kept if there is room. NULL for

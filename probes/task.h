@@ -59,8 +59,9 @@ static __always_inline void fill_credentials(struct pw_task *out, struct task_st
 #endif
 }
 
-/* The namespaces of nsproxy are those that the task uses; its pid namespace is that of its own number. */
-static __always_inline void fill_namespaces(struct pw_task *out, struct task_struct *task)
+/* The namespaces of nsproxy are those that the thread uses; a leader that has ended has none any more. It keeps its
+ * number until the last thread has ended, and that is the process's. */
+static __always_inline void fill_namespaces(struct pw_task *out, struct task_struct *task, struct task_struct *leader)
 {
   struct nsproxy *proxy = FIELD(task, nsproxy);
   struct mnt_namespace *mounts = FIELD(proxy, mnt_ns);
@@ -68,7 +69,7 @@ static __always_inline void fill_namespaces(struct pw_task *out, struct task_str
   struct uts_namespace *uts = FIELD(proxy, uts_ns);
   struct ipc_namespace *ipc = FIELD(proxy, ipc_ns);
   struct cgroup_namespace *cgroups = FIELD(proxy, cgroup_ns);
-  struct pid *pid = FIELD(task, thread_pid);
+  struct pid *pid = FIELD(leader, thread_pid);
   u32 level = FIELD(pid, level);
   struct upid innermost = {};
   out->mnt_ns = FIELD(mounts, ns.inum);
@@ -96,7 +97,7 @@ static __always_inline void fill_task_only(struct pw_task *out, struct task_stru
   copy_comm(out->comm, task);
   copy_comm(out->parent_comm, parent);
   fill_credentials(out, task);
-  fill_namespaces(out, task);
+  fill_namespaces(out, task, leader);
 }
 
 static __always_inline void fill_task(struct pw_task *out, struct task_struct *task)

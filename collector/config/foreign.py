@@ -25,6 +25,10 @@ IGNORED: dict[str, dict[str, str]] = {
         "tls.debug": "what is wrong with TLS is in the log",
     },
     "filter": {},
+    "processor": {
+        "match": "a processor gets all records of its input",
+        "match_regex": "a processor gets all records of its input",
+    },
     "output": {
         "buffer_size": "answers of servers are read up to 16 MiB",
         "fluentd_compat": "it is about metrics and traces, which podwitness does not send",
@@ -172,6 +176,10 @@ INSTEAD: dict[tuple[str, str], str] = {
     "rewrite_tag do what most of it is for.",
     ("filter", "aws"): "Add the node's labels by the filter kubernetes, or fixed values by record_modifier.",
     ("filter", "type_converter"): "Give the types to the parser, by its key Types.",
+    ("processor", "content_modifier"): "Use the filter modify: add for insert, set for upsert, and remove, "
+    "rename; parser for extract.",
+    ("processor", "sql"): "Use the filters grep, modify and record_modifier.",
+    ("processor", "opentelemetry_envelope"): "The output opentelemetry makes the envelope by itself.",
     ("input", "docker_events"): "The input ebpf tells of containers and their processes.",
     ("input", "netif"): "The input ebpf tells of connections.",
     ("input", "syslog"): "Let the journal take it, and read that by the input systemd.",

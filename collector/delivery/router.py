@@ -143,7 +143,7 @@ class Router:
         await self._submit(chunk)
 
     async def submit_safely(self, chunk: Chunk) -> bool:
-        """The same; returns when all outputs have the chunk, or the spool. False: that did not come about."""
+        """The same; returns when all outputs have the chunk, or the spool. False: they never will."""
         ticket = await self._submit(chunk)
         if ticket is None:
             return False
@@ -342,7 +342,7 @@ class Router:
 
     async def _look_regularly(self) -> None:
         while True:
-            await asyncio.sleep(self._flush_s)
+            await asyncio.sleep(min(self._flush_s, AT_RISK_S))
             self._telling.say()
             self._tell_losses()
             if self.spooling:

@@ -291,7 +291,7 @@ class Spooling:
         while True:
             await self._has_room.wait()
             self._has_room.clear()
-            for outlet in self._outlets.values():
+            for outlet in tuple(self._outlets.values()):
                 while await self._read_back(outlet):
                     pass
 
@@ -352,7 +352,7 @@ class Spooling:
     def _lose_all(self, reason: SpoolDamaged) -> None:
         self._log.error("%s: chunks that waited there are not sent", reason)
         now_ns = time.time_ns()
-        for name, outlet in self._outlets.items():
+        for name, outlet in tuple(self._outlets.items()):
             for tag, amount in outlet.shelf.behind.items():
                 size_bytes = amount.size_bytes - amount.chunks * ROW_BYTES
                 loss = Loss("spool_damaged", amount.records, size_bytes, tag, name)
@@ -371,7 +371,7 @@ class Spooling:
 
     async def set_gauges(self) -> None:
         """Brings its gauges up to date; one of them costs a question to the database."""
-        for name, outlet in self._outlets.items():
+        for name, outlet in tuple(self._outlets.items()):
             oldest_ns = 0
             if outlet.shelf.behind or outlet.shelf.up_bytes:
                 oldest_ns = await self._oldest_ns(name)

@@ -14,6 +14,8 @@ from collector.identity.bundles import Bundle
 from collector.identity.cgroups import CgroupOwner
 from collector.identity.identity import Identity
 from collector.identity.paths import LogName
+from collector.kubernetes.images import hash_of
+from collector.kubernetes.pods import Pods
 
 MAX_PODS = 8192
 # (pod, container, restart) -> container id, for log files: a kubelet keeps two per container.
@@ -48,10 +50,11 @@ def key_of(owner: CgroupOwner) -> str:
 class Containers:
     """Identities by key. `changed` is called with a key and its identity whenever that becomes another."""
 
-    def __init__(self, node: str, changed: Callable[[str, Identity], None]) -> None:
+    def __init__(self, node: str, pods: Pods, changed: Callable[[str, Identity], None]) -> None:
         self.node = node
         self.disagreements = 0  # containers whose file or link names another pod than their cgroup
         self._changed = changed
+        self._api_pods = pods
         self._known: dict[str, _Container] = {}
         self._pods: dict[str, _Pod] = {}
         self._links: dict[tuple[str, str, int], str] = {}
@@ -118,6 +121,12 @@ class Containers:
             for key in tuple(pod.containers):
                 self._update(key)
 
+    def pod_learned(self, uid: str) -> None:
+        """The API server has told something of a pod."""
+        pod = self._pods.get(uid)
+        for key in tuple(pod.containers) if pod else ():
+            self._update(key)
+
     def forget(self, key: str) -> None:
         known = self._known.pop(key)
         uid = known.identity.pod_uid
@@ -165,6 +174,8 @@ class Containers:
         name = bundle.container_name or (link.container_name if link else "")
         if not (name or bundle.is_sandbox):
             name = self._only_name(key, pod)
+        of_api = self._api_pods.by_uid(pod_uid)
+        status = of_api.container(name) if of_api else None
         return Identity(
             node=self.node,
             container_id=owner.container_id,
@@ -173,9 +184,11 @@ class Containers:
             pod_name=bundle.pod_name or pod.name or (link.pod_name if link else ""),
             pod_uid=pod_uid,
             container_name=name,
-            image=bundle.image,
-            image_id=bundle.image_id,
+            image=bundle.image or (status.image if status else ""),
+            image_id=bundle.image_id or (hash_of(status.image_id) if status else ""),
             is_sandbox=bundle.is_sandbox,
+            pod=of_api,
+            workload=self._api_pods.workload(of_api) if of_api else None,
         )
 
     def _believed(self, known: _Container) -> tuple[Bundle, LogName | None]:

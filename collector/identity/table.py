@@ -8,6 +8,7 @@ logs. collector/identity/containers.py joins them.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, Self
 
@@ -19,6 +20,8 @@ from collector.identity.identity import Identity
 from collector.identity.log_directories import LogDirectories
 from collector.identity.paths import LogName
 from collector.identity.retention import Retention
+from collector.kubernetes.objects import Pod
+from collector.kubernetes.pods import Pods
 
 MAX_CGROUPS = 16384
 # Of cgroups that containers and users make below their own: they push out each other, never a container.
@@ -74,7 +77,11 @@ class IdentityTable:
         self._logs = logs
         self._tree = tree
         self._host = Identity(node)
-        self._containers = Containers(node, self._tell)
+        self.pods = Pods()
+        self.pods.learned.append(self._pod_learned)
+        self.pod_news: list[Callable[[Callable[[Identity], bool]], None]] = []
+        """Called with what says which identities there is news of, from the API server."""
+        self._containers = Containers(node, self.pods, self._tell)
         self._by_cgroup: dict[int, Identity] = {}
         self._keys: dict[int, str] = {}  # cgroup id -> key of its container; "": the host
         self._cgroups: dict[str, set[int]] = {}  # key -> its cgroup ids
@@ -154,6 +161,7 @@ class IdentityTable:
             pod_name=name.pod_name,
             pod_uid=name.pod_uid,
             container_name=name.container_name,
+            pod=self.pods.by_uid(name.pod_uid) if name.pod_uid else None,
         )
 
     def statistics(self) -> dict[str, int]:
@@ -214,6 +222,7 @@ class IdentityTable:
     def expire(self, now_ns: int) -> None:
         """Forgets what was gone long enough, looks again for missing names. To be called every second."""
         self._now_ns = max(self._now_ns, now_ns)
+        self.pods.expire(time.monotonic())
         for keep in (self._own, self._nested):
             for cgroup_id in keep.expire(now_ns):
                 self._drop(cgroup_id)
@@ -304,6 +313,23 @@ class IdentityTable:
                 self._by_cgroup[cgroup_id] = identity
                 for tell in self.changed:
                     tell(cgroup_id, identity)
+
+    # ---- the API server
+
+    def _pod_learned(self, pod: Pod) -> None:
+        self._containers.pod_learned(pod.log_uid)
+        names = (pod.namespace, pod.name)
+        self._news(lambda one: one.pod_uid == pod.log_uid or (one.namespace, one.pod_name) == names)
+
+    def namespace_learned(self, namespace: str) -> None:
+        """There is news of a namespace, or of what owns pods in it."""
+        for pod in self.pods.in_namespace(namespace):
+            self._containers.pod_learned(pod.log_uid)
+        self._news(lambda one: one.namespace == namespace)
+
+    def _news(self, concerns: Callable[[Identity], bool]) -> None:
+        for tell in tuple(self.pod_news):
+            tell(concerns)
 
     # ---- names
 

@@ -69,6 +69,11 @@ def _is_done(look: _Look, later: list[_Look]) -> bool:
     return False
 
 
+def _at(key: FileKey, file: OpenFile) -> FileKey:
+    """The key of the same content in another file."""
+    return replace(key, device=file.device, inode=file.inode)
+
+
 class Beginnings:
     """Decides for each file that is opened.
 
@@ -120,27 +125,28 @@ class Beginnings:
 
     def _stored_before_compression(self, file: OpenFile, place: str, path: str) -> Position | None:
         """How far the file was read when it was not compressed: it had another inode, but began the same."""
-        found = [
-            row
-            for row in self._rows_of(place, path)
-            if row.file.fingerprint_bytes and begins_as(file, row.file)
-        ]
+        found = [row for row in self._positions_of(place, path) if begins_as(file, row.file)]
+        if found:
+            delivered = max(found, key=lambda row: row.offset)
+            delivered = replace(delivered, file=_at(delivered.file, file))
+            # Kept under its new inode at once, before the old one's row is dropped.
+            self._positions.record(delivered)
+        # Read is more than delivered, which is what the next start has to go by.
+        left = (row for row in self._left.values() if row.path in (path, place))
+        found += [row for row in left if begins_as(file, row.file)]
         if not found:
             return None
         furthest = max(found, key=lambda row: row.offset)
-        furthest = replace(furthest, file=replace(furthest.file, device=file.device, inode=file.inode))
-        # Kept under its new inode at once, before the old one's row is dropped.
-        self._positions.record(furthest)
-        return furthest
+        return replace(furthest, file=_at(furthest.file, file))
 
-    def _rows_of(self, place: str, path: str) -> list[Position]:
-        """Positions of the log's files: as of the start, the present ones, those of files that were left."""
+    def _positions_of(self, place: str, path: str) -> list[Position]:
+        """Of the log's files, as of the start and as they are now."""
         if self._kept_by_place is None:
             self._kept_by_place = {}
             for row in self._kept:
                 self._kept_by_place.setdefault(os.path.realpath(row.path), []).append(row)
-        now = (*self._positions.all(), *self._left.values())
-        return [*self._kept_by_place.get(place, ()), *(row for row in now if row.path in (path, place))]
+        now = (row for row in self._positions.all() if row.path in (path, place))
+        return [row for row in (*self._kept_by_place.get(place, ()), *now) if row.file.fingerprint_bytes]
 
     def is_read(self, file: OpenFile) -> bool:
         """Whether the file was read to its end before, and closed."""

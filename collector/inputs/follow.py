@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import NamedTuple
 
 from collector.delivery.chunk import INHERITED, FileKey, Position
@@ -24,6 +26,7 @@ LAST_LINE_BYTES = 64 << 10
 INHERITED_AT = 1 << 62
 # Of the lines of an open record that a rotation hands on; the record itself is bounded far below.
 MAX_INHERITED_BYTES = 16 << 20
+PIECE_BYTES = 256 << 10
 
 
 def fingerprint(head: bytes) -> bytes:
@@ -250,20 +253,31 @@ class FollowedFile:
 
     def open_lines(self, wanted: tuple[bool, bool]) -> bytes:
         """The lines of the records that are open, on stdout and on stderr if wanted."""
-        kept = []
+        kept: list[bytes] = []
         for stream, (is_wanted, now, then) in enumerate(
             zip(wanted, self.partials, self.inherited, strict=True)
         ):
             if now < 0 or not is_wanted:
                 continue
-            start = 0 if now == then else now
-            lines = self._bytes_at(start, min(self.offset - start, MAX_INHERITED_BYTES))
             before = self.inherited_lines if now == then else b""
-            kept += [line for line in _lines(before + lines) if stream_of(line, self.framing) == stream]
+            lines = chain(_lines((before,)), _lines(self._pieces(0 if now == then else now)))
+            kept += self._of_stream(lines, stream)
         return b"".join(kept)
 
-    def _bytes_at(self, start: int, count: int) -> bytes:
-        return os.pread(self.fd, count, start)
+    def _of_stream(self, lines: Iterable[bytes], stream: int) -> Iterator[bytes]:
+        taken = 0
+        for line in lines:
+            if stream_of(line, self.framing) == stream and taken < MAX_INHERITED_BYTES:
+                taken += len(line)
+                yield line
+
+    def _pieces(self, start: int) -> Iterator[bytes]:
+        """What was read from there on."""
+        while start < self.offset and (
+            piece := os.pread(self.fd, min(PIECE_BYTES, self.offset - start), start)
+        ):
+            start += len(piece)
+            yield piece
 
     def take_partials(self) -> tuple[int, int]:
         """Where open records began, as of the last portion; INHERITED where it was in an earlier file."""
@@ -316,9 +330,12 @@ class FollowedFile:
             self.groups.close()
 
 
-def _lines(text: bytes) -> list[bytes]:
-    """With their newlines; other line ends are content."""
-    return [line + b"\n" for line in text.split(b"\n")[:-1]]
+def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Whole lines with their newlines; other line ends are content."""
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from (line + b"\n" for line in lines)
 
 
 def stream_of(line: bytes, framing: Framing) -> int:

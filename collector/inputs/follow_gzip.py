@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from collector.delivery.chunk import Position
-from collector.inputs.follow import FINGERPRINT_BYTES, FollowedFile
+from collector.inputs.follow import FINGERPRINT_BYTES, PIECE_BYTES, FollowedFile
 from collector.inputs.tail_gzip import Damaged, GzipReader, head
 from collector.native.logs import LogBatch
 
-PIECE_BYTES = 256 << 10
 SKIP_BYTES = 8 << 20  # in one go
 
 
@@ -69,11 +69,12 @@ class CompressedFile(FollowedFile):
             self.damage = f"it holds {reader.offset} bytes, of which {self.offset} were read before"
         return not self.damage and reader.offset >= self.offset
 
-    def _bytes_at(self, start: int, count: int) -> bytes:
+    def _pieces(self, start: int) -> Iterator[bytes]:
         reader = GzipReader(self.fd)
-        found = bytearray()
         with contextlib.suppress(Damaged):  # told when it was read
             reader.skip(start)
-            while len(found) < count and (piece := reader.read(min(count - len(found), PIECE_BYTES))):
-                found += piece
-        return bytes(found)
+            while reader.offset < self.offset:
+                piece = reader.read(min(PIECE_BYTES, self.offset - reader.offset))
+                if not piece:
+                    return
+                yield piece

@@ -26,7 +26,8 @@ from collector.inputs.file_events import FileEvents
 from collector.inputs.follow import FollowedFile, Portion
 from collector.inputs.followed import Followed
 from collector.inputs.made_chunks import chunks
-from collector.inputs.succession import IDENTITY_WAIT_S, Plans, Succession
+from collector.inputs.replanning import Replanning
+from collector.inputs.succession import Plans, Succession
 from collector.inputs.tail_files import POLL_S, Discovery, Found, Reports
 from collector.inputs.tail_paths import KubeletRoots, select
 from collector.inputs.tail_room import LOOK_S, HeldBack
@@ -36,7 +37,6 @@ from collector.plan import LogPlan
 
 if TYPE_CHECKING:
     from collector.context import InputContext
-    from collector.identity.identity import Identity
     from collector.plugin import Input
 
 __all__ = ["SUMMARY", "Settings", "Tail", "make"]
@@ -113,8 +113,8 @@ class Tail:
             count=lambda name: self._context.metrics.add(name, self._context.name),
             log=self._context.log,
         )
-        self._context.identities.changed.append(self._identity_changed)
-        self._context.chain.changed.append(self._filters_changed)
+        replanning = Replanning(self._followed, self._plans, self._context.identities, self._context.chain)
+        replanning.begin()
         stopping = self._loop.create_task(stop.wait())
         stopping.add_done_callback(lambda _: self._wake.set())
         discovery = self._discovery()
@@ -127,8 +127,7 @@ class Tail:
         finally:
             await self._loop.run_in_executor(None, discovery.close)
             stopping.cancel()
-            self._context.identities.changed.remove(self._identity_changed)
-            self._context.chain.changed.remove(self._filters_changed)
+            replanning.end()
             self._close()
 
     def _discovery(self) -> Discovery:
@@ -469,7 +468,7 @@ class Tail:
             if path is None or not (file.is_gone or file.is_only_heir):
                 continue
             self._followed.name(succession, path)
-            self._plans.settle(succession, succession.since_s + IDENTITY_WAIT_S)
+            self._plans.settle(succession, math.inf)
             if file.is_gone:
                 await self._check_truncation(succession, file)
                 await self._finish(succession, file)
@@ -477,15 +476,6 @@ class Tail:
             if file.is_only_heir and max(file.inherited) >= 0:
                 portion = file.close_open_records(time.time_ns())
                 await self._submit(self._followed.successions[file.place], file, portion, file.key)
-
-    def _identity_changed(self, _: int, identity: Identity) -> None:
-        for succession in self._followed.successions.values():
-            if self._plans.concerns(succession, identity):
-                succession.is_planned = False
-
-    def _filters_changed(self) -> None:
-        for succession in self._followed.successions.values():
-            succession.is_planned = False
 
     def _close(self) -> None:
         self._held_back.close()

@@ -344,6 +344,22 @@ CRI: Final = (
         (),
         "What the runtime told and was not kept: larger than 1 MiB, or beyond 8 MiB in all.",
         "Look for pods with very large labels or annotations.",
+KUBERNETES: Final = (
+    Metric(
+        "podwitness_kubernetes_requests_total",
+        "counter",
+        ("name", "request", "result"),
+        "Requests for metadata of pods: `ok`, a status that refused, or `unavailable`.",
+        "See the log for the server's reason; check Kube_URL, the token and the account's rights.",
+    ),
+    Metric(
+        "podwitness_kubernetes_misses_total",
+        "counter",
+        ("name", "cause"),
+        "Metadata that could not be put to a log when it was asked for: the `pod` or the `container` was "
+        "not known, the `parser` that a pod asks for is not there; and records with keys that had to be "
+        "`renamed`.",
+        "A pod that stays unknown: check that the API server answers and that the account may list pods.",
     ),
 )
 
@@ -383,7 +399,7 @@ FORWARD: Final = (
     ),
 )
 
-TABLE: Final = (*FLUENT_BIT, *DELIVERY, *SPOOL, *KERNEL, *TAIL, *FORWARD, *JOURNAL, *HTTP, *CRI)
+TABLE: Final = (*FLUENT_BIT, *DELIVERY, *SPOOL, *KERNEL, *TAIL, *FORWARD, *JOURNAL, *HTTP, *KUBERNETES, *CRI)
 
 
 def begin_at_zero(

@@ -54,7 +54,9 @@ def test_an_exec_by_cri_is_a_session_and_what_the_container_does_is_none(
     assert connection["destination"]["port"] == 8080
     answer = aggregator.wait_for(
         lambda tag, record: (
-            record.get("event", {}).get("action") == "close" and record["network"]["direction"] == "ingress"
+            record.get("event", {}).get("action") == "close"
+            and record["network"]["direction"] == "ingress"
+            and record.get("container", {}).get("id") == container.id
         )
     )
     assert answer["podwitness"]["in_init_tree"] is True

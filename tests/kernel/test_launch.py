@@ -59,6 +59,14 @@ def test_all_hooks_are_attached(dialect: Dialect | None) -> None:
     probes.close()
 
 
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_each_subject_needs_no_other(subject: str) -> None:
+    """As the collector has them: with the cgroups, and what was there before."""
+    probes = attach(subject, "state", "cgroup")
+    assert {(report.hook, report.reason) for report in probes.hooks if report.state != "attached"} == set()
+    probes.close()
+
+
 def test_only_the_wanted_subjects_are_attached() -> None:
     probes = attach("cgroup")
     assert set(probes.links) == {hook.tracepoint for hook in hooks_of(["cgroup"])}

@@ -129,6 +129,28 @@ def test_single_hooks() -> None:
     assert not rows[improves_others.tracepoint].is_needed
 
 
+def test_what_is_not_asked_for_is_off_where_it_would_not_work() -> None:
+    hooks = tuple(
+        hook._replace(state="failed", dialect=None, reason="not permitted")
+        if hook.subject == "flow"
+        else hook
+        for hook in ATTEMPT.hooks
+    )
+    facts = replace(FACTS, held=without("NET_ADMIN"))
+    attempt = replace(ATTEMPT, hooks=hooks)
+    found = {row.check: row for row in examine(facts, attempt, traced={"process"})}
+    assert (found["Trace flow"].finding.state, found["Trace flow"].is_needed) == ("off", False)
+    assert "NET_ADMIN" in found["Trace flow"].finding.remedy
+    assert not [row for row in found.values() if row.finding.state == "fails"]
+    of_network = next(hook for hook in hooks if hook.subject == "network")
+    assert found[of_network.hook].finding.state == "works"  # it would, so it is told like the others
+    assert not found[of_network.hook].is_needed
+    of_flow = {hook.hook for hook in hooks if hook.subject == "flow"}
+    rows = examine(facts, attempt, traced={"process", "flow"})
+    assert {row.check for row in rows if row.is_needed and row.finding.state == "fails"} == of_flow
+    assert "Trace flow" not in {row.check for row in rows}
+
+
 def test_a_heartbeat_that_does_not_arrive() -> None:
     rows = examine(FACTS, replace(ATTEMPT, heard=PROVABLE - {Kind.EXEC, Kind.EXIT}))
     (row,) = [row for row in rows if row.finding.state != "works"]

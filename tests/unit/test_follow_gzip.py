@@ -155,6 +155,10 @@ def test_what_is_compressed_while_it_is_followed_is_not_read_again(tmp_path: Pat
                 log.write_bytes(cri(number, number + 1))
                 await follower.intake.wait_for(number + 1)
         assert numbers(follower) == list(range(43))
+        # Nothing was acknowledged: the next run has it all to read, from the compressed files.
+        async with running(config(tmp_path)) as second:
+            await second.intake.wait_for(43)
+        assert numbers(second) == list(range(43))
 
     asyncio.run(follow())
 

@@ -14,6 +14,7 @@ from collector.identity.cgroups import CgroupOwner
 from collector.identity.containers import Containers, key_of
 from collector.identity.identity import Identity
 from collector.identity.paths import LogName
+from collector.kubernetes.pods import Pods
 
 UID, OTHER_UID = "u-1", "u-2"
 SANDBOX, WEB, SIDE = "a0" * 32, "b1" * 32, "c2" * 32
@@ -25,7 +26,7 @@ LINK = LogName("shop", "web-0", "web", UID, WEB)
 class Seen:
     def __init__(self) -> None:
         self.changes: list[tuple[str, Identity]] = []
-        self.containers = Containers("n", lambda key, identity: self.changes.append((key, identity)))
+        self.containers = Containers("n", Pods(), lambda key, identity: self.changes.append((key, identity)))
 
     def see(self, container_id: str, order: int = 0, uid: str = UID) -> None:
         self.containers.see(CgroupOwner(container_id, uid), order)

@@ -34,6 +34,7 @@ NO_TEST_FILE = {
     "collector.errors": "declarations; raised and read in the tests of those that raise",
     "collector.plan": "declarations; encoded by the tests of collector.native",
     "collector.plugin": "protocols without a body",
+    "collector.kubernetes.api_errors": "declarations; raised in the tests of collector.kubernetes.api",
     "collector.config.sections": "declarations; made by the tests of the readers",
     "collector.delivery.chunk": "declarations; made by the tests of delivery and inputs",
     "probes.btf_files": "a part of the cache: tests/unit/test_cache.py, tests/kernel/test_probe_cache.py",

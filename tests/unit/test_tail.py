@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from collector.config.schema import InvalidConfiguration
 from collector.errors import ConfigError
 from collector.inputs.follow import FollowedFile, Portion
+from collector.inputs.tail import ARRIVALS
+from collector.inputs.tail_files import Discovery
 from tests.tail_follower import Follower, make_follower, running
 
 
@@ -397,5 +400,41 @@ def test_long_lines_are_counted_when_they_are_left_out(tmp_path: Path) -> None:
         assert follower.intake.texts() == texts(0, 2)
         assert follower.count("podwitness_tail_skipped_lines_total") == 1
         assert follower.count("podwitness_tail_skipped_bytes_total") == 3 << 20
+
+    run(follow())
+
+
+def test_many_new_files_leave_others_their_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another task looks how many files were begun whenever it may run: never many more than before."""
+    count = 300
+    for number in range(count):
+        (tmp_path / f"{number}.log").write_bytes(lines(0, 1))
+
+    async def follow() -> None:
+        follower = make_follower(tmp_path, Path=f"{tmp_path}/*.log", Read_from_Head="On")
+        steps = []
+        start = Discovery.start
+
+        def start_and_find_all(discovery: Discovery) -> None:
+            start(discovery)
+            while not follower.tail._has_scanned:
+                time.sleep(0.001)
+
+        monkeypatch.setattr(Discovery, "start", start_and_find_all)
+
+        async def look() -> None:
+            begun = 0.0
+            while begun < count:
+                await asyncio.sleep(0)
+                now = follower.count("fluentbit_input_files_opened_total")
+                steps.append(now - begun)
+                begun = now
+
+        looking = asyncio.create_task(look())
+        async with running(follower):
+            await follower.intake.wait_for(count)
+            await asyncio.wait_for(looking, 20)
+        # A turn that waits for nothing begins as many again.
+        assert max(steps) <= 4 * ARRIVALS
 
     run(follow())

@@ -344,6 +344,9 @@ CRI: Final = (
         (),
         "What the runtime told and was not kept: larger than 1 MiB, or beyond 8 MiB in all.",
         "Look for pods with very large labels or annotations.",
+    ),
+)
+
 KUBERNETES: Final = (
     Metric(
         "podwitness_kubernetes_requests_total",

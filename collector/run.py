@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from collector import own_log, plugins
 from collector.config.document import Document
+from collector.cri.places import AUTO, LOOK_AGAIN_S, OFF, socket_path
 from collector.delivery.router import Statistics
 from collector.errors import OperatorError
 from collector.identity.node import node_id, node_name
@@ -190,9 +191,14 @@ async def expire_identities(identities: IdentityTable) -> None:
 
 
 async def ask_runtime(rooms: Rooms) -> None:
+    """Ends at once where the runtime is not to be asked."""
     service = rooms.document.service
-    if service.cri_socket.lower() == "off":
+    asked = service.cri_socket.lower()
+    if asked == OFF:
         return
+    while asked == AUTO and socket_path(asked, service.host_root) is None:
+        await asyncio.sleep(LOOK_AGAIN_S)
+    # Nearly a MiB of modules that a node without the socket does not need.
     from collector.cri.runtime import Runtime
 
     runtime = Runtime(

@@ -6,6 +6,7 @@ import os
 import stat
 
 AUTO, OFF = "auto", "off"
+LOOK_AGAIN_S = 30.0  # where there is no socket
 # containerd, that of k3s and RKE2, CRI-O. /var/run leads to /run on every distribution with systemd, by a
 # link that would leave the host's root where that is mounted elsewhere.
 PLACES = ("run/containerd/containerd.sock", "run/k3s/containerd/containerd.sock", "run/crio/crio.sock")

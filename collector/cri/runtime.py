@@ -18,7 +18,7 @@ from collector.cri.grpc import Refused
 from collector.cri.http2 import ProtocolError
 from collector.cri.inventory import Inventory
 from collector.cri.messages import IMAGES, RUNTIME, VERSION_REQUEST
-from collector.cri.places import AUTO, OFF, socket_path
+from collector.cri.places import AUTO, LOOK_AGAIN_S, OFF, socket_path
 from collector.cri.wanted import Wanted
 from collector.delivery.retry import Backoff
 from collector.identity.bundles import Bundle
@@ -29,7 +29,6 @@ LIST_EVERY_S = 1.0
 # A container's cgroup is there before the runtime lists it, or has sent the event.
 _GRACE_S, _GRACE_WITH_EVENTS_S = 0.05, 0.5
 _LIST_ANEW_S = 300.0  # at the latest, for what was removed and for events that were missed
-_LOOK_AGAIN_S = 30.0  # where there is no socket
 _NEWS_AT_A_TIME = 64  # containers; some ms
 _STEADY_S = 60.0  # what has gone well for so long fails for the first time again
 _BACKOFF = Backoff(1.0, 60.0)
@@ -86,7 +85,7 @@ class Runtime:
             path = socket_path(self._socket, self._root)
             if path is None:
                 self._say_absent()
-                await asyncio.sleep(_LOOK_AGAIN_S)
+                await asyncio.sleep(LOOK_AGAIN_S)
                 continue
             began_s = time.monotonic()
             try:

@@ -176,7 +176,10 @@ async def start_endpoints(
         health=rooms.health,
         health_check=service.health_check,
         started_s=started_s,
-        refresh=(pipeline.router.set_gauges,),
+        node=rooms.identities.node,
+        work=pipeline,
+        stall_timeout_s=lambda: rooms.document.service.stall_timeout_s,
+        storage_metrics=service.storage_metrics,
         reload=reload,
         plugins={f"{kind}s": plugins.names(kind) for kind in get_args(plugins.PluginKind)},
     )
@@ -196,7 +199,7 @@ async def ask_runtime(rooms: Rooms) -> None:
     asked = service.cri_socket.lower()
     if asked == OFF:
         return
-    while asked == AUTO and socket_path(asked, service.host_root) is None:
+    while asked == AUTO and socket_path(asked, service.host_root) is None:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(LOOK_AGAIN_S)
     # Nearly a MiB of modules that a node without the socket does not need.
     from collector.cri.runtime import Runtime

@@ -113,7 +113,8 @@ struct pw_heartbeat {
   uint32_t net_ns;
   uint16_t port;    /* on 127.0.0.1; 0: none */
   uint16_t pad;
-  uint64_t from_ns; /* the socket listened within these times, CLOCK_BOOTTIME */
+  uint64_t bound_from_ns; /* the socket was bound after this, CLOCK_BOOTTIME, */
+  uint64_t from_ns;       /* and had the port: it listened after this and before the next */
   uint64_t until_ns;
 };
 

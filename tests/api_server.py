@@ -65,10 +65,14 @@ class ApiServer:
 
     async def _happen(self, kind: str, event_object: Object) -> None:
         async with self.changed:
-            self._version += 1
-            event_object["metadata"]["resourceVersion"] = str(self._version)
-            self._log.append((self._version, kind, copy.deepcopy(event_object)))
+            self.append(kind, event_object)
             self.changed.notify_all()
+
+    def append(self, kind: str, event_object: Object) -> None:
+        """One change more, which watches see when `changed` is notified."""
+        self._version += 1
+        event_object["metadata"]["resourceVersion"] = str(self._version)
+        self._log.append((self._version, kind, copy.deepcopy(event_object)))
 
     def put_other(self, path: str, one: Object) -> None:
         """A namespace, a Job."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from collector.config import flags
-from collector.config.foreign import IGNORED
+from collector.config.foreign import IGNORED, REFUSED
 from collector.config.instances import FilterCommon, InputCommon, OutputCommon
 from collector.config.multiline import MultilineSection
 from collector.config.parsers import Parser
@@ -109,6 +109,9 @@ def _lines() -> Iterator[str]:
     yield "\n## Accepted without effect\n"
     yield "Keys of Fluent Bit that have nothing to set up here; the reason is logged at the start.\n"
     yield from _ignored()
+    yield "\n## Refused\n"
+    yield "Other keys of Fluent Bit are errors, and these say what to do instead.\n"
+    yield from _refused()
 
 
 def _table(settings: type[DataclassInstance]) -> Iterator[str]:
@@ -142,6 +145,14 @@ def _ignored() -> Iterator[str]:
     for kind, keys in IGNORED.items():
         for name, reason in keys.items():
             yield f"| {kind} | `{name}` | {_cell(reason)} |"
+
+
+def _refused() -> Iterator[str]:
+    yield "| where | key, or its beginning | instead |"
+    yield "|---|---|---|"
+    for (kind, plugin), keys in REFUSED.items():
+        for name, instead in keys.items():
+            yield f"| {f'{kind} {plugin}'.strip()} | `{name}` | {_cell(instead)} |"
 
 
 if __name__ == "__main__":

@@ -63,6 +63,14 @@ class ServiceSettings:
         help="Unhealthy above this many given up retries in HC_Period.",
     )
     hc_period_s: float = key("HC_Period", seconds, default="60", help="The time over which they are counted.")
+    stall_timeout_s: float = key(
+        "Stall_Timeout",
+        seconds,
+        default="120",
+        help="/readyz fails when something has not gone on for this time: a chunk that waits for an output, "
+        "a file that is not read, probes that are not listened to. /livez fails after three times as long, "
+        "and only for what nothing outside podwitness can be the reason of.",
+    )
     hot_reload: bool = key(
         "Hot_Reload",
         boolean,
@@ -129,7 +137,13 @@ class ServiceSettings:
         help="Most bytes of that folder; what goes beyond is not kept.",
     )
 
+    storage_metrics: bool = key(
+        "storage.metrics", boolean, default="On", help="Whether /api/v1/storage exists."
+    )
+
     def __post_init__(self) -> None:
+        if self.stall_timeout_s <= 0:
+            raise ValueError("Stall_Timeout must be more than 0.")
         if self.retry_base_s > self.retry_cap_s:
             raise ValueError("scheduler.base must not be larger than scheduler.cap.")
         if self.flush_s <= 0:

@@ -170,7 +170,7 @@ def bcc(facts: Facts, attempt: Attempt) -> Finding:
     if facts.bcc:
         return works(f"BCC {facts.bcc}")
     remedy = "Install python3-bpfcc (Debian, Ubuntu) or python3-bcc (Fedora) for this Python."
-    if any(hook.state != "failed" for hook in attempt.hooks):
+    if any(hook.is_attached for hook in attempt.hooks):
         return lesser(f"{facts.bcc_error}: the kept probes work, until the kernel changes", remedy)
     return fails(facts.bcc_error, remedy)
 
@@ -417,6 +417,8 @@ def _hook(hook: HookReport, facts: Facts) -> Finding:
     said = f"{hook.reason}. {hook.consequence}".strip()
     if hook.state == "lesser":
         return lesser(f"{dialect}: {said}", "A newer kernel takes the cheaper way; nothing is missed.")
+    if hook.state == "absent":
+        return lesser(said, "Nothing, until the node gets a newer kernel.")
     return fails(said, _remedy(hook, facts))
 
 

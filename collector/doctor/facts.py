@@ -25,6 +25,7 @@ from collector.identity.bundles import PLACES
 from collector.identity.cgroup_tree import CgroupTree
 from collector.identity.node import node_name
 from collector.privilege import Held, own
+from probes.catalog import kernel_version
 
 PODS, CONTAINERS = "/var/log/pods", "/var/log/containers"
 STATE = "/var/lib/podwitness"  # where deploy/ keeps positions
@@ -148,13 +149,6 @@ def _under(root: str) -> Callable[[str], str]:
     """Where a path of the host is: below `root` or, often mounted so, at its own place."""
     prefix = root.rstrip("/")
     return lambda path: prefix + path if not prefix or os.path.exists(prefix + path) else path
-
-
-def kernel_version(release: str) -> tuple[int, int]:
-    """(6, 1) of 6.1.0-18-amd64; (0, 0) of what is no release."""
-    numbers = release.replace("-", ".").split(".")[:2]
-    major, minor = (*(int(one) if one.isdigit() else 0 for one in numbers), 0, 0)[:2]
-    return major, minor
 
 
 def lockdown_mode(line: str) -> str:

@@ -32,12 +32,14 @@ from collector.inputs.tail_files import POLL_S, Discovery, Found, Reports
 from collector.inputs.tail_paths import KubeletRoots, select
 from collector.inputs.tail_room import LOOK_S, HeldBack
 from collector.inputs.tail_settings import Settings, grouping_of, plan_of, step_of
+from collector.inputs.tail_unread import UnreadFiles
 from collector.native.files import has_writer
 from collector.plan import LogPlan
 
 if TYPE_CHECKING:
     from collector.context import InputContext
     from collector.plugin import Input
+    from collector.service.stalls import Stall
 
 __all__ = ["SUMMARY", "Settings", "Tail", "make"]
 
@@ -96,6 +98,7 @@ class Tail:
         self._wake = asyncio.Event()
         self._refused: set[str] = set()
         self._has_ended = False
+        self._unread: UnreadFiles | None = None
         self._held_back = HeldBack(context.name, context.intake, self._wake.set)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -113,6 +116,8 @@ class Tail:
             count=lambda name: self._context.metrics.add(name, self._context.name),
             log=self._context.log,
         )
+        refresh_s = self._settings.refresh_interval_s
+        self._unread = UnreadFiles(self._context.name, self._followed.successions, refresh_s)
         replanning = Replanning(self._followed, self._plans, self._context.identities, self._context.chain)
         replanning.begin()
         stopping = self._loop.create_task(stop.wait())
@@ -140,6 +145,10 @@ class Tail:
             refresh_s=self._settings.refresh_interval_s,
             watches=self._settings.inotify_watcher,
         )
+
+    def stalls(self, now_s: float) -> Iterable[Stall]:
+        """Files that nobody reads."""
+        return self._unread.stalls(now_s) if self._unread is not None else ()
 
     @property
     def logs_known(self) -> int:
@@ -277,7 +286,7 @@ class Tail:
 
     async def _turn(self, file: FollowedFile) -> None:
         """Reads a portion of a file, or decides that there is nothing to wait for any more."""
-        file.is_ready = False
+        file.is_ready, file.turned_s = False, self._now_s
         succession = self._followed.succession_of(file)
         if succession is None:
             return

@@ -21,6 +21,7 @@ from collector.version import version
 
 # etcd takes objects of 1.5 MiB.
 OBJECT_BYTES = 4 << 20
+RECEIVE_BYTES = 64 << 10
 _UNAUTHORIZED = 401
 
 
@@ -102,14 +103,15 @@ class Api:
                     if reader.status == _UNAUTHORIZED:
                         self._token.forget()
                     raise await self._refusal(link, reader, is_over)
-                rest += reader.take_body()
-                *whole, last = rest.split(b"\n")
-                rest = bytearray(last)
+                *ends, begun = reader.take_body().split(b"\n")
+                for end in ends:
+                    line = bytes(rest) + end
+                    rest.clear()
+                    if line.strip():
+                        yield line
+                rest += begun
                 if len(rest) > max_line_bytes:
                     raise ApiUnavailable(f"sent a line of more than {max_line_bytes} bytes")
-                for line in whole:
-                    if line.strip():
-                        yield bytes(line)
 
     async def _refusal(self, link: Link, reader: ResponseReader, is_over: bool) -> ApiRefused:
         while not is_over:
@@ -154,7 +156,7 @@ class Api:
     async def _receive(self, link: Link, reader: ResponseReader) -> Response:
         while True:
             try:
-                data = await link.receive()
+                data = await link.receive(RECEIVE_BYTES)
             except ConnectionError:
                 if not reader.has_begun:
                     raise
@@ -166,7 +168,7 @@ class Api:
     async def _feed(self, link: Link, reader: ResponseReader) -> bool:
         """Whether that was the end."""
         try:
-            return reader.feed(await link.receive()) is not None
+            return reader.feed(await link.receive(RECEIVE_BYTES)) is not None
         except ConnectionError:
             # A server that goes down ends a watch anywhere.
             if not reader.status:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from collector.delivery.retry import Backoff
 from collector.kubernetes.api_errors import ApiUnavailable
 from collector.kubernetes.objects import UnreadableObject, read_list
+from collector.kubernetes.outage import Outage
 from collector.kubernetes.pods import Pods
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ EVERY_S = 30.0
 # New pods come in bursts; one list has all of them.
 SPACING_S = 1.0
 BACKOFF = Backoff(1.0, 30.0)
-OUTAGE_S = 30.0
+REMEDY = (
+    "Check Kubelet_Host and Kubelet_Port, that the agent's account may get nodes/proxy, and tls.verify: many "
+    "kubelets sign their own certificate."
+)
 
 
 class KubeletPods:
@@ -45,17 +49,17 @@ class KubeletPods:
         backoff: Backoff = BACKOFF,
     ) -> None:
         self.is_listed = asyncio.Event()
-        self.is_out = False
         self.wanted = asyncio.Event()
         self._api = api
         self._pods = pods
         self._node = node
         self._count = count
-        self._report = report
-        self._log = log
-        self._backoff = backoff
-        self._failures = 0
-        self._failed_since_s = 0.0
+        self._outage = Outage(f"the kubelet at {api.url}", backoff, report, log)
+
+    @property
+    def is_out(self) -> bool:
+        """Whether it does not answer, as far as is known."""
+        return self._outage.is_out
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -63,7 +67,8 @@ class KubeletPods:
             try:
                 await self._list()
             except (ApiUnavailable, UnreadableObject, TimeoutError) as reason:
-                await self._wait_after(reason)
+                self._count("kubelet", "unavailable")
+                await asyncio.sleep(self._outage.failed(_sentence(reason), REMEDY, time.monotonic()))
                 continue
             await asyncio.sleep(SPACING_S)
             try:
@@ -81,26 +86,9 @@ class KubeletPods:
             self._pods.take(pod)
         self._pods.end_list({pod.log_uid for pod in page.pods}, self._node, time.monotonic())
         self._count("kubelet", "ok")
-        if self._failures > 1:
-            self._log.info("the kubelet at %s answers again", self._api.url)
-            self._report(True, "")
-        self._failures, self.is_out = 0, False
+        self._outage.end()
         self.is_listed.set()
 
-    async def _wait_after(self, reason: Exception) -> None:
-        now_s = time.monotonic()
-        self._failures += 1
-        self._count("kubelet", "unavailable")
-        self.is_out = True
-        text = f"did not answer in {ANSWER_S:g} s" if isinstance(reason, TimeoutError) else str(reason)
-        sentence = (
-            f"the kubelet at {self._api.url} {text}. Pods are known as far as they were; it is asked again. "
-            "Check Kubelet_Host and Kubelet_Port, that the agent's account may get nodes/proxy, and "
-            "tls.verify: many kubelets sign their own certificate."
-        )
-        if self._failures == 1:
-            self._failed_since_s = now_s
-            self._log.warning("%s", sentence)
-        elif now_s - self._failed_since_s > OUTAGE_S:
-            self._report(False, sentence)
-        await asyncio.sleep(self._backoff.wait_s(self._failures))
+
+def _sentence(reason: Exception) -> str:
+    return f"did not answer in {ANSWER_S:g} s" if isinstance(reason, TimeoutError) else str(reason)

@@ -28,7 +28,7 @@ def size_of(pod: Pod) -> int:
 
 
 def _size_of_map(pairs: Mapping[str, Any] | None) -> int:
-    return sum(len(str(key)) + len(str(value)) + 100 for key, value in (pairs or {}).items())
+    return 100 * len(pairs) + sum(map(len, pairs)) + len(str(list(pairs.values()))) if pairs else 0
 
 
 class Pods:
@@ -45,6 +45,7 @@ class Pods:
         """Whose a pod's owner is, from whoever can ask the API server."""
         self._by_name: dict[tuple[str, str], Pod] = {}
         self._by_uid: dict[str, Pod] = {}  # uid of the logs
+        self._sizes: dict[str, int] = {}  # likewise, bytes
         self._gone: dict[str, tuple[Pod, float]] = {}  # uid of the logs -> since when; oldest first
         self._missing: dict[tuple[str, str], float] = {}
 
@@ -67,17 +68,19 @@ class Pods:
     def take(self, pod: Pod) -> None:
         """It is there, and so."""
         self._missing.pop((pod.namespace, pod.name), None)
-        known = self._by_uid.get(pod.log_uid)
-        self._gone.pop(pod.log_uid, None)
+        uid = pod.log_uid
+        known = self._by_uid.get(uid)
+        self._gone.pop(uid, None)
         self._by_name[pod.namespace, pod.name] = known or pod
         if known is not None and known.says_the_same(pod):
             return
         self._by_name[pod.namespace, pod.name] = pod
         # Learned last stands last, so that the first is the one to be forgotten.
-        self._by_uid.pop(pod.log_uid, None)
-        self._by_uid[pod.log_uid] = pod
-        self.size_bytes += size_of(pod) - (size_of(known) if known else 0)
-        self._make_room(pod)
+        self._by_uid.pop(uid, None)
+        self._by_uid[uid] = pod
+        before, self._sizes[uid] = self._sizes.get(uid, 0), size_of(pod)
+        self.size_bytes += self._sizes[uid] - before
+        self._make_room(uid)
         for tell in self.learned:
             tell(pod)
 
@@ -108,17 +111,17 @@ class Pods:
                 break
             self._forget(uid)
 
-    def _make_room(self, newest: Pod) -> None:
+    def _make_room(self, newest: str) -> None:
         while len(self._by_uid) > MAX_PODS or self.size_bytes > MAX_BYTES:
             uid = next(iter(self._gone), "") or next(iter(self._by_uid))
             self.evicted += 1
             self._forget(uid)
-            if uid == newest.log_uid:
+            if uid == newest:
                 return
 
     def _forget(self, uid: str) -> None:
         self._gone.pop(uid, None)
         pod = self._by_uid.pop(uid)
-        self.size_bytes -= size_of(pod)
+        self.size_bytes -= self._sizes.pop(uid)
         if self._by_name.get((pod.namespace, pod.name)) is pod:
             del self._by_name[pod.namespace, pod.name]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from collector.delivery.retry import Backoff
 from collector.kubernetes.api_errors import ApiRefused, ApiUnavailable
 from collector.kubernetes.objects import Change, PodPage, UnreadableObject, read_change, read_list
+from collector.kubernetes.outage import Outage
 from collector.kubernetes.pods import Pods
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ PAGE_S = 60.0
 # As client-go's reflectors: not all agents of a cluster begin again in the same minute.
 WATCH_S = (300, 600)
 BACKOFF = Backoff(1.0, 60.0)
-# An outage so long is told to health; a server that is replaced takes less.
-OUTAGE_S = 30.0
 _GONE = 410
 
 
@@ -55,17 +54,18 @@ class PodWatch:
         backoff: Backoff = BACKOFF,
     ) -> None:
         self.is_listed = asyncio.Event()
-        self.is_out = False  # the last request failed
         self._api = api
         self._pods = pods
         self._node = node
         self._count = count
-        self._report = report
         self._log = log
-        self._backoff = backoff
+        self._outage = Outage(f"the API server at {api.url}", backoff, report, log)
         self._version = ""
-        self._failures = 0
-        self._failed_since_s = 0.0
+
+    @property
+    def is_out(self) -> bool:
+        """Whether the server does not answer, as far as is known."""
+        return self._outage.is_out
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -78,7 +78,7 @@ class PodWatch:
                 self._count("watch" if self._version else "list", _result(reason))
                 if isinstance(reason, ApiRefused) and reason.status == _GONE:
                     self._begin_anew(reason)
-                await self._wait_after(reason)
+                await asyncio.sleep(self._outage.failed(str(reason), _remedy(reason), time.monotonic()))
 
     async def _list(self) -> None:
         there: set[str] = set()
@@ -156,37 +156,14 @@ class PodWatch:
     def _succeeded(self, request: str) -> None:
         if request:
             self._count(request, "ok")
-        if self._failures > 1:
-            self._log.info("the API server at %s answers again", self._api.url)
-        if self._failures:
-            self._report(True, "")
-        self._failures, self.is_out = 0, False
-
-    async def _wait_after(self, reason: ApiUnavailable) -> None:
-        now_s = time.monotonic()
-        self._failures += 1
-        if self._failures == 1:
-            self._failed_since_s = now_s
-        # Once is nothing: a watch from before the server's last compaction, a server that is replaced.
-        if self._failures == 2:
-            self._log.warning("%s", said(self._api, reason))
-        if self._failures > 1 or not self.is_listed.is_set():
-            self.is_out = True
-        if now_s - self._failed_since_s > OUTAGE_S:
-            self._report(False, said(self._api, reason))
-        await asyncio.sleep(self._backoff.wait_s(self._failures))
+        self._outage.end()
 
 
 def _result(reason: ApiUnavailable) -> str:
     return str(reason.status) if isinstance(reason, ApiRefused) else "unavailable"
 
 
-def said(api: Api, reason: ApiUnavailable) -> str:
-    """What is wrong, what it means and what to do."""
-    remedy = "Check Kube_URL, Kube_CA_File and the way there."
+def _remedy(reason: ApiUnavailable) -> str:
     if isinstance(reason, ApiRefused) and reason.status in (401, 403):
-        remedy = "Check the token and that its account may get, list and watch pods."
-    return (
-        f"the API server at {api.url} {reason}. Pods are known as far as they were; "
-        f"it is asked again. {remedy}"
-    )
+        return "Check the token and that its account may get, list and watch pods."
+    return "Check Kube_URL, Kube_CA_File and the way there."

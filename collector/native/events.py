@@ -276,7 +276,8 @@ class Heartbeat(NamedTuple):
     pid_ns: int = 0
     net_ns: int = 0
     port: int = 0  # on 127.0.0.1; 0: no socket listened
-    from_ns: int = 0  # CLOCK_BOOTTIME
+    bound_from_ns: int = 0  # CLOCK_BOOTTIME, as the others
+    from_ns: int = 0
     until_ns: int = 0
 
 

@@ -50,20 +50,44 @@ FLUENT_BIT: Final = (
         "Each is told in a loss record; see podwitness_lost_records_total for the cause.",
     ),
     Metric("fluentbit_output_retried_records_total", "counter", ("name",), "Records in these retries."),
-    Metric("fluentbit_uptime", "counter", (), "Seconds since start."),
+    Metric("fluentbit_uptime", "counter", ("hostname",), "Seconds since start."),
     Metric(
         "process_start_time_seconds",
         "gauge",
         (),
         "Start time of the process since the Unix epoch in seconds.",
     ),
+    Metric("fluentbit_process_start_time_seconds", "gauge", ("hostname",), "The same."),
     Metric(
         "fluentbit_hot_reloaded_times",
         "gauge",
         ("hostname",),
         "Times that another configuration was put in place.",
     ),
-    Metric("fluentbit_build_info", "gauge", ("version", "edition"), "Version of this build; always 1."),
+    Metric(
+        "fluentbit_build_info",
+        "gauge",
+        ("hostname", "version", "os", "edition"),
+        "Version of this build; always 1.",
+    ),
+    Metric("fluentbit_storage_chunks", "gauge", (), "Chunks that are not delivered."),
+    Metric("fluentbit_storage_mem_chunks", "gauge", (), "Those of them in memory."),
+    Metric("fluentbit_storage_fs_chunks", "gauge", (), "Those in the spool, once for each output."),
+    Metric("fluentbit_storage_fs_chunks_up", "gauge", (), "Those in the spool and in memory."),
+    Metric("fluentbit_storage_fs_chunks_down", "gauge", (), "Those in the spool alone."),
+    Metric(
+        "fluentbit_input_storage_overlimit",
+        "gauge",
+        ("name",),
+        "1 while an input is at its Mem_Buf_Limit.",
+        "Its files wait on disk meanwhile; look at the slow output.",
+    ),
+    Metric("fluentbit_input_storage_memory_bytes", "gauge", ("name",), "Memory of an input's chunks."),
+    Metric("fluentbit_input_storage_chunks", "gauge", ("name",), "Chunks of an input."),
+    Metric("fluentbit_input_storage_chunks_up", "gauge", ("name",), "Those of them in memory."),
+    Metric("fluentbit_input_storage_chunks_down", "gauge", ("name",), "Those in the spool alone."),
+    Metric("fluentbit_input_storage_chunks_busy", "gauge", ("name",), "Those that outputs are sending."),
+    Metric("fluentbit_input_storage_chunks_busy_bytes", "gauge", ("name",), "Their bytes."),
 )
 
 DELIVERY: Final = (
@@ -110,6 +134,13 @@ DELIVERY: Final = (
         (),
         "Age of the oldest chunk that not all of its outputs have.",
         "A value that only grows means that an output makes no progress.",
+    ),
+    Metric(
+        "podwitness_stalled_seconds",
+        "gauge",
+        ("name",),
+        "For how long an output has something to send, or an input something to read, that stays as it is.",
+        "/readyz has the reason from Stall_Timeout on.",
     ),
     Metric(
         "podwitness_position_commits_total",
@@ -413,5 +444,5 @@ def begin_at_zero(
         rows = [row.name for row in FLUENT_BIT if row.name.startswith(f"fluentbit_{prefix}_")]
         for name in names:
             for row in rows:
-                if not row.startswith("fluentbit_input_files_"):
+                if not row.startswith(("fluentbit_input_files_", "fluentbit_input_storage_")):
                     metrics.add(row, name, by=0)

@@ -10,23 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.doctor.facts import Socket, folder, gather, kernel_version, lockdown_mode
+from collector.doctor.facts import Socket, folder, gather, lockdown_mode
 from collector.privilege import own
-
-
-@pytest.mark.parametrize(
-    ("release", "expected"),
-    [
-        ("6.1.0-18-amd64", (6, 1)),
-        ("5.15.167.4-microsoft-standard-WSL2", (5, 15)),
-        ("6.18", (6, 18)),
-        ("6-rc1", (6, 0)),
-        ("mine", (0, 0)),
-        ("", (0, 0)),
-    ],
-)
-def test_kernel_version(release: str, expected: tuple[int, int]) -> None:
-    assert kernel_version(release) == expected
 
 
 @pytest.mark.parametrize(

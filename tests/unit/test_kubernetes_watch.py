@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from collector.delivery.retry import Backoff
-from collector.kubernetes import watch as module
+from collector.kubernetes import outage as module
 from collector.kubernetes.api import Api, read_url
 from collector.kubernetes.credentials import Token
 from collector.kubernetes.objects import Pod

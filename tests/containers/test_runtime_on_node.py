@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,6 +111,12 @@ def test_sandbox(node: Node, pod: Pod) -> None:
     asyncio.run(asked(node, then))
 
 
+def is_told(record: dict[str, Any]) -> bool:
+    """Of the container, and by when the runtime has answered."""
+    known = record.get("kubernetes", {})
+    return known.get("container_name") == "web" and "labels" in known
+
+
 def test_labels_and_image_id_in_records(node: Node, pod: Pod, tmp_path: Path) -> None:
     """Of the whole agent: kernel events and log lines of a container that was made while it ran."""
     aggregator = Aggregator()
@@ -119,12 +126,8 @@ def test_labels_and_image_id_in_records(node: Node, pod: Pod, tmp_path: Path) ->
     with Agent("-c", str(config)) as agent:
         agent.wait_until_probes()
         container = pod.run("web", TICKS)
-        execed = aggregator.wait_for(
-            lambda tag, record: tag == "kernel.process" and "labels" in record.get("kubernetes", {})
-        )
-        line = aggregator.wait_for(
-            lambda tag, record: record.get("log") == "tick" and "labels" in record.get("kubernetes", {})
-        )
+        execed = aggregator.wait_for(lambda tag, record: tag == "kernel.process" and is_told(record))
+        line = aggregator.wait_for(lambda tag, record: record.get("log") == "tick" and is_told(record))
         assert agent.stop() == 0
     aggregator.close()
     for record in (execed, line):

@@ -1,7 +1,7 @@
 """Prints deploy/dashboard.json, a Grafana dashboard with a panel for each row of the metrics table.
 
-Above the table's rows stand the figures to look at first. Format: Grafana's JSON model of dashboards, schema 39
-(Grafana 10.4 and later).
+Above the table's rows stand the figures to look at first. Format: Grafana's JSON model of dashboards,
+schema 39 (Grafana 10.4 and later).
 """
 
 from __future__ import annotations

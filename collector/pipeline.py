@@ -6,14 +6,16 @@ import asyncio
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from collector import own_log, plugins
 from collector.config.changes import Turnover
 from collector.config.document import Document, PluginConfig
 from collector.context import Context, InputContext
+from collector.delivery.census import Census
 from collector.delivery.positions import PositionStores
 from collector.delivery.retry import Backoff
 from collector.delivery.router import Route, Router
@@ -25,8 +27,10 @@ from collector.identity.table import IdentityTable
 from collector.inputs.made_chunks import chunks
 from collector.plugin import AnyFilter, Input
 from collector.record import Record
+from collector.service.exposition import set_storage_gauges
 from collector.service.health import Health
 from collector.service.metrics import Metrics
+from collector.service.stalls import Stall, longest
 from collector.service.table import begin_at_zero
 from probes.starter import Starter
 
@@ -60,6 +64,14 @@ class Running:
     def begin(cls, plugin: Working, name: str, tasks: asyncio.TaskGroup) -> Running:
         stop = asyncio.Event()
         return cls(stop, tasks.create_task(plugin.run(stop), name=name))
+
+
+class Made(NamedTuple):
+    """An input, with the filters that are its processors, by name, and the chain that begins with them."""
+
+    plugin: Input
+    processors: dict[str, AnyFilter]
+    chain: FilterChain
 
 
 async def end(running: Sequence[Running], timeout_s: float) -> None:
@@ -103,10 +115,14 @@ class Pipeline:
             rejected=storage.rejected,
         )
         self.stores.spooling = self.router.spooling
-        self._made: dict[str, Input] = self.make_inputs(document.inputs, document)
+        self._made: dict[str, Made] = self.make_inputs(document.inputs, document)
+        self._begun: dict[str, Made] = {}
         self._inputs: dict[str, Running] = {}
+        self._working_processors: dict[str, list[Running]] = {}  # by the input's name
         self._working_filters: dict[str, Running] = {}
         self._leaving: dict[str, AnyFilter] = {}
+        self._had_chunks: tuple[str, ...] = ()
+        self.phase: Literal["starting", "running", "stopping"] = "starting"
         count_from_zero(rooms.metrics, document)
 
     def _context(self, config: PluginConfig, document: Document) -> Context:
@@ -133,45 +149,90 @@ class Pipeline:
         self._rooms.metrics.add("fluentbit_filter_add_records_total", name, by=added)
 
     def _name_of(self, one: AnyFilter) -> str:
-        known = (*self._filters.items(), *self._leaving.items())
+        processors = [made.processors for made in self._begun.values()]
+        known = (each for many in (self._filters, self._leaving, *processors) for each in many.items())
         return next(name for name, other in known if other is one)
+
+    def _chain_of(self, one: AnyFilter) -> FilterChain:
+        own = (made.chain for made in self._begun.values() if one in made.processors.values())
+        return next(own, self.chain)
 
     async def _send(
         self, emitter: AnyFilter, tag: str, records: Sequence[Record], identity: Identity | None
     ) -> None:
         """What a filter hands on later has no place in a file any more."""
         name = self._name_of(emitter)
-        parts = [part for part in self.chain.emit(emitter, tag, records, identity) if part.records]
+        chain = self._chain_of(emitter)
+        parts = [part for part in chain.emit(emitter, tag, records, identity) if part.records]
         for chunk in chunks(f"emitter_for_{name}", parts, (os.urandom(16),)):
             await self.router.submit(chunk)
 
     def begin(self, tasks: asyncio.TaskGroup) -> None:
         """Starts the inputs that were made and do not run yet, and filters that work by themselves."""
-        for name, plugin in self._made.items():
-            self._inputs[name] = Running.begin(plugin, name, tasks)
+        for name, made in self._made.items():
+            self._begun[name] = made
+            self._working_processors[name] = [
+                Running.begin(cast(Working, one), own, tasks)
+                for own, one in made.processors.items()
+                if hasattr(one, "run")
+            ]
+            self._inputs[name] = Running.begin(made.plugin, name, tasks)
         self._made = {}
+        self.phase = "running"
         for name, one in self._filters.items():
             if name not in self._working_filters and hasattr(one, "run"):
                 self._working_filters[name] = Running.begin(cast(Working, one), name, tasks)
 
     async def end_inputs(self, timeout_s: float) -> None:
-        """All of them, then the filters, which hand on what they hold."""
+        """All of them, then their processors and the filters, which hand on what they hold."""
+        self.phase = "stopping"
         await end(list(self._inputs.values()), timeout_s)
+        await end([one for many in self._working_processors.values() for one in many], timeout_s)
         await end(list(self._working_filters.values()), timeout_s)
 
     def cancel(self) -> None:
         """Those that have not returned."""
-        for one in (*self._inputs.values(), *self._working_filters.values()):
+        processors = (one for many in self._working_processors.values() for one in many)
+        for one in (*self._inputs.values(), *processors, *self._working_filters.values()):
             one.task.cancel()
+
+    # What can be seen
+
+    def census(self) -> Census:
+        """Of all chunks; every input that has or had one has its place."""
+        census = self.router.census((*self._inputs, *self._had_chunks))
+        self._had_chunks = tuple(census.sources)
+        return census
+
+    def stalls(self, now_s: float) -> Iterator[Stall]:
+        """What does not go on. Inputs that have nothing to say have no `stalls`."""
+        yield from self.router.stalls(now_s)
+        for name in self._inputs:
+            plugin, is_held_up = self._begun[name].plugin, self.router.holds_up(name)
+            for stall in plugin.stalls(now_s) if hasattr(plugin, "stalls") else ():
+                yield stall._replace(is_own=stall.is_own and not is_held_up)
+
+    def set_gauges(self) -> None:
+        """Brings gauges up to date; called before they are shown."""
+        metrics, document = self._rooms.metrics, self._rooms.document
+        self.router.set_gauges()
+        set_storage_gauges(metrics, self.census())
+        names = [one.name for one in (*document.inputs, *document.outputs)]
+        for name, age_s in longest(self.stalls(time.monotonic()), names).items():
+            metrics.set("podwitness_stalled_seconds", name, to=age_s)
 
     # Reload
 
     async def end_some(self, names: Sequence[str], timeout_s: float) -> None:
-        """Inputs that go. They are cut off when they take longer."""
-        ending = [self._inputs.pop(name) for name in names]
-        await end(ending, timeout_s)
-        for one in ending:
-            one.task.cancel()
+        """Inputs that go, and their processors. They are cut off when they take longer."""
+        inputs = [self._inputs.pop(name) for name in names]
+        processors = [one for name in names for one in self._working_processors.pop(name)]
+        for ending in (inputs, processors):
+            await end(ending, timeout_s)
+            for one in ending:
+                one.task.cancel()
+        for name in names:
+            del self._begun[name]
 
     def make_filters(self, document: Document, turnover: Turnover) -> dict[str, AnyFilter]:
         """Those of another configuration; one that is the same there goes on with what it remembers."""
@@ -197,25 +258,26 @@ class Pipeline:
         await end(ending, timeout_s)
         self._leaving = {}
 
-    def make_inputs(self, configs: Sequence[PluginConfig], document: Document) -> dict[str, Input]:
+    def make_inputs(self, configs: Sequence[PluginConfig], document: Document) -> dict[str, Made]:
         """Raises OperatorError."""
         return {one.name: self._make_input(one, document) for one in configs}
 
-    def _make_input(self, config: PluginConfig, document: Document) -> Input:
+    def _make_input(self, config: PluginConfig, document: Document) -> Made:
+        processors = {one.name: make(one, self._context(one, document)) for one in config.processors}
+        chain = self.chain.behind(list(processors.values()))
         base = self._context(config, document)
         parts = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}
         positions = functools.partial(self.stores.open, config.name)
         context = InputContext(
             **parts,
             intake=self.router,
-            chain=self.chain,
+            chain=chain,
             positions=positions,
             starter=self._rooms.starter,
         )
-        plugin: Input = make(config, context)
-        return plugin
+        return Made(make(config, context), processors, chain)
 
-    def add_inputs(self, made: dict[str, Input]) -> None:
+    def add_inputs(self, made: dict[str, Made]) -> None:
         """To be begun. Each goes on behind what is under way of an input of its name that has ended."""
         for name in made:
             self.stores.begin_behind(name, self.router.begun(name))
@@ -239,7 +301,7 @@ def count_from_zero(metrics: Metrics, document: Document) -> None:
     begin_at_zero(
         metrics,
         inputs=[one.name for one in document.inputs],
-        filters=[one.name for one in document.filters],
+        filters=[one.name for one in document.all_filters],
         outputs=[one.name for one in document.outputs],
     )
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collector.config.changes import Turnover
     from collector.config.document import Document
     from collector.delivery.router import Route
-    from collector.plugin import AnyFilter, Input
+    from collector.pipeline import Made
+    from collector.plugin import AnyFilter
 
 log = logging.getLogger("podwitness")
 
@@ -44,7 +45,7 @@ class Change:
     document: Document
     inputs: Turnover
     outputs: Turnover
-    made_inputs: dict[str, Input]
+    made_inputs: dict[str, Made]
     filters: dict[str, AnyFilter]
     routes: list[Route]
 

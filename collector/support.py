@@ -40,3 +40,5 @@ def _plugin(plugin: PluginConfig) -> Iterator[str]:
     yield f"{plugin.kind} {plugin.name} ({plugin.section.place})"
     for entry in plugin.section.entries:
         yield f"  {entry.key:<14} {'(not shown)' if _SECRET.search(entry.key) else entry.value}"
+    for processor in plugin.processors:
+        yield from _plugin(processor)

@@ -122,7 +122,12 @@ struct pw_lookout *pw_lookout_open(void)
   struct pw_lookout *lookout = calloc(1, sizeof *lookout);
   if (!lookout)
     return NULL;
-  pthread_mutex_init(&lookout->mutex, NULL);
+  /* With priority inheritance: who holds it while the thread that goes first waits goes first too. */
+  pthread_mutexattr_t inherits;
+  pthread_mutexattr_init(&inherits);
+  pthread_mutexattr_setprotocol(&inherits, PTHREAD_PRIO_INHERIT);
+  pthread_mutex_init(&lookout->mutex, &inherits);
+  pthread_mutexattr_destroy(&inherits);
   pthread_cond_init(&lookout->room, NULL);
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);

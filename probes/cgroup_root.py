@@ -27,13 +27,17 @@ def open_root(views: tuple[Path, ...] = VIEWS) -> int:
 
 
 def mount_points(view: Path) -> Iterator[str]:
-    """Where cgroup2 is mounted with its root on top, as seen through /proc/PID."""
+    """Where cgroup2 may be mounted with its root on top, as seen through /proc/PID.
+
+    The kernel tells a mount's root from where the reader's cgroup namespace has its own: the tree's root is
+    `/`, or as many `..` as that is deep (in a pod).
+    """
     with suppress(OSError):
         for line in (view / "mountinfo").read_text(errors="surrogateescape").split("\n"):
             fields, _, kind = line.partition(" - ")
             if kind.startswith("cgroup2 "):
                 root, point = fields.split(" ")[3:5]
-                if root == "/":
+                if set(root.split("/")) <= {"", ".."}:
                     yield f"{view}/root{unescaped(point)}"
 
 

@@ -8,17 +8,6 @@
 
 #define UNSET_ID 4294967295u
 
-/* Two loads where the verifier lets typed pointers be followed, else a call. */
-static __always_inline void copy_comm(char out[PW_COMM_BYTES], struct task_struct *task)
-{
-#if defined(PW_TP_BTF) && OFF_task_struct__comm % 8 == 0
-  ((u64 *)out)[0] = ((u64 *)task->comm)[0];
-  ((u64 *)out)[1] = ((u64 *)task->comm)[1];
-#else
-  bpf_probe_read_kernel(out, PW_COMM_BYTES, &task->comm);
-#endif
-}
-
 static __always_inline u64 cgroup_id_of(struct task_struct *task)
 {
   return id_of(cgroup_of(task));
@@ -59,8 +48,9 @@ static __always_inline void fill_credentials(struct pw_task *out, struct task_st
 #endif
 }
 
-/* The namespaces of nsproxy are those that the task uses; its pid namespace is that of its own number. */
-static __always_inline void fill_namespaces(struct pw_task *out, struct task_struct *task)
+/* The namespaces of nsproxy are those that the thread uses; a leader that has ended has none any more. It keeps its
+ * number until the last thread has ended, and that is the process's. */
+static __always_inline void fill_namespaces(struct pw_task *out, struct task_struct *task, struct task_struct *leader)
 {
   struct nsproxy *proxy = FIELD(task, nsproxy);
   struct mnt_namespace *mounts = FIELD(proxy, mnt_ns);
@@ -68,7 +58,7 @@ static __always_inline void fill_namespaces(struct pw_task *out, struct task_str
   struct uts_namespace *uts = FIELD(proxy, uts_ns);
   struct ipc_namespace *ipc = FIELD(proxy, ipc_ns);
   struct cgroup_namespace *cgroups = FIELD(proxy, cgroup_ns);
-  struct pid *pid = FIELD(task, thread_pid);
+  struct pid *pid = FIELD(leader, thread_pid);
   u32 level = FIELD(pid, level);
   struct upid innermost = {};
   out->mnt_ns = FIELD(mounts, ns.inum);
@@ -79,7 +69,8 @@ static __always_inline void fill_namespaces(struct pw_task *out, struct task_str
   bpf_probe_read_kernel(&innermost, sizeof(innermost),
                         (char *)pid + OFF_pid__numbers + (u64)level * sizeof(struct upid));
   out->namespace_pid = innermost.nr;
-  out->pid_ns = PROBED(innermost.ns, ns.inum);
+  innermost.ns = TYPED(pid_namespace, innermost.ns);
+  out->pid_ns = FOLLOWED(innermost.ns, ns.inum);
 }
 
 /* real_parent may be a thread, and the entity is always the process: hence the group leaders. */
@@ -96,7 +87,7 @@ static __always_inline void fill_task_only(struct pw_task *out, struct task_stru
   copy_comm(out->comm, task);
   copy_comm(out->parent_comm, parent);
   fill_credentials(out, task);
-  fill_namespaces(out, task);
+  fill_namespaces(out, task, leader);
 }
 
 static __always_inline void fill_task(struct pw_task *out, struct task_struct *task)

@@ -37,12 +37,11 @@ class Turnover:
 
 def same(one: PluginConfig, other: PluginConfig) -> bool:
     """Whether they do the same under the same name, wherever they stand."""
-    return (one.plugin, one.name, one.settings, one.common) == (
-        other.plugin,
-        other.name,
-        other.settings,
-        other.common,
-    )
+    return _meaning(one) == _meaning(other)
+
+
+def _meaning(one: PluginConfig) -> tuple[object, ...]:
+    return (one.plugin, one.name, one.settings, one.common, tuple(map(_meaning, one.processors)))
 
 
 def turnover(
@@ -60,9 +59,11 @@ def turnover(
 
 
 def uses_parser(config: PluginConfig) -> bool:
-    """Whether any key of it that is set names a parser."""
+    """Whether any key of it, or of its processors, that is set names a parser."""
     fields = dataclasses.fields(config.settings)
-    return any("parser" in field.name and getattr(config.settings, field.name) for field in fields)
+    return any(map(uses_parser, config.processors)) or any(
+        "parser" in field.name and getattr(config.settings, field.name) for field in fields
+    )
 
 
 def obstacles(before: Document, after: Document) -> Iterator[str]:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from collector import plugins as catalogue
 from collector.config import classic, foreign, upstreams
-from collector.config.instances import Common, FilterCommon, InputCommon, OutputCommon
+from collector.config.instances import Common, FilterCommon, InputCommon, OutputCommon, ProcessorCommon
 from collector.config.kinds import shown
 from collector.config.multiline import MultilineSection, check_names
 from collector.config.parsers import Parser, find, framing
@@ -41,6 +41,7 @@ class PluginConfig:
     common: Common
     section: Section
     nodes: tuple[upstreams.Node, ...] = ()  # of an output's Upstream
+    processors: tuple[PluginConfig, ...] = ()  # filters for what an input makes alone, before all others
 
     @property
     def tag(self) -> str:
@@ -78,8 +79,8 @@ class PluginConfig:
         return self.common.log_level or ""
 
     def matches(self, tag: str) -> bool:
-        """Whether a filter or output wants records of a tag."""
-        assert isinstance(self.common, FilterCommon)
+        """Whether a filter, processor or output wants records of a tag."""
+        assert isinstance(self.common, FilterCommon | ProcessorCommon)
         return self.common.matches(tag)
 
 
@@ -95,6 +96,11 @@ class Document:
     notices: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     multiline_parsers: Mapping[str, MultilineParser] = field(default_factory=dict)
+
+    @property
+    def all_filters(self) -> tuple[PluginConfig, ...]:
+        """Processors of inputs, then the filters."""
+        return (*(filter for one in self.inputs for filter in one.processors), *self.filters)
 
 
 def load_file(
@@ -193,7 +199,7 @@ class _Reading:
         for section in self._of("SERVICE"):
             first = merged if merged.file else section
             merged = replace(first, entries=(*merged.entries, *section.entries))
-        merged = self._without_ignored("service", merged)
+        merged = self._without_ignored("service", "", merged)
         names = foreign.unsupported("service", "")
         loaded = read(ServiceSettings, merged, self._draft.problems, unsupported=names)
         return loaded or ServiceSettings()
@@ -201,8 +207,8 @@ class _Reading:
     def _of(self, name: str) -> list[Section]:
         return [section for section in self._sections if section.name == name]
 
-    def _without_ignored(self, kind: str, section: Section) -> Section:
-        ignored = foreign.IGNORED[kind]
+    def _without_ignored(self, kind: str, plugin: str, section: Section) -> Section:
+        ignored = foreign.ignored(kind, plugin)
         kept: list[Entry] = []
         for entry in section.entries:
             reason = ignored.get(entry.key.lower())
@@ -267,17 +273,31 @@ class _Reading:
                 found.append(loaded)
         return tuple(found)
 
+    def _processors(self, of: str, sections: Sequence[Section]) -> Iterator[PluginConfig]:
+        """The filters under an input, named after it."""
+        numbers: Counter[str] = Counter()
+        for section in sections:
+            row = self._row("filter", section)
+            if row is None:
+                continue
+            number = numbers[row.name]
+            numbers[row.name] += 1
+            loaded = self._plugin(row, f"{of}.{row.name}.{number}", section)
+            if loaded is not None:
+                yield loaded
+
     def _row(self, kind: PluginKind, section: Section) -> catalogue.Row | None:
-        name = section.get("Name")
+        called, name = section.name.lower(), section.get("Name")
         if name is None:
-            problem = f"[{section.name}] has no Name, so it is not known which {kind} it is."
+            problem = f"[{section.name}] has no Name, so it is not known which {called} it is."
             remedy = f"There are: {', '.join(sorted(catalogue.names(kind)))}."
             self._draft.problem(section.place, problem, remedy)
             return None
         row = catalogue.find(kind, name.value)
         if row is None:
-            problem = f"there is no {kind} called {shown(name.value)}."
-            instead = foreign.INSTEAD.get((kind, name.value.lower()))
+            problem = f"there is no {called} called {shown(name.value)}."
+            wanted = name.value.lower()
+            instead = foreign.INSTEAD.get((called, wanted)) or foreign.INSTEAD.get((kind, wanted))
             remedy = instead or nearest(name.value, catalogue.names(kind))
             self._draft.problem(name.place, problem, remedy)
         return row
@@ -289,24 +309,29 @@ class _Reading:
             problem = f"the {row.kind} {row.name} can't be used: {error}."
             self._draft.problem(section.place, problem, "Install what is missing, or remove the section.")
             return None
-        section = self._without_ignored(row.kind, section)
+        called = section.name.lower()
+        section = self._without_ignored(row.kind, row.name, section)
+        if called == "processor":
+            section = self._without_ignored(called, "", section)
         problems = self._draft.problems
-        common_class = _COMMON[row.kind]
+        common_class = _COMMON[called]
         theirs, ours = keys_of(module.Settings), keys_of(common_class)
         settings = read(
             module.Settings,
             section,
             problems,
-            title=f"the {row.kind} {row.name}",
+            title=f"the {called} {row.name}",
             common=ours,
             unsupported=foreign.unsupported(row.kind, row.name),
         )
         common = read(common_class, _only(section, [key.name for key in ours]), problems)
         self._check_parser(section, {key.name for key in theirs})
+        name = (common and common.alias) or name
+        processors = tuple(self._processors(name, section.processors))
         if settings is None or common is None:
             return None
         nodes = self._nodes(module.Settings, section, [key.name for key in ours])
-        return PluginConfig(row.kind, row.name, common.alias or name, settings, common, section, nodes)
+        return PluginConfig(row.kind, row.name, name, settings, common, section, nodes, processors)
 
     def _nodes(self, settings: Any, section: Section, common: list[str]) -> tuple[upstreams.Node, ...]:
         """The receivers of an output's Upstream."""
@@ -344,8 +369,7 @@ class _Reading:
         return found
 
     def _check_parser(self, section: Section, names: set[str]) -> None:
-        lines = section.get("multiline.parser")
-        if lines is not None and "multiline.parser" in names:
+        for lines in section.all("multiline.parser") if "multiline.parser" in names else ():
             try:
                 check_names(commas.read(lines.value), self.known_multiline_parsers)
             except ValueError as reason:
@@ -369,7 +393,7 @@ class _Reading:
             for kind in ("INPUT", "OUTPUT"):
                 if not self._of(kind):
                     self._draft.problem(*_missing(kind, self._draft))
-        self._check_names((*document.inputs, *document.filters, *document.outputs))
+        self._check_names((*document.inputs, *document.all_filters, *document.outputs))
 
     def _check_names(self, configs: Iterable[PluginConfig]) -> None:
         places: dict[tuple[str, str], str] = {}
@@ -380,7 +404,12 @@ class _Reading:
                 self._draft.problem(config.section.place, problem, "Give it another Alias.")
 
 
-_COMMON: dict[str, type[Common]] = {"input": InputCommon, "filter": FilterCommon, "output": OutputCommon}
+_COMMON: dict[str, type[Common]] = {
+    "input": InputCommon,
+    "processor": ProcessorCommon,
+    "filter": FilterCommon,
+    "output": OutputCommon,
+}
 
 
 def _only(section: Section, names: Iterable[str]) -> Section:

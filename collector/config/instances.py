@@ -60,6 +60,13 @@ class InputCommon(Common):
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessorCommon(Common):
+    def matches(self, tag: str) -> bool:
+        """A processor gets all that its input makes."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
 class FilterCommon(Common):
     match: re.Pattern[str] | None = key(  # noqa: RUF009 - a field, not a shared default
         "Match", glob, default=None, help="Which tags; `*` is any text."

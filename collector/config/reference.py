@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from collector.config import flags
-from collector.config.foreign import IGNORED
+from collector.config.foreign import IGNORED, REFUSED
 from collector.config.instances import FilterCommon, InputCommon, OutputCommon
 from collector.config.multiline import MultilineSection
 from collector.config.parsers import Parser
 from collector.config.schema import Key, keys_of
 from collector.config.service import ServiceSettings
+from collector.config.stock_parsers import STOCK
 from collector.config.upstreams import NodeKeys
 from collector.plugins import PLUGINS, PluginKind
 
@@ -74,6 +75,12 @@ def _lines() -> Iterator[str]:
                 module = row.load()
                 yield f"\n### {row.name}\n\n{module.SUMMARY}\n"
                 yield from _table(module.Settings)
+    yield "\n## Processors\n"
+    yield (
+        "In YAML an input may have `processors`, with a list of filters under `logs`. They get what it "
+        "makes, whatever its tag, before all filters, and need no Match. What they give another tag goes on "
+        "with the filters. Outputs have none: a chunk is kept once for all outputs.\n"
+    )
     yield "\n## Upstreams\n"
     yield (
         "`Upstream` of an output names a file with one [UPSTREAM] and a [NODE] for each receiver (in YAML "
@@ -86,10 +93,10 @@ def _lines() -> Iterator[str]:
         "once; a node that failed is left out for 5 seconds, then for twice as long, up to 5 minutes.\n"
     )
     yield "\n## [PARSER]\n"
+    stock = ", ".join(f"`{name}`" for name in sorted(STOCK))
     yield (
-        "Parsers stand in the files that `Parsers_File` names. podwitness runs Format json, and Format regex "
-        "with the four fields of a CRI line, whatever their names; others may stand there, but no input can "
-        "use them. Built in are `cri`, `docker` and `json`, which a file may define anew.\n"
+        f"Parsers stand in the files that `Parsers_File` names. Built in are {stock}, which a file may "
+        "define anew. Patterns are run by RE2: without looking around and back references.\n"
     )
     yield from _table(Parser)
     yield "\n## [MULTILINE_PARSER]\n"
@@ -102,6 +109,9 @@ def _lines() -> Iterator[str]:
     yield "\n## Accepted without effect\n"
     yield "Keys of Fluent Bit that have nothing to set up here; the reason is logged at the start.\n"
     yield from _ignored()
+    yield "\n## Refused\n"
+    yield "Other keys of Fluent Bit are errors, and these say what to do instead.\n"
+    yield from _refused()
 
 
 def _table(settings: type[DataclassInstance]) -> Iterator[str]:
@@ -135,6 +145,14 @@ def _ignored() -> Iterator[str]:
     for kind, keys in IGNORED.items():
         for name, reason in keys.items():
             yield f"| {kind} | `{name}` | {_cell(reason)} |"
+
+
+def _refused() -> Iterator[str]:
+    yield "| where | key, or its beginning | instead |"
+    yield "|---|---|---|"
+    for (kind, plugin), keys in REFUSED.items():
+        for name, instead in keys.items():
+            yield f"| {f'{kind} {plugin}'.strip()} | `{name}` | {_cell(instead)} |"
 
 
 if __name__ == "__main__":

@@ -29,10 +29,11 @@ class Entry:
 class Section:
     """`[NAME]` and its entries in the order they were written; keys may repeat."""
 
-    name: str  # upper case, one of SECTIONS
+    name: str  # upper case, one of SECTIONS or PROCESSOR
     file: str
     line: int
     entries: tuple[Entry, ...] = field(default=())
+    processors: tuple[Section, ...] = field(default=())  # of an input in YAML, each named PROCESSOR
 
     @property
     def place(self) -> str:

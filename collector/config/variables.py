@@ -22,10 +22,15 @@ def replace_variables(draft: Draft, environ: Mapping[str, str]) -> list[Section]
     known = {"HOSTNAME": os.uname().nodename, **environ}
     for entry in draft.variables:
         known[entry.key] = _replaced(entry, known, draft)
-    return [
-        replace(section, entries=tuple(_final(entry, known, draft) for entry in section.entries))
-        for section in draft.sections
-    ]
+    return [_finished(section, known, draft) for section in draft.sections]
+
+
+def _finished(section: Section, known: Mapping[str, str], draft: Draft) -> Section:
+    return replace(
+        section,
+        entries=tuple(_final(entry, known, draft) for entry in section.entries),
+        processors=tuple(_finished(one, known, draft) for one in section.processors),
+    )
 
 
 def _final(entry: Entry, known: Mapping[str, str], draft: Draft) -> Entry:

@@ -6,11 +6,13 @@ that `On` stays `On`; a list is the same key several times.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import yaml as pyyaml
 
 from collector.config.classic import included_files
+from collector.config.kinds import shown
 from collector.config.multiline import quoted_rule
 from collector.config.schema import nearest
 from collector.config.sections import Draft, Entry, Section
@@ -22,6 +24,12 @@ _UNSUPPORTED = {
     "plugins": "Remove it; podwitness loads no plugins from files.",
     "stream_processor": "Remove it; podwitness has no stream processor.",
 }
+
+# What an escape in quotes can make and no file, name or pattern can have.
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_NO_SIGNALS = ("metrics", "traces", "profiles")
+_OF_INPUTS = {"OUTPUT": ": a chunk is kept once, as it is, for all its outputs."}
+_INSTEAD = "Write them as processors of an input, or as filters with the Match of what they are for."
 
 
 def read(path: str, draft: Draft, asked_by: str) -> None:
@@ -36,6 +44,10 @@ def read(path: str, draft: Draft, asked_by: str) -> None:
         return
     except RecursionError:
         draft.problem(path, "the YAML is nested too deeply.")
+        return
+    except (ValueError, OverflowError) as error:
+        # PyYAML's scanner has no eye for them: "\UFFFFFFFF", and a %YAML version of 5000 digits.
+        draft.problem(path, f"this is no YAML: a number in it is too large: {error}.")
         return
     if root is not None:
         _File(path, draft).read(root)
@@ -88,7 +100,7 @@ class _File:
             self._problem(node, f"{where} must hold keys and values.", "Write `key: value` lines.")
             return
         for key, value in node.value:
-            if isinstance(key, pyyaml.ScalarNode):
+            if isinstance(key, pyyaml.ScalarNode) and key.value and not _NO_TEXT.search(key.value):
                 yield key, key.value, value
             else:
                 self._problem(key, "a key must be a plain name.")
@@ -102,14 +114,14 @@ class _File:
 
     def _env(self, name: str, node: Node) -> None:
         for key, variable, value in self._pairs(node, name):
-            if isinstance(value, pyyaml.ScalarNode):
+            if isinstance(value, pyyaml.ScalarNode) and not _NO_TEXT.search(value.value):
                 self._draft.variables.append(Entry(variable, value.value, self._path, _line(key)))
             else:
                 self._problem(value, f"the variable {variable} must be a plain value.")
 
     def _includes(self, name: str, node: Node) -> None:
         for item in self._items(node, name):
-            if not isinstance(item, pyyaml.ScalarNode):
+            if not isinstance(item, pyyaml.ScalarNode) or _NO_TEXT.search(item.value):
                 self._problem(item, "an include must be a path.")
                 continue
             found = included_files(item.value, self._path, self._draft.files[0])
@@ -139,12 +151,39 @@ class _File:
 
     def _section(self, section: str, node: Node) -> None:
         entries: list[Entry] = []
+        processors: list[Section] = []
         for key, name, value in self._pairs(node, f"[{section}]"):
             if (section, name.lower()) == ("MULTILINE_PARSER", "rules"):
                 entries += self._rules(value)
+            elif name.lower() == "processors":
+                processors += self._processors(section, key, value)
             elif (section, name.lower()) != ("UPSTREAM", "nodes"):
-                entries += self._entries(key, name, value)
-        self._draft.sections.append(Section(section, self._path, _line(node), tuple(entries)))
+                entries += self._entries(name, value)
+        made = Section(section, self._path, _line(node), tuple(entries), tuple(processors))
+        if isinstance(node, pyyaml.MappingNode):
+            self._draft.sections.append(made)
+
+    def _processors(self, section: str, key: Node, node: Node) -> Iterator[Section]:
+        if section != "INPUT":
+            self._problem(key, f"[{section}] can't have processors{_OF_INPUTS.get(section, '.')}", _INSTEAD)
+            return
+        for part, signal, value in self._pairs(node, "processors"):
+            if signal in _NO_SIGNALS:
+                self._problem(part, f"processors of {signal} have nothing to do: inputs make only logs.")
+            elif signal != "logs":
+                self._problem(part, f"{signal} is no list of processors.", "Write them under `logs:`.")
+            else:
+                yield from map(self._processor, self._items(value, "processors of logs"))
+
+    def _processor(self, node: Node) -> Section:
+        entries: list[Entry] = []
+        for key, name, value in self._pairs(node, "a processor"):
+            if name.lower() == "condition" and isinstance(value, pyyaml.MappingNode):
+                problem = "a filter that is a processor takes no condition, as in Fluent Bit."
+                self._problem(key, problem, "Use the filter's own, such as Condition of modify.")
+            else:
+                entries += self._entries(name, value)
+        return Section("PROCESSOR", self._path, _line(node), tuple(entries))
 
     def _rules(self, node: Node) -> Iterator[Entry]:
         """A list of maps; the classic format has a text for each."""
@@ -160,16 +199,16 @@ class _File:
             rule = quoted_rule(parts["state"], parts["regex"], parts["next_state"])
             yield Entry("rule", rule, self._path, _line(item))
 
-    def _entries(self, key: Node, name: str, node: Node) -> Iterator[Entry]:
-        if name.lower() == "processors":
-            problem = "processors are a part of Fluent Bit that podwitness does not support yet."
-            self._problem(key, problem, "Write them as filters of the pipeline.")
-            return
+    def _entries(self, name: str, node: Node) -> Iterator[Entry]:
         for item in node.value if isinstance(node, pyyaml.SequenceNode) else [node]:
             if not isinstance(item, pyyaml.ScalarNode):
                 self._problem(item, f"{name} must be a plain value or a list of them.")
             elif not item.value:
                 self._problem(item, f"{name} has no value.", "Give it a value, or remove the line.")
+            elif _NO_TEXT.search(item.value):
+                self._problem(
+                    item, f"{name} is {shown(item.value)}: expected text without NUL and surrogates."
+                )
             else:
                 yield Entry(name, item.value, self._path, _line(item))
 

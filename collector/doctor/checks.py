@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from collector.doctor.attempt import Attempt
 from collector.doctor.facts import PODS, STATE, Facts, Folder
 from collector.privilege import NEEDS
+from probes.catalog import SUBJECTS
 from probes.launch import HookReport
 
-State = Literal["works", "lesser", "fails"]
+State = Literal["works", "lesser", "fails", "off"]  # off: not asked for, and it would not work
 
 OLDEST_KERNEL = (5, 8)  # ring buffers
 NO_MEMLOCK_SINCE = (5, 11)  # maps count as memory of the cgroup
@@ -61,6 +62,10 @@ def lesser(reason: str, remedy: str) -> Finding:
 
 def fails(reason: str, remedy: str) -> Finding:
     return Finding("fails", reason, remedy)
+
+
+def off(reason: str, remedy: str) -> Finding:
+    return Finding("off", reason, remedy)
 
 
 def version(facts: Facts, attempt: Attempt) -> Finding:
@@ -165,7 +170,7 @@ def bcc(facts: Facts, attempt: Attempt) -> Finding:
     if facts.bcc:
         return works(f"BCC {facts.bcc}")
     remedy = "Install python3-bpfcc (Debian, Ubuntu) or python3-bcc (Fedora) for this Python."
-    if any(hook.state != "failed" for hook in attempt.hooks):
+    if any(hook.is_attached for hook in attempt.hooks):
         return lesser(f"{facts.bcc_error}: the kept probes work, until the kernel changes", remedy)
     return fails(facts.bcc_error, remedy)
 
@@ -246,6 +251,18 @@ def bundles(facts: Facts, attempt: Attempt) -> Finding:
     return lesser(
         f"{refused or 'no folder of containerd, CRI-O or docker'}: images of containers stay unknown",
         "In a pod, mount the runtime's folder at its own path, read-only; deploy/README.md lists them.",
+    )
+
+
+def cri(facts: Facts, attempt: Attempt) -> Finding:
+    found = facts.cri_socket
+    if not found.path:
+        return works("not in reach: labels and image ids of containers come from the API server only")
+    if not found.error:
+        return works(f"{found.path} is asked for labels and image ids (Cri_Socket)")
+    return lesser(
+        f"{found.path}: {found.error}: labels and image ids of containers come from the API server only",
+        "Run as root, with the folder of the socket mounted; or leave it out, or set Cri_Socket off.",
     )
 
 
@@ -355,6 +372,7 @@ AFTER_PROBES = (
     Check("identity", "cgroups by id", cgroups_by_id),
     Check("identity", "pid namespace", pid_namespace),
     Check("identity", "runtime's bundles", bundles),
+    Check("identity", "runtime's socket", cri),
     Check("identity", "machine id", machine_id),
     Check("identity", "clock", clock),
     Check("logs", PODS, log_folder("pods")),
@@ -368,32 +386,49 @@ AFTER_PROBES = (
 )
 
 
-def hook_rows(attempt: Attempt) -> Iterator[Row]:
-    """A row for each hook that was tried; one for all where none could be."""
+def hook_rows(facts: Facts, attempt: Attempt, traced: Collection[str]) -> Iterator[Row]:
+    """A row for each hook that was tried; one for all where none could be, and one for all that
+    could not be of a subject that is not traced."""
     if attempt.error:
         yield Row(
             "probes", "all hooks", fails(attempt.error, "See the kernel and the privileges above."), True
         )
     for hook in attempt.hooks:
-        yield Row("probes", hook.hook, _hook(hook), is_needed=bool(hook.kinds))
+        if hook.subject in traced or hook.state != "failed":
+            is_needed = bool(hook.kinds) and hook.subject in traced
+            yield Row("probes", hook.hook, _hook(hook, facts), is_needed)
+    for subject in dict.fromkeys(hook.subject for hook in attempt.hooks if hook.subject not in traced):
+        failed = [hook for hook in attempt.hooks if hook.subject == subject and hook.state == "failed"]
+        if failed:
+            reason = f"not asked for; {failed[0].hook} could not be attached: {failed[0].reason}"
+            yield Row("probes", f"Trace {subject}", off(reason, _remedy(failed[0], facts)), is_needed=False)
 
 
-def _hook(hook: HookReport) -> Finding:
+def _remedy(hook: HookReport, facts: Facts) -> str:
+    if hook.subject == "flow" and "NET_ADMIN" not in facts.held.permitted:
+        return "For `Trace flow` grant NET_ADMIN, and mount the host's /sys/fs/cgroup into the pod."
+    return "The reason is the kernel's; a newer kernel or more privileges may help."
+
+
+def _hook(hook: HookReport, facts: Facts) -> Finding:
     dialect = f"as {hook.dialect}" if hook.dialect else ""
     if hook.state == "attached":
         return works(dialect)
     said = f"{hook.reason}. {hook.consequence}".strip()
     if hook.state == "lesser":
         return lesser(f"{dialect}: {said}", "A newer kernel takes the cheaper way; nothing is missed.")
-    return fails(said, "The reason is the kernel's; a newer kernel or more privileges may help.")
+    if hook.state == "absent":
+        return lesser(said, "Nothing, until the node gets a newer kernel.")
+    return fails(said, _remedy(hook, facts))
 
 
-def examine(facts: Facts, attempt: Attempt) -> list[Row]:
-    """All rows, in the order in which one thing needs the other."""
+def examine(facts: Facts, attempt: Attempt, traced: Collection[str] = SUBJECTS) -> list[Row]:
+    """All rows, in the order in which one thing needs the other. `traced` are the subjects of probes that are
+    asked for."""
 
     def rows(checks: tuple[Check, ...]) -> Iterator[Row]:
         return (
             Row(check.group, check.name, check.judge(facts, attempt), check.is_needed) for check in checks
         )
 
-    return [*rows(BEFORE_PROBES), *hook_rows(attempt), *rows(AFTER_PROBES)]
+    return [*rows(BEFORE_PROBES), *hook_rows(facts, attempt, traced), *rows(AFTER_PROBES)]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from collector.doctor.checks import Row, State
 
-COLOURS: dict[State, str] = {"works": "\x1b[32m", "lesser": "\x1b[33m", "fails": "\x1b[31m"}
+COLOURS: dict[State, str] = {"works": "\x1b[32m", "lesser": "\x1b[33m", "fails": "\x1b[31m", "off": "\x1b[2m"}
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 
 
@@ -17,7 +17,7 @@ def exit_code(rows: Sequence[Row]) -> int:
     can't do what it is for."""
     if any(row.finding.state == "fails" and row.is_needed for row in rows):
         return 2
-    return int(any(row.finding.state != "works" for row in rows))
+    return int(any(row.finding.state in ("lesser", "fails") for row in rows))
 
 
 def as_json(rows: Sequence[Row]) -> str:
@@ -51,9 +51,12 @@ def summary(rows: Sequence[Row]) -> str:
     counts = Counter(row.finding.state for row in rows)
     blind = [row.check for row in rows if row.finding.state == "fails" and row.is_needed]
     told = f"{counts['works']} work, {counts['lesser']} in a lesser way, {counts['fails']} not."
+    if counts["off"]:
+        told += f" {counts['off']} off."
     if blind:
         return f"{told} podwitness needs: {', '.join(blind)}."
-    return f"{told} {'All is well.' if len(rows) == counts['works'] else 'podwitness can do its work.'}"
+    is_well = len(rows) == counts["works"] + counts["off"]
+    return f"{told} {'All is well.' if is_well else 'podwitness can do its work.'}"
 
 
 def printable(text: str) -> str:

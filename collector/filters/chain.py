@@ -51,6 +51,10 @@ class FilterChain:
         self.changed: list[Callable[[], None]] = []
         """Called when plans that were made are no longer those of the filters."""
 
+    def behind(self, processors: Sequence[AnyFilter]) -> FilterChain:
+        """The chain of one input that has processors: they see its records before these filters."""
+        return _InputChain(processors, self, self._counted) if processors else self
+
     def replace(self, filters: Sequence[AnyFilter]) -> None:
         """Other filters from now on, for every input at once."""
         self._filters = tuple(filters)
@@ -66,6 +70,18 @@ class FilterChain:
                 return plan, matching[number:]
             plan = folded
         return plan, ()
+
+    def is_waiting(self, source: LogSource, waited_s: float) -> bool:
+        """Whether records of a file should wait, since a filter is about to learn what belongs to them."""
+        asked = (getattr(one, "is_waiting", None) for one in self._matching(source.tag))
+        return any(is_waiting(source, waited_s) for is_waiting in asked if is_waiting)
+
+    async def ready(self, tag: str) -> None:
+        """Returns when filters know what they can find out about a tag from elsewhere, soon in any case."""
+        for one in self._matching(tag):
+            ready = getattr(one, "ready", None)
+            if ready is not None:
+                await ready(tag)
 
     def event_plan(self, tag: str, plan: EventPlan, identity: Identity) -> tuple[EventPlan, Rest]:
         """The same for the kernel events of one container, or of the host."""
@@ -94,8 +110,16 @@ class FilterChain:
         self, emitter: AnyFilter, tag: str, records: Sequence[Record], identity: Identity | None
     ) -> list[Tagged]:
         """The same for records that a filter hands on later, by itself."""
-        stretch = _Stretch(tag, list(records), self._matching(tag), frozenset((id(emitter),)))
+        stretch = _Stretch(tag, list(records), self._after(emitter, tag), frozenset((id(emitter),)))
         return self._work(stretch, identity)
+
+    def _after(self, emitter: AnyFilter, tag: str) -> Rest:
+        """What records of this tag go through that a filter hands on later."""
+        return self._matching(tag)
+
+    def _again(self, tag: str) -> Rest:
+        """What records go through that a filter gave this tag."""
+        return self._matching(tag)
 
     def _work(self, first: _Stretch, identity: Identity | None) -> list[Tagged]:
         done: dict[str, list[Record]] = {first.tag: []}
@@ -147,10 +171,36 @@ class FilterChain:
     ) -> Iterable[_Stretch]:
         emitters = stretch.emitters | {id(emitter)}
         for tag, records in made.items():
-            yield _Stretch(tag, [one.like(list(one.pairs)) for one in records], self._matching(tag), emitters)
+            yield _Stretch(tag, [one.like(list(one.pairs)) for one in records], self._again(tag), emitters)
 
     def _matching(self, tag: str) -> Rest:
         return tuple(one for one in self._filters if one.matches(tag))
+
+
+class _InputChain(FilterChain):
+    """Processors, then the filters of another chain, whatever they are at the time."""
+
+    def __init__(
+        self,
+        processors: Sequence[AnyFilter],
+        filters: FilterChain,
+        counted: Callable[[AnyFilter, int, int], None],
+    ) -> None:
+        super().__init__(processors, counted)
+        self._behind = filters
+        self.changed = filters.changed
+
+    def _matching(self, tag: str) -> Rest:
+        return (*self._filters, *self._behind._matching(tag))
+
+    def _after(self, emitter: AnyFilter, tag: str) -> Rest:
+        """Processors that stand behind it have not seen them. (In Fluent Bit they never do.)"""
+        place = next(number for number, one in enumerate(self._filters, 1) if one is emitter)
+        return (*self._filters[place:], *self._again(tag))
+
+    def _again(self, tag: str) -> Rest:
+        """The filters only: what has another tag is no longer of this input, as in Fluent Bit."""
+        return self._behind._matching(tag)
 
 
 def _one_by_one(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from collector.accessor import ABSENT, Accessor, names, read
@@ -11,7 +12,18 @@ from collector.config.onigmo import Pattern, compile_onigmo
 from collector.config.schema import nearest
 from collector.plugin import Pairs
 
-Condition = Callable[[Pairs], bool]
+Holds = Callable[[Pairs], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Two that are written alike are equal, so that a reload knows what stays the same."""
+
+    written: str
+    holds: Holds = field(compare=False)
+
+    def __call__(self, record: Pairs) -> bool:
+        return self.holds(record)
 
 
 def matches(value: Any, regex: Pattern) -> bool:
@@ -21,27 +33,27 @@ def matches(value: Any, regex: Pattern) -> bool:
     return isinstance(value, str) and regex.is_in(value.encode("utf-8", "surrogateescape"))
 
 
-def _key_exists(key: Accessor) -> Condition:
+def _key_exists(key: Accessor) -> Holds:
     return lambda record: key.value(record) is not ABSENT
 
 
-def _key_does_not_exist(key: Accessor) -> Condition:
+def _key_does_not_exist(key: Accessor) -> Holds:
     return lambda record: key.value(record) is ABSENT
 
 
-def _a_key_matches(regex: Pattern) -> Condition:
+def _a_key_matches(regex: Pattern) -> Holds:
     return lambda record: any(matches(key, regex) for key, _ in record)
 
 
-def _no_key_matches(regex: Pattern) -> Condition:
+def _no_key_matches(regex: Pattern) -> Holds:
     return lambda record: not any(matches(key, regex) for key, _ in record)
 
 
-def _key_value_equals(key: Accessor, text: str) -> Condition:
+def _key_value_equals(key: Accessor, text: str) -> Holds:
     return lambda record: names(key.value(record), text)
 
 
-def _key_value_does_not_equal(key: Accessor, text: str) -> Condition:
+def _key_value_does_not_equal(key: Accessor, text: str) -> Holds:
     def holds(record: Pairs) -> bool:
         value = key.value(record)
         return value is not ABSENT and not names(value, text)
@@ -49,11 +61,11 @@ def _key_value_does_not_equal(key: Accessor, text: str) -> Condition:
     return holds
 
 
-def _key_value_matches(key: Accessor, regex: Pattern) -> Condition:
+def _key_value_matches(key: Accessor, regex: Pattern) -> Holds:
     return lambda record: matches(key.value(record), regex)
 
 
-def _key_value_does_not_match(key: Accessor, regex: Pattern) -> Condition:
+def _key_value_does_not_match(key: Accessor, regex: Pattern) -> Holds:
     def holds(record: Pairs) -> bool:
         value = key.value(record)
         return value is not ABSENT and not matches(value, regex)
@@ -61,17 +73,17 @@ def _key_value_does_not_match(key: Accessor, regex: Pattern) -> Condition:
     return holds
 
 
-def _matching_keys_have_matching_values(keys: Pattern, values: Pattern) -> Condition:
+def _matching_keys_have_matching_values(keys: Pattern, values: Pattern) -> Holds:
     return lambda record: all(matches(value, values) for key, value in record if matches(key, keys))
 
 
-def _matching_keys_do_not_have_matching_values(keys: Pattern, values: Pattern) -> Condition:
+def _matching_keys_do_not_have_matching_values(keys: Pattern, values: Pattern) -> Holds:
     have = _matching_keys_have_matching_values(keys, values)
     return lambda record: not have(record)
 
 
 # Name -> how it is built, and how each of its words is read.
-CONDITIONS: dict[str, tuple[Callable[..., Condition], tuple[Callable[[str], Any], ...]]] = {
+CONDITIONS: dict[str, tuple[Callable[..., Holds], tuple[Callable[[str], Any], ...]]] = {
     "Key_exists": (_key_exists, (read,)),
     "Key_does_not_exist": (_key_does_not_exist, (read,)),
     "A_key_matches": (_a_key_matches, (compile_onigmo,)),
@@ -104,7 +116,8 @@ def read_condition(written: str) -> Condition:
     build, readers = CONDITIONS[name]
     if len(arguments) != len(readers):
         raise ValueError(f"expected {name} and {_WORDS[len(readers)]}, in quotes where there are spaces.")
-    return build(*(reader(word) for reader, word in zip(readers, arguments, strict=True)))
+    holds = build(*(reader(word) for reader, word in zip(readers, arguments, strict=True)))
+    return Condition(written, holds)
 
 
 condition = Kind("condition", read_condition)

@@ -96,6 +96,7 @@ class FollowedFile:
     grown_s: float = 0.0  # when it last was found grown
     damage: str = ""  # why it can't be read to its end
     looked_s: float = 0.0  # when the present read began
+    turned_s: float = 0.0  # when it last had its turn, whether or not it was read
     carried: bytes = b""  # entries of inherited lines that are whole
     carried_records: int = 0
 

@@ -220,6 +220,12 @@ class Followed:
         self._count("fluentbit_input_files_closed_total")
         self._ready(succession.files)
 
+    def replan(self, concerns: Callable[[Succession], bool]) -> None:
+        """What is done to records of these is no longer what it was."""
+        for succession in self.successions.values():
+            if concerns(succession):
+                succession.is_planned = False
+
     def first_look_is_over(self, now_s: float) -> None:
         """All files that were there at the start are known: positions of others are of no use."""
         self._has_looked = True

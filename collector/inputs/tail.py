@@ -26,18 +26,20 @@ from collector.inputs.file_events import FileEvents
 from collector.inputs.follow import FollowedFile, Portion
 from collector.inputs.followed import Followed
 from collector.inputs.made_chunks import chunks
-from collector.inputs.succession import IDENTITY_WAIT_S, Plans, Succession
+from collector.inputs.replanning import Replanning
+from collector.inputs.succession import Plans, Succession
 from collector.inputs.tail_files import POLL_S, Discovery, Found, Reports
 from collector.inputs.tail_paths import KubeletRoots, select
 from collector.inputs.tail_room import LOOK_S, HeldBack
 from collector.inputs.tail_settings import Settings, grouping_of, plan_of, step_of
+from collector.inputs.tail_unread import UnreadFiles
 from collector.native.files import has_writer
 from collector.plan import LogPlan
 
 if TYPE_CHECKING:
     from collector.context import InputContext
-    from collector.identity.identity import Identity
     from collector.plugin import Input
+    from collector.service.stalls import Stall
 
 __all__ = ["SUMMARY", "Settings", "Tail", "make"]
 
@@ -96,6 +98,7 @@ class Tail:
         self._wake = asyncio.Event()
         self._refused: set[str] = set()
         self._has_ended = False
+        self._unread: UnreadFiles | None = None
         self._held_back = HeldBack(context.name, context.intake, self._wake.set)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -114,8 +117,10 @@ class Tail:
             count=lambda name: self._context.metrics.add(name, self._context.name),
             log=self._context.log,
         )
-        self._context.identities.changed.append(self._identity_changed)
-        self._context.chain.changed.append(self._filters_changed)
+        refresh_s = self._settings.refresh_interval_s
+        self._unread = UnreadFiles(self._context.name, self._followed.successions, refresh_s)
+        replanning = Replanning(self._followed, self._plans, self._context.identities, self._context.chain)
+        replanning.begin()
         stopping = self._loop.create_task(stop.wait())
         stopping.add_done_callback(lambda _: self._wake.set())
         discovery = self._discovery()
@@ -128,8 +133,7 @@ class Tail:
         finally:
             await self._loop.run_in_executor(None, discovery.close)
             stopping.cancel()
-            self._context.identities.changed.remove(self._identity_changed)
-            self._context.chain.changed.remove(self._filters_changed)
+            replanning.end()
             self._close()
 
     def _discovery(self) -> Discovery:
@@ -142,6 +146,10 @@ class Tail:
             refresh_s=self._settings.refresh_interval_s,
             watches=self._settings.inotify_watcher,
         )
+
+    def stalls(self, now_s: float) -> Iterable[Stall]:
+        """Files that nobody reads."""
+        return self._unread.stalls(now_s) if self._unread is not None else ()
 
     @property
     def logs_known(self) -> int:
@@ -276,7 +284,7 @@ class Tail:
 
     async def _turn(self, file: FollowedFile) -> None:
         """Reads a portion of a file, or decides that there is nothing to wait for any more."""
-        file.is_ready = False
+        file.is_ready, file.turned_s = False, self._now_s
         succession = self._followed.succession_of(file)
         if succession is None:
             return
@@ -469,7 +477,7 @@ class Tail:
             if path is None or not (file.is_gone or file.is_only_heir):
                 continue
             self._followed.name(succession, path)
-            self._plans.settle(succession, succession.since_s + IDENTITY_WAIT_S)
+            self._plans.settle(succession, math.inf)
             if file.is_gone:
                 await self._goes_on_in_copy(succession, file)
                 await self._finish(succession, file)
@@ -477,15 +485,6 @@ class Tail:
             if file.is_only_heir and max(file.inherited) >= 0:
                 portion = file.close_open_records(time.time_ns())
                 await self._submit(self._followed.successions[file.place], file, portion, file.key)
-
-    def _identity_changed(self, _: int, identity: Identity) -> None:
-        for succession in self._followed.successions.values():
-            if self._plans.concerns(succession, identity):
-                succession.is_planned = False
-
-    def _filters_changed(self) -> None:
-        for succession in self._followed.successions.values():
-            succession.is_planned = False
 
     def _close(self) -> None:
         self._held_back.close()

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,6 +41,18 @@ def test_as_root_nothing_that_is_needed_fails() -> None:
     assert states(done.stdout)["heartbeat"] == "works"
 
 
+def test_flows_that_are_asked_for_need_their_capability(tmp_path: Path) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text("[INPUT]\n    Name ebpf\n    Trace process flow\n[OUTPUT]\n    Name null\n    Match *\n")
+    capabilities = manifests.capabilities()
+    done = doctor("-c", str(path), prefix=with_capabilities(*capabilities))
+    assert done.returncode == 2
+    assert "podwitness needs: cgroup_skb_egress" in done.stdout
+    assert "-> For `Trace flow` grant NET_ADMIN" in done.stdout
+    done = doctor("-c", str(path), "--json", prefix=with_capabilities(*capabilities, "NET_ADMIN"))
+    assert {states(done.stdout)[hook.tracepoint] for hook in HOOKS if hook.subject == "flow"} == {"works"}
+
+
 def test_with_the_capabilities_of_the_daemonset() -> None:
     done = doctor("--json", prefix=with_capabilities(*manifests.capabilities()))
     assert done.returncode == 1
@@ -47,7 +60,8 @@ def test_with_the_capabilities_of_the_daemonset() -> None:
     assert {found[name] for name in ("BPF", "PERFMON", "DAC_READ_SEARCH", "heartbeat", "cgroups")} == {
         "works"
     }
-    assert found["for netlink"] == "lesser"
+    assert (found["for netlink"], found["Trace flow"]) == ("lesser", "off")
+    assert not [state for state in found.values() if state == "fails"]
 
 
 def test_without_capabilities_it_says_what_is_missing() -> None:

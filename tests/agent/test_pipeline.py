@@ -93,3 +93,56 @@ def test_inputs_filters_and_outputs_of_many_kinds(tmp_path: Path) -> None:
     }
     assert 'fluentbit_filter_drop_records_total{name="grep.0"} 1\n' in metrics
     assert 'fluentbit_filter_add_records_total{name="rewrite_tag.0"} 1\n' in metrics
+
+
+def test_processors_of_an_input(tmp_path: Path) -> None:
+    """Before the filters, for the records of that input alone; at the end they hand on what they hold."""
+    (tmp_path / "app.log").write_text("\n".join(["begin", *TRACE]) + "\n")
+    (tmp_path / "main.yaml").write_text(
+        f"""
+service: {{flush: 0.1}}
+pipeline:
+  inputs:
+    - name: tail
+      tag: app
+      path: {tmp_path}/*.log
+      read_from_head: on
+      processors:
+        logs:
+          - name: multiline
+            multiline.parser: python
+            flush_ms: 60000
+          - name: modify
+            match: ignored
+            add: by processor
+    - name: dummy
+      tag: d
+      samples: 1
+      rate: 100
+  filters:
+    - name: modify
+      match: '*'
+      copy: by copied
+      add: by filter
+  outputs:
+    - name: file
+      match: '*'
+      path: {tmp_path}
+      format: out_file
+"""
+    )
+    with Agent("-c", str(tmp_path / "main.yaml")) as agent:
+        agent.wait_until_running()
+        while not ((tmp_path / "app").exists() and (tmp_path / "d").exists()):
+            assert agent.process.poll() is None
+        assert agent.stop() == 0
+    records = {
+        name: [
+            json.loads(line.partition(", ")[2].rpartition("]")[0])
+            for line in (tmp_path / name).read_text().splitlines()
+        ]
+        for name in ("app", "d")
+    }
+    assert records["d"] == [{"message": "dummy", "by": "filter"}]
+    processed = {"by": "processor", "copied": "processor"}
+    assert records["app"] == [{"log": "begin"} | processed, {"log": "\n".join(TRACE)} | processed]

@@ -80,6 +80,7 @@ def test_the_doctor_finds_all_that_is_needed(pod: Pod) -> None:
     # What this machine lacks, and what the manifest leaves out on purpose.
     assert lesser <= {
         "for netlink",
+        "Trace flow",
         "netlink instead",
         "clock",
         "journal",

@@ -426,8 +426,35 @@ def test_exit_of_a_group_is_one_and_has_the_status_of_wait(
     assert event.status == status
     assert status >> 8 in codes
     assert (event.pid, event.tid, event.comm) == (pid, pid, b"threads")
+    assert event.namespace_pid == pid  # of the process, not of the thread that ended last
     assert event.mnt_ns
     assert event.uid == 0
+
+
+def test_exit_in_a_pid_namespace_whose_last_thread_is_another(
+    witness: Witness, cgroup: Cgroup, programs: Path
+) -> None:
+    def work() -> int:
+        from tests.kernel.sandbox import CLONE_NEWPID, unshare
+
+        unshare(CLONE_NEWPID)
+        pid = os.fork()
+        if pid == 0:
+            execve(str(programs / "threads"), [b"threads", b"leader-first"])
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    pid, _ = run(cgroup, work)
+    (event,) = [event for event in witness.events(cgroup.id, "EXIT") if event.pid != pid]
+    assert (event.tid, event.namespace_pid) == (event.pid, 1)
+
+
+def test_exec_by_a_child_of_a_thread_has_the_numbers_of_its_process(
+    witness: Witness, cgroup: Cgroup, programs: Path
+) -> None:
+    nothing = str(programs / "nothing").encode()
+    pid, _ = run(cgroup, lambda: execve(str(programs / "threads"), [b"threads", b"exec", nothing]))
+    for event in witness.events(cgroup.id, "EXEC", "EXIT"):
+        assert (event.pid, event.namespace_pid) == (pid, pid)
 
 
 def test_duration_and_cpu_time_of_the_whole_group(witness: Witness, cgroup: Cgroup, programs: Path) -> None:

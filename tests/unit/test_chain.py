@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,8 @@ from collector.filters.modify import Modify
 from collector.identity.identity import Identity
 from collector.native.logs import LogStream
 from collector.plan import CRI_JOINED_LAYOUT, EventPlan, Framing, Layout, LogPlan
-from collector.plugin import Filter, LogSource, Pairs
+from collector.plugin import Emit, Filter, LogSource, Pairs
+from collector.record import Record, records_of
 from tests.reference import plan as reference
 
 POD = Identity(node="n1", container_id="c" * 64, pod_name="p", pod_uid="u", namespace="d")
@@ -145,3 +147,56 @@ def test_the_extension_folds_as_the_chain_applies(
     fast = LogStream(plan).encode(data, 0, 7, end=True)
     plain = LogStream(start).encode(data, 0, 7, end=True)
     assert one.apply(tuple(made), "x", plain.entries, None) == [("x", fast.entries, fast.records)]
+
+
+def test_processors_see_what_an_input_makes_before_the_filters(tmp_path: object) -> None:
+    """They are folded as filters are, and filters only while all processors could be."""
+    one, made = chain(tmp_path, "Match *\n    Add a 1", "Match kube.*\n    Rename a b")
+    _, (constant, seeing) = chain(tmp_path, "Match *\n    Add c 1", "Match *\n    Rename c d")
+    source = LogSource("other", "/x", None)
+    plan, rest = one.behind([constant]).log_plan(source, LINES)
+    assert (len(plan.steps), rest) == (2, ())
+    plan, rest = one.behind([seeing]).log_plan(source, LINES)
+    assert (plan, rest) == (LINES, (seeing, made[0]))
+    assert one.behind([constant, seeing]).record_plan("kube.x")[1] == (constant, seeing, *made)
+    assert one.behind([]) is one
+
+
+def test_processors_follow_a_change_of_the_filters(tmp_path: object) -> None:
+    one, made = chain(tmp_path, "Match *\n    Add a 1", "Match *\n    Rename a b")
+    own = one.behind([Drop()])
+    told: list[str] = []
+    own.changed.append(lambda: told.append("changed"))
+    one.replace(made[1:])
+    assert told == ["changed"]
+    assert own.record_plan("x")[1][1:] == (made[1],)
+
+
+class Retag(Drop):
+    """Gives every record the tag `new`."""
+
+    def apply_batch(
+        self, tag: str, records: Sequence[Record], identity: Identity | None, emit: Emit
+    ) -> list[Record]:
+        for record in records:
+            emit("new", record)
+        return []
+
+
+def test_what_a_processor_hands_on_later_goes_through_those_behind_it(tmp_path: object) -> None:
+    one, _ = chain(tmp_path, "Match *\n    Add filter 1")
+    _, (first, second, third) = chain(tmp_path, *(f"Match none\n    Add {name} 1" for name in "abc"))
+    own = one.behind([first, second, third])
+    given = list(records_of(pack_entry(0, [("x", 1)])))
+    ((tag, entries, _),) = own.emit(second, "t", given, None)
+    assert (tag, list(unpack_entries(entries))) == ("t", [(0, [("x", 1), ("c", "1"), ("filter", "1")])])
+
+
+def test_a_processor_gives_another_tag(tmp_path: object) -> None:
+    """It is of no input then: processors do not see it again, filters do."""
+    one, _ = chain(tmp_path, "Match new\n    Add filter 1")
+    own = one.behind([Retag()])
+    _, rest = own.record_plan("t")
+    parts = own.apply(rest, "t", pack_entry(0, [("x", 1)]), None)
+    found = {part.tag: list(unpack_entries(part.entries)) for part in parts}
+    assert found == {"t": [], "new": [(0, [("x", 1), ("filter", "1")])]}

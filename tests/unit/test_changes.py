@@ -68,3 +68,23 @@ def test_what_takes_a_restart(load: Load) -> None:
     assert list(obstacles(load(SERVICE + probes + NULL), moved)) == [
         "Probe_Cache is another one: the process that loads the probes was started with the old one."
     ]
+
+
+def test_an_input_with_other_processors_begins_anew(tmp_path: Path) -> None:
+    def load(*processors: str) -> Document:
+        path = tmp_path / "main.yaml"
+        text = "".join(f"          - {one}\n" for one in processors)
+        under = f"      processors:\n        logs:\n{text}" if processors else ""
+        path.write_text(
+            f"pipeline:\n  inputs:\n    - name: mem\n{under}  outputs:\n    - {{name: 'null', match: '*'}}\n"
+        )
+        return load_file(str(path), {})
+
+    modify = "{name: modify, add: a 1}"
+    before = load(modify)
+    assert [one.name for one in before.all_filters] == ["mem.0.modify.0"]
+    assert begun(before, load(modify)) == ((), [])
+    for other in (load(), load(modify, modify), load(modify.replace("1", "2"))):
+        assert begun(before, other) == (("mem.0",), ["mem.0"])
+    parser = load("{name: parser, key_name: log, parser: json}")
+    assert begun(parser, parser, parsers_changed=True) == (("mem.0",), ["mem.0"])

@@ -10,11 +10,13 @@ from collector.doctor.report import as_json, as_text, exit_code
 FINE = Row("kernel", "version", Finding("works", "Linux 6.1"), is_needed=True)
 LESSER = Row("kernel", "compiler", Finding("lesser", "slow", "Faster."), is_needed=True)
 OPTIONAL = Row("logs", "journal", Finding("fails", "none\x1b[2J\nat all", "Mount it."), is_needed=False)
+OFF = Row("probes", "Trace flow", Finding("off", "not asked for", "Grant it."), is_needed=False)
 BLIND = Row("probes", "BPF", Finding("fails", "not held", "Grant it."), is_needed=True)
 
 
 def test_exit_codes() -> None:
     assert exit_code([FINE]) == 0
+    assert exit_code([FINE, OFF]) == 0
     assert exit_code([FINE, LESSER]) == 1
     assert exit_code([FINE, OPTIONAL]) == 1
     assert exit_code([FINE, LESSER, BLIND]) == 2
@@ -47,6 +49,9 @@ def test_colours_change_nothing_else() -> None:
 
 def test_summaries_without_trouble() -> None:
     assert as_text([FINE], coloured=False).endswith("1 work, 0 in a lesser way, 0 not. All is well.\n")
+    assert as_text([FINE, OFF], coloured=False).endswith(
+        "1 work, 0 in a lesser way, 0 not. 1 off. All is well.\n"
+    )
     assert as_text([FINE, LESSER], coloured=False).endswith("podwitness can do its work.\n")
 
 

@@ -59,7 +59,7 @@ def test_fluent_bit_json_has_every_instance_from_the_start() -> None:
     metrics = Metrics(TABLE)
     begin_at_zero(metrics, inputs=["tail.0"], filters=["modify.0"], outputs=["forward.0"])
     metrics.add("fluentbit_input_records_total", "tail.0", by=7)
-    metrics.set("fluentbit_uptime", to=3)
+    metrics.set("fluentbit_uptime", "n1", to=3)
     assert fluent_bit_json(metrics) == {
         "input": {"tail.0": {"records": 7, "bytes": 0}},
         "filter": {"modify.0": {"add_records": 0, "drop_records": 0}},

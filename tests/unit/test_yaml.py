@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,6 +98,26 @@ def test_deep_nesting_is_refused(tmp_path: Path) -> None:
     draft = read(tmp_path, "service: " + "[" * 20000)
     assert [str(problem) for problem in draft.problems] == [
         f"{tmp_path}/main.yaml: the YAML is nested too deeply."
+    ]
+
+
+@pytest.mark.parametrize("text", ['flush: "\\UFFFFFFFF"', f"%YAML {'9' * 5000}.1\n---\n"])
+def test_numbers_that_pyyaml_can_not_take(tmp_path: Path, text: str) -> None:
+    (problem,) = read(tmp_path, text).problems
+    assert "main.yaml: this is no YAML: a number in it is too large:" in str(problem)
+
+
+@pytest.mark.parametrize("escape", ["\\0", "\\ud800"])
+def test_what_no_text_can_have(tmp_path: Path, escape: str) -> None:
+    value = f'"a{escape}"'
+    text = f"env: {{a: {value}}}\nincludes: [{value}]\nservice: {{{value}: 1, log_file: {value}}}\n"
+    problems = read(tmp_path, text).problems
+    assert [str(one).partition("main.yaml:")[2] for one in problems] == [
+        "1: the variable a must be a plain value.",
+        "2: an include must be a path.",
+        "3: a key must be a plain name.",
+        f"3: log_file is 'a{escape.replace('0', 'x00') if escape == chr(92) + '0' else escape}': "
+        "expected text without NUL and surrogates.",
     ]
 
 

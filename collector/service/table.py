@@ -433,7 +433,19 @@ FORWARD: Final = (
     ),
 )
 
-TABLE: Final = (*FLUENT_BIT, *DELIVERY, *SPOOL, *KERNEL, *TAIL, *FORWARD, *JOURNAL, *HTTP, *KUBERNETES, *CRI)
+GROUPS: Final = {
+    "Inputs, filters and outputs": FLUENT_BIT,
+    "Delivery": DELIVERY,
+    "Spool": SPOOL,
+    "Kernel events": KERNEL,
+    "Log files": TAIL,
+    "Forward clients": FORWARD,
+    "Journal": JOURNAL,
+    "HTTP clients": HTTP,
+    "Kubernetes": KUBERNETES,
+    "Container runtime": CRI,
+}
+TABLE: Final = tuple(metric for group in GROUPS.values() for metric in group)
 
 
 def begin_at_zero(

@@ -151,6 +151,17 @@ def test_whose_a_target_is_is_told_with_it(size_bytes: int, is_told: bool) -> No
         assert (target["cgroup_id"], target.get("kubernetes")) == (cgroup_id, expected_pod)
 
 
+def test_capabilities_are_named_where_they_are_asked_for() -> None:
+    names = ["CAP_NET_RAW", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE", "CAP_63"]
+    held = {"task_cap_effective": 1 << 13 | 1 << 21 | 1 << 40 | 1 << 63, "task_cap_permitted": 1}
+    for kind in (lib.PW_EXEC, lib.PW_STATE_PROCESS, lib.PW_PRIVILEGE_CAPSET):
+        process = unpack(encode(records.record(kind, **held)))["process"]
+        assert process["thread"] == {"capabilities": {"effective": names, "permitted": ["CAP_CHOWN"]}}  # type: ignore[index]
+    same = records.record(lib.PW_EXEC, **(held | {"task_cap_permitted": held["task_cap_effective"]}))
+    assert unpack(encode(same))["process"]["thread"] == {"capabilities": {"effective": names}}  # type: ignore[index]
+    assert "thread" not in unpack(encode(records.record(lib.PW_FORK, **held)))["process"]  # type: ignore[operator]
+
+
 @given(kinds.flatmap(records.filled), st.integers(0, 40))
 def test_any_number_of_constant_pairs_follows_the_records_own(record: bytes, count: int) -> None:
     pairs = b"".join(msgpack.packb(f"k{n}") + msgpack.packb(n) for n in range(count))

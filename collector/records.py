@@ -243,6 +243,15 @@ EVENT_FIELDS = (
         OWN,
     ),
     RecordField(
+        "podwitness.setup",
+        "boolean",
+        TREE,
+        "True while no program was executed since the process came into the container: what a runtime does "
+        "to make the container or to enter it (with `Trace syscalls` some hundred mounts and devices). "
+        "Nothing that is executed in the container has it.",
+        OWN,
+    ),
+    RecordField(
         "podwitness.session.id",
         "keyword",
         TREE,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from collector import own_log, plugins
 from collector.config.document import Document
+from collector.cri.places import AUTO, LOOK_AGAIN_S, OFF, socket_path
 from collector.delivery.router import Statistics
 from collector.errors import OperatorError
 from collector.identity.node import node_id, node_name
@@ -111,6 +112,7 @@ async def collect(document: Document, starter: Starter | None, read: Callable[[]
         router = tasks.create_task(pipeline.router.run(), name="router")
         commits = tasks.create_task(pipeline.stores.run(), name="positions")
         expiry = tasks.create_task(expire_identities(rooms.identities), name="identities")
+        runtime = tasks.create_task(ask_runtime(rooms), name="cri")
         pipeline.begin(tasks)
         # What start-up made lives as long as the process; frozen, it is never walked again by
         # the garbage collector.
@@ -123,7 +125,7 @@ async def collect(document: Document, starter: Starter | None, read: Callable[[]
         say_left_over(await pipeline.router.drain(rooms.document.service.grace_s))
         await router
         pipeline.cancel()
-        for task in (commits, expiry):
+        for task in (commits, expiry, runtime):
             task.cancel()
     pipeline.stores.close()
     # The HTTP service ends last, so that it can be asked until then.
@@ -189,6 +191,28 @@ async def expire_identities(identities: IdentityTable) -> None:
     while True:
         await asyncio.sleep(1.0)
         identities.expire(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+
+async def ask_runtime(rooms: Rooms) -> None:
+    """Ends at once where the runtime is not to be asked."""
+    service = rooms.document.service
+    asked = service.cri_socket.lower()
+    if asked == OFF:
+        return
+    while asked == AUTO and socket_path(asked, service.host_root) is None:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(LOOK_AGAIN_S)
+    # Nearly a MiB of modules that a node without the socket does not need.
+    from collector.cri.runtime import Runtime
+
+    runtime = Runtime(
+        service.cri_socket,
+        service.host_root,
+        metrics=rooms.metrics,
+        report=rooms.health.report,
+        learned=rooms.identities.runtime_learned,
+    )
+    rooms.identities.runtime = runtime
+    await runtime.run()
 
 
 def describe(document: Document) -> str:

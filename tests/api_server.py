@@ -2,7 +2,8 @@
 
 Objects and the 410 are recorded from a real one (tests/golden/kubernetes). It is
 no fake of what the collector does, only of the cluster: HTTP, TLS and tokens are
-real. `requests` are the paths that were asked for, in order.
+real. `requests` are the paths that were asked for, in order. What is put into it are
+pods, or events.
 """
 
 from __future__ import annotations
@@ -146,14 +147,14 @@ class ApiServer:
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         if query.get("watch"):
             await self._watch(query, writer)
-        elif url.path in ("/api/v1/pods", "/pods"):
+        elif url.path.endswith(("/pods", "/events")):
             await _send(writer, *self._list(query))
         else:
             await _send(writer, *self._get(url.path))
 
     def _selected(self, query: dict[str, str]) -> list[Object]:
         node = query.get("fieldSelector", "").partition("spec.nodeName=")[2]
-        return [pod for _, pod in sorted(self._pods.items()) if not node or pod["spec"]["nodeName"] == node]
+        return [one for _, one in sorted(self._pods.items()) if _is_of(node, one)]
 
     def _list(self, query: dict[str, str]) -> tuple[int, Object]:
         pods = self._selected(query)
@@ -202,7 +203,7 @@ class ApiServer:
                     news = [one for one in self._log if one[0] > version]
                     version = self._version
                 for _, kind, pod in news:
-                    if kind == "BOOKMARK" or pod["spec"]["nodeName"] == node:
+                    if kind == "BOOKMARK" or _is_of(node, pod):
                         line = json.dumps({"type": kind, "object": pod}).encode() + b"\n"
                         # Anywhere: a line is not a chunk.
                         await _chunk(writer, line[: len(line) // 2])
@@ -211,6 +212,11 @@ class ApiServer:
             async with self.changed:
                 self.watches -= 1
                 self.changed.notify_all()
+
+
+def _is_of(node: str, one: Object) -> bool:
+    """Whether a pod is of the node that was asked for. Nobody asks so for events."""
+    return not node or bool(one["spec"]["nodeName"] == node)
 
 
 def _status(code: int, message: str, reason: str = "") -> Object:

@@ -369,8 +369,7 @@ class _Reading:
         return found
 
     def _check_parser(self, section: Section, names: set[str]) -> None:
-        lines = section.get("multiline.parser")
-        if lines is not None and "multiline.parser" in names:
+        for lines in section.all("multiline.parser") if "multiline.parser" in names else ():
             try:
                 check_names(commas.read(lines.value), self.known_multiline_parsers)
             except ValueError as reason:

@@ -169,6 +169,11 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
         copies dummy fixed_timestamp flush_on_startup interval_nsec interval_sec metadata rate samples
         start_time_nsec start_time_sec test_hang_on_exit
     """),
+    ("input", "kubernetes_events"): _names("""
+        db db.journal_mode db.locking db.sync dns_retries dns_wait_time interval_nsec interval_sec
+        kube_ca_file kube_ca_path kube_namespace kube_request_limit kube_retention_time kube_token_file
+        kube_token_ttl kube_url tls.debug tls.verify tls.verify_hostname tls.vhost
+    """),
     ("input", "cpu"): _names("interval_nsec interval_sec pid"),
     ("input", "mem"): _names("interval_nsec interval_sec pid"),
     ("input", "http"): _SERVER_TLS

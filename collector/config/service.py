@@ -83,6 +83,14 @@ class ServiceSettings:
         default="/",
         help="Where the host's root directory is mounted: logs and the runtime's files are below it.",
     )
+    cri_socket: str = key(
+        "Cri_Socket",
+        text,
+        default="auto",
+        help="Socket of the container runtime, below Host_Root: asked for images, image ids and labels of "
+        "pods. `auto`: /run/containerd/containerd.sock, /run/k3s/containerd/containerd.sock or "
+        "/run/crio/crio.sock, where one is there; `off`: it is not asked.",
+    )
     retry_base_s: float = key(
         "scheduler.base", seconds, default="5", help="The least time before a failed chunk is tried again."
     )

@@ -254,6 +254,18 @@ def bundles(facts: Facts, attempt: Attempt) -> Finding:
     )
 
 
+def cri(facts: Facts, attempt: Attempt) -> Finding:
+    found = facts.cri_socket
+    if not found.path:
+        return works("not in reach: labels and image ids of containers come from the API server only")
+    if not found.error:
+        return works(f"{found.path} is asked for labels and image ids (Cri_Socket)")
+    return lesser(
+        f"{found.path}: {found.error}: labels and image ids of containers come from the API server only",
+        "Run as root, with the folder of the socket mounted; or leave it out, or set Cri_Socket off.",
+    )
+
+
 def journal(facts: Facts, attempt: Attempt) -> Finding:
     readable = [folder for folder in facts.journals if not folder.error]
     if readable and facts.has_journal_library:
@@ -360,6 +372,7 @@ AFTER_PROBES = (
     Check("identity", "cgroups by id", cgroups_by_id),
     Check("identity", "pid namespace", pid_namespace),
     Check("identity", "runtime's bundles", bundles),
+    Check("identity", "runtime's socket", cri),
     Check("identity", "machine id", machine_id),
     Check("identity", "clock", clock),
     Check("logs", PODS, log_folder("pods")),

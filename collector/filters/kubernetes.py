@@ -234,7 +234,7 @@ class Kubernetes:
 
     def _map_of_node(self, names: Names, identity: Identity | None) -> dict[str, Any]:
         if identity is not None:
-            return identity.kubernetes()
+            return identity.kubernetes(self._settings.labels)
         return Identity(
             self._node,
             names.docker_id,

@@ -59,7 +59,7 @@ def safe_map(
             container_id=names.docker_id,
             pod=None,
             workload=None,
-        ).kubernetes()
+        ).kubernetes(settings.labels)
         return {**own, "container_image_id": known.image_id} if known.image_id else own
     status = pod.container(names.container_name)
     found = _pod_map(names, pod, settings, status, workload)

@@ -1,8 +1,9 @@
 """Who a cgroup, a container id or a log file belongs to, from what the node itself knows.
 
-Four sources, none of them the API server: the path of the cgroup (container id and pod uid, from the kernel),
-the runtime's own file (all names, before the first process runs), and the kubelet's directories and links of
-logs. collector/identity/containers.py joins them.
+Sources that need no API server: the path of the cgroup (container id and pod uid, from the kernel), the
+runtime's own file (all names, before the first process runs), the kubelet's directories and links of logs,
+and the runtime itself, where it may be asked (labels, image ids, and what can't be read elsewhere).
+collector/identity/containers.py joins them.
 """
 
 from __future__ import annotations
@@ -85,6 +86,8 @@ class IdentityTable:
         self._by_cgroup: dict[int, Identity] = {}
         self._keys: dict[int, str] = {}  # cgroup id -> key of its container; "": the host
         self._cgroups: dict[str, set[int]] = {}  # key -> its cgroup ids
+        self.runtime: BundleSource | None = None
+        """collector.cri.runtime.Runtime; it calls `runtime_learned` with the ids that it has news of."""
         self._loose: dict[str, None] = {}  # container ids without a cgroup, oldest first
         self._own = Retention(MAX_CGROUPS, KEEP_GONE_NS)
         self._nested = Retention(MAX_NESTED, KEEP_GONE_NS)
@@ -131,10 +134,10 @@ class IdentityTable:
             found = self._containers.identity(container_id)
         if found is not None:
             return found
-        bundle = self._read_bundle(container_id)
-        if bundle is None:
+        bundle, told = self._read_bundle(container_id), self._ask_runtime(container_id)
+        if bundle is None and told is None:
             return None
-        self._learn_loose(container_id, bundle)
+        self._learn_loose(container_id, bundle, told)
         return self._containers.identity(container_id)
 
     def by_log_path(self, path: str) -> Identity | None:
@@ -286,17 +289,22 @@ class IdentityTable:
         if is_new:
             if not self._containers.has_bundle(key):
                 self._read_names(key, owner.container_id)
+            told = self._ask_runtime(owner.container_id)
+            if told is not None:
+                self._containers.take_told(key, told)
             if not self._containers.is_complete(key):
                 self._retries[key] = (self._now_ns + _RETRY_NS, 0)
         identity = self._containers.identity(key)
         assert identity is not None
         return identity
 
-    def _learn_loose(self, container_id: str, bundle: Bundle | None) -> None:
+    def _learn_loose(self, container_id: str, bundle: Bundle | None, told: Bundle | None) -> None:
         """A container that no cgroup stands behind, so far or any more."""
         self._containers.see(CgroupOwner(container_id))
         if bundle is not None:
             self._containers.take_bundle(container_id, bundle)
+        if told is not None:
+            self._containers.take_told(container_id, told)
         self._loose[container_id] = None
         if len(self._loose) > MAX_LOOSE:
             self._drop_container(next(iter(self._loose)))
@@ -313,6 +321,23 @@ class IdentityTable:
                 self._by_cgroup[cgroup_id] = identity
                 for tell in self.changed:
                     tell(cgroup_id, identity)
+
+    # ---- the runtime
+
+    def runtime_learned(self, container_ids: Iterable[str]) -> None:
+        """The runtime has told something of these containers."""
+        known = {one for one in container_ids if self._containers.identity(one) is not None}
+        for container_id in known:
+            told = self._ask_runtime(container_id)
+            if told is not None:
+                self._containers.take_told(container_id, told)
+        if known:
+            self._news(lambda one: one.container_id in known)
+
+    def _ask_runtime(self, container_id: str) -> Bundle | None:
+        if self.runtime is None or not container_id:
+            return None
+        return self.runtime.read(container_id)
 
     # ---- the API server
 
@@ -365,5 +390,8 @@ class IdentityTable:
     def _read_links(self) -> None:
         for link in self._logs.changed_links():
             if self._containers.identity(link.container_id) is None:
-                self._learn_loose(link.container_id, self._read_bundle(link.container_id))
+                container_id = link.container_id
+                self._learn_loose(
+                    container_id, self._read_bundle(container_id), self._ask_runtime(container_id)
+                )
             self._containers.take_link(link)

@@ -14,7 +14,7 @@ from collector.delivery.chunk import INHERITED, FileKey, Position
 from collector.delivery.positions import FOREIGN_DEVICE, Positions
 from collector.inputs.follow import FollowedFile, begins_as, is_file_of
 from collector.inputs.tail_open import OpenFile, Refused, open_pinned, path_of, pin
-from collector.inputs.tail_paths import COMPRESSED, Selection, rotated_siblings
+from collector.inputs.tail_paths import COMPRESSED, Selection, is_rotated, rotated_siblings
 
 # Files read to their end and closed though they still have a name: as many as 800 pods keep of rotations.
 MAX_FINISHED = 4096
@@ -117,8 +117,7 @@ class Beginnings:
         found = found or self._positions.load(FileKey(file.device, file.inode))
         if found is None or not is_file_of(file, found.file):
             return None
-        # A rotated name begins with the name before.
-        if found.path != path and not file.real_path.startswith(os.path.realpath(found.path)):
+        if found.path != path and not _may_have_been(os.path.realpath(found.path), file.real_path):
             return None
         # What a damaged compressed file says of its size is nothing to go by.
         return found if file.is_compressed or file.size >= found.offset else None
@@ -314,3 +313,11 @@ class Beginnings:
     def first_look_is_over(self) -> None:
         """Inodes that are given away from here on are those of files that were met."""
         self._kept, self._kept_by_place = (), None
+
+
+def _may_have_been(place: str, path: str) -> bool:
+    """Whether a file of this name may have had the name `place` before it was rotated."""
+    directory, name = os.path.split(place)
+    plain = path.removesuffix(COMPRESSED)
+    is_timed = os.path.dirname(plain) == directory and is_rotated(name, os.path.basename(plain))
+    return is_timed or path.startswith(place)

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 from collector.config.multiline import check_names, multiline_parsers
 from collector.config.onigmo import Pattern
 from collector.config.parsers import find, framing
-from collector.config.schema import boolean, choice, commas, key, pattern, seconds, size_bytes, text
+from collector.config.schema import (
+    boolean,
+    choice,
+    commas,
+    key,
+    pattern,
+    repeated_list,
+    seconds,
+    size_bytes,
+    text,
+)
 from collector.errors import ConfigError
 from collector.inputs.tail_groups import HIDDEN_OFFSET, Grouping
 from collector.inputs.tail_parser import Step, reading
@@ -32,7 +42,7 @@ class Settings:
     parser: str = key("Parser", text, default="", help="How a line is read: cri, json, or one of [PARSER].")
     multiline_parser: tuple[str, ...] = key(
         "multiline.parser",
-        commas,
+        repeated_list(commas),
         default=(),
         help="`cri`, `docker`: parts of one line are joined. `go`, `java`, `python`, `ruby` or one of "
         "[MULTILINE_PARSER]: lines of one record are, after that. Goes before Parser.",

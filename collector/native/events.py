@@ -365,6 +365,11 @@ class EventEncoder:
         self._drain.resolutions = names._known
         self._drain.clock.names = names._known
 
+    def recognise(self, targets: ContainerTable) -> None:
+        """What is done to a process of a cgroup that is in the table gets the pairs there with the target."""
+        self._targets = targets
+        self._drain.clock.targets = targets._table
+
     def know(self, translations: Translations) -> None:
         """Connections that are translated get both addresses from now on."""
         self._translations = translations

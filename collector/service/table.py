@@ -363,6 +363,35 @@ HTTP: Final = (
     ),
 )
 
+CRI: Final = (
+    Metric(
+        "podwitness_cri_calls_total",
+        "counter",
+        ("call", "result"),
+        "Calls to the node's container runtime: `ok` or `failed`.",
+        "The log and /api/v2/health have the reason; labels and image ids are missing meanwhile.",
+    ),
+    Metric(
+        "podwitness_cri_events_total",
+        "counter",
+        (),
+        "Events of containers that the runtime has sent. None where it has no GetContainerEvents.",
+    ),
+    Metric(
+        "podwitness_cri_containers",
+        "gauge",
+        (),
+        "Containers and sandboxes that the runtime has told of, those of the last minutes too.",
+    ),
+    Metric(
+        "podwitness_cri_refused_total",
+        "counter",
+        (),
+        "What the runtime told and was not kept: larger than 1 MiB, or beyond 8 MiB in all.",
+        "Look for pods with very large labels or annotations.",
+    ),
+)
+
 KUBERNETES: Final = (
     Metric(
         "podwitness_kubernetes_requests_total",
@@ -418,7 +447,19 @@ FORWARD: Final = (
     ),
 )
 
-TABLE: Final = (*FLUENT_BIT, *DELIVERY, *SPOOL, *KERNEL, *TAIL, *FORWARD, *JOURNAL, *HTTP, *KUBERNETES)
+GROUPS: Final = {
+    "Inputs, filters and outputs": FLUENT_BIT,
+    "Delivery": DELIVERY,
+    "Spool": SPOOL,
+    "Kernel events": KERNEL,
+    "Log files": TAIL,
+    "Forward clients": FORWARD,
+    "Journal": JOURNAL,
+    "HTTP clients": HTTP,
+    "Kubernetes": KUBERNETES,
+    "Container runtime": CRI,
+}
+TABLE: Final = tuple(metric for group in GROUPS.values() for metric in group)
 
 
 def begin_at_zero(

@@ -9,7 +9,7 @@ import pytest
 
 from collector.doctor.attempt import Attempt
 from collector.doctor.checks import Row, examine
-from collector.doctor.facts import Cgroups, Folder, Inotify
+from collector.doctor.facts import Cgroups, Folder, Inotify, Socket
 from collector.inputs.event_heartbeat import PROVABLE
 from collector.native.events import Kind
 from probes.catalog import HOOKS, Dialect
@@ -60,6 +60,8 @@ SPOILT = [
     ({"bundles": ()}, {"runtime's bundles": LESSER}, "no folder of containerd"),
     ({"bundles": (Folder("/run/x", 0, "Permission denied"),)},
      {"runtime's bundles": LESSER}, "/run/x: Permission denied"),
+    ({"cri_socket": Socket("/run/c.sock", "Connection refused")},
+     {"runtime's socket": LESSER}, "/run/c.sock: Connection refused"),
     ({"journals": ()}, {"journal": LESSER}, "no journal"),
     ({"has_journal_library": False}, {"journal": LESSER}, "systemd library"),
     ({"machine_id": "uninitialized"}, {"machine id": LESSER}, "/etc/machine-id"),

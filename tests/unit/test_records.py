@@ -107,9 +107,13 @@ def of_call(
     )
 
 
+POD_KEYS = ("pod_name", "namespace_name", "pod_id")
 # Fields of connections that come from what was seen before: test_resolutions.py, test_translations.py.
 NAT = {f"{end}.nat.{what}" for end in ("source", "destination") for what in ("ip", "port")}
-LEARNT = {"destination.domain", *NAT}
+OWNERS = ("scope", "container.id", "container.name", *(f"kubernetes.{key}" for key in POD_KEYS))
+# Of targets: test_event_plans.py. A process without an entry has no session: test_events_native.py.
+TARGET = {f"podwitness.privilege.target.{one}" for one in OWNERS}
+LEARNT = {"destination.domain", "podwitness.setup", *NAT, *TARGET}
 
 
 def richest(kind: int, **fields: Any) -> bytes:

@@ -10,6 +10,7 @@ from collector.inputs.tail_paths import (
     KubeletRoots,
     compile_path,
     is_below,
+    is_rotated,
     rotated_siblings,
     select,
     tag_of,
@@ -108,6 +109,21 @@ def test_rotated_siblings_are_those_of_this_name_only() -> None:
     assert set(rotated_siblings("0.log", sorted(names))) == {
         "0.log.20260101-101500", "0.log.1", "0.log-20260101",
     }  # fmt: skip
+
+
+def test_rotated_siblings_of_an_audit_log() -> None:
+    """lumberjack, which the API server has: a time before the ending."""
+    names = [
+        "audit-2026-11-24T00-14-32.123.log.gz", "audit-2026-11-24T00-14-33.000.log",
+        "audit-2026-11-24T00-14-33.000.log.gz", "audit-2026-11-24T00-14-32.123.txt", "audit-1.log",
+        "audit-2026-11-24T00-14-34.000.log", "audit.log", "audit-x-2026-11-24T00-14-34.000.log",
+    ]  # fmt: skip
+    assert rotated_siblings("audit.log", sorted(names)) == [
+        "audit-2026-11-24T00-14-32.123.log.gz", "audit-2026-11-24T00-14-33.000.log",
+        "audit-2026-11-24T00-14-34.000.log",
+    ]  # fmt: skip
+    assert is_rotated("audit", "audit-2026-11-24T00-14-34.000")
+    assert not is_rotated("audit.log", "audit.log")
 
 
 def test_rotated_siblings_come_oldest_first() -> None:

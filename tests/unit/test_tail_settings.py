@@ -112,7 +112,7 @@ def test_values_that_make_no_sense_are_refused(key: str) -> None:
         ({"Multiline": "On"}, r"write a \[MULTILINE_PARSER\]|Write a \[MULTILINE_PARSER\]"),
         ({"Docker_Mode": "On", "multiline__parser": "cri"}, "Write docker among the latter"),
         ({"Tag_Regex": "(?=x)"}, "looks ahead"),
-        ({"Docker_Mode_Parser": "x"}, "does not support yet"),
+        ({"Docker_Mode_Parser": "x"}, "podwitness does not have"),
     ],
 )
 def test_what_is_refused_says_what_to_write(keys: dict[str, str], reason: str) -> None:

@@ -27,7 +27,7 @@
 #define PW_ARGUMENTS 6
 #define PW_IDENTITIES 16
 
-/* No kind: its place in the map `lost` counts processes that the table of live ones had no room for. */
+/* No kind: its place in the map `lost` counts how often the table of live processes had no room. */
 #define PW_UNTRACKED 0
 
 enum pw_kind {

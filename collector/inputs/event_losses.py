@@ -37,7 +37,7 @@ class LossCounters:
         return [KernelLoss(kind.label, "ring_full", new[kind], kind.subject) for kind in Kind if new[kind]]
 
     def untracked(self, lost: Sequence[int]) -> int:
-        """Processes that the table of live ones had no room for: their records are told, but lack the tree."""
+        """Times that the table of live processes had no room: their records are told, but lack the tree."""
         before, self._untracked = self._untracked, lost[UNTRACKED]
         return self._untracked - before
 

@@ -236,14 +236,14 @@ KERNEL: Final = (
         "podwitness_kernel_processes_untracked_total",
         "counter",
         (),
-        "Times that a process had no room among the 16,384 that are remembered: its records lack session and tree.",
+        "Times that a process had no room among the 16,384 that are remembered: its records lack the tree.",
         "Look for a process that forks without end, or spread the pods over more nodes.",
     ),
     Metric(
         "podwitness_kernel_translation_overruns_total",
         "counter",
         (),
-        "Times that connection tracking told more than could be read: destination.nat is missing from some records.",
+        "Times that connection tracking told more than could be read: some records lack destination.nat.",
         "Give the agent more CPU.",
     ),
     Metric(

@@ -27,7 +27,8 @@ Printed by `make docs` (and by `podwitness reference`) from the declarations tha
 
 podwitness reads Fluent Bit's classic format, and its YAML format from files that end in `.yaml` or `.yml`.
 Keys are compared without case. `${NAME}` in a value is a variable set by `@SET NAME=value` (in YAML under
-`env`), else of the environment; one that is not set is an error. `@INCLUDE FILE` (in YAML `includes`) is
+`env`), else of the environment; one that is not set is an error. A variable that is set to
+`file://PATH` has the value that the file holds. `@INCLUDE FILE` (in YAML `includes`) is
 relative to the including file, else to the main file, and may be a pattern. An unknown section, plugin or
 key and a bad value are errors with their file and line, and all of them are told at once; `--dry-run` only
 checks.

@@ -31,8 +31,11 @@ FIRST = (
 
 
 def expression(metric: Metric) -> str:
-    """What a panel asks Prometheus for: the rate of a counter, a gauge as it is."""
+    """What a panel asks Prometheus for: a counter's rate, a gauge as it is, what 99 of 100 stay below."""
     labels = ", ".join(("instance", *metric.labels))
+    if metric.kind == "histogram":
+        rate = f"rate({metric.name}_bucket{INSTANCES}[$__rate_interval])"
+        return f"histogram_quantile(0.99, sum by ({labels}, le) ({rate}))"
     if metric.kind == "counter":
         return f"sum by ({labels}) (rate({metric.name}{INSTANCES}[$__rate_interval]))"
     return f"max by ({labels}) ({metric.name}{INSTANCES})"

@@ -50,6 +50,13 @@ FLUENT_BIT: Final = (
         "Each is told in a loss record; see podwitness_lost_records_total for the cause.",
     ),
     Metric("fluentbit_output_retried_records_total", "counter", ("name",), "Records in these retries."),
+    Metric(
+        "fluentbit_output_latency_seconds",
+        "histogram",
+        ("input", "output"),
+        "Time from when a chunk was read to when its output had delivered it.",
+        bounds=(0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0),
+    ),
     Metric("fluentbit_uptime", "counter", ("hostname",), "Seconds since start."),
     Metric(
         "process_start_time_seconds",
@@ -291,7 +298,7 @@ TAIL: Final = (
         "counter",
         ("name",),
         "Files that were cut off or written anew in place, and are read from their start again.",
-        "What was not read before a truncation is lost: rotate by renaming instead of copytruncate.",
+        "What was not read before is read in the copy beside it (copytruncate); without one it is lost.",
     ),
     Metric(
         "podwitness_tail_files_refused_total",
@@ -453,8 +460,9 @@ def begin_at_zero(
 ) -> None:
     """Shows the counters of every instance before anything was counted, as Fluent Bit does."""
     for prefix, names in (("input", inputs), ("filter", filters), ("output", outputs)):
-        rows = [row.name for row in FLUENT_BIT if row.name.startswith(f"fluentbit_{prefix}_")]
+        counters = [row.name for row in FLUENT_BIT if row.kind == "counter"]
+        rows = [row for row in counters if row.startswith(f"fluentbit_{prefix}_")]
         for name in names:
             for row in rows:
-                if not row.startswith(("fluentbit_input_files_", "fluentbit_input_storage_")):
+                if not row.startswith("fluentbit_input_files_"):
                     metrics.add(row, name, by=0)

@@ -240,6 +240,20 @@ KERNEL: Final = (
         "Look what the container does; raise Rate_Limit_Process, _Network or _Privilege if it should.",
     ),
     Metric(
+        "podwitness_kernel_processes_untracked_total",
+        "counter",
+        (),
+        "Times that a process had no room among the 16,384 that are remembered: its records lack the tree.",
+        "Look for a process that forks without end, or spread the pods over more nodes.",
+    ),
+    Metric(
+        "podwitness_kernel_translation_overruns_total",
+        "counter",
+        (),
+        "Times that connection tracking told more than could be read: some records lack destination.nat.",
+        "Give the agent more CPU.",
+    ),
+    Metric(
         "podwitness_kernel_events_unresolved_total",
         "counter",
         (),
@@ -298,7 +312,7 @@ TAIL: Final = (
         "counter",
         ("name",),
         "Files that were cut off or written anew in place, and are read from their start again.",
-        "What was not read before a truncation is lost: rotate by renaming instead of copytruncate.",
+        "What was not read before is read in the copy beside it (copytruncate); without one it is lost.",
     ),
     Metric(
         "podwitness_tail_files_refused_total",

@@ -114,6 +114,21 @@ def test_a_containers_own_processes_are_in_its_tree(witness: Witness, cgroup: Cg
     assert entry(last) == own(last)
 
 
+def test_a_thread_that_forks_after_its_leader_has_ended_enters_nothing(
+    witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup, programs: Path, nothing: bytes
+) -> None:
+    """A leader that has ended has no mount namespace any more, in whatever container."""
+
+    def work() -> None:
+        private_mounts()
+        spawn(os.fsencode(programs / "threads"), b"fork", nothing)
+
+    for each in (cgroup, other_cgroup):
+        run(each, work)
+        assert by_argument(witness, each.id, b"of-a-thread").tree == INIT
+        assert witness.counts(each.id) == {"FORK": 2, "EXEC": 2, "EXIT": 3}
+
+
 def test_cgroup_and_mounts_entered_as_a_runtime_does(
     witness: Witness, cgroup: Cgroup, nothing: bytes
 ) -> None:

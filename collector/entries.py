@@ -189,6 +189,18 @@ def map_header(size: int) -> bytes:
     return b"\xde" + struct.pack(">H", size) if size < 1 << 16 else b"\xdf" + struct.pack(">I", size)
 
 
+def has_key(entry: bytes, key: str) -> bool:
+    """Whether the record of one entry has a key, itself and not deeper; values are passed over unread."""
+    unpacker = _unpacker(entry)
+    unpacker.read_array_header()
+    unpacker.skip()
+    for _ in range(unpacker.read_map_header()):
+        if unpacker.unpack() == key:
+            return True
+        unpacker.skip()
+    return False
+
+
 def spans(entries: bytes) -> Iterator[bytes]:
     """The bytes of each entry. Raises ValueError as `unpack_entries` does."""
     begin = 0

@@ -6,14 +6,16 @@ import asyncio
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from collector import own_log, plugins
 from collector.config.changes import Turnover
 from collector.config.document import Document, PluginConfig
 from collector.context import Context, InputContext
+from collector.delivery.census import Census
 from collector.delivery.positions import PositionStores
 from collector.delivery.retry import Backoff
 from collector.delivery.router import Route, Router
@@ -25,8 +27,10 @@ from collector.identity.table import IdentityTable
 from collector.inputs.made_chunks import chunks
 from collector.plugin import AnyFilter, Input
 from collector.record import Record
+from collector.service.exposition import set_storage_gauges
 from collector.service.health import Health
 from collector.service.metrics import Metrics
+from collector.service.stalls import Stall, longest
 from collector.service.table import begin_at_zero
 from probes.starter import Starter
 
@@ -117,6 +121,8 @@ class Pipeline:
         self._working_processors: dict[str, list[Running]] = {}  # by the input's name
         self._working_filters: dict[str, Running] = {}
         self._leaving: dict[str, AnyFilter] = {}
+        self._had_chunks: tuple[str, ...] = ()
+        self.phase: Literal["starting", "running", "stopping"] = "starting"
         count_from_zero(rooms.metrics, document)
 
     def _context(self, config: PluginConfig, document: Document) -> Context:
@@ -172,12 +178,14 @@ class Pipeline:
             ]
             self._inputs[name] = Running.begin(made.plugin, name, tasks)
         self._made = {}
+        self.phase = "running"
         for name, one in self._filters.items():
             if name not in self._working_filters and hasattr(one, "run"):
                 self._working_filters[name] = Running.begin(cast(Working, one), name, tasks)
 
     async def end_inputs(self, timeout_s: float) -> None:
         """All of them, then their processors and the filters, which hand on what they hold."""
+        self.phase = "stopping"
         await end(list(self._inputs.values()), timeout_s)
         await end([one for many in self._working_processors.values() for one in many], timeout_s)
         await end(list(self._working_filters.values()), timeout_s)
@@ -187,6 +195,31 @@ class Pipeline:
         processors = (one for many in self._working_processors.values() for one in many)
         for one in (*self._inputs.values(), *processors, *self._working_filters.values()):
             one.task.cancel()
+
+    # What can be seen
+
+    def census(self) -> Census:
+        """Of all chunks; every input that has or had one has its place."""
+        census = self.router.census((*self._inputs, *self._had_chunks))
+        self._had_chunks = tuple(census.sources)
+        return census
+
+    def stalls(self, now_s: float) -> Iterator[Stall]:
+        """What does not go on. Inputs that have nothing to say have no `stalls`."""
+        yield from self.router.stalls(now_s)
+        for name in self._inputs:
+            plugin, is_held_up = self._begun[name].plugin, self.router.holds_up(name)
+            for stall in plugin.stalls(now_s) if hasattr(plugin, "stalls") else ():
+                yield stall._replace(is_own=stall.is_own and not is_held_up)
+
+    def set_gauges(self) -> None:
+        """Brings gauges up to date; called before they are shown."""
+        metrics, document = self._rooms.metrics, self._rooms.document
+        self.router.set_gauges()
+        set_storage_gauges(metrics, self.census())
+        names = [one.name for one in (*document.inputs, *document.outputs)]
+        for name, age_s in longest(self.stalls(time.monotonic()), names).items():
+            metrics.set("podwitness_stalled_seconds", name, to=age_s)
 
     # Reload
 

@@ -43,6 +43,7 @@ PLUGINS: tuple[Row, ...] = (
     Row("input", "systemd", "collector.inputs.systemd"),
     Row("input", "ebpf", "collector.inputs.ebpf"),
     Row("input", "forward", "collector.inputs.forward"),
+    Row("input", "kubernetes_events", "collector.inputs.kubernetes_events"),
     Row("input", "http", "collector.inputs.http"),
     Row("input", "dummy", "collector.inputs.dummy"),
     Row("input", "cpu", "collector.inputs.cpu"),

@@ -167,6 +167,12 @@ PRIVILEGE_FIELDS = (
         WITH_TARGET,
         "Its cgroup: `podwitness.cgroup_id` of its own records; of cgroup-attach the new one.",
     ),
+    _passed("target.scope", "keyword", WITH_TARGET, "As `podwitness.scope`, where its cgroup is known."),
+    _passed("target.container.id", "keyword", WITH_TARGET, "Its container."),
+    _passed("target.container.name", "keyword", WITH_TARGET, "The same, as in the pod's specification."),
+    _passed("target.kubernetes.pod_name", "keyword", WITH_TARGET, "Its pod."),
+    _passed("target.kubernetes.namespace_name", "keyword", WITH_TARGET, "The pod's namespace."),
+    _passed("target.kubernetes.pod_id", "keyword", WITH_TARGET, "The pod's uid."),
     *(
         _passed(f"{side}.{label}", type, IDENTITY, f"{meaning} {side} the call, where the call changed it.")
         for side in ("before", "after")

@@ -242,6 +242,15 @@ EVENT_FIELDS = (
         OWN,
     ),
     RecordField(
+        "podwitness.setup",
+        "boolean",
+        EVERY,
+        "True while no program was executed since the process came into the container: what a runtime does "
+        "to make the container or to enter it (with `Trace syscalls` some hundred mounts and devices). "
+        "Nothing that is executed in the container has it.",
+        OWN,
+    ),
+    RecordField(
         "podwitness.session.id",
         "keyword",
         EVERY,
@@ -362,7 +371,11 @@ IDENTITY_FIELDS = (
     RecordField("kubernetes.pod_name", "keyword", EVERY, "The pod.", FLUENT_BIT),
     RecordField("kubernetes.namespace_name", "keyword", EVERY, "Its namespace.", FLUENT_BIT),
     RecordField("kubernetes.pod_id", "keyword", EVERY, "Its uid.", FLUENT_BIT),
+    RecordField("kubernetes.labels", "object", EVERY, "Its labels, of the API server.", FLUENT_BIT),
+    RecordField("kubernetes.workload.kind", "keyword", EVERY, "What it belongs to: `Deployment`, `Job`, ..."),
+    RecordField("kubernetes.workload.name", "keyword", EVERY, "Its name."),
     RecordField("kubernetes.host", "keyword", EVERY, "The node.", FLUENT_BIT),
+    RecordField("kubernetes.pod_ip", "keyword", EVERY, "The pod's address, of the API server.", FLUENT_BIT),
     RecordField("kubernetes.container_name", "keyword", EVERY, "The container.", FLUENT_BIT),
     RecordField("kubernetes.docker_id", "keyword", EVERY, "The container's id.", FLUENT_BIT),
     RecordField("kubernetes.container_hash", "keyword", EVERY, "The image's digest.", FLUENT_BIT),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from collector import own_log, plugins
 from collector.config.document import Document
+from collector.cri.places import AUTO, LOOK_AGAIN_S, OFF, socket_path
 from collector.delivery.router import Statistics
 from collector.errors import OperatorError
 from collector.identity.node import node_id, node_name
@@ -38,6 +40,9 @@ log = logging.getLogger("podwitness")
 # Beyond Grace: the time in which inputs hand over what they hold, once told to stop.
 HANDOVER_S = 0.5
 
+# The lowest of the real-time ones.
+LOOKOUT_PRIORITY = 1
+
 
 def run(document: Document, read: Callable[[], Document]) -> int:
     """Runs until a signal; the exit code. Operator errors are said in a line each, without a traceback.
@@ -47,7 +52,7 @@ def run(document: Document, read: Callable[[], Document]) -> int:
     own_log.configure(document.service.log_level, document.service.log_file)
     for notice in document.notices:
         log.info("%s", notice)
-    raise_descriptor_limit()
+    raise_limits()
     # Until it can be answered it must not end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     starter = give_up_privileges(document)
@@ -68,10 +73,19 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
     return found
 
 
-def raise_descriptor_limit() -> None:
-    """Every followed file holds a descriptor until its end, also after it was unlinked."""
+def raise_limits() -> None:
+    """Every followed file holds a descriptor until its end, also after it was unlinked.
+
+    The thread that opens log files before they are gone again goes before ordinary work (ext/lookout.c).
+    The limit allows that to a process that has given up SYS_NICE; it is raised where there still is
+    SYS_RESOURCE, and without it the thread is an ordinary one.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_RTPRIO)
+    if soft == 0:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_RTPRIO, (LOOKOUT_PRIORITY, hard or LOOKOUT_PRIORITY))
 
 
 def give_up_privileges(document: Document) -> Starter | None:
@@ -111,6 +125,7 @@ async def collect(document: Document, starter: Starter | None, read: Callable[[]
         router = tasks.create_task(pipeline.router.run(), name="router")
         commits = tasks.create_task(pipeline.stores.run(), name="positions")
         expiry = tasks.create_task(expire_identities(rooms.identities), name="identities")
+        runtime = tasks.create_task(ask_runtime(rooms), name="cri")
         pipeline.begin(tasks)
         # What start-up made lives as long as the process; frozen, it is never walked again by
         # the garbage collector.
@@ -123,7 +138,7 @@ async def collect(document: Document, starter: Starter | None, read: Callable[[]
         say_left_over(await pipeline.router.drain(rooms.document.service.grace_s))
         await router
         pipeline.cancel()
-        for task in (commits, expiry):
+        for task in (commits, expiry, runtime):
             task.cancel()
     pipeline.stores.close()
     # The HTTP service ends last, so that it can be asked until then.
@@ -174,7 +189,10 @@ async def start_endpoints(
         health=rooms.health,
         health_check=service.health_check,
         started_s=started_s,
-        refresh=(pipeline.router.set_gauges,),
+        node=rooms.identities.node,
+        work=pipeline,
+        stall_timeout_s=lambda: rooms.document.service.stall_timeout_s,
+        storage_metrics=service.storage_metrics,
         reload=reload,
         plugins={f"{kind}s": plugins.names(kind) for kind in get_args(plugins.PluginKind)},
     )
@@ -186,6 +204,28 @@ async def expire_identities(identities: IdentityTable) -> None:
     while True:
         await asyncio.sleep(1.0)
         identities.expire(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+
+async def ask_runtime(rooms: Rooms) -> None:
+    """Ends at once where the runtime is not to be asked."""
+    service = rooms.document.service
+    asked = service.cri_socket.lower()
+    if asked == OFF:
+        return
+    while asked == AUTO and socket_path(asked, service.host_root) is None:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(LOOK_AGAIN_S)
+    # Nearly a MiB of modules that a node without the socket does not need.
+    from collector.cri.runtime import Runtime
+
+    runtime = Runtime(
+        service.cri_socket,
+        service.host_root,
+        metrics=rooms.metrics,
+        report=rooms.health.report,
+        learned=rooms.identities.runtime_learned,
+    )
+    rooms.identities.runtime = runtime
+    await runtime.run()
 
 
 def describe(document: Document) -> str:

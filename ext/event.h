@@ -78,6 +78,9 @@ uint64_t pw_containers_bytes(const struct pw_containers *table);
  * that the longest record with the longest fragment fits. */
 #define PW_EVENT_OUTPUT_BYTES 262144
 
+/* Pairs of a target that are longer are left out. */
+#define PW_TARGET_BYTES 1024
+
 struct pw_event_output { /* the caller's buffer; entries are appended */
   uint8_t *bytes;
   uint64_t room;
@@ -92,6 +95,7 @@ struct pw_event_clock { /* and what else the collector knows that the kernel doe
   uint32_t variables_bytes;
   const struct pw_resolutions *names; /* of other ends; NULL: none are known */
   const struct pw_translations *translations; /* the same of addresses */
+  const struct pw_containers *targets; /* whose a target is: pairs by its cgroup; NULL: nobody knows */
 };
 
 enum pw_drain_end { /* why a drain returned */
@@ -113,7 +117,8 @@ struct pw_heartbeat {
   uint32_t net_ns;
   uint16_t port;    /* on 127.0.0.1; 0: none */
   uint16_t pad;
-  uint64_t from_ns; /* the socket listened within these times, CLOCK_BOOTTIME */
+  uint64_t bound_from_ns; /* the socket was bound after this, CLOCK_BOOTTIME, */
+  uint64_t from_ns;       /* and had the port: it listened after this and before the next */
   uint64_t until_ns;
 };
 

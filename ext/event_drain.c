@@ -64,19 +64,26 @@ static int is_of_child(const struct pw_heartbeat *heartbeat, const struct pw_tas
   return task->namespace_pid == heartbeat->pid && task->pid_ns == heartbeat->pid_ns && heartbeat->pid != 0;
 }
 
-static int is_of_listener(const struct pw_heartbeat *heartbeat, const struct pw_tcp *tcp)
+static int is_at_port(const struct pw_heartbeat *heartbeat, uint16_t port, uint32_t net_ns, const uint8_t *address)
 {
   static const uint8_t loopback[4] = {127, 0, 0, 1};
-  return tcp->local_port == heartbeat->port && heartbeat->port != 0 && tcp->net_ns == heartbeat->net_ns &&
-         tcp->head.time_ns >= heartbeat->from_ns && tcp->head.time_ns <= heartbeat->until_ns &&
-         memcmp(tcp->local_address, loopback, sizeof loopback) == 0;
+  return port == heartbeat->port && heartbeat->port != 0 && net_ns == heartbeat->net_ns &&
+         memcmp(address, loopback, sizeof loopback) == 0;
 }
 
+static int is_of_listener(const struct pw_heartbeat *heartbeat, const struct pw_tcp *tcp)
+{
+  return is_at_port(heartbeat, tcp->local_port, tcp->net_ns, tcp->local_address) &&
+         tcp->head.time_ns >= heartbeat->from_ns && tcp->head.time_ns <= heartbeat->until_ns;
+}
+
+/* The port is known, and nobody else's, only once it is bound. Within that call another could only have had it by
+ * closing it in the same microseconds. */
 static int is_bound_by_listener(const struct pw_heartbeat *heartbeat, const struct pw_bind *bound)
 {
-  struct pw_tcp tcp = {.head = bound->head, .net_ns = bound->net_ns, .local_port = bound->local_port};
-  memcpy(tcp.local_address, bound->local_address, sizeof tcp.local_address);
-  return is_of_listener(heartbeat, &tcp);
+  return is_at_port(heartbeat, bound->local_port, bound->net_ns, bound->local_address) &&
+         bound->protocol == PW_PROTOCOL_TCP && bound->head.time_ns >= heartbeat->bound_from_ns &&
+         bound->head.time_ns <= heartbeat->until_ns;
 }
 
 static int is_heartbeat(const struct pw_heartbeat *heartbeat, const struct pw_head *head)

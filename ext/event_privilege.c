@@ -100,21 +100,32 @@ static uint8_t *put_event_of_its_own(uint8_t *p, const struct pw_privilege *priv
   return p;
 }
 
+static const struct pw_fragment *owner_of_target(const struct pw_privilege *privilege, const struct pw_event_clock *clock)
+{
+  static const struct pw_fragment nobody = {.pairs = (const uint8_t *)""};
+  const struct pw_fragment *owner = NULL;
+  if (clock->targets != NULL)
+    owner = pw_containers_find(clock->targets, privilege->target_cgroup_id);
+  return owner != NULL && owner->pairs_bytes <= PW_TARGET_BYTES ? owner : &nobody;
+}
+
 static uint8_t *put_target(uint8_t *p, const struct pw_privilege *privilege, const struct pw_event_clock *clock,
                            unsigned *pairs)
 {
   const int is_known = privilege->marks & PW_TARGET_KNOWN;
   if (!is_known && privilege->target_pid == 0)
     return p;
+  const struct pw_fragment *owner = owner_of_target(privilege, clock);
   *pairs += 1;
-  p = pw_put_map_head(PUT(p, "target"), is_known ? 5 : 1);
+  p = pw_put_map_head(PUT(p, "target"), is_known ? 5 + owner->pair_count : 1);
   p = pw_put_uint(PUT(p, "pid"), privilege->target_pid);
   if (!is_known)
     return p;
   p = pw_put_entity_id(PUT(p, "entity_id"), clock->node_id, privilege->target_start_ns, privilege->target_pid);
   p = pw_put_comm(PUT(p, "name"), privilege->target_comm);
   p = pw_put_user(p, privilege->target_uid);
-  return pw_put_uint(PUT(p, "cgroup_id"), privilege->target_cgroup_id);
+  p = pw_put_uint(PUT(p, "cgroup_id"), privilege->target_cgroup_id);
+  return pw_put_bytes(p, owner->pairs, owner->pairs_bytes);
 }
 
 /* Of ids, namespaces and capabilities what differs: key and map of its values before, or after. */

@@ -59,7 +59,10 @@ uint8_t *pw_put_tree(uint8_t *p, const struct pw_head *head, const struct pw_ent
     return p;
   p = pw_put_byte(PUT(p, "in_init_tree"), is_entered ? 0xc2 : 0xc3);
   *pairs += 1;
-  if (is_entered && entry->entry_start_ns != 0) {
+  if (entry->entry_start_ns == 0) { /* what executes first in a tree is its entry */
+    p = pw_put_byte(PUT(p, "setup"), 0xc3);
+    *pairs += 1;
+  } else if (is_entered) {
     p = put_session(p, head, entry, clock);
     *pairs += 1;
   }

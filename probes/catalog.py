@@ -131,6 +131,13 @@ class Hook:
         return bool(self.walks)
 
 
+def kernel_version(release: str) -> tuple[int, int]:
+    """(6, 1) of 6.1.0-18-amd64; (0, 0) of what is no release."""
+    numbers = release.replace("-", ".").split(".")[:2]
+    major, minor = (*(int(one) if one.isdigit() else 0 for one in numbers), 0, 0)[:2]
+    return major, minor
+
+
 TCP_KINDS = tuple(kind for kind in RecordKind if kind.name.startswith("TCP_"))
 
 CALL_KINDS = tuple(

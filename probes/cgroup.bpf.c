@@ -50,16 +50,18 @@ static __always_inline void emit_cgroup(struct cgroup *cgroup, const char *path,
 PROGRAM(cgroup_mkdir)
 {
   struct home made = {};
-  u64 id = id_of(ARGUMENT(0));
+  struct cgroup *cgroup = TYPED(cgroup, ARGUMENT(0));
+  u64 id = id_of(cgroup);
   map_update(MAP(homes), &id, &made, MAP_NOEXIST);
-  emit_cgroup(ARGUMENT(0), ARGUMENT(1), PW_CGROUP_MKDIR);
+  emit_cgroup(cgroup, ARGUMENT(1), PW_CGROUP_MKDIR);
   return 0;
 }
 
 PROGRAM(cgroup_rmdir)
 {
-  u64 id = id_of(ARGUMENT(0));
+  struct cgroup *cgroup = TYPED(cgroup, ARGUMENT(0));
+  u64 id = id_of(cgroup);
   map_delete(MAP(homes), &id);
-  emit_cgroup(ARGUMENT(0), ARGUMENT(1), PW_CGROUP_RMDIR);
+  emit_cgroup(cgroup, ARGUMENT(1), PW_CGROUP_RMDIR);
   return 0;
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,12 @@ SOURCE_DIRECTORY = Path(__file__).resolve().parent
 # Where the temporary headers may go when the root file system is read-only.
 TEMPORARY_DIRECTORIES = (None, "/dev/shm", "/run")
 STDERR_BYTES = 4096
+# struct bpf_insn: operation, registers (destination low, source high), offset, immediate.
+INSTRUCTION = struct.Struct("<BBhi")
+INSTRUCTION_BYTES = INSTRUCTION.size
+CALL = 0x85
+SOURCE_IS_KERNEL_FUNCTION = 2 << 4  # BPF_PSEUDO_KFUNC_CALL
+KERNEL_FUNCTION = 0x7000_0000  # as in dialect.h
 
 
 def check_compiler() -> None:
@@ -100,7 +107,22 @@ class Compiler:
                 module = self._bpf(text=source_text(subjects).encode(), cflags=flags)
             except Exception as error:  # BCC raises no class of its own
                 raise CompileError(first_error(said()) or str(error)) from error
-        return lambda tracepoint: module.dump_func(f"on_{tracepoint}".encode())
+        return lambda tracepoint: with_kernel_functions(module.dump_func(f"on_{tracepoint}".encode()))
+
+
+def with_kernel_functions(code: bytes) -> bytes:
+    """Calls of helpers that have numbers from KERNEL_FUNCTION on become calls of functions of the kernel.
+
+    BCC's compiler has no way to say that; dialect.h does so by adding a function's number to that.
+    """
+    changed = bytearray(code)
+    for offset in range(0, len(code), INSTRUCTION_BYTES):
+        operation, registers, _, number = INSTRUCTION.unpack_from(code, offset)
+        if operation == CALL and not registers and number >= KERNEL_FUNCTION:
+            INSTRUCTION.pack_into(
+                changed, offset, CALL, SOURCE_IS_KERNEL_FUNCTION, 0, number - KERNEL_FUNCTION
+            )
+    return bytes(changed)
 
 
 @contextmanager

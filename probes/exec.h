@@ -156,10 +156,9 @@ static __always_inline u64 append_ancestors(struct pw_exec *exec, u64 at, const 
 /* The number that the node gives, and when that process started, if it is still there. */
 static __always_inline u32 fill_leader(u64 *start_ns, struct pid *leader)
 {
-  struct upid upid = {};
+  struct upid *upid = TYPED(upid, (char *)leader + OFF_pid__numbers);
   struct process_state *state;
-  bpf_probe_read_kernel(&upid, sizeof(upid), (char *)leader + OFF_pid__numbers);
-  u32 pid = upid.nr;
+  u32 pid = FOLLOWED(upid, nr);
   state = map_lookup(MAP(processes), &pid);
   if (state)
     *start_ns = state->start_ns;

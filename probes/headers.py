@@ -5,8 +5,9 @@ wrong: alignment attributes are lost in it, so some structs get another size. He
 emitted, each at the offset that this kernel has it at.
 
 What the probes find in `<linux/kernel_types.h>`, for a wanted struct S and member M that this kernel has:
-`struct S` with M at its place and the size of S right, `HAVE_S__M`, and `OFF_S__M` in bytes. A tracepoint T
-gives `ARGUMENTS_T`, the number of its arguments. What the kernel lacks has no macro.
+`struct S` with M at its place and the size of S right, `HAVE_S__M`, and `OFF_S__M` in bytes; `TYPE_S`, the
+number of a struct of the kernel proper in its BTF. A tracepoint T gives `ARGUMENTS_T`, the number of its
+arguments, and a function F of KERNEL_FUNCTIONS its number `FUNCTION_F`. What the kernel lacks has no macro.
 """
 
 from __future__ import annotations
@@ -95,6 +96,9 @@ def wanted_members(lines: str) -> Wanted:
 
 
 WANTED = wanted_members(WANTED_LINES)
+
+# What programs may call beside the helpers (kfuncs).
+KERNEL_FUNCTIONS = ("bpf_rdonly_cast",)
 
 # The directories that BCC looks for asm/page.h in, by what uname says.
 ARCHITECTURES = {
@@ -220,6 +224,8 @@ class TypeEmitter:
         if name in self._emitted:
             return
         section, aggregate = self._found[name]
+        if section.first_id == 1:
+            self._macros.append(f"#define TYPE_{name} {aggregate.id}")
         lines = [f"struct {name} {{", "  union {", f"    u8 whole_[{aggregate.size_or_type}];"]
         for member_name in self._wanted[name]:
             member = section.member(aggregate, member_name)
@@ -294,6 +300,13 @@ def tracepoint_macros(kernel: Btf, tracepoints: Iterable[str]) -> Iterator[str]:
             yield f"#define ARGUMENTS_{name} {count}"
 
 
+def function_macros(kernel: Btf) -> Iterator[str]:
+    for name in KERNEL_FUNCTIONS:
+        number = kernel.function(name)
+        if number is not None:
+            yield f"#define FUNCTION_{name} {number}"
+
+
 def header_tree(
     sections: Sequence[Btf],
     tracepoints: Iterable[str],
@@ -304,7 +317,7 @@ def header_tree(
 ) -> dict[str, str]:
     """Text by path. `without`: macros to leave out, as if the kernel lacked what they stand for."""
     major, minor, patch = kernel_version(release)
-    macros = "\n".join(tracepoint_macros(sections[0], tracepoints))
+    macros = "\n".join((*tracepoint_macros(sections[0], tracepoints), *function_macros(sections[0])))
     types = f"{macros}\n{TypeEmitter(sections).text()}"
     kept = "\n".join(line for line in types.split("\n") if not _defines(line, without))
     architecture = ARCHITECTURES.get(machine, machine)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import mmap
 import os
+import platform
 import socket
 import struct
 import sys
@@ -17,7 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from probes.catalog import KINDS, SUBJECTS, Dialect, Hook, RecordKind, RingSizes, hooks_of
+from probes.catalog import (
+    KINDS,
+    SUBJECTS,
+    Dialect,
+    Hook,
+    RecordKind,
+    RingSizes,
+    hooks_of,
+    kernel_version,
+)
 from probes.exchange import COMPILED, Answer, HookResult, Origin, ProbeError, Request
 from probes.starter import Command, Loader, Starter, start_child
 
@@ -33,7 +43,7 @@ PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 NO_CONSTANTS: Mapping[str, int] = {}
 MAPS_FOR_THE_COLLECTOR = ("ring", "flow_ring", "lost", "rates", "limits")
 
-State = Literal["attached", "lesser", "failed"]
+State = Literal["attached", "lesser", "absent", "failed"]
 
 
 class HookReport(NamedTuple):
@@ -42,10 +52,16 @@ class HookReport(NamedTuple):
     subject: str
     hook: str  # the tracepoint
     kinds: tuple[RecordKind, ...]
-    state: State  # lesser: attached, but in the dearer dialect
+    # lesser: attached, but in the dearer dialect. absent: this kernel is too old and it only adds to records,
+    # so that nothing is wrong with the node.
+    state: State
     reason: str  # why it is not attached, or lesser; the kernel's words
     consequence: str
     dialect: Dialect | None
+
+    @property
+    def is_attached(self) -> bool:
+        return self.state in ("attached", "lesser")
 
 
 @dataclass(slots=True)
@@ -258,7 +274,7 @@ def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) ->
             "Status -9 is the out-of-memory killer as a rule: compiling takes 160 MiB for a moment.",
         )
     reports = tuple(hook_report(hook, answer.results[hook.tracepoint]) for hook in hooks)
-    if all(report.state == "failed" for report in reports):
+    if not any(report.is_attached for report in reports):
         raise ProbeError(
             f"None of the probes could be attached: {reports[0].reason}.",
             NOTHING_ATTACHED,
@@ -279,11 +295,14 @@ def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) ->
     )
 
 
-def hook_report(hook: Hook, result: HookResult) -> HookReport:
+def hook_report(hook: Hook, result: HookResult, release: str = "") -> HookReport:
+    """`release` of the kernel; that which runs when empty."""
     state: State = "attached"
     consequence = ""
     if result.dialect is None:
         state, consequence = "failed", hook.without
+        if not hook.kinds and kernel_version(release or platform.release()) < hook.since:
+            state = "absent"
     elif result.reasons:
         state, consequence = "lesser", "It costs the workload about twice as much."
     reason = "; ".join(result.reasons)

@@ -18,6 +18,10 @@ enum pw_limit_class {
 #define PW_LIMIT_CLASS_OF(kind) \
   (PW_IS_FLOW(kind) ? PW_LIMIT_NETWORK : (kind) <= PW_EXIT ? PW_LIMIT_PROCESS : PW_LIMIT_PRIVILEGE)
 
+/* A record takes a token for each that it has begun: an exec can be thirty times as long as a fork, and by its
+ * arguments the container says how long. */
+#define PW_TOKEN_BYTES 1024
+
 #define PW_LIMIT_SLOTS 2048 /* a power of two */
 
 struct pw_limit {

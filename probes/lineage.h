@@ -38,6 +38,17 @@ struct home {
 _Static_assert(PW_VALUE_BYTES_processes == sizeof(struct process_state), "value of processes");
 _Static_assert(PW_VALUE_BYTES_homes == sizeof(struct home), "value of homes");
 
+/* Two loads where the verifier lets typed pointers be followed, else a call. */
+static __always_inline void copy_comm(char out[PW_COMM_BYTES], struct task_struct *task)
+{
+#if defined(PW_TP_BTF) && OFF_task_struct__comm % 8 == 0
+  ((u64 *)out)[0] = ((u64 *)task->comm)[0];
+  ((u64 *)out)[1] = ((u64 *)task->comm)[1];
+#else
+  bpf_probe_read_kernel(out, PW_COMM_BYTES, &task->comm);
+#endif
+}
+
 /* NULL: the table was full when it was forked. */
 static __always_inline struct process_state *find_state(u32 pid, u64 start_ns)
 {
@@ -68,12 +79,16 @@ static __always_inline u64 id_of(struct cgroup *cgroup)
 /* 0 where there is none so deep. For any pointer, hence by probe reads. */
 static __always_inline u64 id_at_level(struct cgroup *cgroup, u32 level)
 {
-  if (level > (u32)PROBED(cgroup, level))
+  cgroup = TYPED(cgroup, cgroup);
+  if (level > (u32)FOLLOWED(cgroup, level))
     return 0;
 #if defined(HAVE_cgroup__ancestors) /* since 6.1 */
   struct cgroup *above = 0;
   bpf_probe_read_kernel(&above, sizeof(above), (char *)cgroup + OFF_cgroup__ancestors + (u64)level * sizeof(above));
-  return above ? PROBED(PROBED(above, kn), id) : 0;
+  if (!above)
+    return 0;
+  above = TYPED(cgroup, above);
+  return FOLLOWED(FOLLOWED(above, kn), id);
 #elif defined(HAVE_cgroup__ancestor_ids)
   u64 id = 0;
   bpf_probe_read_kernel(&id, sizeof(id), (char *)cgroup + OFF_cgroup__ancestor_ids + (u64)level * sizeof(id));
@@ -108,9 +123,11 @@ static __always_inline bool is_first_in_pid_namespace(struct task_struct *task)
   struct pid *pid = FIELD(task, thread_pid);
   u32 level = FIELD(pid, level);
   int number = 0;
+  if (!level)
+    return false;
   bpf_probe_read_kernel(&number, sizeof(number), (char *)pid + OFF_pid__numbers + (u64)level * sizeof(struct upid) +
                                                  OFF_upid__nr);
-  return level && number == 1;
+  return number == 1;
 }
 
 static __always_inline void take_home(u64 home)
@@ -128,7 +145,7 @@ static __always_inline void note_ancestor(struct pw_ancestor *out, struct task_s
   out->start_ns = FIELD(leader, start_boottime);
   out->pid = FIELD(leader, tgid);
   out->pad = 0;
-  bpf_probe_read_kernel(out->comm, PW_COMM_BYTES, &leader->comm);
+  copy_comm(out->comm, leader);
 }
 
 /* The highest in the process's own container that parents lead to. Notes them as ancestors. */

@@ -27,25 +27,24 @@ static __always_inline bool append_name(char *out, volatile u16 *used, const voi
   return true;
 }
 
-/* From the mount that `vfsmount` is in to the root of the namespace. These pointers come out of a container_of,
- * which the verifier can't follow, so that every step is a probe read. */
+/* From the mount that `vfsmount` is in to the root of the namespace. These pointers come out of a container_of. */
 static __always_inline bool append_above(char *out, volatile u16 *used, struct vfsmount *vfsmount)
 {
-  struct mount *mount = (struct mount *)((char *)vfsmount - OFF_mount__mnt);
+  struct mount *mount = TYPED(mount, (char *)vfsmount - OFF_mount__mnt);
   struct dentry *dentry = 0, *root = 0;
   for (int turn = 0; turn < COMPONENTS_ABOVE; turn++) {
     if (dentry == root) {
-      struct mount *above = PROBED(mount, mnt_parent);
+      struct mount *above = FOLLOWED(mount, mnt_parent);
       if (above == mount)
         return true;
-      dentry = PROBED(mount, mnt_mountpoint);
+      dentry = FOLLOWED(mount, mnt_mountpoint);
       mount = above;
-      root = PROBED(mount, mnt.mnt_root);
+      root = FOLLOWED(mount, mnt.mnt_root);
       continue;
     }
-    if (!append_name(out, used, PROBED(dentry, d_name.name)))
+    if (!append_name(out, used, FOLLOWED(dentry, d_name.name)))
       return false;
-    dentry = PROBED(dentry, d_parent);
+    dentry = FOLLOWED(dentry, d_parent);
   }
   return false;
 }

@@ -34,7 +34,7 @@ static __always_inline bool is_sent_by_a_process(struct kernel_siginfo *info)
 PROGRAM(signal_generate)
 {
   struct kernel_siginfo *info = ARGUMENT(1);
-  struct task_struct *target = ARGUMENT(2);
+  struct task_struct *target = TYPED(task_struct, ARGUMENT(2));
   struct pw_privilege *out;
   if (!is_sent_by_a_process(info) || cgroup_id_of(target) == bpf_get_current_cgroup_id())
     return 0;
@@ -91,7 +91,7 @@ PROGRAM(task_newtask)
  * and the collector knows its path from cgroup_mkdir. */
 PROGRAM(cgroup_attach_task)
 {
-  struct cgroup *cgroup = ARGUMENT(0);
+  struct cgroup *cgroup = TYPED(cgroup, ARGUMENT(0));
   struct cgroup_root *root = FIELD(cgroup, root);
   struct kernfs_node *node = FIELD(cgroup, kn);
   struct pw_privilege *out;

@@ -48,8 +48,8 @@ static __always_inline void follow(struct process_state *state, struct task_stru
  * with the old leader's start time: the entity stays. */
 PROGRAM(sched_process_exec)
 {
-  struct task_struct *task = ARGUMENT(0);
-  struct linux_binprm *binary = ARGUMENT(2);
+  struct task_struct *task = TYPED(task_struct, ARGUMENT(0));
+  struct linux_binprm *binary = TYPED(linux_binprm, ARGUMENT(2));
   struct mm_struct *mm = FIELD(task, mm);
   struct file *file = FIELD(mm, exe_file);
   struct fs_struct *fs = FIELD(task, fs);
@@ -73,19 +73,19 @@ PROGRAM(sched_process_exec)
   exec->argc = FIELD(binary, argc);
   fill_binary(exec, file);
   fill_args(exec, mm);
-  bytes = exec->args_bytes;
+  bytes = FORGOTTEN(exec->args_bytes);
   append_exe(exec, bytes, file);
   bytes += exec->exe_bytes;
   append_cwd(exec, bytes, fs);
   bytes += exec->cwd_bytes;
   exec->filename_bytes =
     append_given(exec, bytes, FIELD(binary, filename), PW_FILENAME_BYTES, PW_FILENAME_CUT);
-  bytes += exec->filename_bytes;
+  bytes += FORGOTTEN(exec->filename_bytes);
   append_interpreter(exec, bytes, binary);
-  bytes += exec->interpreter_bytes;
+  bytes += FORGOTTEN(exec->interpreter_bytes);
 #ifdef PW_TELL_ENVIRONMENT
   exec->environment_bytes = append_environment(exec, bytes, mm);
-  bytes += exec->environment_bytes;
+  bytes += FORGOTTEN(exec->environment_bytes);
 #endif
   if (state) {
     exec->task.entry = state->entry;
@@ -104,8 +104,8 @@ PROGRAM(sched_process_exec)
 /* Before the old image is given up: the only time when the credentials of both are there. Since 6.10. */
 PROGRAM(sched_prepare_exec)
 {
-  struct task_struct *task = ARGUMENT(0);
-  struct linux_binprm *binary = ARGUMENT(1);
+  struct task_struct *task = TYPED(task_struct, ARGUMENT(0));
+  struct linux_binprm *binary = TYPED(linux_binprm, ARGUMENT(1));
   struct task_struct *leader = FIELD(task, group_leader);
   struct cred *old = (struct cred *)FIELD(task, cred), *new = (struct cred *)FIELD(binary, cred);
   struct process_state *state;
@@ -149,8 +149,8 @@ static __always_inline struct process_state *state_of_child(struct task_struct *
  * maker may be another than its parent: CLONE_PARENT. */
 PROGRAM(sched_process_fork)
 {
-  struct task_struct *thread = ARGUMENT(0);
-  struct task_struct *child = ARGUMENT(1);
+  struct task_struct *thread = TYPED(task_struct, ARGUMENT(0));
+  struct task_struct *child = TYPED(task_struct, ARGUMENT(1));
   struct process_state *state;
   struct pw_fork *fork;
   if (FIELD(child, pid) != FIELD(child, tgid)) /* a thread */
@@ -174,9 +174,9 @@ struct cpu_time {
 
 static __always_inline void add_other_thread(struct cpu_time *sum, struct task_struct *thread)
 {
-  sum->user_ticks_ns += PROBED(thread, utime);
-  sum->system_ticks_ns += PROBED(thread, stime);
-  sum->run_ns += PROBED(thread, se.sum_exec_runtime);
+  sum->user_ticks_ns += FOLLOWED(thread, utime);
+  sum->system_ticks_ns += FOLLOWED(thread, stime);
+  sum->run_ns += FOLLOWED(thread, se.sum_exec_runtime);
 }
 
 /* Threads that were reaped have left their sums in signal_struct. Still listed, beside `last`, are the leader,
@@ -191,10 +191,10 @@ static __always_inline struct cpu_time cpu_time_of_group(struct signal_struct *s
   struct list_head *end = (struct list_head *)((char *)signal + OFF_signal_struct__thread_head);
   struct list_head *node = FIELD(signal, thread_head.next);
   for (int walked = 0; walked < THREADS_WALKED && node != end && node; walked++) {
-    struct task_struct *thread = (struct task_struct *)((char *)node - OFF_task_struct__thread_node);
+    struct task_struct *thread = TYPED(task_struct, (char *)node - OFF_task_struct__thread_node);
     if (thread != last)
       add_other_thread(&sum, thread);
-    node = PROBED(node, next);
+    node = FOLLOWED(node, next);
   }
   return sum;
 }
@@ -264,7 +264,7 @@ static __always_inline void emit_exit(struct task_struct *task, struct process_s
 
 PROGRAM(sched_process_exit)
 {
-  struct task_struct *task = ARGUMENT(0);
+  struct task_struct *task = TYPED(task_struct, ARGUMENT(0));
   struct signal_struct *signal = FIELD(task, signal);
   struct task_struct *leader = FIELD(task, group_leader);
   u32 pid = FIELD(leader, tgid);
@@ -285,7 +285,10 @@ PROGRAM(sched_process_exit)
 PROGRAM(bpf_iter_task)
 {
   struct task_struct *task = ARGUMENT(1);
-  if (task && FIELD(task, pid) == FIELD(task, tgid))
+  if (!task)
+    return 0;
+  task = TYPED(task_struct, task);
+  if (FIELD(task, pid) == FIELD(task, tgid))
     state_of(task, SCRATCH_OF_WALK);
   return 0;
 }

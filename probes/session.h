@@ -41,12 +41,15 @@ static __always_inline bool is_in_session(const struct process_state *state)
 /* The lowest home at or above a cgroup; 0 if there is none. */
 static __always_inline u64 find_home(struct cgroup *cgroup, u32 *level)
 {
-  u32 lowest = FIELD(cgroup, level);
   for (u32 above = 0; above < CGROUP_LEVELS; above++) {
-    u64 id = above < lowest ? id_at_level(cgroup, lowest - above) : 0;
-    struct home *home = map_lookup(MAP(homes), &id);
+    u32 at = PROBED(cgroup, level) - above; /* a call: so no turn knows what another has found of the level */
+    u64 id = at ? id_at_level(cgroup, at) : 0;
+    struct home *home;
+    if (!id)
+      break;
+    home = map_lookup(MAP(homes), &id);
     if (home && home->is_taken) {
-      *level = lowest - above;
+      *level = at;
       return id;
     }
   }

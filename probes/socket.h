@@ -70,13 +70,13 @@ static __always_inline void fill_owner(struct owner *owner)
   owner->cgroup_id = bpf_get_current_cgroup_id();
   owner->pid = bpf_get_current_pid_tgid() >> 32;
   owner->uid = bpf_get_current_uid_gid();
-  bpf_probe_read_kernel(owner->comm, PW_COMM_BYTES, &leader->comm);
+  copy_comm(owner->comm, leader);
   fill_entry(&owner->entry, owner->pid, owner->start_ns);
 }
 
 static __always_inline u32 socket_net_ns(struct sock *sk)
 {
-  struct net *net = FIELD(sk, __sk_common.skc_net.net);
+  struct net *net = FIELD(TYPED(sock, sk), __sk_common.skc_net.net);
   return FIELD(net, ns.inum);
 }
 
@@ -85,7 +85,7 @@ static __always_inline u64 socket_net_cookie(struct sock *sk)
 {
   u64 cookie = 0;
 #ifdef HAVE_net__net_cookie
-  struct net *net = FIELD(sk, __sk_common.skc_net.net);
+  struct net *net = FIELD(TYPED(sock, sk), __sk_common.skc_net.net);
 #ifdef PW_TP_BTF
   cookie = *(u64 *)((char *)net + OFF_net__net_cookie);
 #else
@@ -99,13 +99,15 @@ static __always_inline u64 socket_net_cookie(struct sock *sk)
 static __always_inline u64 socket_cgroup_id(struct sock *sk)
 {
 #ifdef HAVE_sock_cgroup_data__cgroup
-  struct cgroup *cgroup = FIELD(sk, sk_cgrp_data.cgroup);
+  struct cgroup *cgroup = FIELD(TYPED(sock, sk), sk_cgrp_data.cgroup);
 #else /* before 5.15: the pointer, or with its lowest bit set something else */
   struct cgroup *cgroup = (struct cgroup *)PROBED(sk, sk_cgrp_data.val);
   if ((u64)cgroup & 1)
     return 0;
 #endif
-  return PROBED(PROBED(cgroup, kn), id);
+  cgroup = TYPED(cgroup, cgroup);
+  /* A call, or the compiler would make one load of it and another's, which the verifier does not allow. */
+  return PROBED(FOLLOWED(cgroup, kn), id);
 }
 
 /* The same for all records of a socket, never again for another. The cookie is also what sock_diag and `ss -e`

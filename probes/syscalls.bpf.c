@@ -139,38 +139,44 @@ static __always_inline bool is_place_that_matters(const char *text)
          STARTS_WITH(text, "../../../..") || (text[0] == '/' && text[1] == 0);
 }
 
-/* One text behind the others; returns where the next goes. */
-static __always_inline u64 append_text(struct pw_privilege *out, u64 at, u32 number, u32 place)
+/* Where the next text goes. */
+static __always_inline u64 end_of_texts(struct pw_privilege *out)
 {
+  return FORGOTTEN(out->text_bytes[0]) + FORGOTTEN(out->text_bytes[1]) + FORGOTTEN(out->text_bytes[2]);
+}
+
+/* One text behind the others. */
+static __always_inline void append_text(struct pw_privilege *out, u32 number, u32 place)
+{
+  u64 at = end_of_texts(out);
   long bytes;
   if (number == 0 || number > PW_ARGUMENTS)
-    return at;
+    return;
   BOUND(at, TEXTS_BYTES - 1);
   /* One byte more than is kept and the NUL, to see whether there was more. */
   bytes = bpf_probe_read_user_str(out->data + at, PW_TEXT_BYTES + 2, (void *)out->arguments[number - 1]);
   if (bytes <= 0)
-    return at;
+    return;
   bytes -= 1;
   if (bytes > PW_TEXT_BYTES) {
     out->marks |= PW_TEXT_CUT;
     bytes = PW_TEXT_BYTES;
   }
   out->text_bytes[place] = bytes;
-  return at + bytes;
 }
 
 /* As write_path() in path.h, for pointers that the verifier does not know the type of. */
 static __always_inline bool write_probed_path(char *out, volatile u16 *used, struct dentry *dentry,
                                               struct vfsmount *vfsmount)
 {
-  struct dentry *root = PROBED(vfsmount, mnt_root);
+  struct dentry *root = FOLLOWED(vfsmount, mnt_root);
   for (int turn = 0; turn < COMPONENTS_IN_MOUNT; turn++) {
     struct dentry *parent;
     if (dentry == root)
       return append_above(out, used, vfsmount);
-    if (!append_name(out, used, PROBED(dentry, d_name.name)))
+    if (!append_name(out, used, FOLLOWED(dentry, d_name.name)))
       return false;
-    parent = PROBED(dentry, d_parent);
+    parent = FOLLOWED(dentry, d_parent);
     if (parent == dentry)
       return true;
     dentry = parent;
@@ -179,20 +185,20 @@ static __always_inline bool write_probed_path(char *out, volatile u16 *used, str
 }
 
 /* The path of what the descriptor stands for, or the folder that a relative path starts from. */
-static __always_inline u64 append_path(struct pw_privilege *out, u64 at, u32 recipe, struct task_struct *task)
+static __always_inline void append_path(struct pw_privilege *out, u32 recipe, struct task_struct *task)
 {
   u32 number = recipe >> 20 & 15, path = recipe >> 24 & 3;
   int descriptor = number && number <= PW_ARGUMENTS ? (int)out->arguments[number - 1] : AT_FDCWD;
-  u64 path_at = path == 2 ? out->text_bytes[0] : 0;
+  u64 path_at = path == 2 ? out->text_bytes[0] : 0, at = end_of_texts(out);
   struct dentry *dentry;
   struct vfsmount *mount;
   BOUND(path_at, 255);
   if (!number && !path)
-    return at;
+    return;
   if (number == RESULT_AS_DESCRIPTOR)
     descriptor = (int)out->result;
   if (path && out->data[path_at] == '/' && out->text_bytes[(path - 1) & 1])
-    return at;
+    return;
   if (descriptor == AT_FDCWD) {
     struct fs_struct *fs = CURRENT_FIELD(task, fs);
     dentry = PROBED(fs, pwd.dentry);
@@ -200,14 +206,13 @@ static __always_inline u64 append_path(struct pw_privilege *out, u64 at, u32 rec
   } else {
     struct file *file = open_file(task, descriptor);
     if (!file)
-      return at;
+      return;
     dentry = PROBED(file, f_path.dentry);
     mount = PROBED(file, f_path.mnt);
   }
   BOUND(at, TEXTS_BYTES - 1);
-  if (!write_probed_path(out->data + at, &out->path_bytes, dentry, mount))
+  if (!write_probed_path(out->data + at, &out->path_bytes, TYPED(dentry, dentry), TYPED(vfsmount, mount)))
     out->marks |= PW_PATH_CUT;
-  return at + out->path_bytes;
 }
 
 /* After PTRACE_ATTACH the process is the first in the list; the others are found by the number that the caller
@@ -235,19 +240,21 @@ static __always_inline void fill_tracee(struct pw_privilege *out, struct task_st
 static __always_inline void report(struct pw_privilege *out, struct task_struct *task, u32 recipe)
 {
   u32 kind = recipe & 255;
-  u64 bytes = append_text(out, 0, recipe >> 8 & 15, 0);
+  u64 bytes;
+  append_text(out, recipe >> 8 & 15, 0);
   if ((kind == PW_PRIVILEGE_SYMLINK || kind == PW_PRIVILEGE_LINK) && !is_place_that_matters(out->data))
     return;
   if (PW_IS_FLOW(kind)) /* never; so the compiler knows the ring */
     return;
   if (!begin(&out->head, kind, bpf_get_current_cgroup_id()))
     return;
-  bytes = append_text(out, bytes, recipe >> 12 & 15, 1);
-  bytes = append_text(out, bytes, recipe >> 16 & 15, 2);
-  bytes = append_path(out, bytes, recipe, task);
+  append_text(out, recipe >> 12 & 15, 1);
+  append_text(out, recipe >> 16 & 15, 2);
+  append_path(out, recipe, task);
   if (kind == PW_PRIVILEGE_PTRACE)
     fill_tracee(out, task);
   fill_task(&out->task, task);
+  bytes = end_of_texts(out) + FORGOTTEN(out->path_bytes);
   BOUND(bytes, PW_PRIVILEGE_DATA_BYTES - 1);
   bytes += sizeof(*out);
   out->head.record_bytes = bytes;

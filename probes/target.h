@@ -6,16 +6,17 @@
 
 static __always_inline void fill_target(struct pw_privilege *out, struct task_struct *target)
 {
-  struct task_struct *leader = PROBED(target, group_leader);
-  struct cred *cred = (struct cred *)PROBED(target, cred);
-  struct css_set *set = PROBED(target, cgroups);
-  struct cgroup *cgroup = PROBED(set, dfl_cgrp);
-  struct kernfs_node *node = PROBED(cgroup, kn);
-  out->target_start_ns = PROBED(leader, start_boottime);
-  out->target_cgroup_id = PROBED(node, id);
-  out->target_pid = PROBED(target, tgid);
-  out->target_uid = PROBED(cred, uid.val);
-  bpf_probe_read_kernel(out->target_comm, PW_COMM_BYTES, &target->comm);
+  struct task_struct *task = TYPED(task_struct, target);
+  struct task_struct *leader = FOLLOWED(task, group_leader);
+  struct cred *cred = (struct cred *)FOLLOWED(task, cred);
+  struct css_set *set = FOLLOWED(task, cgroups);
+  struct cgroup *cgroup = FOLLOWED(set, dfl_cgrp);
+  struct kernfs_node *node = FOLLOWED(cgroup, kn);
+  out->target_start_ns = FOLLOWED(leader, start_boottime);
+  out->target_cgroup_id = FOLLOWED(node, id);
+  out->target_pid = FOLLOWED(task, tgid);
+  out->target_uid = FOLLOWED(cred, uid.val);
+  bpf_probe_read_kernel(out->target_comm, PW_COMM_BYTES, &task->comm);
   out->marks |= PW_TARGET_KNOWN;
 }
 

@@ -8,17 +8,6 @@
 
 #define UNSET_ID 4294967295u
 
-/* Two loads where the verifier lets typed pointers be followed, else a call. */
-static __always_inline void copy_comm(char out[PW_COMM_BYTES], struct task_struct *task)
-{
-#if defined(PW_TP_BTF) && OFF_task_struct__comm % 8 == 0
-  ((u64 *)out)[0] = ((u64 *)task->comm)[0];
-  ((u64 *)out)[1] = ((u64 *)task->comm)[1];
-#else
-  bpf_probe_read_kernel(out, PW_COMM_BYTES, &task->comm);
-#endif
-}
-
 static __always_inline u64 cgroup_id_of(struct task_struct *task)
 {
   return id_of(cgroup_of(task));
@@ -80,7 +69,8 @@ static __always_inline void fill_namespaces(struct pw_task *out, struct task_str
   bpf_probe_read_kernel(&innermost, sizeof(innermost),
                         (char *)pid + OFF_pid__numbers + (u64)level * sizeof(struct upid));
   out->namespace_pid = innermost.nr;
-  out->pid_ns = PROBED(innermost.ns, ns.inum);
+  innermost.ns = TYPED(pid_namespace, innermost.ns);
+  out->pid_ns = FOLLOWED(innermost.ns, ns.inum);
 }
 
 /* real_parent may be a thread, and the entity is always the process: hence the group leaders. */

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getopt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from collector.config import flags
 from collector.config.sections import Entry, Section
@@ -12,7 +12,15 @@ from collector.config.sections import Entry, Section
 FILE = "argument"  # a place reads `argument:3`
 _SECTIONS = {"i": "INPUT", "F": "FILTER", "o": "OUTPUT"}
 _CALLED = {"INPUT": "an input", "FILTER": "a filter", "OUTPUT": "an output"}
-_SERVICE = {"f": "Flush", "l": "Log_File", "P": "HTTP_Port", "H": "HTTP_Server", "Y": "Hot_Reload"}
+_SERVICE = {
+    "b": "storage.path",
+    "f": "Flush",
+    "l": "Log_File",
+    "L": "HTTP_Listen",
+    "P": "HTTP_Port",
+    "H": "HTTP_Server",
+    "Y": "Hot_Reload",
+}
 
 
 @dataclass(slots=True)
@@ -53,6 +61,7 @@ class _Reading:
         self._service: list[Entry] = []
         self._open: tuple[str, int] | None = None
         self._entries: list[Entry] = []
+        self._processors: list[Section] = []
         self._verbosity = 0
 
     def flag(self, number: int, flag: flags.Flag, value: str) -> None:
@@ -63,6 +72,11 @@ class _Reading:
         elif flag.name in _SECTIONS:
             self._close()
             self._open = (_SECTIONS[flag.name], number)
+            self._add(number, "Name", value)
+        elif flag.name == "r":
+            if self._open is None or self._open[0] != "INPUT":
+                raise getopt.GetoptError(f"-r {value} belongs to an input; write -i first")
+            self._processors.append(Section("PROCESSOR", FILE, number))
             self._add(number, "Name", value)
         elif flag.name in ("p", "t", "m"):
             self._plugin_key(number, f"-{flag.name}", value)
@@ -114,7 +128,13 @@ class _Reading:
         self._service.append(Entry("Log_Level", level, FILE, number))
 
     def _add(self, number: int, name: str, value: str) -> None:
-        self._entries.append(Entry(name, value, FILE, number))
+        """To the plugin before it, or its last processor, but for an input's Tag."""
+        entry = Entry(name, value, FILE, number)
+        if self._processors and name != "Tag":
+            last = self._processors[-1]
+            self._processors[-1] = replace(last, entries=(*last.entries, entry))
+        else:
+            self._entries.append(entry)
 
     def _close(self) -> None:
         if self._open is None:
@@ -122,8 +142,9 @@ class _Reading:
         kind, number = self._open
         if kind != "INPUT" and not any(one.key.lower().startswith("match") for one in self._entries):
             self._add(number, "Match", "*")
-        self._asked.sections.append(Section(kind, FILE, number, tuple(self._entries)))
-        self._open, self._entries = None, []
+        made = Section(kind, FILE, number, tuple(self._entries), tuple(self._processors))
+        self._asked.sections.append(made)
+        self._open, self._entries, self._processors = None, [], []
 
     def finish(self) -> Arguments:
         self._close()

@@ -199,7 +199,7 @@ class _Reading:
         for section in self._of("SERVICE"):
             first = merged if merged.file else section
             merged = replace(first, entries=(*merged.entries, *section.entries))
-        merged = self._without_ignored("service", merged)
+        merged = self._without_ignored("service", "", merged)
         names = foreign.unsupported("service", "")
         loaded = read(ServiceSettings, merged, self._draft.problems, unsupported=names)
         return loaded or ServiceSettings()
@@ -207,8 +207,8 @@ class _Reading:
     def _of(self, name: str) -> list[Section]:
         return [section for section in self._sections if section.name == name]
 
-    def _without_ignored(self, kind: str, section: Section) -> Section:
-        ignored = foreign.IGNORED[kind]
+    def _without_ignored(self, kind: str, plugin: str, section: Section) -> Section:
+        ignored = foreign.ignored(kind, plugin)
         kept: list[Entry] = []
         for entry in section.entries:
             reason = ignored.get(entry.key.lower())
@@ -310,7 +310,9 @@ class _Reading:
             self._draft.problem(section.place, problem, "Install what is missing, or remove the section.")
             return None
         called = section.name.lower()
-        section = self._without_ignored(called, section)
+        section = self._without_ignored(row.kind, row.name, section)
+        if called == "processor":
+            section = self._without_ignored(called, "", section)
         problems = self._draft.problems
         common_class = _COMMON[called]
         theirs, ours = keys_of(module.Settings), keys_of(common_class)
@@ -367,8 +369,7 @@ class _Reading:
         return found
 
     def _check_parser(self, section: Section, names: set[str]) -> None:
-        lines = section.get("multiline.parser")
-        if lines is not None and "multiline.parser" in names:
+        for lines in section.all("multiline.parser") if "multiline.parser" in names else ():
             try:
                 check_names(commas.read(lines.value), self.known_multiline_parsers)
             except ValueError as reason:

@@ -20,6 +20,7 @@ class Flag:
     group: str
     ignored: str = ""
     refused: str = ""
+    also: tuple[str, ...] = ()  # other long forms: Fluent Bit takes some that its help does not print
 
     @property
     def name(self) -> str:
@@ -48,13 +49,22 @@ FLAGS = (
     Flag("F", "filter", "NAME", "add a filter", _CONFIGURATION),
     Flag("o", "output", "NAME", "add an output", _CONFIGURATION),
     Flag("p", "prop", "KEY=VALUE", "set a key of the plugin before it", _CONFIGURATION),
+    Flag(
+        "r",
+        "processor",
+        "NAME",
+        "add a processor to the input before it: a filter for its records alone",
+        _CONFIGURATION,
+    ),
     Flag("t", "tag", "TAG", "tag of the input before it", _CONFIGURATION),
     Flag("m", "match", "MATCH", "tags of the filter or output before it; `*` where unset", _CONFIGURATION),
     Flag("w", "workdir", "FOLDER", "work in this folder: relative paths start there", _SERVICE),
     Flag("f", "flush", "SECONDS", "Flush", _SERVICE),
     Flag("l", "log_file", "FILE", "Log_File", _SERVICE),
-    Flag("H", "http", "", "HTTP_Server On", _SERVICE),
-    Flag("P", "port", "PORT", "HTTP_Port", _SERVICE),
+    Flag("b", "storage_path", "FOLDER", "storage.path", _SERVICE),
+    Flag("H", "http", "", "HTTP_Server On", _SERVICE, also=("http_server",)),
+    Flag("L", "http_listen", "ADDRESS", "HTTP_Listen", _SERVICE),
+    Flag("P", "port", "PORT", "HTTP_Port", _SERVICE, also=("http_port",)),
     Flag(
         "Y",
         "enable-hot-reload",
@@ -82,6 +92,26 @@ FLAGS = (
         "",
         _FLUENT_BIT,
         ignored="chunks can't be traced; Log_Level trace names them",
+    ),
+    *(
+        Flag("", name, "VALUE", "", _FLUENT_BIT, refused="podwitness can't trace chunks; -vv names them")
+        for name in ("trace", "trace-input", "trace-output", "trace-output-property")
+    ),
+    Flag(
+        "J",
+        "help-json",
+        "",
+        "",
+        _FLUENT_BIT,
+        refused="podwitness prints what there is by `podwitness reference`",
+    ),
+    Flag(
+        "",
+        "supervisor",
+        "",
+        "",
+        _FLUENT_BIT,
+        refused="podwitness starts itself anew by nobody; let systemd or a pod run it",
     ),
     Flag(
         "W",
@@ -112,13 +142,13 @@ def short_options() -> str:
 
 
 def long_options() -> list[str]:
-    return [flag.long + ("=" if flag.takes else "") for flag in FLAGS]
+    return [name + ("=" if flag.takes else "") for flag in FLAGS for name in (flag.long, *flag.also)]
 
 
 def find(written: str) -> Flag:
     """The flag of `-c` or `--config`, as getopt gives it back."""
     text = written.lstrip("-")
-    return next(flag for flag in FLAGS if text in (flag.short, flag.long))
+    return next(flag for flag in FLAGS if text in (flag.short, flag.long, *flag.also))
 
 
 def effect(flag: Flag) -> str:

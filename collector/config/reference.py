@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from collector.config import flags
-from collector.config.foreign import IGNORED
+from collector.config.foreign import IGNORED, REFUSED
 from collector.config.instances import FilterCommon, InputCommon, OutputCommon
 from collector.config.multiline import MultilineSection
 from collector.config.parsers import Parser
@@ -27,7 +27,8 @@ Printed by `make docs` (and by `podwitness reference`) from the declarations tha
 
 podwitness reads Fluent Bit's classic format, and its YAML format from files that end in `.yaml` or `.yml`.
 Keys are compared without case. `${NAME}` in a value is a variable set by `@SET NAME=value` (in YAML under
-`env`), else of the environment; one that is not set is an error. `@INCLUDE FILE` (in YAML `includes`) is
+`env`), else of the environment; one that is not set is an error. A variable that is set to
+`file://PATH` has the value that the file holds. `@INCLUDE FILE` (in YAML `includes`) is
 relative to the including file, else to the main file, and may be a pattern. An unknown section, plugin or
 key and a bad value are errors with their file and line, and all of them are told at once; `--dry-run` only
 checks.
@@ -109,6 +110,9 @@ def _lines() -> Iterator[str]:
     yield "\n## Accepted without effect\n"
     yield "Keys of Fluent Bit that have nothing to set up here; the reason is logged at the start.\n"
     yield from _ignored()
+    yield "\n## Refused\n"
+    yield "Other keys of Fluent Bit are errors, and these say what to do instead.\n"
+    yield from _refused()
 
 
 def _table(settings: type[DataclassInstance]) -> Iterator[str]:
@@ -142,6 +146,14 @@ def _ignored() -> Iterator[str]:
     for kind, keys in IGNORED.items():
         for name, reason in keys.items():
             yield f"| {kind} | `{name}` | {_cell(reason)} |"
+
+
+def _refused() -> Iterator[str]:
+    yield "| where | key, or its beginning | instead |"
+    yield "|---|---|---|"
+    for (kind, plugin), keys in REFUSED.items():
+        for name, instead in keys.items():
+            yield f"| {f'{kind} {plugin}'.strip()} | `{name}` | {_cell(instead)} |"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ operator sees it with the section's place.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from collector.config.kinds import (
@@ -29,6 +29,7 @@ from collector.config.kinds import (
     integer,
     pattern,
     repeated,
+    repeated_list,
     seconds,
     shown,
     size_bytes,
@@ -63,6 +64,7 @@ __all__ = [
     "prefixed",
     "read",
     "repeated",
+    "repeated_list",
     "seconds",
     "size_bytes",
     "text",
@@ -161,13 +163,13 @@ def read(
     *,
     title: str = "",
     common: Iterable[Key] = (),
-    unsupported: Collection[str] = (),
+    unsupported: Mapping[str, str] | None = None,
 ) -> Settings | None:
     """The same, appending to `problems` instead of raising; None when there were any.
 
     `title` is how the section is called in them, [NAME] where not given.
-    `unsupported` are the names, in lower case, of keys that Fluent Bit has here and
-    podwitness has not.
+    `unsupported` are the names, in lower case, of keys that Fluent Bit has here, and what
+    to do about them in podwitness, which has them not.
     """
     own = keys_of(settings)
     names = [one.name for one in (*own, *common)]
@@ -177,7 +179,7 @@ def read(
     named = dataclasses.replace(
         section, entries=tuple(one for one in section.entries if not one.key.lower().startswith(prefixes))
     )
-    _check_names(named, title or f"[{section.name}]", names, unsupported, problems)
+    _check_names(named, title or f"[{section.name}]", names, unsupported or {}, problems)
     values: dict[str, Any] = {}
     for field in dataclasses.fields(settings):
         declared = field.metadata["key"]
@@ -200,7 +202,7 @@ def _check_names(
     section: Section,
     title: str,
     names: Sequence[str],
-    unsupported: Collection[str],
+    unsupported: Mapping[str, str],
     problems: list[ConfigError],
 ) -> None:
     known = {name.lower() for name in names}
@@ -209,11 +211,8 @@ def _check_names(
         if lowered in known:
             continue
         if lowered in unsupported:
-            problem = (
-                f"{entry.place}: {entry.key} is a key of Fluent Bit that podwitness does not support yet."
-            )
-            remedy = "Remove the line; docs/configuration.md lists what is supported."
-            problems.append(ConfigError(problem, remedy=remedy))
+            problem = f"{entry.place}: {entry.key} is a key of Fluent Bit that podwitness does not have."
+            problems.append(ConfigError(problem, remedy=unsupported[lowered] or "Remove the line."))
         else:
             problem = f"{entry.place}: {entry.key} is not a key of {title}."
             problems.append(ConfigError(problem, remedy=nearest(entry.key, names)))
@@ -250,6 +249,8 @@ def _read_field(field: str, declared: Key, section: Section, problems: list[Conf
             problems.append(ConfigError(problem))
         return {}
     values = [_read_value(declared, entry, problems) for entry in entries]
+    if declared.kind.flattened:
+        return {field: tuple(item for value in values for item in value or ())}
     return {field: tuple(values) if declared.kind.repeated else values[0]}
 
 

@@ -63,6 +63,14 @@ class ServiceSettings:
         help="Unhealthy above this many given up retries in HC_Period.",
     )
     hc_period_s: float = key("HC_Period", seconds, default="60", help="The time over which they are counted.")
+    stall_timeout_s: float = key(
+        "Stall_Timeout",
+        seconds,
+        default="120",
+        help="/readyz fails when something has not gone on for this time: a chunk that waits for an output, "
+        "a file that is not read, probes that are not listened to. /livez fails after three times as long, "
+        "and only for what nothing outside podwitness can be the reason of.",
+    )
     hot_reload: bool = key(
         "Hot_Reload",
         boolean,
@@ -74,6 +82,14 @@ class ServiceSettings:
         text,
         default="/",
         help="Where the host's root directory is mounted: logs and the runtime's files are below it.",
+    )
+    cri_socket: str = key(
+        "Cri_Socket",
+        text,
+        default="auto",
+        help="Socket of the container runtime, below Host_Root: asked for images, image ids and labels of "
+        "pods. `auto`: /run/containerd/containerd.sock, /run/k3s/containerd/containerd.sock or "
+        "/run/crio/crio.sock, where one is there; `off`: it is not asked.",
     )
     retry_base_s: float = key(
         "scheduler.base", seconds, default="5", help="The least time before a failed chunk is tried again."
@@ -121,7 +137,13 @@ class ServiceSettings:
         help="Most bytes of that folder; what goes beyond is not kept.",
     )
 
+    storage_metrics: bool = key(
+        "storage.metrics", boolean, default="On", help="Whether /api/v1/storage exists."
+    )
+
     def __post_init__(self) -> None:
+        if self.stall_timeout_s <= 0:
+            raise ValueError("Stall_Timeout must be more than 0.")
         if self.retry_base_s > self.retry_cap_s:
             raise ValueError("scheduler.base must not be larger than scheduler.cap.")
         if self.flush_s <= 0:

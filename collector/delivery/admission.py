@@ -24,6 +24,9 @@ from collector.delivery.spooling import Spooling
 # What a chunk costs beside its entries: Chunk, Ticket, Position, path and their places in the queues.
 CHUNK_OVERHEAD_BYTES = 1024
 
+# What a file is asked to have room for before it is read; a portion and what encoding adds.
+PORTION_BYTES = 1 << 20
+
 Outlets = tuple[Outlet, ...]
 
 
@@ -77,6 +80,14 @@ class Admission:
             self._source_bytes[source] = held
         else:
             del self._source_bytes[source]
+
+    def limit_bytes(self, source: str) -> int:
+        """An input's own bound; 0: it has none."""
+        return self._limits.get(source, 0)
+
+    def is_at_limit(self, source: str) -> bool:
+        """Whether files of an input wait because of its own bound."""
+        return self._is_over_limit(Request("", source, PORTION_BYTES, True))
 
     def decide(self, request: Request, outlets: Outlets) -> Outlets | None:
         """The outputs for which it goes to the spool, () for memory everywhere; None: it has to wait.

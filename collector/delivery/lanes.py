@@ -152,6 +152,15 @@ class Lanes:
         for lane in self._lanes.values():
             yield from lane.waiting
 
+    def oldest_ns(self) -> int | None:
+        """Monotonic clock at which the oldest chunk was read; a lane begins with its oldest."""
+        first = [
+            lane.current.tickets[0] if lane.current else lane.waiting[0]
+            for lane in self._lanes.values()
+            if lane.current or lane.waiting
+        ]
+        return min((ticket.chunk.created_ns for ticket in first), default=None)
+
     def withdraw(self, tickets: set[Ticket]) -> None:
         """Takes out what is not under way."""
         for tag in {ticket.chunk.tag for ticket in tickets}:
@@ -167,6 +176,12 @@ class Lanes:
         if found:
             self.withdraw(set(found))
         return found
+
+    def under_way(self) -> Iterator[Ticket]:
+        """What is being sent, or waits to be tried again."""
+        for lane in self._lanes.values():
+            if lane.current:
+                yield from lane.current.tickets
 
     @property
     def ready(self) -> bool:

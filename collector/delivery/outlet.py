@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from collector.delivery.lanes import Lanes, Parcel
 from collector.plugin import Output
+from collector.service.stalls import Stall
 
 # A receiver that fails in turns for this reason and for that is not news each time.
 COMPLAIN_EVERY_S = 10.0
@@ -59,6 +60,7 @@ class Shelf:
     Rows up to `after` were read back; of those beyond, `up` are in memory all the
     same. `behind`, by tag, is what was not read back, `staged` how many chunks are
     on their way to it: while there is any of a tag, newer chunks go behind it.
+    `sources` counts the chunks that are behind by their input.
     """
 
     after: int = 0
@@ -66,19 +68,27 @@ class Shelf:
     up_bytes: int = 0  # read back and not delivered
     behind: dict[str, Amount] = field(default_factory=dict)
     staged: Counter[str] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
 
     def is_behind(self, tag: str) -> bool:
         return tag in self.behind or self.staged[tag] > 0
 
-    def put(self, tag: str, chunks: int, records: int, size_bytes: int) -> None:
+    def put(self, tag: str, source: str, chunks: int, records: int, size_bytes: int) -> None:
         self.behind.setdefault(tag, Amount()).add(chunks, records, size_bytes)
+        self.sources[source] += chunks
 
-    def take(self, tag: str, records: int, size_bytes: int) -> None:
+    def take(self, tag: str, source: str, records: int, size_bytes: int) -> None:
         """One row is not behind any more."""
+        self.sources[source] -= 1
         amount = self.behind[tag]
         amount.add(-1, -records, -size_bytes)
         if not amount.chunks:
             del self.behind[tag]
+
+    def clear(self) -> None:
+        """Nothing is behind: the spool was lost."""
+        self.behind.clear()
+        self.sources.clear()
 
 
 @dataclass(slots=True, eq=False)
@@ -105,15 +115,19 @@ class Outlet:
         return not self.size_bytes or self.size_bytes + size_bytes <= self.usable_bytes(durable)
 
     sending: dict[int, int] = field(default_factory=dict)  # deliveries under way, by id of the output
+    _began_s: dict[object, float] = field(default_factory=dict)  # when each of them began
     _quieter: asyncio.Event = field(default_factory=asyncio.Event)
 
     @contextlib.contextmanager
     def delivering(self, output: Output) -> Iterator[None]:
         """While one of its chunks is being delivered by this output."""
         self.sending[id(output)] = self.sending.get(id(output), 0) + 1
+        delivery = object()
+        self._began_s[delivery] = time.monotonic()
         try:
             yield
         finally:
+            del self._began_s[delivery]
             self.sending[id(output)] -= 1
             if not self.sending[id(output)]:
                 del self.sending[id(output)]
@@ -163,6 +177,16 @@ class Outlet:
             self._work.clear()
             await self._work.wait()
         return parcel
+
+    def stalls(self, now_s: float) -> Iterator[Stall]:
+        """How long its oldest chunk waits, and its longest delivery takes."""
+        name, oldest_ns = self.route.name, self.lanes.oldest_ns()
+        if oldest_ns is not None:
+            reason = self.complaint or "no delivery has succeeded"
+            yield Stall(name, f"its oldest chunk waits: {reason}", now_s - oldest_ns / 1e9, False)
+        if self._began_s:
+            # Outputs have timeouts for all that a receiver may do to them.
+            yield Stall(name, "a delivery does not end", now_s - min(self._began_s.values()), True)
 
     def fails(self, reason: str) -> None:
         """Says why deliveries fail, when that is news."""

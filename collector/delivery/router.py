@@ -33,10 +33,19 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from collector.delivery.admission import CHUNK_OVERHEAD_BYTES, Admission, Outlets, Request, Waiter, size_of
+from collector.delivery.admission import (
+    CHUNK_OVERHEAD_BYTES,
+    PORTION_BYTES,
+    Admission,
+    Outlets,
+    Request,
+    Waiter,
+    size_of,
+)
+from collector.delivery.census import Census, census_of
 from collector.delivery.chunk import Chunk, Position
 from collector.delivery.courier import Courier
 from collector.delivery.lanes import Parcel, Ticket
@@ -51,6 +60,7 @@ from collector.delivery.spool import Spool
 from collector.delivery.spooling import Bounds, Callbacks, Spooling
 from collector.delivery.telling import Telling
 from collector.service.metrics import Metrics
+from collector.service.stalls import Stall
 
 __all__ = ["CHUNK_OVERHEAD_BYTES", "Route", "Router", "Statistics"]
 
@@ -58,9 +68,6 @@ TOTAL_BYTES = 32 << 20
 
 # A node has some hundred log streams; beyond this the match of a tag is worked out again.
 TAGS_REMEMBERED = 4096
-
-# What a file is asked to have room for before it is read; a portion and what encoding adds.
-PORTION_BYTES = 1 << 20
 
 # Outputs that work take a chunk within milliseconds; a crash may take the events that came in this time.
 AT_RISK_S = 1.0
@@ -461,6 +468,21 @@ class Router:
     def statistics(self) -> Statistics:
         size_bytes = sum(ticket.size_bytes for ticket in self._open)
         return Statistics(len(self._open), size_bytes, len(self._admission.waiters))
+
+    def census(self, sources: Collection[str]) -> Census:
+        """How many chunks there are, where, and of which inputs; of these also where there are none."""
+        return census_of(sources, self._open, self._roster.all, self._admission)
+
+    def stalls(self, now_s: float) -> Iterator[Stall]:
+        """Outputs that have something to deliver, and for how long."""
+        for outlet in self._roster.all:
+            yield from outlet.stalls(now_s)
+            spooled_s = self._metrics.value("podwitness_spool_oldest_seconds", outlet.route.name)
+            yield Stall(outlet.route.name, "its oldest chunk in the spool waits", spooled_s, False)
+
+    def holds_up(self, source: str) -> bool:
+        """Whether an input waits for room."""
+        return any(waiter.chunk.source == source for waiter in self._admission.waiters)
 
     def set_gauges(self) -> None:
         """Brings the gauges of the metrics table up to date; called before they are shown."""

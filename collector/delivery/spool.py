@@ -74,8 +74,8 @@ _ADD = (
     "entries) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _CONTENTS = (
-    "SELECT w.output, c.tag, count(*), sum(c.records), sum(w.size_bytes) "
-    "FROM waiting w JOIN chunks c ON c.seq = w.seq GROUP BY 1, 2"
+    "SELECT w.output, c.tag, c.source, count(*), sum(c.records), sum(w.size_bytes) "
+    "FROM waiting w JOIN chunks c ON c.seq = w.seq GROUP BY 1, 2, 3"
 )
 
 # Chunks are large: with pages of 32 KiB instead of 4 writing takes half of the CPU (bench spool_write).
@@ -302,7 +302,7 @@ class Spool:
         return Found(found, damaged, last)
 
     def contents(self) -> list[Content]:
-        """What waits, by output and tag."""
+        """What waits, by output, tag and input."""
         rows = self._database.execute(_CONTENTS)
         return [Content(output, tag_of(tag), *amounts) for output, tag, *amounts in rows]
 

@@ -87,6 +87,7 @@ class Written(NamedTuple):
 class Content(NamedTuple):
     output: str
     tag: str
+    source: str
     chunks: int
     records: int
     size_bytes: int

@@ -104,7 +104,7 @@ class Spooling:
         for row in spool.adopt({name: outlet.route.matches for name, outlet in self._outlets.items()}):
             callbacks.lost(row_loss(row, "output_removed"))
         for found in spool.contents():
-            self._outlets[found.output].shelf.put(found.tag, found.chunks, found.records, found.size_bytes)
+            self._outlets[found.output].shelf.put(*found[1:])
 
     def add(self, outlet: Outlet) -> None:
         """An output that a reload brought. Rows of one that had its name are delivered by it."""
@@ -257,7 +257,7 @@ class Spooling:
         for dropped in written.dropped:
             if dropped.seq:
                 shelf = self._outlets[dropped.output].shelf
-                shelf.take(dropped.tag, dropped.records, dropped.size_bytes)
+                shelf.take(dropped.tag, dropped.source, dropped.records, dropped.size_bytes)
             self._callbacks.lost(row_loss(dropped, "storage_limit"))
         self.mark = self._spool.last_seq
         self._is_failing = False
@@ -274,7 +274,8 @@ class Spooling:
         for name in kept.outputs:
             outlet = self._outlets[name]
             if parcel is None:
-                outlet.shelf.put(chunk.tag, 1, chunk.records, len(chunk.entries) + ROW_BYTES)
+                size_bytes = len(chunk.entries) + ROW_BYTES
+                outlet.shelf.put(chunk.tag, chunk.source, 1, chunk.records, size_bytes)
             else:
                 parcel.seq = kept.seq
                 outlet.shelf.up.add(kept.seq)
@@ -326,13 +327,13 @@ class Spooling:
         for stored in found.stored:
             self._return(outlet, stored)
         for row in found.damaged:
-            outlet.shelf.take(row.tag, row.records, row.size_bytes)
+            outlet.shelf.take(row.tag, row.source, row.records, row.size_bytes)
             self._callbacks.lost(row_loss(row, "spool_damaged"))
         outlet.shelf.after = found.after
 
     def _return(self, outlet: Outlet, stored: Stored) -> None:
         chunk = stored.chunk
-        outlet.shelf.take(chunk.tag, chunk.records, stored.size_bytes)
+        outlet.shelf.take(chunk.tag, chunk.source, chunk.records, stored.size_bytes)
         outlet.shelf.up_bytes += len(chunk.entries)
         self._chunks_up += 1
         self._metrics.add("podwitness_spool_read_bytes_total", by=len(chunk.entries))
@@ -357,7 +358,7 @@ class Spooling:
                 size_bytes = amount.size_bytes - amount.chunks * ROW_BYTES
                 loss = Loss("spool_damaged", amount.records, size_bytes, tag, name)
                 self._callbacks.lost(replace(loss, since_ns=now_ns, until_ns=now_ns))
-            outlet.shelf.behind.clear()
+            outlet.shelf.clear()
             outlet.shelf.after = self._spool.last_seq
 
     def _complain(self, reason: str) -> None:

@@ -73,7 +73,7 @@ def _heartbeat(attached: Attached) -> tuple[Deed, frozenset[Kind]]:
 
 
 def _kinds(hooks: Iterable[HookReport]) -> frozenset[Kind]:
-    working = [Kind(kind) for hook in hooks if hook.state != "failed" for kind in hook.kinds]
+    working = [Kind(kind) for hook in hooks if hook.is_attached for kind in hook.kinds]
     return Proof(working, 0).kinds
 
 

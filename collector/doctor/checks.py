@@ -170,7 +170,7 @@ def bcc(facts: Facts, attempt: Attempt) -> Finding:
     if facts.bcc:
         return works(f"BCC {facts.bcc}")
     remedy = "Install python3-bpfcc (Debian, Ubuntu) or python3-bcc (Fedora) for this Python."
-    if any(hook.state != "failed" for hook in attempt.hooks):
+    if any(hook.is_attached for hook in attempt.hooks):
         return lesser(f"{facts.bcc_error}: the kept probes work, until the kernel changes", remedy)
     return fails(facts.bcc_error, remedy)
 
@@ -251,6 +251,18 @@ def bundles(facts: Facts, attempt: Attempt) -> Finding:
     return lesser(
         f"{refused or 'no folder of containerd, CRI-O or docker'}: images of containers stay unknown",
         "In a pod, mount the runtime's folder at its own path, read-only; deploy/README.md lists them.",
+    )
+
+
+def cri(facts: Facts, attempt: Attempt) -> Finding:
+    found = facts.cri_socket
+    if not found.path:
+        return works("not in reach: labels and image ids of containers come from the API server only")
+    if not found.error:
+        return works(f"{found.path} is asked for labels and image ids (Cri_Socket)")
+    return lesser(
+        f"{found.path}: {found.error}: labels and image ids of containers come from the API server only",
+        "Run as root, with the folder of the socket mounted; or leave it out, or set Cri_Socket off.",
     )
 
 
@@ -360,6 +372,7 @@ AFTER_PROBES = (
     Check("identity", "cgroups by id", cgroups_by_id),
     Check("identity", "pid namespace", pid_namespace),
     Check("identity", "runtime's bundles", bundles),
+    Check("identity", "runtime's socket", cri),
     Check("identity", "machine id", machine_id),
     Check("identity", "clock", clock),
     Check("logs", PODS, log_folder("pods")),
@@ -404,6 +417,8 @@ def _hook(hook: HookReport, facts: Facts) -> Finding:
     said = f"{hook.reason}. {hook.consequence}".strip()
     if hook.state == "lesser":
         return lesser(f"{dialect}: {said}", "A newer kernel takes the cheaper way; nothing is missed.")
+    if hook.state == "absent":
+        return lesser(said, "Nothing, until the node gets a newer kernel.")
     return fails(said, _remedy(hook, facts))
 
 

@@ -9,6 +9,7 @@ import ctypes
 import os
 import platform
 import resource
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,11 +19,13 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from collector.cri.places import AUTO, socket_path
 from collector.errors import OperatorError
 from collector.identity.bundles import PLACES
 from collector.identity.cgroup_tree import CgroupTree
 from collector.identity.node import node_name
 from collector.privilege import Held, own
+from probes.catalog import kernel_version
 
 PODS, CONTAINERS = "/var/log/pods", "/var/log/containers"
 STATE = "/var/lib/podwitness"  # where deploy/ keeps positions
@@ -40,6 +43,13 @@ class Folder(NamedTuple):
 
     path: str
     entries: int = 0
+    error: str = ""
+
+
+class Socket(NamedTuple):
+    """A socket of the runtime, and why it can't be connected to; "" for none."""
+
+    path: str
     error: str = ""
 
 
@@ -86,6 +96,7 @@ class Facts:
     log_folders: int  # below /var/log/pods: one for each container
     containers: Folder
     bundles: tuple[Folder, ...]  # of runtimes that are there
+    cri_socket: Socket
     journals: tuple[Folder, ...]
     has_journal_library: bool
     machine_id: str
@@ -124,6 +135,7 @@ def gather(root: str = "/") -> Facts:
         log_folders=_log_folders(under(PODS)),
         containers=folder(under(CONTAINERS)),
         bundles=_bundles(under),
+        cri_socket=_cri_socket(root),
         journals=tuple(folder(under(path)) for path in JOURNALS if os.path.isdir(under(path))),
         has_journal_library=find_spec("systemd") is not None,
         machine_id=_line(under("/etc/machine-id")) or "",
@@ -137,13 +149,6 @@ def _under(root: str) -> Callable[[str], str]:
     """Where a path of the host is: below `root` or, often mounted so, at its own place."""
     prefix = root.rstrip("/")
     return lambda path: prefix + path if not prefix or os.path.exists(prefix + path) else path
-
-
-def kernel_version(release: str) -> tuple[int, int]:
-    """(6, 1) of 6.1.0-18-amd64; (0, 0) of what is no release."""
-    numbers = release.replace("-", ".").split(".")[:2]
-    major, minor = (*(int(one) if one.isdigit() else 0 for one in numbers), 0, 0)[:2]
-    return major, minor
 
 
 def lockdown_mode(line: str) -> str:
@@ -175,6 +180,19 @@ def _bundles(under: Callable[[str], str]) -> tuple[Folder, ...]:
     """Folders that runtimes keep a folder a container in."""
     places = dict.fromkeys("/" + place.partition("/{id}")[0] for place in PLACES)
     return tuple(folder(under(place)) for place in places if os.path.isdir(under(place)))
+
+
+def _cri_socket(root: str) -> Socket:
+    path = socket_path(AUTO, root)
+    if path is None:
+        return Socket("")
+    try:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.settimeout(1)
+            one.connect(path)
+    except OSError as error:
+        return Socket(path, error.strerror or str(error))
+    return Socket(path)
 
 
 def _bcc() -> tuple[str, str]:

@@ -71,6 +71,18 @@ class FilterChain:
             plan = folded
         return plan, ()
 
+    def is_waiting(self, source: LogSource, waited_s: float) -> bool:
+        """Whether records of a file should wait, since a filter is about to learn what belongs to them."""
+        asked = (getattr(one, "is_waiting", None) for one in self._matching(source.tag))
+        return any(is_waiting(source, waited_s) for is_waiting in asked if is_waiting)
+
+    async def ready(self, tag: str) -> None:
+        """Returns when filters know what they can find out about a tag from elsewhere, soon in any case."""
+        for one in self._matching(tag):
+            ready = getattr(one, "ready", None)
+            if ready is not None:
+                await ready(tag)
+
     def event_plan(self, tag: str, plan: EventPlan, identity: Identity) -> tuple[EventPlan, Rest]:
         """The same for the kernel events of one container, or of the host."""
         matching = self._matching(tag)

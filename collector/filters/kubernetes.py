@@ -1,148 +1,312 @@
 """`[FILTER] Name kubernetes`: whose log it is, and JSON logs lifted into the record.
 
-As Fluent Bit's plugins/filter_kubernetes, except for where the identity comes from: not from the API server
-but from log paths, cgroups and the runtime (collector/identity). So it is there from the first line on, and
-when the API server is not; labels and annotations are not there yet.
+As Fluent Bit's plugins/filter_kubernetes. Metadata are not asked for record by
+record: a watch (collector/kubernetes) keeps them, and a log whose pod has become
+another gets another plan. Where there is no API server to ask, the identity comes
+from log paths, cgroups and the runtime (collector/identity).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import msgpack
-
-from collector.accessor import names
-from collector.config.kinds import Kind, boolean, integer, seconds, size_bytes, text
-from collector.config.schema import key, keys_of
+from collector.accessor import names as is_named
+from collector.config.onigmo import Pattern
+from collector.config.parsers import find
+from collector.errors import ConfigError
+from collector.filters.kubernetes_annotations import NOTHING, Suggestions, suggestions, with_namespace
+from collector.filters.kubernetes_map import Names, namespace_map, safe_map, strict_map, tag_map
+from collector.filters.kubernetes_merge import joined, merged
+from collector.filters.kubernetes_names import names_by
+from collector.filters.kubernetes_settings import Settings
 from collector.identity.identity import Identity
 from collector.identity.paths import read_tag
-from collector.native.logs import json_pairs
+from collector.kubernetes.cluster import Cluster
+from collector.kubernetes.objects import Metadata, Pod
+from collector.kubernetes.pods import Pods
+from collector.kubernetes.preload import Preload
+from collector.parsers.line import TextParser, text_parser
 from collector.plan import EventPlan, Field, Framing, LogPlan, Merge, Op, Step
-from collector.plugin import Filter, LogSource, Pairs
+from collector.plugin import BatchFilter, Emit, LogSource, Pairs
+from collector.record import Record
 
 if TYPE_CHECKING:
     from collector.context import Context
 
+__all__ = ["SUMMARY", "Kubernetes", "Settings", "make"]
+
 SUMMARY = "Adds the pod that a log line is from, and lifts JSON logs into the record."
 KUBERNETES = "kubernetes"
+NAMESPACE = "kubernetes_namespace"
 _LOG = "log"  # Merge_Log looks at this key and no other
-_UNUSED = "Not used yet, the identity comes from paths and cgroups. "
+_JOURNAL_KEY = "CONTAINER_NAME"
+_REMEMBERED = 4096
 
-
-def _unused(name: str, kind: Kind[Any], default: str, meaning: str) -> Any:
-    """A key of Fluent Bit that asks for something of the API server or the kubelet."""
-    return key(name, kind, default=default, help=_UNUSED + meaning)
+Miss = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    merge_log: bool = key("Merge_Log", boolean, default="Off", help="Lift a JSON object in `log`.")
-    merge_log_key: str = key("Merge_Log_Key", text, default="", help="Put what is lifted under this key.")
-    merge_log_trim: bool = key(
-        "Merge_Log_Trim", boolean, default="On", help="Cut newlines at the end of texts that are lifted."
-    )
-    keep_log: bool = key("Keep_Log", boolean, default="On", help="Keep `log` when it was lifted.")
-    kube_tag_prefix: str = key(
-        "Kube_Tag_Prefix",
-        text,
-        default="kube.var.log.containers.",
-        help="What stands before a link's name in the tag; used where the path names no container.",
-    )
-    k8s_logging_parser: bool = _unused(
-        "K8S-Logging.Parser", boolean, "Off", "Pods choose a parser by annotation."
-    )
-    k8s_logging_exclude: bool = _unused(
-        "K8S-Logging.Exclude", boolean, "Off", "Pods keep their logs out by annotation."
-    )
-    labels: bool = _unused("Labels", boolean, "On", "The pod's labels.")
-    annotations: bool = _unused("Annotations", boolean, "On", "The pod's annotations.")
-    kube_url: str = _unused("Kube_URL", text, "https://kubernetes.default.svc:443", "The API server.")
-    kube_ca_file: str = _unused(
-        "Kube_CA_File", text, "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt", "Its certificates."
-    )
-    kube_ca_path: str = _unused("Kube_CA_Path", text, "", "A folder of them.")
-    kube_token_file: str = _unused(
-        "Kube_Token_File", text, "/var/run/secrets/kubernetes.io/serviceaccount/token", "The token for it."
-    )
-    kube_token_ttl_s: float = _unused(
-        "Kube_Token_TTL", seconds, "10m", "How long the token is not read again."
-    )
-    kube_meta_cache_ttl_s: float = _unused(
-        "Kube_Meta_Cache_TTL", seconds, "0", "How long its answers are kept."
-    )
-    kube_meta_namespace_cache_ttl_s: float = _unused(
-        "Kube_Meta_Namespace_Cache_TTL", seconds, "15m", "The same for namespaces."
-    )
-    buffer_size_bytes: int = _unused("Buffer_Size", size_bytes, "32k", "The longest answer.")
-    cache_use_docker_id: bool = _unused(
-        "Cache_Use_Docker_Id", boolean, "Off", "Ask again when the container's id changes."
-    )
-    use_kubelet: bool = _unused("Use_Kubelet", boolean, "Off", "Ask the kubelet instead.")
-    kubelet_host: str = _unused("Kubelet_Host", text, "127.0.0.1", "Where it is.")
-    kubelet_port: int = _unused("Kubelet_Port", integer(1, 65535), "10250", "Its port.")
-    dns_retries: int = _unused("DNS_Retries", integer(0), "6", "How often its name is looked up.")
-    dns_wait_time_s: float = _unused("DNS_Wait_Time", seconds, "30", "The time between.")
-    tls_verify: bool = _unused("tls.verify", boolean, "On", "Check its certificate.")
-    tls_verify_hostname: bool = _unused("tls.verify_hostname", boolean, "Off", "Check the name in it.")
-    tls_vhost: str = _unused("tls.vhost", text, "", "The name to ask for.")
-    tls_debug: int = _unused("tls.debug", integer(0, 4), "0", "What is logged of TLS.")
+class Facts:
+    """What is put to records of one container; `suggested` is what its pod asks for."""
+
+    pairs: tuple[tuple[str, dict[str, Any]], ...] = ()
+    suggested: Suggestions = NOTHING
 
 
 class Kubernetes:
-    """The filter of one section. `fold_log` and `apply` make the same records."""
+    """The filter of one section. What `fold_log` folds and `apply_batch` makes are the same records.
 
-    def __init__(self, settings: Settings, node: str, matches: Callable[[str], bool]) -> None:
+    `cluster` None: nobody is asked. `miss(cause)` counts what could not be put to records.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        node: str,
+        matches: Callable[[str], bool],
+        *,
+        pods: Pods | None = None,
+        cluster: Cluster | None = None,
+        pattern: Pattern | None = None,
+        merge_parser: TextParser | None = None,
+        parser: Callable[[str], TextParser | None] = lambda name: None,
+        miss: Miss = lambda cause: None,
+        warn: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
         self.matches = matches
+        self._settings = settings
         self._node = node
-        self._prefix_length = len(settings.kube_tag_prefix)
+        self._pods = Pods() if pods is None else pods
+        self._cluster = cluster
+        self._preload = Preload(settings.kube_meta_preload_cache_dir) if _preloads(settings) else None
+        self._asks = cluster is not None or self._preload is not None
+        self._is_safe = settings.compat == "safe"
+        self._names = lru_cache(_REMEMBERED)(lambda text: names_by(pattern, text))
+        self._merge_parser = merge_parser
+        self._parser = parser
+        self._miss = miss
+        self._warn = lru_cache(_REMEMBERED)(warn)  # each sentence once
+        allowed = (("parser", settings.k8s_logging_parser), ("exclude", settings.k8s_logging_exclude))
+        self._allowed = tuple(what for what, is_allowed in allowed if is_allowed)
         self._merge: Merge | None = None
         if settings.merge_log:
             under, keep, trim = settings.merge_log_key, settings.keep_log, settings.merge_log_trim
             self._merge = Merge(_LOG, under, keep, trim)
 
+    async def run(self, stop: asyncio.Event) -> None:
+        if self._cluster is None:
+            await stop.wait()
+        else:
+            await self._cluster.run(stop)
+
+    # ---- waiting
+
+    def is_waiting(self, source: LogSource, waited_s: float) -> bool:
+        """Whether records of this log should wait for what is still to be learned of its pod."""
+        if self._cluster is None or self._settings.use_journal or self._is_without_pod:
+            return False
+        names = self._names_of(source.tag, source.identity)
+        if names is None:
+            return False
+        pod = self._pod(names, source.identity)
+        status = pod.container(names.container_name) if pod else None
+        is_known = status is not None and bool(status.container_id) and self._knows_namespace(names)
+        return not is_known and self._cluster.is_waiting(waited_s)
+
+    async def ready(self, tag: str) -> None:
+        """Finds out about the pod of a tag that came from elsewhere, as far as that goes in a short while."""
+        if self._cluster is None or self._settings.use_journal or self._is_without_pod:
+            return
+        names = self._names_of(tag, None)
+        if names is not None and self._pod(names, None) is None:
+            await self._cluster.find(names.namespace, names.pod_name)
+
+    @property
+    def _is_without_pod(self) -> bool:
+        own = self._settings
+        return own.dummy_meta or own.use_tag_for_meta or own.namespace_metadata_only
+
+    def _knows_namespace(self, names: Names) -> bool:
+        if not self._wants_namespace or self._cluster is None:
+            return True
+        self._namespace(names.namespace)
+        return self._cluster.lookup.knows_namespace(names.namespace)
+
+    # ---- plans
+
     def fold_log(self, plan: LogPlan, source: LogSource) -> LogPlan | None:
-        """None where another filter of the stream merges already: a plan has one Merge."""
-        kubernetes = self._kubernetes(source.tag, source.identity)
-        if not kubernetes:
+        """None where records have to be seen: one decides by its stream, is parsed, or keys may meet."""
+        if self._settings.use_journal or self._settings.dummy_meta:
+            return None
+        facts = self._facts(self._names_of(source.tag, source.identity), source.identity)
+        if facts is None:
             return plan
+        if facts.suggested:
+            return None
         steps: tuple[Step, ...] = ()
         if self._merge is not None and _may_have_log(plan):
-            if plan.merges:
+            if plan.merges or self._merge_parser is not None or self._is_safe:
                 return None
             steps += (self._merge,)
-        own = Field(Op.APPEND, KUBERNETES, kubernetes)
-        return plan.then(*steps) if own in plan.steps else plan.then(*steps, own)
+        own = tuple(Field(Op.APPEND, key, value) for key, value in facts.pairs)
+        return plan.then(*steps, *(one for one in own if one not in plan.steps))
 
     def fold_event(self, plan: EventPlan, tag: str, identity: Identity) -> EventPlan | None:
         """Events have their identity from the input."""
         return plan
 
-    def apply(self, tag: str, record: Pairs, identity: Identity | None) -> Pairs | None:
-        kubernetes = self._kubernetes(tag, identity)
-        if not kubernetes:
-            return record
-        # Events come with it.
-        is_there = any(names(one, KUBERNETES) and value == kubernetes for one, value in record)
-        if self._merge is not None:
-            record = _merged(record, self._merge)
-        return record if is_there else [*record, (KUBERNETES, kubernetes)]
+    # ---- records
 
-    def _kubernetes(self, tag: str, identity: Identity | None) -> dict[str, Any]:
-        """The map of the pod; {} for what is of none: it passes as it is."""
+    def apply_batch(
+        self, tag: str, records: Sequence[Record], identity: Identity | None, emit: Emit
+    ) -> list[Record]:
+        if self._settings.dummy_meta:
+            facts: Facts | None = Facts(((KUBERNETES, {"dummy": time.asctime()}),))
+        elif not self._settings.use_journal:
+            facts = self._facts(self._names_of(tag, identity), identity)
+        else:
+            return self._kept((one, self._journal_facts(one)) for one in records)
+        return self._kept((one, facts) for one in records)
+
+    def _kept(self, records: Any) -> list[Record]:
+        now_ns = time.time_ns()
+        made = (self._changed(record, facts, now_ns) if facts else record for record, facts in records)
+        return [record for record in made if record is not None]
+
+    def _journal_facts(self, record: Record) -> Facts | None:
+        written = next((value for key, value in record.pairs if is_named(key, _JOURNAL_KEY)), None)
+        names = self._names(written) if isinstance(written, str) else None
+        return self._facts(names, None)
+
+    def _changed(self, record: Record, facts: Facts, now_ns: int) -> Record | None:
+        """None: the pod wants its record to be left out."""
+        suggested = facts.suggested
+        stream = _stream(record.pairs) if suggested else ""
+        if suggested.excludes(stream):
+            return None
+        own = [pair for pair in facts.pairs if not _has(record.pairs, pair)]
+        more: Pairs = []
+        if self._merge is not None:
+            parser = self._suggested_parser(suggested.parser(stream)) or self._merge_parser
+            record, more = merged(record, self._merge, parser, now_ns)
+        pairs, renamed = joined(record.pairs, more, is_unique=self._is_safe)
+        pairs, clashes = joined(pairs, [*own], is_unique=self._is_safe)
+        if renamed or clashes:
+            self._miss("renamed")
+        return record.like(pairs)
+
+    def _suggested_parser(self, name: str) -> TextParser | None:
+        return self._parser(name) if name else None
+
+    # ---- facts
+
+    def _names_of(self, tag: str, identity: Identity | None) -> Names | None:
+        """Whose records a tag has; None: of no pod, they pass as they are."""
+        knows_pod = identity is not None and bool(identity.pod_name)
+        if knows_pod and (self._is_safe or not self._asks) and not self._settings.use_tag_for_meta:
+            assert identity is not None
+            return Names.of(identity)
+        if identity is not None and not self._asks:
+            return Names.of(identity) if identity.pod_uid else None
+        length = len(self._settings.kube_tag_prefix)
+        if not self._asks:
+            link = read_tag(tag, length)
+            if link is None:
+                return None
+            return Names(link.pod_name, link.namespace, link.container_name, link.container_id)
+        return self._names(tag[length:]) if len(tag) > length + 1 else None
+
+    def _facts(self, names: Names | None, identity: Identity | None) -> Facts | None:
+        """None: the records pass as they are."""
+        if names is None:
+            return None
+        if self._settings.use_tag_for_meta:
+            return Facts(((KUBERNETES, tag_map(names)),))
+        if not self._asks:
+            own = self._map_of_node(names, identity)
+            return Facts(((KUBERNETES, own),)) if own else None
+        return self._facts_of_api(names, identity)
+
+    def _map_of_node(self, names: Names, identity: Identity | None) -> dict[str, Any]:
         if identity is not None:
-            return identity.kubernetes()
-        name = read_tag(tag, self._prefix_length)
-        if name is None:
-            return {}
+            return identity.kubernetes(self._settings.labels)
         return Identity(
             self._node,
-            name.container_id,
-            namespace=name.namespace,
-            pod_name=name.pod_name,
-            container_name=name.container_name,
+            names.docker_id,
+            namespace=names.namespace,
+            pod_name=names.pod_name,
+            container_name=names.container_name,
         ).kubernetes()
+
+    def _facts_of_api(self, names: Names, identity: Identity | None) -> Facts:
+        own: dict[str, Any] = {}
+        suggested = NOTHING
+        if not self._settings.namespace_metadata_only:
+            pod = self._pod(names, identity)
+            own = self._map(names, identity, pod)
+            suggested = self._suggestions(names, pod)
+        namespace = self._namespace(names.namespace) if self._wants_namespace else None
+        if namespace is not None and self._settings.namespace_exclude:
+            suggested = with_namespace(suggested, namespace.annotations)
+        pairs = [(KUBERNETES, own)] if own else []
+        if namespace is not None and self._settings.wants_namespace:
+            pairs.append((NAMESPACE, namespace_map(names.namespace, namespace, self._settings)))
+        return Facts(tuple(pairs), suggested)
+
+    def _map(self, names: Names, identity: Identity | None, pod: Pod | None) -> dict[str, Any]:
+        if pod is None:
+            self._miss("pod")
+        elif pod.container(names.container_name) is None:
+            self._miss("container")
+        if self._is_safe:
+            workload = self._pods.workload(pod) if pod else None
+            return safe_map(names, identity, pod, workload, self._settings)
+        return strict_map(names, pod, self._settings) if pod else {}
+
+    def _suggestions(self, names: Names, pod: Pod | None) -> Suggestions:
+        if pod is None:
+            return NOTHING
+        found, ignored = suggestions(pod.annotations, names.container_name, self._allowed)
+        for sentence in ignored:
+            self._warn(f"pod {pod.name} of namespace {pod.namespace}: {sentence}.")
+        known = {stream: name for stream, name in found.parsers.items() if self._is_parser(name, pod)}
+        return Suggestions(known, found.excluded)
+
+    def _is_parser(self, name: str, pod: Pod) -> bool:
+        if self._parser(name) is not None:
+            return True
+        self._miss("parser")
+        self._warn(
+            f"pod {pod.name} of namespace {pod.namespace} asks for the parser {name!r}, which is not there."
+        )
+        return False
+
+    def _pod(self, names: Names, identity: Identity | None) -> Pod | None:
+        if self._preload is not None and (found := self._preload.pod(names.namespace, names.pod_name)):
+            return found
+        if identity is not None and identity.pod_uid:
+            pod = self._pods.by_uid(identity.pod_uid)
+            if pod is not None and (pod.namespace, pod.name) == (names.namespace, names.pod_name):
+                return pod
+        return self._pods.find(names.namespace, names.pod_name)
+
+    @property
+    def _wants_namespace(self) -> bool:
+        return self._settings.wants_namespace or self._settings.namespace_exclude
+
+    def _namespace(self, name: str) -> Metadata | None:
+        if self._preload is not None and (found := self._preload.namespace(name)):
+            return found
+        return self._cluster.lookup.namespace(name) if self._cluster else None
+
+
+def _preloads(settings: Settings) -> bool:
+    return bool(settings.kube_meta_preload_cache_dir)
 
 
 def _may_have_log(plan: LogPlan) -> bool:
@@ -152,43 +316,43 @@ def _may_have_log(plan: LogPlan) -> bool:
     return any(isinstance(step, Merge) or step.key == _LOG for step in plan.steps)
 
 
-def _merged(record: Pairs, merge: Merge) -> Pairs:
-    """As collector.plan.Merge says. Of keys that repeat inside a nested map, the last is kept."""
-    index = next((i for i, (one, _) in enumerate(record) if names(one, merge.key)), None)
-    lifted = None if index is None else _lifted(record[index][1], trim=merge.trim)
-    if index is None or lifted is None:
-        return record
-    kept = record if merge.keep else record[:index] + record[index + 1 :]
-    if merge.under and lifted:
-        return [*kept, (merge.under, dict(lifted))]
-    return [*kept, *lifted]
+def _stream(pairs: Pairs) -> str:
+    found = next((value for key, value in pairs if is_named(key, "stream")), "")
+    return found if isinstance(found, str) else ""
 
 
-def _lifted(value: Any, *, trim: bool) -> Pairs | None:
-    """The pairs of a map, or of a text that is exactly one JSON object."""
-    if isinstance(value, dict):
-        return list(value.items())
-    if not isinstance(value, str):
-        return None
-    found = json_pairs(value.encode("utf-8", "surrogateescape"), trim=trim)
-    if found is None:
-        return None
-    count, packed = found
-    unpacker = msgpack.Unpacker(unicode_errors="surrogateescape", max_buffer_size=max(len(packed), 1))
-    unpacker.feed(packed)
-    return [(unpacker.unpack(), unpacker.unpack()) for _ in range(count)]
+def _has(pairs: Pairs, pair: tuple[str, dict[str, Any]]) -> bool:
+    """Kernel events come with the map of their pod."""
+    return any(is_named(key, pair[0]) and value == pair[1] for key, value in pairs)
 
 
-def make(settings: Settings, context: Context) -> Filter:
-    """Says in one line which keys of the section are without effect."""
-    used = {one.name.lower() for one in keys_of(Settings) if not one.help.startswith(_UNUSED)}
-    known = {one.name.lower() for one in keys_of(Settings)} - used
-    without_effect = [entry.key for entry in context.plugin.section.entries if entry.key.lower() in known]
-    if without_effect:
-        context.log.info(
-            "%s: pods are known by log paths, cgroups and the runtime, without the API server. Labels, "
-            "annotations and what pods ask for by annotation are not there yet: %s have no effect.",
-            context.name,
-            ", ".join(dict.fromkeys(without_effect)),
-        )
-    return Kubernetes(settings, context.node, context.plugin.matches)
+def make(settings: Settings, context: Context) -> BatchFilter:
+    """Raises ConfigError for a parser that is not there, or that can't be used."""
+    from collector.filters.kubernetes_setup import cluster_of, pattern_of
+
+    parsers = context.document.parsers
+    try:
+        pattern = pattern_of(settings, parsers)
+        merge_parser = text_parser(find(settings.merge_parser, parsers)) if settings.merge_parser else None
+    except ValueError as reason:
+        raise ConfigError(f"{context.plugin.section.place}: {reason}") from None
+
+    @lru_cache(64)
+    def parser(name: str) -> TextParser | None:
+        try:
+            return text_parser(find(name, parsers))
+        except ValueError:
+            return None
+
+    return Kubernetes(
+        settings,
+        context.node,
+        context.plugin.matches,
+        pods=context.identities.pods,
+        cluster=cluster_of(settings, context),
+        pattern=pattern,
+        merge_parser=merge_parser,
+        parser=parser,
+        miss=lambda cause: context.metrics.add("podwitness_kubernetes_misses_total", context.name, cause),
+        warn=lambda sentence: context.log.warning("%s", sentence),
+    )

@@ -31,6 +31,7 @@ class Settings:
     )
     preserve_key: bool = key("Preserve_Key", boolean, default="Off", help="The parsed key stays.")
     reserve_data: bool = key("Reserve_Data", boolean, default="Off", help="The other keys stay.")
+    nest_under: str = key("Nest_Under", text, default="", help="What was parsed goes under this key.")
 
 
 class Parse:
@@ -60,7 +61,9 @@ class Parse:
         parsed = self._parse(self._key.value(record.pairs), now_ns)
         if parsed is None:
             return record
-        return record.like([*parsed.pairs, *self._kept(record.pairs)], parsed.time_ns)
+        under = self._settings.nest_under
+        found: Pairs = [(under, dict(parsed.pairs))] if under else parsed.pairs
+        return record.like([*found, *self._kept(record.pairs)], parsed.time_ns)
 
     def _parse(self, value: Any, now_ns: int) -> Parsed | None:
         if value is ABSENT or not isinstance(value, str | bytes):

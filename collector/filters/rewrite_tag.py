@@ -93,12 +93,17 @@ class RewriteTag:
 
     def _stays(self, tag: str, record: Record, emit: Emit) -> bool:
         for rule in self._rules:
-            content = _content(rule.key.value(record.pairs))
+            content = _matched(rule.key.value(record.pairs))
             groups = None if content is None else rule.pattern.groups(content)
             if groups is not None:
                 emit(new_tag(rule.tag, tag, groups, record), record)
                 return rule.is_kept
         return True
+
+
+def _matched(value: Any) -> bytes | None:
+    """Only texts are matched, as in Fluent Bit: a rule on a number never holds."""
+    return _content(value) if isinstance(value, str | bytes) else None
 
 
 def _content(value: Any) -> bytes | None:

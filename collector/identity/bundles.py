@@ -52,6 +52,7 @@ class Bundle:
     image_id: str = ""
     is_sandbox: bool = False
     is_kubernetes_own: bool = True
+    labels: tuple[tuple[str, str], ...] = ()  # of the pod; no file has them, only the runtime's CRI
 
 
 class BundleUnreadable(OperatorError):
@@ -129,7 +130,7 @@ def read_oci(data: bytes) -> Bundle | None:
 
 
 def _from_containerd(found: _Containerd) -> Bundle:
-    return _checked(
+    return checked(
         Bundle(
             "containerd",
             found.sandbox_namespace,
@@ -144,7 +145,7 @@ def _from_containerd(found: _Containerd) -> Bundle:
 
 def _from_crio(found: _Crio) -> Bundle:
     is_sandbox = found.container_type == "sandbox"
-    return _checked(
+    return checked(
         Bundle(
             "cri-o",
             found.namespace,
@@ -178,10 +179,10 @@ def read_docker(data: bytes) -> Bundle:
         is_sandbox=is_sandbox,
         is_kubernetes_own=False,
     )
-    return _checked(bundle)
+    return checked(bundle)
 
 
-def _checked(bundle: Bundle) -> Bundle:
+def checked(bundle: Bundle) -> Bundle:
     """The bundle without what Kubernetes would not have admitted as a name."""
     image = bundle.image if len(bundle.image) <= _MAX_IMAGE_CHARACTERS else ""
     image_id = bundle.image_id if len(bundle.image_id) <= _MAX_IMAGE_CHARACTERS else ""
@@ -199,6 +200,7 @@ def _checked(bundle: Bundle) -> Bundle:
         image_id,
         bundle.is_sandbox,
         bundle.is_kubernetes_own,
+        bundle.labels if is_pod else (),
     )
 
 

@@ -7,13 +7,16 @@ its mirror in the API has another.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from collector.identity.bundles import Bundle
 from collector.identity.cgroups import CgroupOwner
 from collector.identity.identity import Identity
 from collector.identity.paths import LogName
+from collector.kubernetes.images import hash_of
+from collector.kubernetes.pods import Pods
 
 MAX_PODS = 8192
 # (pod, container, restart) -> container id, for log files: a kubelet keeps two per container.
@@ -28,6 +31,7 @@ class _Container:
     identity: Identity
     order: int
     bundle: Bundle | None = None
+    told: Bundle | None = None  # what the runtime answered
     link: LogName | None = None
     is_doubted: bool = False  # bundle or link are of another pod than the cgroup, and don't count
 
@@ -48,10 +52,11 @@ def key_of(owner: CgroupOwner) -> str:
 class Containers:
     """Identities by key. `changed` is called with a key and its identity whenever that becomes another."""
 
-    def __init__(self, node: str, changed: Callable[[str, Identity], None]) -> None:
+    def __init__(self, node: str, pods: Pods, changed: Callable[[str, Identity], None]) -> None:
         self.node = node
         self.disagreements = 0  # containers whose file or link names another pod than their cgroup
         self._changed = changed
+        self._api_pods = pods
         self._known: dict[str, _Container] = {}
         self._pods: dict[str, _Pod] = {}
         self._links: dict[tuple[str, str, int], str] = {}
@@ -78,7 +83,8 @@ class Containers:
             return False
         if not identity.container_id:
             return True
-        return known.bundle is not None and bool(identity.container_name or identity.is_sandbox)
+        is_told = known.bundle is not None or known.told is not None
+        return is_told and bool(identity.container_name or identity.is_sandbox)
 
     # ---- facts
 
@@ -96,6 +102,11 @@ class Containers:
 
     def take_bundle(self, key: str, bundle: Bundle) -> None:
         self._known[key].bundle = bundle
+        self._update(key)
+
+    def take_told(self, key: str, told: Bundle) -> None:
+        """What the runtime answers when it is asked."""
+        self._known[key].told = told
         self._update(key)
 
     def take_link(self, link: LogName) -> None:
@@ -117,6 +128,12 @@ class Containers:
         if before != (pod.namespace, pod.name, pod.logged):
             for key in tuple(pod.containers):
                 self._update(key)
+
+    def pod_learned(self, uid: str) -> None:
+        """The API server has told something of a pod."""
+        pod = self._pods.get(uid)
+        for key in tuple(pod.containers) if pod else ():
+            self._update(key)
 
     def forget(self, key: str) -> None:
         known = self._known.pop(key)
@@ -157,7 +174,7 @@ class Containers:
                 self.name_pod(identity.pod_uid, identity.namespace, identity.pod_name, ())
 
     def _compose(self, key: str, known: _Container) -> Identity:
-        """The best of each source: the runtime's file, then the kubelet's link, then the pod's directory."""
+        """The best of each source: the runtime's file, its answers, the kubelet's link, the pod's folder."""
         owner = known.owner
         bundle, link = self._believed(known)
         pod_uid = owner.pod_uid or bundle.pod_uid or (link.pod_uid if link else "")
@@ -165,6 +182,8 @@ class Containers:
         name = bundle.container_name or (link.container_name if link else "")
         if not (name or bundle.is_sandbox):
             name = self._only_name(key, pod)
+        of_api = self._api_pods.by_uid(pod_uid)
+        status = of_api.container(name) if of_api else None
         return Identity(
             node=self.node,
             container_id=owner.container_id,
@@ -173,20 +192,21 @@ class Containers:
             pod_name=bundle.pod_name or pod.name or (link.pod_name if link else ""),
             pod_uid=pod_uid,
             container_name=name,
-            image=bundle.image,
-            image_id=bundle.image_id,
+            image=bundle.image or (status.image if status else ""),
+            image_id=bundle.image_id or (hash_of(status.image_id) if status else ""),
             is_sandbox=bundle.is_sandbox,
+            pod=of_api,
+            workload=self._api_pods.workload(of_api) if of_api else None,
+            runtime_labels=bundle.labels,
         )
 
     def _believed(self, known: _Container) -> tuple[Bundle, LogName | None]:
         """Bundle and link, as far as they don't name another pod than the cgroup (which nobody can forge)."""
-        bundle, link, pod_uid = known.bundle or Bundle(""), known.link, known.owner.pod_uid
-        doubted = False
-        if bundle.pod_name and not _agrees(bundle, pod_uid):
-            bundle = replace(
-                bundle, namespace="", pod_name="", pod_uid="", container_name="", is_sandbox=False
-            )
-            doubted = bool(pod_uid)
+        link, pod_uid = known.link, known.owner.pod_uid
+        told = [one for one in (known.bundle, known.told) if one is not None]
+        agreeing = [one if _agrees(one, pod_uid) else _without_names(one) for one in told]
+        doubted = bool(pod_uid) and agreeing != told
+        bundle = functools.reduce(_joined, agreeing, Bundle(""))
         if link and link.pod_uid and pod_uid and link.pod_uid != pod_uid:
             link, doubted = None, True
         if doubted and not known.is_doubted:
@@ -213,7 +233,25 @@ class Containers:
         return pod
 
 
+def _without_names(bundle: Bundle) -> Bundle:
+    return Bundle(
+        bundle.runtime,
+        image=bundle.image,
+        image_id=bundle.image_id,
+        is_kubernetes_own=bundle.is_kubernetes_own,
+    )
+
+
+def _joined(first: Bundle, then: Bundle) -> Bundle:
+    """All that either says; where both do, the first."""
+    if not first.runtime:
+        return then
+    return Bundle(*(getattr(first, one.name) or getattr(then, one.name) for one in fields(Bundle)))
+
+
 def _agrees(bundle: Bundle, pod_uid: str) -> bool:
+    if not bundle.pod_name:
+        return True
     if bundle.pod_uid and pod_uid:
         return bundle.pod_uid == pod_uid
     return bundle.is_kubernetes_own

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from collector.kubernetes.objects import Pod
+from collector.kubernetes.workload import Workload
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -20,20 +23,30 @@ class Identity:
     image: str = ""
     image_id: str = ""
     is_sandbox: bool = False  # the pod's pause container
+    pod: Pod | None = None  # as the API server has it, where it is asked
+    workload: Workload | None = None  # from there too
+    runtime_labels: tuple[tuple[str, str], ...] = ()  # the pod's, as the runtime has them
 
     @property
     def is_host(self) -> bool:
         return not self.container_id and not self.pod_uid
 
-    def kubernetes(self) -> dict[str, Any]:
+    def labels(self) -> dict[str, Any]:
+        """The pod's: as the API server has them now, else as they were when the runtime made the pod."""
+        return dict(self.pod.labels or {}) if self.pod else dict(self.runtime_labels)
+
+    def kubernetes(self, with_labels: bool = True) -> dict[str, Any]:
         """The `kubernetes` map, keys in Fluent Bit's order; absent values left out; {} without a pod."""
         if not self.pod_uid and not self.pod_name:
             return {}
-        pairs = (
+        pairs: tuple[tuple[str, Any], ...] = (
             ("pod_name", self.pod_name),
             ("namespace_name", self.namespace),
             ("pod_id", self.pod_uid),
+            ("labels", self.labels() if with_labels else None),
+            ("workload", self.workload._asdict() if self.workload else None),
             ("host", self.node),
+            ("pod_ip", self.pod.pod_ip if self.pod else ""),
             ("container_name", self.container_name),
             ("docker_id", self.container_id),
             ("container_hash", self.image_id),

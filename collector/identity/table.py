@@ -1,13 +1,15 @@
 """Who a cgroup, a container id or a log file belongs to, from what the node itself knows.
 
-Four sources, none of them the API server: the path of the cgroup (container id and pod uid, from the kernel),
-the runtime's own file (all names, before the first process runs), and the kubelet's directories and links of
-logs. collector/identity/containers.py joins them.
+Sources that need no API server: the path of the cgroup (container id and pod uid, from the kernel), the
+runtime's own file (all names, before the first process runs), the kubelet's directories and links of logs,
+and the runtime itself, where it may be asked (labels, image ids, and what can't be read elsewhere).
+collector/identity/containers.py joins them.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, Self
 
@@ -19,6 +21,8 @@ from collector.identity.identity import Identity
 from collector.identity.log_directories import LogDirectories
 from collector.identity.paths import LogName
 from collector.identity.retention import Retention
+from collector.kubernetes.objects import Pod
+from collector.kubernetes.pods import Pods
 
 MAX_CGROUPS = 16384
 # Of cgroups that containers and users make below their own: they push out each other, never a container.
@@ -74,10 +78,16 @@ class IdentityTable:
         self._logs = logs
         self._tree = tree
         self._host = Identity(node)
-        self._containers = Containers(node, self._tell)
+        self.pods = Pods()
+        self.pods.learned.append(self._pod_learned)
+        self.pod_news: list[Callable[[Callable[[Identity], bool]], None]] = []
+        """Called with what says which identities there is news of, from the API server."""
+        self._containers = Containers(node, self.pods, self._tell)
         self._by_cgroup: dict[int, Identity] = {}
         self._keys: dict[int, str] = {}  # cgroup id -> key of its container; "": the host
         self._cgroups: dict[str, set[int]] = {}  # key -> its cgroup ids
+        self.runtime: BundleSource | None = None
+        """collector.cri.runtime.Runtime; it calls `runtime_learned` with the ids that it has news of."""
         self._loose: dict[str, None] = {}  # container ids without a cgroup, oldest first
         self._own = Retention(MAX_CGROUPS, KEEP_GONE_NS)
         self._nested = Retention(MAX_NESTED, KEEP_GONE_NS)
@@ -124,10 +134,10 @@ class IdentityTable:
             found = self._containers.identity(container_id)
         if found is not None:
             return found
-        bundle = self._read_bundle(container_id)
-        if bundle is None:
+        bundle, told = self._read_bundle(container_id), self._ask_runtime(container_id)
+        if bundle is None and told is None:
             return None
-        self._learn_loose(container_id, bundle)
+        self._learn_loose(container_id, bundle, told)
         return self._containers.identity(container_id)
 
     def by_log_path(self, path: str) -> Identity | None:
@@ -154,6 +164,7 @@ class IdentityTable:
             pod_name=name.pod_name,
             pod_uid=name.pod_uid,
             container_name=name.container_name,
+            pod=self.pods.by_uid(name.pod_uid) if name.pod_uid else None,
         )
 
     def statistics(self) -> dict[str, int]:
@@ -214,6 +225,7 @@ class IdentityTable:
     def expire(self, now_ns: int) -> None:
         """Forgets what was gone long enough, looks again for missing names. To be called every second."""
         self._now_ns = max(self._now_ns, now_ns)
+        self.pods.expire(time.monotonic())
         for keep in (self._own, self._nested):
             for cgroup_id in keep.expire(now_ns):
                 self._drop(cgroup_id)
@@ -277,17 +289,22 @@ class IdentityTable:
         if is_new:
             if not self._containers.has_bundle(key):
                 self._read_names(key, owner.container_id)
+            told = self._ask_runtime(owner.container_id)
+            if told is not None:
+                self._containers.take_told(key, told)
             if not self._containers.is_complete(key):
                 self._retries[key] = (self._now_ns + _RETRY_NS, 0)
         identity = self._containers.identity(key)
         assert identity is not None
         return identity
 
-    def _learn_loose(self, container_id: str, bundle: Bundle | None) -> None:
+    def _learn_loose(self, container_id: str, bundle: Bundle | None, told: Bundle | None) -> None:
         """A container that no cgroup stands behind, so far or any more."""
         self._containers.see(CgroupOwner(container_id))
         if bundle is not None:
             self._containers.take_bundle(container_id, bundle)
+        if told is not None:
+            self._containers.take_told(container_id, told)
         self._loose[container_id] = None
         if len(self._loose) > MAX_LOOSE:
             self._drop_container(next(iter(self._loose)))
@@ -304,6 +321,40 @@ class IdentityTable:
                 self._by_cgroup[cgroup_id] = identity
                 for tell in self.changed:
                     tell(cgroup_id, identity)
+
+    # ---- the runtime
+
+    def runtime_learned(self, container_ids: Iterable[str]) -> None:
+        """The runtime has told something of these containers."""
+        known = {one for one in container_ids if self._containers.identity(one) is not None}
+        for container_id in known:
+            told = self._ask_runtime(container_id)
+            if told is not None:
+                self._containers.take_told(container_id, told)
+        if known:
+            self._news(lambda one: one.container_id in known)
+
+    def _ask_runtime(self, container_id: str) -> Bundle | None:
+        if self.runtime is None or not container_id:
+            return None
+        return self.runtime.read(container_id)
+
+    # ---- the API server
+
+    def _pod_learned(self, pod: Pod) -> None:
+        self._containers.pod_learned(pod.log_uid)
+        names = (pod.namespace, pod.name)
+        self._news(lambda one: one.pod_uid == pod.log_uid or (one.namespace, one.pod_name) == names)
+
+    def namespace_learned(self, namespace: str) -> None:
+        """There is news of a namespace, or of what owns pods in it."""
+        for pod in self.pods.in_namespace(namespace):
+            self._containers.pod_learned(pod.log_uid)
+        self._news(lambda one: one.namespace == namespace)
+
+    def _news(self, concerns: Callable[[Identity], bool]) -> None:
+        for tell in tuple(self.pod_news):
+            tell(concerns)
 
     # ---- names
 
@@ -339,5 +390,8 @@ class IdentityTable:
     def _read_links(self) -> None:
         for link in self._logs.changed_links():
             if self._containers.identity(link.container_id) is None:
-                self._learn_loose(link.container_id, self._read_bundle(link.container_id))
+                container_id = link.container_id
+                self._learn_loose(
+                    container_id, self._read_bundle(container_id), self._ask_runtime(container_id)
+                )
             self._containers.take_link(link)

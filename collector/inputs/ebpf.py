@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ from collector.inputs.event_worth import worth_of_tags
 from collector.inputs.watched_names import DEFAULT, WatchedName, watched_kind
 from collector.native.events import Entries, Kind
 from collector.native.limits import CLASSES, Rate
+from collector.service.stalls import Stall
 from probes.launch import Attached, HookReport, ProbeError, launch
 
 if TYPE_CHECKING:
@@ -89,9 +90,9 @@ class Settings:
     process_rate: tuple[int, int] = key(
         "Rate_Limit_Process",
         rate_kind,
-        default="5000 5000",
-        help="Most process events of one container, a second and at once; 0: no limit. What is suppressed is "
-        "counted, and told by container.",
+        default="5000 2000",
+        help="Most process events of one container, a second and at once; 0: no limit. One of several KiB "
+        "counts as several. What is suppressed is counted, and told by container.",
     )
     network_rate: tuple[int, int] = key(
         "Rate_Limit_Network",
@@ -205,6 +206,7 @@ class Ebpf:
         self._sequence = 0
         self._left: list[Chunk] = []  # refused by the outputs
         self._patience = Patience()
+        self._turned_s: float | None = None  # when the work last went round, while it does
         self._suppression = Suppression(context.node)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -301,12 +303,12 @@ class Ebpf:
     def _report_hooks(self, hooks: Sequence[HookReport]) -> None:
         context = self._context
         context.report(context.name, True, "")
-        attached = sum(hook.state != "failed" for hook in hooks)
+        attached = sum(hook.is_attached for hook in hooks)
         context.log.info("kernel events: %d of %d hooks attached", attached, len(hooks))
         for hook in hooks:
             failed = hook.state == "failed"
             said = f"{hook.hook} is {hook.state}: {hook.reason}. {hook.consequence}"
-            context.metrics.set("podwitness_kernel_hook_attached", hook.hook, to=0 if failed else 1)
+            context.metrics.set("podwitness_kernel_hook_attached", hook.hook, to=int(hook.is_attached))
             if hook.state != "attached":
                 context.log.log(logging.WARNING if failed else logging.INFO, "%s", said)
             if failed:
@@ -322,12 +324,25 @@ class Ebpf:
                     "podwitness_lost_records_total", _told_cause(kind.label, "ring_full"), by=0
                 )
 
+    def stalls(self, now_s: float) -> Iterable[Stall]:
+        """Whether nobody reads the rings, or listens to the heartbeat."""
+        if self._turned_s is not None:
+            age_s = max(0.0, now_s - self._turned_s - TICK_S)
+            yield Stall(self._context.name, "the rings are not read", age_s, True)
+
     async def _work(self, watching: Watching, stop: asyncio.Event) -> Trouble | None:
         """Until it is time to stop, or there is trouble with the probes."""
+        try:
+            return await self._go_round(watching, stop)
+        finally:
+            self._turned_s = None
+
+    async def _go_round(self, watching: Watching, stop: asyncio.Event) -> Trouble | None:
         drain = watching.drain
         is_empty = True
         tick_at = time.monotonic()
         while not stop.is_set():
+            self._turned_s = time.monotonic()
             if is_empty or self._left:
                 is_hurried = self._left or drain.is_waiting or not watching.snapshot.is_done
                 await self._pause(watching, RETRY_S if is_hurried else tick_at - time.monotonic())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from collector.inputs.event_plans import target_fragment
 from collector.native.events import CgroupChange, ContainerTable, Tables
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 # As many cgroups as collector.identity.table keeps; with half a KiB of pairs each a table takes 8 MiB.
 MAX_CGROUPS = 16384
 TABLE_BYTES = 16 << 20
+TARGET_BYTES = 8 << 20
 # A cgroup is removed after its last process is gone, but a socket's last records come minutes later
 # (TIME_WAIT takes one, FIN_WAIT2 another).
 KEEP_GONE_NS = 150 * 10**9
@@ -39,6 +41,7 @@ class EventContainers:
         self.tables = Tables(
             ContainerTable(MAX_CGROUPS, TABLE_BYTES), ContainerTable(MAX_CGROUPS, TABLE_BYTES)
         )
+        self.targets = ContainerTable(MAX_CGROUPS, TARGET_BYTES)
         self._identities = identities
         self._planners = (process, network)
         self._plans: dict[int, ContainerPlans] = {}
@@ -104,6 +107,9 @@ class EventContainers:
                 table.remove(cgroup_id)
             while not plan.rest and not table.set(cgroup_id, plan.fragment):
                 self._forget_oldest()
+        if identity is not None:
+            # Without room it is not told whose a target is; its cgroup always is.
+            self.targets.set(cgroup_id, target_fragment(identity))
         return plans
 
     def _forget_oldest(self) -> None:
@@ -111,5 +117,5 @@ class EventContainers:
 
     def _forget(self, cgroup_id: int) -> None:
         self._plans.pop(cgroup_id, None)
-        for table in self.tables:
+        for table in (*self.tables, self.targets):
             table.remove(cgroup_id)

@@ -85,6 +85,7 @@ class EventDrain:
         self._encoder = EventEncoder(int.from_bytes(context.node_id, "big"), variables=settings.variables)
         planners = (Planner(tags[subject], context.chain, context.node) for subject in tags)
         self._containers = EventContainers(context.identities, *planners)
+        self._encoder.recognise(self._containers.targets)
         context.chain.changed.append(self._containers.replan)
         self._pending = Pending(settings.pending_limit_bytes, int(settings.pending_timeout_s * 1e9))
         self.flow = EventFlow(

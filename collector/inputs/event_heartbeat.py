@@ -96,8 +96,7 @@ class Heart:
             expected = expected._replace(pid=self._child, pid_ns=self._pid_ns)
         if self._kinds & LISTENER_KINDS and (listened := self._listen()):
             kinds |= LISTENER_KINDS
-            port, from_ns, until_ns = listened
-            expected = expected._replace(net_ns=self._net_ns, port=port, from_ns=from_ns, until_ns=until_ns)
+            expected = listened._replace(pid=expected.pid, pid_ns=expected.pid_ns)
         return Deed(expected, kinds & self._kinds, made_s)
 
     def is_over(self) -> bool:
@@ -124,10 +123,11 @@ class Heart:
             return False
         return True
 
-    def _listen(self) -> tuple[int, int, int] | None:
-        """(port, before, after)."""
+    def _listen(self) -> Heartbeat | None:
+        """The listener's part of it."""
         try:
             with socket.socket() as listener:
+                bound_from_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
                 listener.bind(("127.0.0.1", 0))
                 from_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
                 listener.listen(1)
@@ -135,7 +135,14 @@ class Heart:
         except OSError as error:
             self._say(f"a socket can't listen on 127.0.0.1: {error.strerror}")
             return None
-        return port, from_ns, time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        until_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        return Heartbeat(
+            net_ns=self._net_ns,
+            port=port,
+            bound_from_ns=bound_from_ns,
+            from_ns=from_ns,
+            until_ns=until_ns,
+        )
 
     def _say(self, reason: str) -> None:
         if reason not in self._said:

@@ -51,6 +51,19 @@ def identity_fields(identity: Identity) -> tuple[Field, ...]:
     return tuple(Field(Op.APPEND, key, value) for key, value in maps if value)
 
 
+@lru_cache(PLANS_REMEMBERED)
+def target_fragment(identity: Identity) -> Fragment:
+    """Pairs of `podwitness.privilege.target`: whose process it was done to. Filters don't change them."""
+    container, pod = identity.container(), identity.kubernetes()
+    maps = (
+        ("container", {key: container[key] for key in ("id", "name") if key in container}),
+        ("kubernetes", {key: pod[key] for key in ("pod_name", "namespace_name", "pod_id") if key in pod}),
+    )
+    scope = scope_of(identity)
+    pairs = [("scope", scope.name.lower()), *((key, value) for key, value in maps if value)]
+    return Fragment(b"".join(_pack(key) + _pack(value) for key, value in pairs), len(pairs), scope)
+
+
 def _orchestrator(identity: Identity) -> dict[str, Any]:
     if not identity.pod_uid and not identity.pod_name:
         return {}

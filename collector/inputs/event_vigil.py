@@ -64,7 +64,7 @@ class Vigil:
         self._probes = probes
         self._ear = ear
         self._metrics = metrics
-        working = [hook for hook in probes.hooks if hook.state != "failed"]
+        working = [hook for hook in probes.hooks if hook.is_attached]
         self._proof = Proof([Kind(kind) for hook in working for kind in hook.kinds], now_s)
         self._heart = Heart(self._proof.kinds, log)
         self._deed: Deed | None = None

@@ -271,6 +271,7 @@ class Forward:
             return
         size_bytes = len(raw) + len(message.entries)
         is_safe = True
+        await self._context.chain.ready(self._tag(message.tag))
         for chunk in self._chunked(message):
             if message.ack:
                 await self._admission.hold(holder, 0)

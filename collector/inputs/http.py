@@ -213,6 +213,8 @@ class Http:
             by_tag.setdefault(tag or self._own_tag, []).append(pack_entry(now_ns, pairs))
         self._requests += 1
         ident = (context.node_id, context.name, self._started_ns, self._requests)
+        for tag in by_tag:
+            await context.chain.ready(tag)
         parts = [part for tag, packed in by_tag.items() for part in filtered(context, tag, b"".join(packed))]
         safe = [await context.intake.submit_safely(chunk) for chunk in chunks(context.name, parts, ident)]
         return all(safe)

@@ -91,10 +91,13 @@ class Plans:
         if lacks_id and now_s < succession.since_s + IDENTITY_WAIT_S:
             return False
         tag = tag_of(self._tag, succession.path, self._tag_pattern)
+        source = LogSource(tag, succession.path, identity)
+        if self._chain.is_waiting(source, now_s - succession.since_s):
+            return False
         plan = self._plan
         if self._path_key:
             plan = plan.then(Field(Op.APPEND, self._path_key, succession.path))
-        plan, rest = self._planned(LogSource(tag, succession.path, identity), plan)
+        plan, rest = self._planned(source, plan)
         succession.tag, succession.identity, succession.rest = tag, identity, rest
         succession.is_planned = True
         if plan != succession.plan:

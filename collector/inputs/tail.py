@@ -26,18 +26,20 @@ from collector.inputs.file_events import FileEvents
 from collector.inputs.follow import FollowedFile, Portion
 from collector.inputs.followed import Followed
 from collector.inputs.made_chunks import chunks
-from collector.inputs.succession import IDENTITY_WAIT_S, Plans, Succession
+from collector.inputs.replanning import Replanning
+from collector.inputs.succession import Plans, Succession
 from collector.inputs.tail_files import POLL_S, Discovery, Found, Reports
 from collector.inputs.tail_paths import KubeletRoots, select
 from collector.inputs.tail_room import LOOK_S, HeldBack
 from collector.inputs.tail_settings import Settings, grouping_of, plan_of, step_of
+from collector.inputs.tail_unread import UnreadFiles
 from collector.native.files import has_writer
 from collector.plan import LogPlan
 
 if TYPE_CHECKING:
     from collector.context import InputContext
-    from collector.identity.identity import Identity
     from collector.plugin import Input
+    from collector.service.stalls import Stall
 
 __all__ = ["SUMMARY", "Settings", "Tail", "make"]
 
@@ -96,6 +98,7 @@ class Tail:
         self._wake = asyncio.Event()
         self._refused: set[str] = set()
         self._has_ended = False
+        self._unread: UnreadFiles | None = None
         self._held_back = HeldBack(context.name, context.intake, self._wake.set)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -110,11 +113,14 @@ class Tail:
             self._events,
             grouping=self._grouping,
             ready=self._make_ready,
+            refuse=self._refuse,
             count=lambda name: self._context.metrics.add(name, self._context.name),
             log=self._context.log,
         )
-        self._context.identities.changed.append(self._identity_changed)
-        self._context.chain.changed.append(self._filters_changed)
+        refresh_s = self._settings.refresh_interval_s
+        self._unread = UnreadFiles(self._context.name, self._followed.successions, refresh_s)
+        replanning = Replanning(self._followed, self._plans, self._context.identities, self._context.chain)
+        replanning.begin()
         stopping = self._loop.create_task(stop.wait())
         stopping.add_done_callback(lambda _: self._wake.set())
         discovery = self._discovery()
@@ -127,8 +133,7 @@ class Tail:
         finally:
             await self._loop.run_in_executor(None, discovery.close)
             stopping.cancel()
-            self._context.identities.changed.remove(self._identity_changed)
-            self._context.chain.changed.remove(self._filters_changed)
+            replanning.end()
             self._close()
 
     def _discovery(self) -> Discovery:
@@ -142,14 +147,18 @@ class Tail:
             watches=self._settings.inotify_watcher,
         )
 
+    def stalls(self, now_s: float) -> Iterable[Stall]:
+        """Files that nobody reads."""
+        return self._unread.stalls(now_s) if self._unread is not None else ()
+
     @property
     def logs_known(self) -> int:
-        """How many logs something is kept of, whether or not a file of theirs is open."""
+        """Logs of which something is kept, whether or not a file of theirs is open."""
         return len(self._followed.successions)
 
-    def is_followed(self, device: int, inode: int) -> bool:
-        """Whether the file is held open."""
-        return (device, inode) in self._followed.files
+    def followed_file(self, device: int, inode: int) -> FollowedFile | None:
+        """The file, if it is held open."""
+        return self._followed.files.get((device, inode))
 
     # Told by Discovery, from its thread
 
@@ -192,9 +201,9 @@ class Tail:
             read_s = self._now_s
 
     def _exit_on_eof(self) -> None:
-        """As somebody who stops the agent: outputs deliver what there is, then it ends."""
-        files = self._followed.files.values()
-        if not self._has_ended and self.has_looked.is_set() and all(file.is_read for file in files):
+        """As somebody who stops the agent would."""
+        all_is_read = all(file.is_read for file in self._followed.files.values())
+        if not self._has_ended and self.has_looked.is_set() and all_is_read:
             self._has_ended = True
             signal.raise_signal(signal.SIGTERM)
 
@@ -248,14 +257,12 @@ class Tail:
             self._followed.first_look_is_over(self._now_s)
             self.has_looked.set()
         touched, events_lost = self._events.take()
-        self._make_ready(touched)
-        self._make_ready(self._held_back.news())
+        self._make_ready((*touched, *self._held_back.news()))
         if events_lost:
             self._make_ready(self._events.look(self._followed.files.values()))
 
     def _take_due(self) -> None:
-        now_s = self._now_s
-        due = [file for file, when_s in self._due_s.items() if when_s <= now_s]
+        due = [file for file, when_s in self._due_s.items() if when_s <= self._now_s]
         for file in due:
             del self._due_s[file]
         self._make_ready(due)
@@ -264,10 +271,9 @@ class Tail:
         self._due_s[file] = min(when_s, self._due_s.get(file, math.inf))
 
     def _make_ready(self, files: Iterable[FollowedFile]) -> None:
-        for file in files:
-            if not file.is_ready:
-                file.is_ready = True
-                self._ready.append(file)
+        for file in (one for one in files if not one.is_ready):
+            file.is_ready = True
+            self._ready.append(file)
 
     def _look_at_all(self) -> None:
         """The net below inotify."""
@@ -278,7 +284,7 @@ class Tail:
 
     async def _turn(self, file: FollowedFile) -> None:
         """Reads a portion of a file, or decides that there is nothing to wait for any more."""
-        file.is_ready = False
+        file.is_ready, file.turned_s = False, self._now_s
         succession = self._followed.succession_of(file)
         if succession is None:
             return
@@ -299,7 +305,8 @@ class Tail:
             self._leave(succession, file)
 
     async def _read_on(self, succession: Succession, file: FollowedFile) -> None:
-        await self._check_truncation(succession, file)
+        if await self._goes_on_in_copy(succession, file):
+            return
         portion = await self._read(file)
         await self._submit(succession, file, portion, file.key)
         await self._close_overdue_records(succession, file)
@@ -333,14 +340,16 @@ class Tail:
             return False
         return True
 
-    async def _check_truncation(self, succession: Succession, file: FollowedFile) -> None:
+    async def _goes_on_in_copy(self, succession: Succession, file: FollowedFile) -> bool:
+        """Whether the file was truncated and what it had is to be read in a copy first (copytruncate)."""
         key = file.key
-        if not file.is_truncated():
-            return
-        self._context.log.info("%s was truncated; it is read from its start", succession.path)
-        self._context.metrics.add("podwitness_tail_files_truncated_total", self._context.name)
-        await self._submit(succession, file, file.close_open_records(time.time_ns()), key)
-        file.begin_anew()
+        was_truncated, has_copy = self._followed.look_for_truncation(succession, file, self._now_s)
+        if was_truncated and not has_copy:
+            await self._submit(succession, file, file.close_open_records(time.time_ns()), key)
+            file.cut_off()
+        if was_truncated:
+            file.begin_anew()
+        return has_copy
 
     async def _read(self, file: FollowedFile, *, end: bool = False) -> Portion:
         now_ns = time.time_ns()
@@ -389,8 +398,7 @@ class Tail:
 
     def _count(self, portion: Portion) -> None:
         name, metrics = self._context.name, self._context.metrics
-        if portion.unparsed:
-            metrics.add("podwitness_tail_unparsed_lines_total", name, by=portion.unparsed)
+        metrics.add("podwitness_tail_unparsed_lines_total", name, by=portion.unparsed)
         if portion.cut:
             metrics.add("podwitness_tail_cut_records_total", name, by=portion.cut)
             metrics.add("podwitness_tail_cut_bytes_total", name, by=portion.cut_bytes)
@@ -469,23 +477,14 @@ class Tail:
             if path is None or not (file.is_gone or file.is_only_heir):
                 continue
             self._followed.name(succession, path)
-            self._plans.settle(succession, succession.since_s + IDENTITY_WAIT_S)
+            self._plans.settle(succession, math.inf)
             if file.is_gone:
-                await self._check_truncation(succession, file)
+                await self._goes_on_in_copy(succession, file)
                 await self._finish(succession, file)
         for file in self._followed.files.values():
             if file.is_only_heir and max(file.inherited) >= 0:
                 portion = file.close_open_records(time.time_ns())
                 await self._submit(self._followed.successions[file.place], file, portion, file.key)
-
-    def _identity_changed(self, _: int, identity: Identity) -> None:
-        for succession in self._followed.successions.values():
-            if self._plans.concerns(succession, identity):
-                succession.is_planned = False
-
-    def _filters_changed(self) -> None:
-        for succession in self._followed.successions.values():
-            succession.is_planned = False
 
     def _close(self) -> None:
         self._held_back.close()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from collector.accessor import names
 from collector.config.parsers import Parser, find, framing
-from collector.entries import pack
+from collector.entries import has_key, pack, spans
 from collector.parsers.line import TextParser, text_parser
 from collector.plan import Field, Framing, Layout
 from collector.plan import Step as PlanStep
@@ -77,7 +77,13 @@ class JsonTimes:
         if self._packed_key not in entries:
             return entries, 0
         now_ns = time.time_ns()
-        return packed(self._timed(record, now_ns) for record in records_of(entries)), 0
+        return b"".join(self._entry(entry, now_ns) for entry in spans(entries)), 0
+
+    def _entry(self, entry: bytes, now_ns: int) -> bytes:
+        # Audit events have it, but deep inside: in the managedFields of the object they are about.
+        if self._packed_key not in entry or not has_key(entry, self._key):
+            return entry
+        return packed(self._timed(record, now_ns) for record in records_of(entry))
 
     def _timed(self, record: Record, now_ns: int) -> Record:
         for place, (name, value) in enumerate(record.pairs):

@@ -18,8 +18,11 @@ from collector.identity.paths import CONTAINERS, PODS, LogName, read_pod_log
 LOG_ROOTS = ("/var/log", PODS, CONTAINERS, "/var/lib/docker/containers")
 
 _WILDCARD = re.compile(r"[*?\[]")
-# kubelet (time), conmon (number), logrotate (number or date).
+# kubelet (time), conmon (number), logrotate (number or date), behind the name.
 _ROTATED = re.compile(r"\.(?:[0-9]{8}-[0-9]{6}|[0-9]{1,4})|-[0-9]{8}(?:-[0-9]{1,10})?")
+# The API server's audit log (lumberjack): a time before the name's ending, audit-2026-11-24T00-14-32.123.log.
+_TIMED = re.compile(r"-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{3}")
+_ROTATED_ENDING, _TIMED_ENDING = (re.compile(f"(?:{one.pattern})$") for one in (_ROTATED, _TIMED))
 # As Fluent Bit's tag_compose: these bytes become dots.
 _SEPARATORS = re.compile(r"[/\\:]")
 _PLACEHOLDER = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
@@ -153,14 +156,33 @@ def rotated_siblings(name: str, names: Sequence[str]) -> list[str]:
     Their names tell the order: a time counts up, a number counts down to the newest.
     Times of last writing would not do: they are those of the kernel's tick.
     """
-    found = []
-    for other in names[bisect.bisect_right(names, name) :]:
-        if not other.startswith(name):
-            break
-        plain = other.removesuffix(COMPRESSED)
-        if _ROTATED.fullmatch(plain[len(name) :]) and (plain == other or plain not in found):
-            found.append(other)
-    return sorted(found, key=_age)
+    found: list[str] = []
+    for beginning in (name, os.path.splitext(name)[0] + "-"):
+        for other in names[bisect.bisect_left(names, beginning) :]:
+            if not other.startswith(beginning):
+                break
+            plain = other.removesuffix(COMPRESSED)
+            if is_rotated(name, plain) and (plain == other or plain not in found):
+                found.append(other)
+    return sorted(dict.fromkeys(found), key=_age)
+
+
+def is_rotated(name: str, other: str) -> bool:
+    """Whether `other`, which is not compressed, is what `name` is renamed to by one who rotates logs."""
+    stem, ending = os.path.splitext(name)
+    time = other.removeprefix(stem).removesuffix(ending)
+    is_timed = other == f"{stem}{time}{ending}" and _TIMED.fullmatch(time)
+    return bool(is_timed or (other.startswith(name) and _ROTATED.fullmatch(other[len(name) :])))
+
+
+def log_of(path: str) -> str:
+    """The log that a rotated file, compressed or not, is of; any other path is its own."""
+    plain = path.removesuffix(COMPRESSED)
+    stem, ending = os.path.splitext(plain)
+    if time := _TIMED_ENDING.search(stem):
+        return stem[: time.start()] + ending
+    suffix = _ROTATED_ENDING.search(plain)
+    return plain[: suffix.start()] if suffix else plain
 
 
 def _age(name: str) -> tuple[int, str]:

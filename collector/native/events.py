@@ -276,7 +276,8 @@ class Heartbeat(NamedTuple):
     pid_ns: int = 0
     net_ns: int = 0
     port: int = 0  # on 127.0.0.1; 0: no socket listened
-    from_ns: int = 0  # CLOCK_BOOTTIME
+    bound_from_ns: int = 0  # CLOCK_BOOTTIME, as the others
+    from_ns: int = 0
     until_ns: int = 0
 
 
@@ -363,6 +364,11 @@ class EventEncoder:
         """DNS that comes out of the ring is noted there, and gives names to what is encoded later."""
         self._drain.resolutions = names._known
         self._drain.clock.names = names._known
+
+    def recognise(self, targets: ContainerTable) -> None:
+        """What is done to a process of a cgroup that is in the table gets the pairs there with the target."""
+        self._targets = targets
+        self._drain.clock.targets = targets._table
 
     def know(self, translations: Translations) -> None:
         """Connections that are translated get both addresses from now on."""

@@ -69,6 +69,17 @@ class ResponseReader:
             raise ProtocolError("ended the connection within its response")
         return self._made(reusable=False)
 
+    def take_body(self) -> bytes:
+        """What has arrived of the body since it was taken last, of a response that is read as it comes."""
+        taken = bytes(self._body)
+        self._body.clear()
+        return taken
+
+    @property
+    def status(self) -> int:
+        """0 before the head is there."""
+        return self._head.status if self._head else 0
+
     @property
     def has_begun(self) -> bool:
         """Whether anything of a response has arrived."""

@@ -80,9 +80,9 @@ class Link:
             except ssl.SSLWantReadError:
                 await self._readable()
 
-    async def receive(self) -> bytes:
+    async def receive(self, most: int = RECEIVE_BYTES) -> bytes:
         """Some bytes, at least one. Raises ConnectionEnded."""
-        data = await self._complete(self._read, self._readable)
+        data = await self._complete(lambda: self._socket.recv(most), self._readable)
         if not data:
             raise ConnectionEnded
         return data

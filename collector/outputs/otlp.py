@@ -12,8 +12,8 @@ from typing import Any
 
 import msgpack
 
+from collector import protobuf
 from collector.accessor import ABSENT, Accessor, without
-from collector.outputs import protobuf
 from collector.outputs.text import MAX_DEPTH, TOO_DEEP, plain_text
 from collector.plugin import Pairs
 

@@ -1,4 +1,4 @@
-"""What podwitness answers over HTTP: Fluent Bit's paths and shapes, and /metrics.
+"""What podwitness answers over HTTP: Fluent Bit's paths and shapes, /metrics, /livez and /readyz.
 
 Sources: Fluent Bit's docs administration/monitoring, and src/http_server/api.
 """
@@ -8,11 +8,19 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
-from collector.service.exposition import CONTENT_TYPE, fluent_bit_json, prometheus_text
+from collector.service import stalls
+from collector.service.exposition import (
+    CONTENT_TYPE,
+    Stored,
+    cmetrics_text,
+    fluent_bit_json,
+    prometheus_text,
+    storage_json,
+)
 from collector.service.health import Health, Status
 from collector.service.http import Request, Response, Server, plain
 from collector.service.metrics import Metrics
@@ -36,8 +44,24 @@ class Reload(Protocol):
     def ask(self) -> Awaitable[Outcome]: ...
 
 
+class Work(Protocol):
+    """What inputs, filters and outputs do together."""
+
+    @property
+    def phase(self) -> str: ...
+
+    def stalls(self, now_s: float) -> Iterable[stalls.Stall]: ...
+
+    def census(self) -> Stored: ...
+
+    def set_gauges(self) -> None: ...
+
+
 class Endpoints:
-    """The HTTP service. `refresh` are called before metrics are shown; `started_s` is monotonic."""
+    """The HTTP service. `node` is the label `hostname` of Fluent Bit's metrics; `started_s` is monotonic.
+
+    `stall_timeout_s` is asked for each time, since a reload may change it.
+    """
 
     def __init__(
         self,
@@ -47,15 +71,20 @@ class Endpoints:
         health_check: bool,
         started_s: float,
         version: str,
+        node: str,
         reload: Reload,
         plugins: Mapping[str, Sequence[str]],
-        refresh: Sequence[Callable[[], None]] = (),
+        work: Work,
+        stall_timeout_s: Callable[[], float],
+        storage_metrics: bool = True,
     ) -> None:
         self._metrics = metrics
         self._health = health
         self._started_s = started_s
         self._version = version
-        self._refresh = refresh
+        self._node = node
+        self._work = work
+        self._stall_timeout_s = stall_timeout_s
         self._reload = reload
         self._plugins = plugins
         self._server = Server(self._answer)
@@ -66,12 +95,16 @@ class Endpoints:
             "/api/v1/plugins": self._plugins_json,
             "/api/v1/metrics": self._metrics_json,
             "/api/v1/metrics/prometheus": self._metrics_with_times,
-            "/api/v2/metrics": self._metrics_text,
+            "/api/v2/metrics": self._metrics_lines,
             "/api/v2/metrics/prometheus": self._metrics_text,
             "/api/v2/health": self._health_json,
             "/api/v2/reload": self._reload_count,
             "/metrics": self._metrics_text,
+            "/livez": self._livez,
+            "/readyz": self._readyz,
         }
+        if storage_metrics:
+            self._paths["/api/v1/storage"] = self._storage_json
         if health_check:
             self._paths["/api/v1/health"] = self._health_text
 
@@ -135,13 +168,36 @@ class Endpoints:
         self._set_gauges()
         return Response(prometheus_text(self._metrics), CONTENT_TYPE)
 
+    def _metrics_lines(self) -> Response:
+        self._set_gauges()
+        return Response(cmetrics_text(self._metrics, time.time_ns()), "text/plain")
+
+    def _storage_json(self) -> Response:
+        return _json(storage_json(self._work.census()))
+
     def _set_gauges(self) -> None:
         uptime_s = time.monotonic() - self._started_s
-        self._metrics.set("fluentbit_uptime", to=int(uptime_s))
-        self._metrics.set("process_start_time_seconds", to=int(time.time() - uptime_s))
-        self._metrics.set("fluentbit_build_info", self._version, "podwitness", to=1)
-        for refresh in self._refresh:
-            refresh()
+        started_at_s = int(time.time() - uptime_s)
+        self._metrics.set("fluentbit_uptime", self._node, to=int(uptime_s))
+        self._metrics.set("process_start_time_seconds", to=started_at_s)
+        self._metrics.set("fluentbit_process_start_time_seconds", self._node, to=started_at_s)
+        self._metrics.set("fluentbit_build_info", self._node, self._version, "linux", "podwitness", to=1)
+        self._work.set_gauges()
+
+    def _livez(self) -> Response:
+        """Whether a restart could mend what does not go on."""
+        found = self._work.stalls(time.monotonic())
+        return _verdict(stalls.dead(found, self._stall_timeout_s()))
+
+    def _readyz(self) -> Response:
+        """Whether everything is seen and delivered."""
+        phase, status = self._work.phase, self._status()
+        reasons = [phase] if phase != "running" else []
+        if not status.is_within_limits:
+            reasons.append(f"outputs: {status.errors} errors and {status.retries_failed} given up deliveries")
+        reasons += [f"{name}: {part.reason}" for name, part in status.components.items() if not part.ok]
+        found = self._work.stalls(time.monotonic())
+        return _verdict((*reasons, *stalls.unready(found, self._stall_timeout_s())))
 
     def _health_text(self) -> Response:
         ok = self._status().ok
@@ -172,6 +228,12 @@ class Endpoints:
             int(self._metrics.total("fluentbit_output_errors_total")),
             int(self._metrics.total("fluentbit_output_retries_failed_total")),
         )
+
+
+def _verdict(reasons: Iterable[str]) -> Response:
+    lines = "\n".join(reasons)
+    status = HTTPStatus.SERVICE_UNAVAILABLE if lines else HTTPStatus.OK
+    return Response(f"{lines or 'ok'}\n", "text/plain", status)
 
 
 def _json(content: object, status: int = 200) -> Response:

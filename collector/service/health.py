@@ -4,8 +4,9 @@ Bad is: more output errors than HC_Errors_Count, or more given up retries than
 HC_Retry_Failure_Count, within HC_Period (Fluent Bit's rule, strictly more), or a
 part that has reported that it is not well. A node whose probes could not be
 attached goes on with logs alone, and is not well: a security team has to see that
-it is blind there. So /api/v1/health belongs into a readiness probe or an alert;
-as a liveness probe it would restart what a restart does not mend.
+it is blind there. So /api/v1/health belongs into an alert, as /readyz into a
+readiness probe; as a liveness probe it would restart what a restart does not mend
+(/livez is for that, stalls.py).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Status:
     errors: int
     retries_failed: int
     components: dict[str, Component]
+    is_within_limits: bool = True  # of errors and given up retries
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,6 @@ class Health:
         before = self._samples[0]
         errors -= before.errors
         retries_failed -= before.retries_failed
-        ok = (
-            errors <= self.errors_limit
-            and retries_failed <= self.retries_failed_limit
-            and all(component.ok for component in self._components.values())
-        )
-        return Status(ok, errors, retries_failed, dict(self._components))
+        is_within = errors <= self.errors_limit and retries_failed <= self.retries_failed_limit
+        ok = is_within and all(component.ok for component in self._components.values())
+        return Status(ok, errors, retries_failed, dict(self._components), is_within)

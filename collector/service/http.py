@@ -2,7 +2,9 @@
 
 aiohttp's server would add 17 MiB of resident memory (measured on CPython 3.11), more
 than a third of what podwitness may use when idle, for endpoints that take no body.
-What a client may make the server hold is bounded: MAX_CONNECTIONS heads of MAX_HEAD_BYTES.
+What a client may make the server hold is bounded: MAX_CONNECTIONS heads of MAX_HEAD_BYTES. At the
+bound the connection gives way that has been silent for longest, so that clients which only hold
+connections can't keep a kubelet out, which would restart the pod.
 """
 
 from __future__ import annotations
@@ -155,12 +157,13 @@ class Server:
         self._connections[task] = None
         try:
             if len(self._connections) > MAX_CONNECTIONS:
-                await self._refuse(writer, HTTPStatus.SERVICE_UNAVAILABLE)
-                return
+                silent = next(iter(self._connections))
+                del self._connections[silent]
+                silent.cancel()
             with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
                 await self._converse(reader, writer)
         finally:
-            del self._connections[task]
+            self._connections.pop(task, None)
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -176,11 +179,18 @@ class Server:
             except BadRequest as reason:
                 await self._refuse(writer, reason.status)
                 return
+            self._spoke()
             keep_alive, wait_s = request.keep_alive, IDLE_S
             response = await self._answer(request) or plain(HTTPStatus.NOT_FOUND)
             with_body = request.method != "HEAD"
             writer.write(encode_response(response, with_body=with_body, keep_alive=keep_alive))
             await self._drain(writer)
+
+    def _spoke(self) -> None:
+        """The connections are in the order in which they were last of use."""
+        task = asyncio.current_task()
+        if task in self._connections:
+            self._connections[task] = self._connections.pop(task)
 
     async def _refuse(self, writer: asyncio.StreamWriter, status: int) -> None:
         writer.write(encode_response(plain(status), with_body=True, keep_alive=False))

@@ -50,20 +50,51 @@ FLUENT_BIT: Final = (
         "Each is told in a loss record; see podwitness_lost_records_total for the cause.",
     ),
     Metric("fluentbit_output_retried_records_total", "counter", ("name",), "Records in these retries."),
-    Metric("fluentbit_uptime", "counter", (), "Seconds since start."),
+    Metric(
+        "fluentbit_output_latency_seconds",
+        "histogram",
+        ("input", "output"),
+        "Time from when a chunk was read to when its output had delivered it.",
+        bounds=(0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0),
+    ),
+    Metric("fluentbit_uptime", "counter", ("hostname",), "Seconds since start."),
     Metric(
         "process_start_time_seconds",
         "gauge",
         (),
         "Start time of the process since the Unix epoch in seconds.",
     ),
+    Metric("fluentbit_process_start_time_seconds", "gauge", ("hostname",), "The same."),
     Metric(
         "fluentbit_hot_reloaded_times",
         "gauge",
         ("hostname",),
         "Times that another configuration was put in place.",
     ),
-    Metric("fluentbit_build_info", "gauge", ("version", "edition"), "Version of this build; always 1."),
+    Metric(
+        "fluentbit_build_info",
+        "gauge",
+        ("hostname", "version", "os", "edition"),
+        "Version of this build; always 1.",
+    ),
+    Metric("fluentbit_storage_chunks", "gauge", (), "Chunks that are not delivered."),
+    Metric("fluentbit_storage_mem_chunks", "gauge", (), "Those of them in memory."),
+    Metric("fluentbit_storage_fs_chunks", "gauge", (), "Those in the spool, once for each output."),
+    Metric("fluentbit_storage_fs_chunks_up", "gauge", (), "Those in the spool and in memory."),
+    Metric("fluentbit_storage_fs_chunks_down", "gauge", (), "Those in the spool alone."),
+    Metric(
+        "fluentbit_input_storage_overlimit",
+        "gauge",
+        ("name",),
+        "1 while an input is at its Mem_Buf_Limit.",
+        "Its files wait on disk meanwhile; look at the slow output.",
+    ),
+    Metric("fluentbit_input_storage_memory_bytes", "gauge", ("name",), "Memory of an input's chunks."),
+    Metric("fluentbit_input_storage_chunks", "gauge", ("name",), "Chunks of an input."),
+    Metric("fluentbit_input_storage_chunks_up", "gauge", ("name",), "Those of them in memory."),
+    Metric("fluentbit_input_storage_chunks_down", "gauge", ("name",), "Those in the spool alone."),
+    Metric("fluentbit_input_storage_chunks_busy", "gauge", ("name",), "Those that outputs are sending."),
+    Metric("fluentbit_input_storage_chunks_busy_bytes", "gauge", ("name",), "Their bytes."),
 )
 
 DELIVERY: Final = (
@@ -110,6 +141,13 @@ DELIVERY: Final = (
         (),
         "Age of the oldest chunk that not all of its outputs have.",
         "A value that only grows means that an output makes no progress.",
+    ),
+    Metric(
+        "podwitness_stalled_seconds",
+        "gauge",
+        ("name",),
+        "For how long an output has something to send, or an input something to read, that stays as it is.",
+        "/readyz has the reason from Stall_Timeout on.",
     ),
     Metric(
         "podwitness_position_commits_total",
@@ -260,7 +298,7 @@ TAIL: Final = (
         "counter",
         ("name",),
         "Files that were cut off or written anew in place, and are read from their start again.",
-        "What was not read before a truncation is lost: rotate by renaming instead of copytruncate.",
+        "What was not read before is read in the copy beside it (copytruncate); without one it is lost.",
     ),
     Metric(
         "podwitness_tail_files_refused_total",
@@ -318,6 +356,54 @@ HTTP: Final = (
     ),
 )
 
+CRI: Final = (
+    Metric(
+        "podwitness_cri_calls_total",
+        "counter",
+        ("call", "result"),
+        "Calls to the node's container runtime: `ok` or `failed`.",
+        "The log and /api/v2/health have the reason; labels and image ids are missing meanwhile.",
+    ),
+    Metric(
+        "podwitness_cri_events_total",
+        "counter",
+        (),
+        "Events of containers that the runtime has sent. None where it has no GetContainerEvents.",
+    ),
+    Metric(
+        "podwitness_cri_containers",
+        "gauge",
+        (),
+        "Containers and sandboxes that the runtime has told of, those of the last minutes too.",
+    ),
+    Metric(
+        "podwitness_cri_refused_total",
+        "counter",
+        (),
+        "What the runtime told and was not kept: larger than 1 MiB, or beyond 8 MiB in all.",
+        "Look for pods with very large labels or annotations.",
+    ),
+)
+
+KUBERNETES: Final = (
+    Metric(
+        "podwitness_kubernetes_requests_total",
+        "counter",
+        ("name", "request", "result"),
+        "Requests for metadata of pods: `ok`, a status that refused, or `unavailable`.",
+        "See the log for the server's reason; check Kube_URL, the token and the account's rights.",
+    ),
+    Metric(
+        "podwitness_kubernetes_misses_total",
+        "counter",
+        ("name", "cause"),
+        "Metadata that could not be put to a log when it was asked for: the `pod` or the `container` was "
+        "not known, the `parser` that a pod asks for is not there; and records with keys that had to be "
+        "`renamed`.",
+        "A pod that stays unknown: check that the API server answers and that the account may list pods.",
+    ),
+)
+
 JOURNAL: Final = (
     Metric(
         "podwitness_journal_read_errors_total",
@@ -354,7 +440,19 @@ FORWARD: Final = (
     ),
 )
 
-TABLE: Final = (*FLUENT_BIT, *DELIVERY, *SPOOL, *KERNEL, *TAIL, *FORWARD, *JOURNAL, *HTTP)
+GROUPS: Final = {
+    "Inputs, filters and outputs": FLUENT_BIT,
+    "Delivery": DELIVERY,
+    "Spool": SPOOL,
+    "Kernel events": KERNEL,
+    "Log files": TAIL,
+    "Forward clients": FORWARD,
+    "Journal": JOURNAL,
+    "HTTP clients": HTTP,
+    "Kubernetes": KUBERNETES,
+    "Container runtime": CRI,
+}
+TABLE: Final = tuple(metric for group in GROUPS.values() for metric in group)
 
 
 def begin_at_zero(
@@ -362,7 +460,8 @@ def begin_at_zero(
 ) -> None:
     """Shows the counters of every instance before anything was counted, as Fluent Bit does."""
     for prefix, names in (("input", inputs), ("filter", filters), ("output", outputs)):
-        rows = [row.name for row in FLUENT_BIT if row.name.startswith(f"fluentbit_{prefix}_")]
+        counters = [row.name for row in FLUENT_BIT if row.kind == "counter"]
+        rows = [row for row in counters if row.startswith(f"fluentbit_{prefix}_")]
         for name in names:
             for row in rows:
                 if not row.startswith("fluentbit_input_files_"):

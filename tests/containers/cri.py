@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 import grpc  # type: ignore[import-untyped]
@@ -35,10 +36,12 @@ class PodConfig:
     cgroup_parent: str
     host_network: bool
     privileged: bool
+    own_labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> dict[str, str]:
         return {
+            **self.own_labels,
             "io.kubernetes.pod.name": self.name,
             "io.kubernetes.pod.namespace": self.namespace,
             "io.kubernetes.pod.uid": self.uid,
@@ -75,13 +78,15 @@ class ContainerConfig:
     def encode(self, pod: PodConfig) -> bytes:
         metadata = pb.text(1, self.name) + pb.number(2, self.restart)
         security = pb.number(2, pod.privileged) + pb.message(3, pod.namespaces)
+        # The kubelet gives its pod's labels to the sandbox only.
+        names = {key: value for key, value in pod.labels.items() if key not in pod.own_labels}
         return (
             pb.message(1, metadata)
             + pb.message(2, pb.text(1, self.image))
             + pb.texts(3, self.command)
             + b"".join(pb.message(6, pb.text(1, k) + pb.text(2, v)) for k, v in self.environment.items())
             + b"".join(pb.message(7, pb.text(1, k) + pb.text(2, v)) for k, v in self.mounts.items())
-            + pb.mapping(9, {**pod.labels, "io.kubernetes.container.name": self.name})
+            + pb.mapping(9, {**names, "io.kubernetes.container.name": self.name})
             + pb.mapping(10, {"io.kubernetes.container.restartCount": str(self.restart)})
             + pb.text(11, self.log_path)
             + pb.message(15, pb.message(1, pb.number(3, 2)) + pb.message(2, security))

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -250,12 +250,15 @@ class Node:
         qos: str = "besteffort",
         host_network: bool = False,
         privileged: bool = False,
+        labels: Mapping[str, str] | None = None,
     ) -> Pod:
         """A new pod. `uid` of a static one: 32 hex digits. `qos`: besteffort, burstable, "": guaranteed."""
         uid = uid or str(uuid.uuid4())
         log_directory = f"{self.root}/var/log/pods/{namespace}_{name}_{uid}"
         parent = "/".join(part for part in ("/kubepods", qos, f"pod{uid}") if part)
-        config = PodConfig(name, namespace, uid, log_directory, parent, host_network, privileged)
+        config = PodConfig(
+            name, namespace, uid, log_directory, parent, host_network, privileged, labels or {}
+        )
         Path(log_directory).mkdir()
         pod = Pod(self, config, sandbox_id="")
         self.pods.append(pod)

@@ -20,6 +20,8 @@ CONFIGURATION = """
 [SERVICE]
     Flush      1
     Host_Root  {root}
+    # What the runtime adds comes a moment later: test_runtime_on_node.py.
+    Cri_Socket off
 
 [INPUT]
     Name              tail

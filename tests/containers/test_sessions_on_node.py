@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from typing import Any
 
@@ -38,7 +40,14 @@ def test_an_exec_by_cri_is_a_session_and_what_the_container_does_is_none(
     aggregator.wait_for(lambda tag, record: record.get("event", {}).get("action") == "listen")
     fetch = ["/bin/wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/bin/busybox"]
     container.exec(["/bin/sh", "-c", f"{' '.join(fetch)}; exit 0"])
+    setup = aggregator.wait_for(
+        lambda tag, record: (
+            record.get("container", {}).get("id") == container.id and "setup" in record.get("podwitness", {})
+        )
+    )
+    assert (setup["podwitness"]["in_init_tree"], setup["process"]["name"][:4]) == (True, "runc")
     for record in (first, child):
+        assert "setup" not in record["podwitness"]
         assert record["podwitness"]["in_init_tree"] is True
         assert "session" not in record["podwitness"]
         assert record["process"]["entry_leader"]["entity_id"] == first["process"]["entity_id"]
@@ -79,3 +88,25 @@ def test_nsenter_from_the_host_is_told_with_the_pod(
     assert start["kubernetes"] == expected(pod, container, start["host"]["name"])
     assert start["podwitness"]["session"]["process_cgroup_id"] == inside["podwitness"]["cgroup_id"]
     assert "nsenter" in [one["name"] for one in inside["podwitness"]["ancestors"]]
+
+
+def test_a_signal_from_the_host_is_told_with_the_pod_that_gets_it(
+    agent: Agent,  # noqa: F811
+    aggregator: Aggregator,  # noqa: F811
+    pod: Pod,  # noqa: F811
+) -> None:
+    argv = ["/bin/sleep", "101"]
+    container = pod.run("web", argv)
+    pid = aggregator.wait_for(is_exec(argv))["process"]["pid"]
+    os.kill(pid, signal.SIGCONT)
+    told = aggregator.wait_for(
+        lambda tag, record: (
+            record.get("event", {}).get("action") == "kill"
+            and record["podwitness"]["privilege"]["target"]["pid"] == pid
+        )
+    )
+    target = told["podwitness"]["privilege"]["target"]
+    assert (told["podwitness"]["scope"], target["scope"]) == ("host", "container")
+    assert target["container"] == {"id": container.id, "name": "web"}
+    pod_keys = {"pod_name": pod.name, "namespace_name": pod.namespace, "pod_id": pod.uid}
+    assert target["kubernetes"] == pod_keys

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from collector.cri.places import PLACES
 from tests.deploy.manifests import BASE, DAEMONSET, objects
 
 
@@ -27,7 +28,7 @@ def built(folder: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(kubectl("kustomize", str(BASE.parent / folder))))
 
 
-@pytest.mark.parametrize("folder", ["base", "kind"])
+@pytest.mark.parametrize("folder", ["base", "kind", "cri"])
 def test_kustomize_builds_it(folder: str) -> None:
     made = built(folder)
     kinds = sorted(each["kind"] for each in made)
@@ -50,6 +51,25 @@ def test_kind_overlay_changes_only_where_records_go() -> None:
     ]
     assert "forward" in base[1]
     assert "stdout" in kind[1]
+
+
+def test_socket_of_the_runtime_is_an_overlay_of_its_own() -> None:
+    """The base keeps it out of reach: tests/deploy/test_manifests.py."""
+    base, cri = (pod_of(folder) for folder in ("base", "cri"))
+    volume = {"name": "containerd", "hostPath": {"path": "/run/containerd", "type": "Directory"}}
+    assert [one for one in cri["volumes"] if one not in base["volumes"]] == [volume]
+    ours, with_socket = base["containers"][0], cri["containers"][0]
+    (mount,) = (one for one in with_socket["volumeMounts"] if one not in ours["volumeMounts"])
+    assert (mount["mountPath"], mount["readOnly"]) == ("/run/containerd", True)
+    assert mount["mountPropagation"] == "HostToContainer"
+    assert {**with_socket, "volumeMounts": 0} == {**ours, "volumeMounts": 0}
+    assert any(f"/{place}".startswith(f"{mount['mountPath']}/") for place in PLACES)
+
+
+def pod_of(folder: str) -> dict[str, Any]:
+    (daemonset,) = (each for each in built(folder) if each["kind"] == "DaemonSet")
+    pod: dict[str, Any] = daemonset["spec"]["template"]["spec"]
+    return pod
 
 
 def configuration(folder: str) -> str:

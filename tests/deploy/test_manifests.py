@@ -91,7 +91,7 @@ def test_selectors_find_the_pods(kind: str, way: tuple[str, ...]) -> None:
 def test_api_is_only_read() -> None:
     for rule in one("ClusterRole")["rules"]:
         assert set(rule["verbs"]) <= {"get", "list", "watch"}
-        assert set(rule["resources"]) <= {"pods", "namespaces", "nodes"}
+        assert set(rule["resources"]) <= {"pods", "namespaces", "nodes", "jobs"}
 
 
 def test_binding_joins_role_and_account() -> None:

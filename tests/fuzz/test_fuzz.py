@@ -109,7 +109,7 @@ def test_no_input_breaks(target: str, results: dict[str, Future[Result]]) -> Non
 
 def test_there_are_targets() -> None:
     assert {"json", "logs"} <= set(C_TARGETS)
-    assert {"entries", "forward", "handshake", "response"} <= set(PYTHON_TARGETS)
+    assert {"cri", "entries", "forward", "handshake", "response"} <= set(PYTHON_TARGETS)
 
 
 BREAKS = """

@@ -16,7 +16,9 @@ assert set(_NUMBERS) == {call.name for call in CALLS} or platform.machine() != "
 
 def call(name: str, *arguments: int | bytes | None) -> int:
     """What the kernel returned: an errno is negative."""
-    given = [ctypes.c_char_p(one) if isinstance(one, bytes) else ctypes.c_long(one or 0) for one in arguments]
+    # All six: syscall(2) passes on whatever the registers of absent ones hold, to clone() as a stack.
+    six = (*arguments, *(0,) * (6 - len(arguments)))
+    given = [ctypes.c_char_p(one) if isinstance(one, bytes) else ctypes.c_long(one or 0) for one in six]
     result = int(_libc.syscall(ctypes.c_long(_NUMBERS[name]), *given))
     return -ctypes.get_errno() if result == -1 else result
 

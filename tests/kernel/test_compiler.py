@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from probes.catalog import HOOKS, SUBJECTS, RingSizes, maps
-from probes.compiler import captured_stderr, first_error, map_flags, source_text
+from probes.compiler import captured_stderr, first_error, map_flags, source_text, with_kernel_functions
 from tests.kernel.event_layout import HEADER, LAYOUT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +45,17 @@ def test_code_of_every_program_in_both_dialects() -> None:
                 print(*(len(code_of(hook.tracepoint)) % 8 for hook in HOOKS), sep="")
     """)
     assert said == f"{'0' * len(HOOKS)}\n" * 2
+
+
+def test_only_calls_with_numbers_of_kernel_functions_are_changed() -> None:
+    helper, function = (
+        bytes((0x85, 0, 0, 0)) + number.to_bytes(4, "little") for number in (131, 0x7000_0000 + 65486)
+    )
+    no_call = bytes((0xB7, 1, 0, 0)) + function[4:]  # r1 = the same number
+    changed = with_kernel_functions(helper + function + no_call)
+    assert changed[:8] == helper
+    assert changed[8:16] == bytes((0x85, 0x20, 0, 0)) + (65486).to_bytes(4, "little")
+    assert changed[16:] == no_call
 
 
 def test_size_that_the_c_side_does_not_have_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 
 from probes import bpf
 from probes.catalog import HOOKS, KINDS, SUBJECTS, Dialect, RecordKind, hooks_of
-from probes.launch import MAPS_FOR_THE_COLLECTOR, Attached, ProbeError, launch
+from probes.exchange import HookResult
+from probes.launch import MAPS_FOR_THE_COLLECTOR, Attached, ProbeError, hook_report, launch
 from tests.kernel.sandbox import Cgroup, check, execve, libc, mount, private_mounts, run
 from tests.kernel.test_bpf import program_id
 from tests.kernel.witness import Witness
@@ -137,6 +139,40 @@ def test_loop_goes_on_meanwhile() -> None:
     assert ticks > 5
 
 
+VERIFIED_INSTRUCTIONS = 300_000  # of all programs; they take about a microsecond each
+
+
+def test_the_verifier_has_little_work() -> None:
+    """All of it is done at each start, from the cache too."""
+    probes = attach(*SUBJECTS)
+    facts = {
+        name: Path(f"/proc/self/fdinfo/{program}").read_text() for name, program in probes.programs.items()
+    }
+    verified = {name: int(re.findall(r"verified_insns:\t(\d+)", fact)[0]) for name, fact in facts.items()}
+    assert sum(verified.values()) < VERIFIED_INSTRUCTIONS, verified
+    probes.close()
+
+
+def test_all_hooks_are_attached_as_tp_btf_before_pointers_could_be_cast() -> None:
+    """bpf_rdonly_cast is there since 6.2."""
+    probes = attach(without=("FUNCTION_bpf_rdonly_cast",))
+    assert {report.dialect for report in probes.hooks} == {Dialect.TP_BTF}
+    assert {report.reason for report in probes.hooks} == {""}
+    probes.close()
+
+
+@pytest.mark.parametrize(
+    ("release", "state"), [("6.1.0-18-amd64", "absent"), ("6.10.3", "failed"), ("custom", "absent")]
+)
+def test_what_an_old_kernel_lacks_without_loss_is_no_failure(release: str, state: str) -> None:
+    (late,) = (hook for hook in HOOKS if hook.tracepoint == "sched_prepare_exec")
+    (needed,) = (hook for hook in HOOKS if hook.tracepoint == "cgroup_skb_egress")
+    missing = HookResult("any", None, ("the kernel has no tracepoint",))
+    assert hook_report(late, missing, release).state == state
+    assert not hook_report(late, missing, release).is_attached
+    assert hook_report(needed, missing, "5.8.0").state == "failed"
+
+
 def test_subject_that_does_not_compile_leaves_the_others() -> None:
     """As on a kernel whose `struct linux_binprm` has another member for it."""
     probes = attach(without=("HAVE_sock_cgroup_data__cgroup",))
@@ -151,8 +187,13 @@ def test_subject_that_does_not_compile_leaves_the_others() -> None:
 
 
 def test_exec_on_a_kernel_that_lacks_what_is_optional(cgroup: Cgroup, programs: Path) -> None:
-    """No audit, capabilities in two halves, overlayfs a module that is not loaded."""
-    absent = ("HAVE_task_struct__loginuid", "HAVE_kernel_cap_t__val", "HAVE_ovl_inode____upperdentry")
+    """No audit, capabilities in two halves, overlayfs a module that is not loaded, no bpf_rdonly_cast."""
+    absent = (
+        "HAVE_task_struct__loginuid",
+        "HAVE_kernel_cap_t__val",
+        "HAVE_ovl_inode____upperdentry",
+        "FUNCTION_bpf_rdonly_cast",
+    )
     witness = Witness.attach(["process"], without=absent)
     whole = Witness.attach(["process"])
     run(cgroup, lambda: execve(str(programs / "nothing"), [b"nothing"]))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from collector._native import ffi
+from collector._native import ffi, lib
 
 from collector.native.events import Kind
 from collector.native.limits import OTHER_CGROUPS, SLOT_BYTES, SLOTS, Limits, Rate, Suppressed
@@ -19,6 +19,7 @@ from tests.kernel.sandbox import Cgroup, run
 from tests.kernel.witness import Witness
 
 RUNS = 300
+PW_TOKEN_BYTES: int = lib.PW_TOKEN_BYTES
 
 
 @pytest.fixture
@@ -178,3 +179,26 @@ def test_slots_that_nobody_uses_are_given_to_others(
     suppressed = limits.suppressed()
     assert limited(witness, cgroup).total() + suppressed[cgroup.id].total() == 151
     assert 0 < suppressed[cgroup.id].total() < 151
+
+
+def test_a_long_record_takes_as_many_tokens_as_it_has_kilobytes(
+    witness: Witness, limits: Limits, cgroup: Cgroup, programs: Path
+) -> None:
+    """By its arguments a container says how long its records are: a bound of events alone bounds no ring."""
+    limits.set({"process": Rate(1, 100)})
+    long = ["nothing", "x" * (4 * PW_TOKEN_BYTES)]
+
+    def work() -> None:
+        for _ in range(100):
+            os.waitpid(os.posix_spawn(programs / "nothing", long, {}), 0)
+
+    run(cgroup, work)
+    suppressed = limits.suppressed()
+    events = witness.events(cgroup.id)
+    assert len(events) + by_name(suppressed, cgroup.id).total() == 301
+    sent_bytes = sum(event.record_bytes for event in events)
+    longest_bytes = max(event.record_bytes for event in events)
+    assert longest_bytes > 4 * PW_TOKEN_BYTES
+    # Some seconds give a token each.
+    assert 12 <= len(events) < 60
+    assert sent_bytes <= 105 * PW_TOKEN_BYTES + longest_bytes

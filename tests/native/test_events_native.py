@@ -126,6 +126,31 @@ def test_a_session_in_a_cgroup_of_the_hosts_is_left_out() -> None:
     assert session["entered"] == "namespaces"
 
 
+@pytest.mark.parametrize("tree", [lib.PW_TREE_INIT, lib.PW_TREE_ENTERED])
+def test_what_a_runtime_does_before_a_program_is_executed_is_marked(tree: int) -> None:
+    made = bytearray(records.record(lib.PW_PRIVILEGE_MOUNT))
+    entry = ffi.from_buffer("struct pw_privilege *", made).task.entry
+    entry.tree, entry.entered_by = tree, lib.PW_ENTERED_BOTH
+    own = unpack(encode(bytes(made)))["podwitness"]
+    assert (own["in_init_tree"], own["setup"]) == (tree == lib.PW_TREE_INIT, True)  # type: ignore[index]
+    entry.entry_start_ns = 7
+    assert "setup" not in unpack(encode(bytes(made)))["podwitness"]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("size_bytes", "is_told"), [(5, True), (lib.PW_TARGET_BYTES, False)])
+def test_whose_a_target_is_is_told_with_it(size_bytes: int, is_told: bool) -> None:
+    encoder, targets = new_encoder(), ContainerTable(8)
+    pairs = msgpack.packb("kubernetes") + msgpack.packb({"pod_name": "n" * size_bytes})
+    assert targets.set(77, Fragment(pairs, 1, Scope.CONTAINER))
+    encoder.recognise(targets)
+    for cgroup_id in (77, 78):
+        known = {"target_pid": 3, "target_cgroup_id": cgroup_id, "marks": lib.PW_TARGET_KNOWN}
+        (encoded,) = encoder.encode(records.record(lib.PW_PRIVILEGE_KILL, **known), FRAGMENT)
+        target = unpack(encoded.process.entries)["podwitness"]["privilege"]["target"]  # type: ignore[index]
+        expected_pod = {"pod_name": "n" * size_bytes} if is_told and cgroup_id == 77 else None
+        assert (target["cgroup_id"], target.get("kubernetes")) == (cgroup_id, expected_pod)
+
+
 @given(kinds.flatmap(records.filled), st.integers(0, 40))
 def test_any_number_of_constant_pairs_follows_the_records_own(record: bytes, count: int) -> None:
     pairs = b"".join(msgpack.packb(f"k{n}") + msgpack.packb(n) for n in range(count))

@@ -13,7 +13,15 @@ from tests.reference import event_records as records
 from tests.reference.ring_memory import MemoryRing
 
 CGROUP = 7
-BEAT = Heartbeat(pid=77, pid_ns=4026531836, net_ns=4026531840, port=40000, from_ns=1000, until_ns=2000)
+BEAT = Heartbeat(
+    pid=77,
+    pid_ns=4026531836,
+    net_ns=4026531840,
+    port=40000,
+    bound_from_ns=900,
+    from_ns=1000,
+    until_ns=2000,
+)
 LOOPBACK = socket.inet_aton("127.0.0.1") + bytes(12)
 CHILD = {"task_namespace_pid": 77, "task_pid_ns": 4026531836}
 LISTENER = {"local_port": 40000, "net_ns": 4026531840, "time_ns": 1500, "local_address": LOOPBACK}
@@ -67,6 +75,23 @@ def test_other_processes_are_shipped(kind: int, change: dict[str, int]) -> None:
 @pytest.mark.parametrize("kind", [lib.PW_TCP_LISTEN, lib.PW_TCP_UNLISTEN])
 def test_other_listeners_are_shipped(kind: int, change: dict[str, Any]) -> None:
     assert drained(BEAT, tcp_record(kind, **change)) == (frozenset(), 1, {Kind(kind): 1})
+
+
+def bind_record(**fields: Any) -> bytes:
+    made = {**LISTENER, "time_ns": 950, "protocol": socket.IPPROTO_TCP, **fields}
+    return records.record(lib.PW_BIND, cgroup_id=CGROUP, **made)
+
+
+def test_that_its_port_was_bound_is_not_shipped() -> None:
+    """The probe tells of it before the collector knows which port it has."""
+    assert drained(BEAT, bind_record())[1] == 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"time_ns": 899}, {"time_ns": 2001}, {"local_port": 1}, {"net_ns": 1}, {"protocol": 17}]
+)
+def test_that_others_bound_a_port_is_shipped(change: dict[str, int]) -> None:
+    assert drained(BEAT, bind_record(**change))[1] == 1
 
 
 def test_other_kinds_of_the_same_socket_are_shipped() -> None:

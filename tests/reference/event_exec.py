@@ -40,10 +40,10 @@ def is_told(entry: Any, scope: int) -> bool:
 def tree_map(entry: Any, scope: int, clock: tuple[int, int], session: Any = None) -> Map:
     if not is_told(entry, scope) or entry.tree not in (lib.PW_TREE_INIT, lib.PW_TREE_ENTERED):
         return {}
+    if not entry.entry_start_ns:
+        return {"in_init_tree": entry.tree == lib.PW_TREE_INIT, "setup": True}
     if entry.tree == lib.PW_TREE_INIT:
         return {"in_init_tree": True}
-    if not entry.entry_start_ns:
-        return {"in_init_tree": False}
     ways = {
         lib.PW_ENTERED_CGROUP: "cgroup",
         lib.PW_ENTERED_MOUNTS: "namespaces",

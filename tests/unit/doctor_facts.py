@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collector.doctor.attempt import Attempt
-from collector.doctor.facts import Cgroups, Facts, Folder, Inotify
+from collector.doctor.facts import Cgroups, Facts, Folder, Inotify, Socket
 from collector.inputs.event_heartbeat import PROVABLE
 from collector.privilege import CAPABILITIES, Held
 from probes.catalog import HOOKS, Dialect
@@ -35,6 +35,7 @@ FACTS = Facts(
     log_folders=70,
     containers=Folder("/var/log/containers", 70),
     bundles=(Folder("/run/containerd/io.containerd.runtime.v2.task/k8s.io", 100),),
+    cri_socket=Socket("/run/containerd/containerd.sock"),
     journals=(Folder("/var/log/journal", 1),),
     has_journal_library=True,
     machine_id="0123456789abcdef0123456789abcdef",

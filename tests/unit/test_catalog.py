@@ -17,6 +17,7 @@ from probes.catalog import (
     RingSizes,
     dialects,
     hooks_of,
+    kernel_version,
     maps,
     maps_of,
 )
@@ -124,3 +125,18 @@ def test_a_walk_needs_types() -> None:
     walk = next(hook for hook in HOOKS if hook.is_walk)
     assert dialects(walk, {walk.tracepoint: 1}, Dialect.RAW_TP) == (Dialect.TP_BTF,)
     assert dialects(walk, {}) == ()
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"),
+    [
+        ("6.1.0-18-amd64", (6, 1)),
+        ("5.15.167.4-microsoft-standard-WSL2", (5, 15)),
+        ("6.18", (6, 18)),
+        ("6-rc1", (6, 0)),
+        ("mine", (0, 0)),
+        ("", (0, 0)),
+    ],
+)
+def test_kernel_version(release: str, expected: tuple[int, int]) -> None:
+    assert kernel_version(release) == expected

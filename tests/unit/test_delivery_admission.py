@@ -65,10 +65,10 @@ def test_an_output_with_room_does_not_wait_for_one_without() -> None:
 
 def test_what_is_behind_in_the_spool_goes_first() -> None:
     behind = outlet()
-    behind.shelf.put("kernel", 1, 1, 1)
+    behind.shelf.put("kernel", "ebpf.0", 1, 1, 1)
     assert admission(spool=Staged()).decide(EVENT, (behind,)) == (behind,)
     assert admission(spool=Staged()).decide(replace(EVENT, tag="other"), (behind,)) == ()
-    behind.shelf.put("kube.a", 1, 1, 1)
+    behind.shelf.put("kube.a", "tail.0", 1, 1, 1)
     assert admission(spool=Staged()).decide(REQUEST, (behind,)) is None
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from collector.doctor.attempt import Attempt
 from collector.doctor.checks import Row, examine
-from collector.doctor.facts import Cgroups, Folder, Inotify
+from collector.doctor.facts import Cgroups, Folder, Inotify, Socket
 from collector.inputs.event_heartbeat import PROVABLE
 from collector.native.events import Kind
 from probes.catalog import HOOKS, Dialect
+from probes.launch import HookReport
 from tests.unit.doctor_facts import ATTEMPT, FACTS, HELD
 
 
@@ -59,6 +60,8 @@ SPOILT = [
     ({"bundles": ()}, {"runtime's bundles": LESSER}, "no folder of containerd"),
     ({"bundles": (Folder("/run/x", 0, "Permission denied"),)},
      {"runtime's bundles": LESSER}, "/run/x: Permission denied"),
+    ({"cri_socket": Socket("/run/c.sock", "Connection refused")},
+     {"runtime's socket": LESSER}, "/run/c.sock: Connection refused"),
     ({"journals": ()}, {"journal": LESSER}, "no journal"),
     ({"has_journal_library": False}, {"journal": LESSER}, "systemd library"),
     ({"machine_id": "uninitialized"}, {"machine id": LESSER}, "/etc/machine-id"),
@@ -125,6 +128,11 @@ def test_single_hooks() -> None:
     assert rows[first.hook].finding[:2] == ("lesser", "as raw_tp: no BTF. It costs more.")
     assert rows[second.hook].finding[:2] == ("fails", "no such tracepoint. Unseen.")
     assert rows[second.hook].is_needed
+    late = next(hook for hook in HOOKS if hook.since > (6, 0))
+    absent = HookReport(late.subject, late.tracepoint, (), "absent", "too old", "Not told.", None)
+    rows = {row.check: row for row in examine(FACTS, replace(ATTEMPT, hooks=(absent,)))}
+    row = rows[late.tracepoint]
+    assert (row.finding.state, row.is_needed) == ("lesser", False)
     improves_others = next(hook for hook in HOOKS if not hook.kinds)
     assert not rows[improves_others.tracepoint].is_needed
 

@@ -223,6 +223,24 @@ def test_hooks_that_failed_are_not_well(probes: Probes) -> None:
     run(scenario)
 
 
+def test_a_node_whose_kernel_is_too_old_for_what_only_adds_is_well(probes: Probes) -> None:
+    """Debian 12 and Ubuntu 24.04 lack the tracepoint of 6.10: such a node is ready nevertheless."""
+
+    async def scenario() -> None:
+        probes.hooks = (
+            HookReport("process", "sched_process_exec", (RecordKind.EXEC,), "attached", "", "", None),
+            HookReport("process", "sched_prepare_exec", (), "absent", "since 6.10", "Not told.", None),
+        )
+        rig = Rig(probes, settings())
+        async with rig.running():
+            rig.submit(1)
+            await rig.until(lambda: rig.intake.chunks)
+        assert all(ok for ok, _ in rig.reports.values())
+        assert rig.metrics.value("podwitness_kernel_hook_attached", "sched_prepare_exec") == 0
+
+    run(scenario)
+
+
 def test_an_idle_input_sleeps(probes: Probes, monkeypatch: pytest.MonkeyPatch) -> None:
     """One drain per tick and no more, though its ring is watched."""
     monkeypatch.setattr(ebpf, "TICK_S", 0.2)

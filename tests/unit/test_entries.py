@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.entries import pack_entry, rewrite, spans, time_ns, unpack_entries
+from collector.entries import has_key, pack_entry, rewrite, spans, time_ns, unpack_entries
 
 scalars = (
     st.none()
@@ -34,6 +34,12 @@ times = st.integers(0, (2**32 - 1) * 10**9)
 @given(times, records)
 def test_what_is_packed_is_unpacked(time: int, pairs: list[tuple[Any, Any]]) -> None:
     assert list(unpack_entries(pack_entry(time, pairs) * 2)) == [(time, pairs)] * 2
+
+
+@given(times, st.lists(st.tuples(st.text(max_size=3), values), max_size=6), st.text(max_size=3))
+def test_a_key_is_found_where_it_is_not_deeper(time: int, pairs: list[tuple[Any, Any]], key: str) -> None:
+    assert has_key(pack_entry(time, pairs), key) == any(name == key for name, _ in pairs)
+    assert not has_key(pack_entry(time, [("", {key: 1})]), key or "x")
 
 
 @given(st.lists(st.tuples(times, records), max_size=5))

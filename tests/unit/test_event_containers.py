@@ -54,6 +54,19 @@ def test_a_cgroup_is_looked_up_once_and_then_known_to_the_encoder() -> None:
     assert known.tables.network.find(5) == plans.network.fragment
 
 
+def test_whose_a_target_is_is_known_with_its_cgroup_and_forgotten_with_it() -> None:
+    known = containers(Cgroups({}))
+    known.note(CgroupChange(True, 9, 1, 3, CONTAINER_PATH), SECOND)
+    target = known.targets.find(9)
+    assert target is not None
+    assert (target.scope, CONTAINER_ID.encode() in target.pairs) == (Scope.CONTAINER, True)
+    known.give_up(5, 0)
+    assert known.targets.find(5) is None
+    known.note(CgroupChange(False, 9, 2, 3, CONTAINER_PATH), 2 * SECOND)
+    known.expire(2 * SECOND + KEEP_GONE_NS)
+    assert known.targets.find(9) is None
+
+
 def test_an_unknown_cgroup_is_given_up_for_a_while_only() -> None:
     cgroups = Cgroups({})
     known = containers(cgroups)

@@ -48,7 +48,8 @@ def test_a_beat_is_a_child_that_ends_and_a_socket_that_listened() -> None:
     assert deed.kinds == PROVABLE
     assert expected.pid_ns == os.stat("/proc/self/ns/pid").st_ino
     assert expected.net_ns == os.stat("/proc/self/ns/net").st_ino
-    assert 0 < expected.from_ns < expected.until_ns <= time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    assert 0 < expected.bound_from_ns < expected.from_ns < expected.until_ns
+    assert expected.until_ns <= time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     assert os.waitid(os.P_PID, expected.pid, os.WEXITED | os.WNOWAIT) is not None
     assert heart.is_over()
     assert os.path.exists(f"/proc/{expected.pid}")  # a zombie: the pid is not given away

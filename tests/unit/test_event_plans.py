@@ -11,7 +11,14 @@ import pytest
 from collector.filters.chain import FilterChain
 from collector.filters.modify import Modify, Settings
 from collector.identity.identity import Identity
-from collector.inputs.event_plans import Planner, constant_pairs, identity_fields, pack_fragment, scope_of
+from collector.inputs.event_plans import (
+    Planner,
+    constant_pairs,
+    identity_fields,
+    pack_fragment,
+    scope_of,
+    target_fragment,
+)
 from collector.native.events import FRAGMENT_BYTES_MOST, Fragment, Scope
 from collector.plan import Field, Op
 
@@ -53,6 +60,14 @@ def test_a_fragment_says_whose_it_is_and_nothing_it_does_not_know(
     assert scope_of(identity) is plan.fragment.scope is scope
     assert list(unpack(plan.fragment)) == keys
     assert (plan.rest, plan.identity) == ((), identity)
+
+
+def test_of_a_target_it_is_told_whose_it_is_and_no_more() -> None:
+    pod = {"pod_name": "web-1", "namespace_name": "shop", "pod_id": "uid-1"}
+    assert unpack(target_fragment(HOST)) == {"scope": "host"}
+    assert unpack(target_fragment(POD_ONLY)) == {"scope": "pod", "kubernetes": pod}
+    container = {"id": "c" * 64, "name": "httpd"}
+    assert unpack(target_fragment(FULL)) == {"scope": "container", "container": container, "kubernetes": pod}
 
 
 def test_the_kubernetes_map_is_the_identitys_as_on_log_lines() -> None:

@@ -34,6 +34,8 @@ RECORD: Pairs = [("a", 1), ("log", LINE), ("z", 2)]
         ("Preserve_Key On", [*FOUND, ("log", LINE)]),
         ("Reserve_Data On\nPreserve_Key On", [*FOUND, ("a", 1), ("log", LINE), ("z", 2)]),
         ("Parser apache\nReserve_Data On", [*FOUND, ("a", 1), ("z", 2)]),
+        ("Nest_Under web", [("web", dict(FOUND))]),
+        ("Nest_Under web\nReserve_Data On", [("web", dict(FOUND)), ("a", 1), ("z", 2)]),
     ],
 )
 def test_what_stays(tmp_path: Path, text: str, expected: Pairs) -> None:

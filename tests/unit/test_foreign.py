@@ -1,31 +1,93 @@
-"""Keys of Fluent Bit: which are accepted without effect, which are refused by name."""
+"""Keys of Fluent Bit against those that plugins declare: ours, without effect, or refused with a remedy."""
 
 from __future__ import annotations
 
 import pytest
 
-from collector.config.foreign import FLUENT_BIT, IGNORED, unsupported
+from collector.config.foreign import (
+    FLUENT_BIT,
+    FLUENT_BIT_COMMON,
+    IGNORED,
+    REFUSED,
+    ignored,
+    remedy,
+    unsupported,
+)
 from collector.config.instances import FilterCommon, InputCommon, OutputCommon
 from collector.config.schema import keys_of
 from collector.config.service import ServiceSettings
 from collector.plugins import PLUGINS
 
+COMMON: dict[str, type] = {"input": InputCommon, "filter": FilterCommon, "output": OutputCommon}
+ROWS = [(row.kind, row.name) for row in PLUGINS]
 
-@pytest.mark.parametrize(
-    ("kind", "settings"),
-    [
-        ("service", ServiceSettings),
-        ("input", InputCommon),
-        ("filter", FilterCommon),
-        ("output", OutputCommon),
-    ],
-)
-def test_what_is_ignored_is_not_a_key_as_well(kind: str, settings: type) -> None:
-    assert IGNORED[kind].keys() & {key.name.lower() for key in keys_of(settings)} == set()
+# Plugins that Fluent Bit has not.
+OURS = {("input", "ebpf"), ("output", "terminal")}
+# Keys that Fluent Bit has not, beside those plugins'.
+HTTP_CLIENT = {"http.response_timeout", "log_response_payload", "proxy"}
+OUR_KEYS = {
+    ("service", ""): {"host_root", "stall_timeout", "storage.rejected.limit"},
+    ("filter", "kubernetes"): {"compat", "namespace_exclude"},
+    ("output", "es"): HTTP_CLIENT,
+    ("output", "opensearch"): HTTP_CLIENT,
+    ("output", "loki"): HTTP_CLIENT,
+    ("output", "opentelemetry"): {"http.response_timeout"},
+}
+
+
+def declared(kind: str, plugin: str) -> set[str]:
+    """In lower case, without those that all plugins of the kind have."""
+    if kind == "service":
+        return {key.name.lower() for key in keys_of(ServiceSettings)}
+    (row,) = (row for row in PLUGINS if (row.kind, row.name) == (kind, plugin))
+    return {key.name.lower() for key in keys_of(row.load().Settings)}
+
+
+def common(kind: str) -> set[str]:
+    return {key.name.lower() for key in keys_of(COMMON[kind])} if kind in COMMON else set()
+
+
+@pytest.mark.parametrize(("kind", "plugin"), [("service", ""), *ROWS], ids=str)
+def test_every_key_of_fluent_bit_has_one_answer(kind: str, plugin: str) -> None:
+    ours = declared(kind, plugin) | common(kind)
+    for name in unsupported(kind, plugin):
+        is_ours, is_ignored = name in ours, name in ignored(kind, plugin)
+        assert not (is_ours and is_ignored), name
+        assert is_ours or is_ignored or remedy(kind, plugin, name), name
+
+
+@pytest.mark.parametrize(("kind", "plugin"), [("service", ""), *ROWS], ids=str)
+def test_keys_that_fluent_bit_has_not_are_known(kind: str, plugin: str) -> None:
+    if (kind, plugin) in OURS:
+        assert (kind, plugin) not in FLUENT_BIT
+    else:
+        assert declared(kind, plugin) - unsupported(kind, plugin).keys() == OUR_KEYS.get(
+            (kind, plugin), set()
+        )
+
+
+def test_keys_of_all_plugins_of_a_kind_are_those_of_fluent_bit() -> None:
+    for kind in COMMON:
+        assert common(kind) <= FLUENT_BIT_COMMON[kind]
+
+
+def test_no_answer_is_for_a_key_that_is_not_there() -> None:
+    for where, keys in IGNORED.items():
+        kind, _, plugin = where.partition(" ")
+        if kind == "processor":
+            continue
+        named = [row for row in ({"service": [("service", "")]}.get(kind) or ROWS) if row[0] == kind]
+        known = {name for row in named if plugin in ("", row[1]) for name in unsupported(*row)}
+        assert keys.keys() <= known, where
+    for (kind, plugin), beginnings in REFUSED.items():
+        known = set(unsupported(kind, plugin)) - ignored(kind, plugin).keys()
+        known -= declared(kind, plugin) if plugin or kind == "service" else set()
+        for beginning in beginnings:
+            assert any(name.startswith(beginning) for name in known), (kind, plugin, beginning)
 
 
 def test_tables_name_plugins_that_exist() -> None:
-    assert {row for row in FLUENT_BIT if row[0] != "service"} <= {(row.kind, row.name) for row in PLUGINS}
+    assert FLUENT_BIT.keys() | OURS == {("service", ""), *ROWS}
 
 
 def test_names_are_in_lower_case() -> None:
@@ -36,5 +98,6 @@ def test_names_are_in_lower_case() -> None:
 
 
 def test_keys_of_the_plugin_and_of_its_kind() -> None:
-    assert {"multiline", "listen"} <= unsupported("input", "tail")
-    assert "listen" in unsupported("input", "ebpf")
+    assert {"multiline", "listen"} <= unsupported("input", "tail").keys()
+    assert "input does not listen" in unsupported("input", "mem")["listen"]
+    assert unsupported("input", "ebpf").keys() == FLUENT_BIT_COMMON["input"]

@@ -98,6 +98,15 @@ def test_tracepoints_have_the_number_of_their_arguments(types: Btf) -> None:
     assert "untold" not in tree["include/linux/kernel_types.h"]
 
 
+def test_kernel_has_numbers_of_structs_and_functions() -> None:
+    kernel = running_kernel()[:1]
+    text = header_tree(kernel, [], release="6.18.0", machine="x86_64")["include/linux/kernel_types.h"]
+    task = kernel[0].aggregate("task_struct")
+    assert task is not None
+    assert f"#define TYPE_task_struct {task.id}\n" in text
+    assert f"#define FUNCTION_bpf_rdonly_cast {kernel[0].function('bpf_rdonly_cast')}\n" in text
+
+
 def test_macros_can_be_left_out(types: Btf) -> None:
     without = header_tree([types], ["told"], release="6.1.0", machine="x86_64", without=["ARGUMENTS_told"])
     assert "ARGUMENTS_told" not in without["include/linux/kernel_types.h"]

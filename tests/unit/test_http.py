@@ -113,14 +113,23 @@ def test_a_head_without_end_is_refused() -> None:
     assert served(b"GET /hello HTTP/1.1\r\nX: " + b"x" * MAX_HEAD_BYTES * 2).startswith(b"HTTP/1.1 431 ")
 
 
-def test_too_many_connections_are_turned_away_and_others_go_on() -> None:
+def test_clients_that_only_hold_connections_keep_nobody_out() -> None:
     async def scenario() -> None:
         server = Server(answer)
         port = await server.start("127.0.0.1", 0)
-        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MAX_CONNECTIONS)]
-        assert (await exchange(port)).startswith(b"HTTP/1.1 503 ")
-        held[0][1].write(HELLO)
-        assert await held[0][0].read() == ANSWER
+        kept_reader, kept = await asyncio.open_connection("127.0.0.1", port)
+        held = []
+        for _ in range(4 * MAX_CONNECTIONS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /hello HT")
+            held.append((reader, writer))
+            if len(held) % 32 == 0:  # one that is of use stays, however old it is
+                kept.write(HELLO.replace(b"close", b"keep-alive"))
+                await kept_reader.readuntil(b"hello\n")
+        assert await exchange(port, HELLO) == ANSWER
+        assert await held[0][0].read() == b""
+        assert len(server._connections) <= MAX_CONNECTIONS
+        kept.close()
         await server.close()
         for _, writer in held:
             writer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,8 @@ from collector.identity.cgroups import CgroupOwner
 from collector.identity.containers import Containers, key_of
 from collector.identity.identity import Identity
 from collector.identity.paths import LogName
+from collector.kubernetes.objects import Pod
+from collector.kubernetes.pods import Pods
 
 UID, OTHER_UID = "u-1", "u-2"
 SANDBOX, WEB, SIDE = "a0" * 32, "b1" * 32, "c2" * 32
@@ -25,7 +28,7 @@ LINK = LogName("shop", "web-0", "web", UID, WEB)
 class Seen:
     def __init__(self) -> None:
         self.changes: list[tuple[str, Identity]] = []
-        self.containers = Containers("n", lambda key, identity: self.changes.append((key, identity)))
+        self.containers = Containers("n", Pods(), lambda key, identity: self.changes.append((key, identity)))
 
     def see(self, container_id: str, order: int = 0, uid: str = UID) -> None:
         self.containers.see(CgroupOwner(container_id, uid), order)
@@ -162,3 +165,55 @@ def test_pods_and_links_are_bounded(seen: Seen, monkeypatch: pytest.MonkeyPatch)
     seen.containers.take_bundle(WEB, BUNDLE)
     assert seen[WEB].pod_name == "web-0"
     assert seen.containers.writer(LogName("shop", "web-0", "web", UID, restart=9)) == WEB
+
+
+LABELS = (("app", "web"),)
+TOLD = Bundle("containerd", "shop", "web-0", UID, "web", "web:1", "sha256:1", labels=LABELS)
+
+
+@given(st.permutations(range(3)))
+def test_the_runtimes_answer_adds_to_its_file(order: list[int]) -> None:
+    seen = Seen()
+    facts = (
+        lambda: seen.see(WEB, 1),
+        lambda: seen.containers.take_bundle(WEB, BUNDLE),
+        lambda: seen.containers.take_told(WEB, TOLD),
+    )
+    seen.see(WEB, 1)
+    for one in order:
+        facts[one]()
+    known = seen[WEB]
+    assert (known.container_name, known.image, known.image_id) == ("web", "web:1", "sha256:1")
+    assert known.labels() == known.kubernetes()["labels"] == {"app": "web"}
+    assert "labels" not in known.kubernetes(with_labels=False)
+
+
+def test_the_runtimes_answer_stands_in_for_its_file(seen: Seen) -> None:
+    seen.see(WEB, 1)
+    seen.containers.take_told(WEB, TOLD)
+    assert seen[WEB] == Identity(
+        "n", WEB, "containerd", "shop", "web-0", UID, "web", "web:1", "sha256:1", runtime_labels=LABELS
+    )
+    assert seen.containers.is_complete(WEB)
+
+
+def test_the_runtimes_answer_of_another_pod_than_the_cgroup_is_not_believed(seen: Seen) -> None:
+    seen.see(WEB, 1, OTHER_UID)
+    seen.containers.take_told(WEB, TOLD)
+    assert (seen[WEB].pod_name, seen[WEB].runtime_labels) == ("", ())
+    assert seen[WEB].image_id == "sha256:1"
+    assert seen.containers.disagreements == 1
+
+
+def test_file_and_answer_that_disagree(seen: Seen) -> None:
+    seen.see(WEB, 1)
+    seen.containers.take_bundle(WEB, replace(BUNDLE, pod_uid=OTHER_UID, pod_name="forged"))
+    seen.containers.take_told(WEB, TOLD)
+    assert (seen[WEB].pod_name, seen[WEB].pod_uid) == ("web-0", UID)
+    assert seen.containers.disagreements == 1
+
+
+def test_labels_of_the_api_server_are_the_newer_ones() -> None:
+    pod = Pod(namespace="shop", name="web-0", uid=UID, labels={"app": "now"})
+    both = Identity("n", WEB, pod_name="web-0", pod=pod, runtime_labels=LABELS)
+    assert both.labels() == {"app": "now"}

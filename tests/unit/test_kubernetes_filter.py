@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,9 +11,8 @@ from hypothesis import strategies as st
 
 from collector.config.schema import load
 from collector.config.sections import Entry, Section
-from collector.context import Context
 from collector.entries import pack_entry, rewrite
-from collector.filters.kubernetes import Kubernetes, Settings, make
+from collector.filters.kubernetes import Kubernetes, Settings
 from collector.identity.identity import Identity
 from collector.native.logs import LogStream
 from collector.plan import (
@@ -30,6 +27,7 @@ from collector.plan import (
     Op,
 )
 from collector.plugin import LogSource
+from collector.record import Record
 from tests.reference import plan as reference
 
 ID = "13cdfb4a12a5278da19acfa2eca5abca0f87f564a41be8d6ee75170063e41c51"
@@ -47,6 +45,12 @@ def section(*pairs: tuple[str, str]) -> Section:
 
 def kubernetes(*pairs: tuple[str, str]) -> Kubernetes:
     return Kubernetes(load(Settings, section(*pairs)), "node1", lambda tag: True)
+
+
+def applied(one: Kubernetes, tag: str, pairs: Pairs, identity: Identity | None) -> Pairs:
+    """What becomes of one record; [] when it is left out."""
+    made = one.apply_batch(tag, [Record(pairs, 7)], identity, lambda *_: None)
+    return made[0].pairs if made else []
 
 
 def source(identity: Identity | None = POD, tag: str = TAG) -> LogSource:
@@ -106,7 +110,7 @@ def test_what_is_of_no_pod_passes_as_it_is(identity: Identity | None) -> None:
     one = kubernetes(MERGE_ON)
     assert one.fold_log(LINES, source(identity, "kube.other")) is LINES
     record: Pairs = [("log", '{"a":1}')]
-    assert one.apply("kube.other", record, identity) is record
+    assert applied(one, "kube.other", record, identity) == record
 
 
 def test_tag_names_the_pod_where_the_path_does_not() -> None:
@@ -119,10 +123,10 @@ def test_tag_names_the_pod_where_the_path_does_not() -> None:
     }
     one = kubernetes()
     assert one.fold_log(LINES, source(None)) == LINES.then(Field(Op.APPEND, "kubernetes", expected))
-    assert one.apply(TAG, [("log", "x")], None) == [("log", "x"), ("kubernetes", expected)]
+    assert applied(one, TAG, [("log", "x")], None) == [("log", "x"), ("kubernetes", expected)]
     other = kubernetes(("Kube_Tag_Prefix", "a.b."))
     assert other.fold_log(LINES, source(None)) is LINES
-    assert other.apply(f"a.b.web-0_shop_web-{ID}.log", [], None) == [("kubernetes", expected)]
+    assert applied(other, f"a.b.web-0_shop_web-{ID}.log", [], None) == [("kubernetes", expected)]
 
 
 def test_events_are_left_alone() -> None:
@@ -130,7 +134,7 @@ def test_events_are_left_alone() -> None:
     plan = EventPlan((Field(Op.APPEND, "kubernetes", MAP),))
     assert one.fold_event(plan, "ebpf.process", POD) is plan
     event: Pairs = [("event", {"action": "exec"}), ("kubernetes", MAP)]
-    assert one.apply("ebpf.process", event, POD) == event
+    assert applied(one, "ebpf.process", event, POD) == event
 
 
 # ---- merging, as Fluent Bit does
@@ -164,18 +168,18 @@ def test_events_are_left_alone() -> None:
 def test_merge(settings: tuple[tuple[str, str], ...], log: Any, expected: Pairs) -> None:
     if not settings:
         expected = [*expected, ("t", 1)]
-    made = kubernetes(*settings).apply(TAG, [("log", log), ("t", 1)], POD)
+    made = applied(kubernetes(*settings), TAG, [("log", log), ("t", 1)], POD)
     assert made == [*expected, ("kubernetes", MAP)]
 
 
 def test_only_the_first_log_is_merged() -> None:
-    made = kubernetes(MERGE_ON, KEEP_OFF).apply(TAG, [("log", "{}"), ("log", '{"a":1}')], POD)
+    made = applied(kubernetes(MERGE_ON, KEEP_OFF), TAG, [("log", "{}"), ("log", '{"a":1}')], POD)
     assert made == [("log", '{"a":1}'), ("kubernetes", MAP)]
 
 
 def test_text_that_is_no_utf_8_comes_through() -> None:
     log = b'{"a":"\xff"}'.decode("utf-8", "surrogateescape")
-    made = kubernetes(MERGE_ON, KEEP_OFF).apply(TAG, [("log", log)], POD)
+    made = applied(kubernetes(MERGE_ON, KEEP_OFF), TAG, [("log", log)], POD)
     assert made == [("a", "\udcff"), ("kubernetes", MAP)]
 
 
@@ -205,40 +209,6 @@ def test_folded_and_applied_are_the_same_bytes(
     by_extension = LogStream(plan).encode(data, 0, 7, end=True)
     by_reference = reference.encode(data, plan, 7, 1 << 20)
     text = data[:-1].decode("utf-8", "surrogateescape")
-    applied, records = rewrite(pack_entry(7, [("log", text)]), lambda pairs: one.apply(TAG, pairs, POD))
-    assert by_extension.entries == by_reference.entries == applied
+    rewritten, records = rewrite(pack_entry(7, [("log", text)]), lambda pairs: applied(one, TAG, pairs, POD))
+    assert by_extension.entries == by_reference.entries == rewritten
     assert by_extension.records == records == 1
-
-
-# ---- configuration
-
-
-def test_the_brief_of_a_platform_team_is_taken_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
-    written = section(
-        ("Name", "kubernetes"),
-        ("Kube_URL", "https://kubernetes.default.svc:443"),
-        ("Kube_CA_File", "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"),
-        ("Kube_Token_File", "/var/run/secrets/kubernetes.io/serviceaccount/token"),
-        ("Kube_Tag_Prefix", "kube.var.log.containers."),
-        MERGE_ON,
-        KEEP_OFF,
-        ("K8S-Logging.Parser", "On"),
-        ("K8S-Logging.Exclude", "On"),
-    )
-    settings = load(Settings, Section("FILTER", "a.conf", 1, written.entries[1:]))
-    plugin = SimpleNamespace(section=written, matches=lambda tag: True)
-    context = SimpleNamespace(plugin=plugin, name="kubernetes.0", log=logging.getLogger("t"), node="node1")
-    with caplog.at_level(logging.INFO):
-        made = make(settings, cast(Context, context))
-    assert made.matches("kube.x")
-    assert len(caplog.records) == 1
-    assert "Kube_URL, Kube_CA_File, Kube_Token_File, K8S-Logging.Parser" in caplog.text
-    assert "Merge_Log" not in caplog.text
-
-
-def test_nothing_is_said_where_nothing_is_without_effect(caplog: pytest.LogCaptureFixture) -> None:
-    plugin = SimpleNamespace(section=section(MERGE_ON), matches=lambda tag: True)
-    context = SimpleNamespace(plugin=plugin, name="kubernetes.0", log=logging.getLogger("t"), node="node1")
-    with caplog.at_level(logging.INFO):
-        make(load(Settings, plugin.section), cast(Context, context))
-    assert caplog.records == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from collector.outputs import protobuf
+from collector import protobuf
 
 
 @given(st.integers(0, 2**64 - 1))

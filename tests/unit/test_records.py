@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from collector.delivery.losses import Loss, entry
 from collector.identity.identity import Identity
 from collector.inputs.event_plans import constant_pairs, identity_fields, pack_fragment, scope_of
+from collector.kubernetes.objects import Pod
+from collector.kubernetes.workload import Workload
 from collector.native.events import EventEncoder, Kind
 from collector.notice_fields import LOSS_FIELDS
 from collector.privilege_fields import HAPPENED, PRIVILEGE
@@ -34,7 +36,9 @@ from tests.reference.event_exec import ANCESTOR_BYTES
 ALL = 2**16 - 1
 EXECS = (lib.PW_EXEC, lib.PW_STATE_PROCESS)
 SESSIONS = (lib.PW_SESSION_START, lib.PW_SESSION_END)
-POD = Identity("node1", "c" * 64, "containerd", "shop", "web-1", "uid-1", "httpd", "httpd:2", "sha256:0")
+POD = Identity("node1", "c" * 64, "containerd", "shop", "web-1", "uid-1", "httpd", "httpd:2", "sha256:0",
+               pod=Pod("shop", "web-1", "uid-1", pod_ip="10.0.0.1", labels={"app.kubernetes.io/name": "web"}),
+               workload=Workload("Deployment", "web"))  # fmt: skip
 ENCODER = EventEncoder(1, variables=["A"])
 TASK = {
     "task_pid": 1,
@@ -103,9 +107,13 @@ def of_call(
     )
 
 
+POD_KEYS = ("pod_name", "namespace_name", "pod_id")
 # Fields of connections that come from what was seen before: test_resolutions.py, test_translations.py.
 NAT = {f"{end}.nat.{what}" for end in ("source", "destination") for what in ("ip", "port")}
-LEARNT = {"destination.domain", *NAT}
+OWNERS = ("scope", "container.id", "container.name", *(f"kubernetes.{key}" for key in POD_KEYS))
+# Of targets: test_event_plans.py. A process without an entry has no session: test_events_native.py.
+TARGET = {f"podwitness.privilege.target.{one}" for one in OWNERS}
+LEARNT = {"destination.domain", "podwitness.setup", *NAT, *TARGET}
 
 
 def richest(kind: int, **fields: Any) -> bytes:
@@ -179,9 +187,12 @@ def samples(kind: int) -> Iterator[dict[str, Any]]:
     yield encode(records.record(kind, **poorest), None)
 
 
+OBJECTS = {field.name for field in IDENTITY_FIELDS if field.type == "object"}
+
+
 def leaves(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in record.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and f"{prefix}{key}" not in OBJECTS:
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

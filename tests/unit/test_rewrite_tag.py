@@ -14,6 +14,7 @@ from tests.unit.filtering import SectionText, make, through
 
 RECORD: Pairs = [
     ("log", "ERROR in disk"),
+    ("code", 404),
     ("kubernetes", {"namespace_name": "shop", "labels": {"app": "web"}}),
 ]
 
@@ -39,6 +40,8 @@ def tags(one: AnyFilter, *records: Pairs, tag: str = "kube.x.y") -> dict[str, in
         ),
         ("$log . a.$missing.b.$TAG[9].$7 false", {"kube.x.y": 0, "a..b..": 1}),
         ("$absent . w false", {"kube.x.y": 1}),
+        ("$code ^404$ w false", {"kube.x.y": 1}),
+        ("$log . code.$code false", {"kube.x.y": 0, "code.404": 1}),
         ("$kubernetes . w false", {"kube.x.y": 1}),
     ],
 )

@@ -10,6 +10,8 @@ from collector.inputs.tail_paths import (
     KubeletRoots,
     compile_path,
     is_below,
+    is_rotated,
+    log_of,
     rotated_siblings,
     select,
     tag_of,
@@ -110,6 +112,21 @@ def test_rotated_siblings_are_those_of_this_name_only() -> None:
     }  # fmt: skip
 
 
+def test_rotated_siblings_of_an_audit_log() -> None:
+    """lumberjack, which the API server has: a time before the ending."""
+    names = [
+        "audit-2026-11-24T00-14-32.123.log.gz", "audit-2026-11-24T00-14-33.000.log",
+        "audit-2026-11-24T00-14-33.000.log.gz", "audit-2026-11-24T00-14-32.123.txt", "audit-1.log",
+        "audit-2026-11-24T00-14-34.000.log", "audit.log", "audit-x-2026-11-24T00-14-34.000.log",
+    ]  # fmt: skip
+    assert rotated_siblings("audit.log", sorted(names)) == [
+        "audit-2026-11-24T00-14-32.123.log.gz", "audit-2026-11-24T00-14-33.000.log",
+        "audit-2026-11-24T00-14-34.000.log",
+    ]  # fmt: skip
+    assert is_rotated("audit", "audit-2026-11-24T00-14-34.000")
+    assert not is_rotated("audit.log", "audit.log")
+
+
 def test_rotated_siblings_come_oldest_first() -> None:
     numbers = [f"a.log.{number}" for number in (10, 9, 2, 1)]
     assert rotated_siblings("a.log", sorted(numbers)) == numbers
@@ -122,3 +139,20 @@ def test_below_means_inside() -> None:
     assert not is_below("/var/logs/a", ("/var/log",))
     assert not is_below("/var/log", ("/var/log",))
     assert is_below("/a", ("/",))
+
+
+@pytest.mark.parametrize(
+    ("path", "log"),
+    [
+        ("/l/a.log", "/l/a.log"),
+        ("/l/a.log.gz", "/l/a.log"),
+        ("/l/a.log.12", "/l/a.log"),
+        ("/l/a.log.1.gz", "/l/a.log"),
+        ("/l/a.log-20260101", "/l/a.log"),
+        ("/l/0.log.20260101-000000.gz", "/l/0.log"),
+        ("/l/a.log.12345", "/l/a.log.12345"),
+        ("/l/audit-2026-11-24T00-14-32.123.log.gz", "/l/audit.log"),
+    ],
+)
+def test_the_log_that_a_rotated_file_is_of(path: str, log: str) -> None:
+    assert log_of(path) == log

@@ -1,0 +1,103 @@
+"""Events of a cluster as the API server sends them: in pages of a list, and in lines of a watch.
+
+Events are core/v1 Event objects. A record is the whole object, keys in the server's order.
+"""
+
+from __future__ import annotations
+
+import calendar
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from collector.kubernetes.objects import UnreadableObject
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Part of a list; `rest` is the token for what follows, `version` that of the whole list."""
+
+    events: list[Event]
+    version: str
+    rest: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventChange:
+    """A line of a watch: `event` of ADDED and MODIFIED; `code` and `message` of ERROR."""
+
+    version: str = ""
+    event: Event | None = None
+    code: int = 0
+    message: str = ""
+
+
+def read_page(text: bytes) -> EventPage:
+    """Raises UnreadableObject."""
+    page = _decoded(text)
+    metadata, events = page.get("metadata"), page.get("items") or []
+    if not isinstance(metadata, dict) or not isinstance(events, list):
+        raise UnreadableObject("it is no list of events")
+    version, rest = metadata.get("resourceVersion"), metadata.get("continue")
+    there = [one for one in events if isinstance(one, dict)]
+    return EventPage(there, str(version or ""), str(rest or ""))
+
+
+def read_change(line: bytes) -> EventChange:
+    """What is deleted was told before, so that of it, as of a bookmark, only the version counts.
+
+    Raises UnreadableObject.
+    """
+    change = _decoded(line)
+    kind, event = change.get("type"), change.get("object")
+    if not isinstance(kind, str) or not isinstance(event, dict):
+        raise UnreadableObject("it is no change of an event")
+    if kind == "ERROR":
+        code = event.get("code")
+        return EventChange(code=code if isinstance(code, int) else 0, message=str(event.get("message") or ""))
+    is_news = kind in ("ADDED", "MODIFIED")
+    return EventChange(version_of(event), event if is_news else None)
+
+
+def _decoded(text: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as reason:
+        raise UnreadableObject(str(reason)) from None
+    if not isinstance(found, dict):
+        raise UnreadableObject("it is no object")
+    return found
+
+
+def version_of(event: Event) -> str:
+    metadata = event.get("metadata")
+    return str(metadata.get("resourceVersion") or "") if isinstance(metadata, dict) else ""
+
+
+def is_newer(version: str, than: str) -> bool:
+    """Versions are numbers that grow, as Fluent Bit takes them too; what is none may be newer."""
+    return not (version.isdecimal() and than.isdecimal()) or int(version) > int(than)
+
+
+def time_ns_of(event: Event, now_ns: int) -> int:
+    """When it happened last, else first, else when it was made, as Fluent Bit has it; else `now_ns`."""
+    metadata = event.get("metadata")
+    made = metadata.get("creationTimestamp") if isinstance(metadata, dict) else None
+    for written in (event.get("lastTimestamp"), event.get("firstTimestamp"), made):
+        found = _seconds(written)
+        if found is not None:
+            return found * 10**9
+    return now_ns
+
+
+def _seconds(written: object) -> int | None:
+    if not isinstance(written, str):
+        return None
+    try:
+        return calendar.timegm(time.strptime(written, "%Y-%m-%dT%H:%M:%SZ"))
+    except ValueError:
+        return None

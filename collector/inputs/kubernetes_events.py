@@ -1,0 +1,321 @@
+"""`[INPUT] Name kubernetes_events`: events of the cluster, as Fluent Bit's in_kubernetes_events tells them.
+
+A list first, in pages; then a watch from the list's version on. The version up to
+which the outputs have everything is kept in DB: a restart goes on from there, and
+where the server has forgotten it (410 Gone) reads the list again and leaves out what
+it had. In the API an event lives for an hour; what came and went meanwhile is gone.
+
+Every agent that has this input tells all events: it is for one of the cluster, not
+for each node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+import urllib.parse
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from collector.config.schema import boolean, choice, integer, key, seconds, text
+from collector.delivery.chunk import FileKey, Position, chunk_id
+from collector.delivery.positions import JOURNAL_DEVICE
+from collector.delivery.retry import Backoff
+from collector.entries import pack_entry
+from collector.inputs.cluster_events import (
+    Event,
+    EventPage,
+    is_newer,
+    read_change,
+    read_page,
+    time_ns_of,
+    version_of,
+)
+from collector.inputs.made_chunks import chunks, filtered
+from collector.kubernetes.access import Access
+from collector.kubernetes.api import Api, read_url
+from collector.kubernetes.api_errors import ApiRefused, ApiUnavailable
+from collector.kubernetes.credentials import Token
+from collector.kubernetes.objects import UnreadableObject
+
+if TYPE_CHECKING:
+    from collector.context import InputContext
+    from collector.plugin import Input
+
+SUMMARY = "Tells the events of the Kubernetes API. For one agent of the cluster: every one tells all of them."
+
+PAGE = 500  # events of 1 to 2 KiB
+PAGE_BYTES = 64 << 20
+PAGE_S = 60.0
+WATCH_S = (300, 600)  # as client-go's reflectors
+LONGEST_WAIT_S = 60.0
+OUTAGE_S = 30.0  # a server that is replaced takes less
+_GONE = 410
+_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    kube_url: str = key("Kube_URL", text, default="https://kubernetes.default.svc", help="The API server.")
+    kube_ca_file: str = key("Kube_CA_File", text, default=f"{_ACCOUNT}/ca.crt", help="Its certificates.")
+    kube_ca_path: str = key("Kube_CA_Path", text, default="", help="A folder of them.")
+    kube_token_file: str = key("Kube_Token_File", text, default=f"{_ACCOUNT}/token", help="The token for it.")
+    kube_token_ttl_s: float = key(
+        "Kube_Token_TTL", seconds, default="10m", help="How long the token is not read again."
+    )
+    kube_request_limit: int = key(
+        "Kube_Request_Limit", integer(0), default="0", help="Events in a page of the list; 0: 500."
+    )
+    kube_retention_time_s: float = key(
+        "Kube_Retention_Time", seconds, default="1h", help="Older events are left out."
+    )
+    kube_namespace: str = key("Kube_Namespace", text, default="", help="Events of this namespace only.")
+    interval_s: int = key(
+        "Interval_Sec", integer(0), default="0", help="After what time it is connected again."
+    )
+    interval_ns: int = key("Interval_NSec", integer(0), default="500000000", help="And so many nanoseconds.")
+    db: str = key("DB", text, default="", help="Where the place is kept over a restart; empty: it is not.")
+    db_sync: str = key(
+        "DB.Sync",
+        choice("extra", "full", "normal", "off"),
+        default="normal",
+        help="Accepted; the place follows delivery, so an old one repeats records and loses none.",
+    )
+    db_locking: bool = key("DB.Locking", boolean, default="Off", help="Accepted.")
+    db_journal_mode: str = key(
+        "DB.journal_mode",
+        choice("delete", "truncate", "persist", "memory", "wal", "off"),
+        default="wal",
+        help="Accepted; it is wal.",
+    )
+    dns_retries: int = key(
+        "DNS_Retries", integer(0), default="6", help="Accepted; a name is looked up until there is an answer."
+    )
+    dns_wait_time_s: float = key("DNS_Wait_Time", seconds, default="30", help="Accepted, as DNS_Retries.")
+    tls_verify: bool = key("tls.verify", boolean, default="On", help="Check the server's certificate.")
+    tls_verify_hostname: bool = key(
+        "tls.verify_hostname", boolean, default="Off", help="Check the name in it."
+    )
+    tls_vhost: str = key("tls.vhost", text, default="", help="The name to ask for.")
+
+    def __post_init__(self) -> None:
+        try:
+            read_url(self.kube_url)
+        except ValueError as error:
+            raise ValueError(f"has Kube_URL {self.kube_url!r}: {error}") from None
+
+    @property
+    def backoff(self) -> Backoff:
+        return Backoff(min(self.interval_s + self.interval_ns / 1e9, LONGEST_WAIT_S), LONGEST_WAIT_S)
+
+    @property
+    def path(self) -> str:
+        """Of the list and the watch."""
+        if not self.kube_namespace:
+            return "/api/v1/events"
+        return f"/api/v1/namespaces/{urllib.parse.quote(self.kube_namespace, safe='')}/events"
+
+
+class KubernetesEvents:
+    """The running input. `_version` is the one up to which all was handed over; "" before the first list."""
+
+    def __init__(self, settings: Settings, context: InputContext, api: Api) -> None:
+        self._settings = settings
+        self._context = context
+        self._api = api
+        self._positions = context.positions(settings.db or None)
+        self._key = FileKey(JOURNAL_DEVICE, int.from_bytes(chunk_id(context.name)[:8], "little"))
+        known = self._positions.load(self._key)
+        self._version = known.cursor if known is not None else ""
+        self._must_list = not self._version
+        self._told: set[str] = set()  # versions of the list that is not read to its end
+        self._handing = asyncio.Lock()
+        self._failures = 0
+        self._failed_since_s = 0.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        working = asyncio.create_task(self._work())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+            async with self._handing:  # all or nothing of what was read
+                working.cancel()
+        finally:
+            for one in (working, stopping):
+                one.cancel()
+            await asyncio.wait((working, stopping))
+        if not working.cancelled():
+            working.result()
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                if self._must_list:
+                    await self._list()
+                await self._follow()
+            except ApiUnavailable as reason:
+                self._count("list" if self._must_list else "watch", reason)
+                if isinstance(reason, ApiRefused) and reason.status == _GONE:
+                    self._context.log.debug("the API server %s: the list of events is read again", reason)
+                    self._must_list = True
+                await self._wait_after(reason)
+
+    async def _list(self) -> None:
+        """All events but those that were told before. The place moves with the last page only: the list is
+        in the order of names, so that of a part nothing can be said."""
+        since, rest, version = self._version, "", ""
+        while True:
+            page = await self._page(rest)
+            version, rest = version or page.version, page.rest
+            await self._hand_over(self._news(page, since), since if rest else version)
+            if not rest:
+                break
+        self._must_list = False
+        self._told.clear()
+        self._succeeded("list")
+
+    def _news(self, page: EventPage, since: str) -> list[Event]:
+        """What was told neither before nor of this list, which may have failed halfway."""
+        news = [one for one in page.events if not since or is_newer(version_of(one), since)]
+        news = [one for one in news if version_of(one) not in self._told]
+        self._told.update(filter(None, map(version_of, news)))
+        return news
+
+    async def _page(self, rest: str) -> EventPage:
+        path = f"{self._settings.path}?limit={self._settings.kube_request_limit or PAGE}"
+        if rest:
+            path += f"&continue={urllib.parse.quote(rest, safe='')}"
+        try:
+            async with asyncio.timeout(PAGE_S):
+                written = await self._api.get(path, PAGE_BYTES)
+            return await asyncio.to_thread(read_page, written)
+        except TimeoutError:
+            raise ApiUnavailable(f"did not send the list of events in {PAGE_S:g} s") from None
+        except UnreadableObject as reason:
+            raise ApiUnavailable(f"sent a list of events that can't be read: {reason}") from None
+
+    async def _follow(self) -> None:
+        """One watch, to its end."""
+        path = (
+            f"{self._settings.path}?watch=1&allowWatchBookmarks=true"
+            f"&resourceVersion={urllib.parse.quote(self._version)}&timeoutSeconds={random.randint(*WATCH_S)}"
+        )
+        began_s = time.monotonic()
+        async with contextlib.aclosing(self._api.lines(path)) as lines:
+            async for line in lines:
+                try:
+                    change = read_change(line)
+                except UnreadableObject as reason:
+                    self._unreadable(reason)
+                    continue
+                if change.code or change.message:
+                    raise ApiRefused(change.code, change.message)
+                self._succeeded("")
+                await self._hand_over([change.event] if change.event else [], change.version)
+        self._succeeded("watch")
+        if time.monotonic() - began_s < 1.0:
+            raise ApiUnavailable("ended the watch at once")
+
+    async def _hand_over(self, events: Iterable[Event], version: str) -> None:
+        """`version` is the place behind them; "" and what is older: it stays."""
+        async with self._handing:
+            await self._submit(events, version)
+
+    async def _submit(self, events: Iterable[Event], version: str) -> None:
+        context, now_ns = self._context, time.time_ns()
+        before, after = self._version, self._version
+        if version and (not before or is_newer(version, before)):
+            after = version
+        packed = b"".join(self._packed(one, now_ns) for one in events)
+        parts = filtered(context, context.plugin.tag, packed) if packed else []
+        for chunk in chunks(
+            context.name,
+            parts,
+            (context.name, before, after, packed),
+            before=self._position(before),
+            after=self._position(after),
+            # Without a database nobody knows where to go on; with one the server forgets in an hour.
+            vanishing=_always,
+        ):
+            await context.intake.submit(chunk)
+        self._version = after
+
+    def _packed(self, event: Event, now_ns: int) -> bytes:
+        time_ns = time_ns_of(event, now_ns)
+        if time_ns < now_ns - int(self._settings.kube_retention_time_s * 1e9):
+            return b""
+        try:
+            return pack_entry(time_ns, list(event.items()))
+        except (ValueError, OverflowError) as reason:
+            self._unreadable(reason)
+            return b""
+
+    def _position(self, version: str) -> Position | None:
+        if not version:
+            return None
+        offset = int(version) if version.isdecimal() else 0
+        return Position(self._key, "kubernetes_events", offset & (1 << 63) - 1, cursor=version)
+
+    def _unreadable(self, reason: Exception) -> None:
+        self._context.metrics.add(
+            "podwitness_kubernetes_requests_total", self._context.name, "watch", "unreadable"
+        )
+        self._context.log.warning("the API server sent an event that can't be read: %s", reason)
+
+    def _count(self, request: str, reason: ApiUnavailable | None = None) -> None:
+        result = "ok" if reason is None else "unavailable"
+        if isinstance(reason, ApiRefused):
+            result = str(reason.status)
+        self._context.metrics.add("podwitness_kubernetes_requests_total", self._context.name, request, result)
+
+    def _succeeded(self, request: str) -> None:
+        if request:
+            self._count(request)
+        if self._failures > 1:
+            self._context.log.info("the API server at %s answers again", self._api.url)
+        if self._failures:
+            self._context.report(self._context.name, True, "")
+        self._failures = 0
+
+    async def _wait_after(self, reason: ApiUnavailable) -> None:
+        now_s = time.monotonic()
+        self._failures += 1
+        if self._failures == 1:
+            self._failed_since_s = now_s
+        # Once is nothing: a version that the server has forgotten, a server that is replaced.
+        if self._failures == 2:
+            self._context.log.warning("%s", said(self._api, reason))
+        if now_s - self._failed_since_s > OUTAGE_S:
+            self._context.report(self._context.name, False, said(self._api, reason))
+        await asyncio.sleep(self._settings.backoff.wait_s(self._failures))
+
+
+def _always() -> bool:
+    return True
+
+
+def said(api: Api, reason: ApiUnavailable) -> str:
+    """What is wrong, what it means and what to do."""
+    remedy = "Check Kube_URL, Kube_CA_File and the way there."
+    if isinstance(reason, ApiRefused) and reason.status in (401, 403):
+        remedy = "Check the token and that its account may list and watch events."
+    return (
+        f"the API server at {api.url} {reason}. It is asked again; events older than an hour are gone by "
+        f"then. {remedy}"
+    )
+
+
+def make(settings: Settings, context: InputContext) -> Input:
+    """Raises PositionsUnusable."""
+    access = Access(
+        Token(settings.kube_token_file, "", settings.kube_token_ttl_s),
+        ca_file=settings.kube_ca_file,
+        ca_path=settings.kube_ca_path,
+        verify=settings.tls_verify,
+        verify_hostname=settings.tls_verify_hostname,
+        vhost=settings.tls_vhost,
+    )
+    return KubernetesEvents(settings, context, access.api(read_url(settings.kube_url), context.log))

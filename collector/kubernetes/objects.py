@@ -1,0 +1,223 @@
+"""What the collector reads of the API server's objects; everything else of them is skipped undecoded.
+
+The shapes are those of the core/v1 API. Names of keys in a map keep the order in
+which the server sent them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+# Of the kubelet, on the mirror in the API of a pod that it made from a file.
+CONFIG_HASH = "kubernetes.io/config.hash"
+
+
+class UnreadableObject(Exception):
+    """The server sent what is not the object that was asked for."""
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    labels: dict[str, Any] | None = None
+    annotations: dict[str, Any] | None = None
+    owner_references: list[dict[str, Any]] | None = None
+
+
+class _ListMetadata(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class _Spec(msgspec.Struct, rename="camel"):
+    node_name: str = ""
+
+
+class _ContainerStatus(msgspec.Struct):
+    name: str = ""
+    image: str = ""
+    image_id: str = msgspec.field(default="", name="imageID")
+    container_id: str = msgspec.field(default="", name="containerID")
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    pod_ip: str = msgspec.field(default="", name="podIP")
+    container_statuses: list[_ContainerStatus] | None = None
+    init_container_statuses: list[_ContainerStatus] | None = None
+    ephemeral_container_statuses: list[_ContainerStatus] | None = None
+
+
+class _PodObject(msgspec.Struct):
+    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+    status: _Status = msgspec.field(default_factory=_Status)
+
+
+class _PodList(msgspec.Struct):
+    metadata: _ListMetadata = msgspec.field(default_factory=_ListMetadata)
+    items: list[_PodObject] | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class _Object(msgspec.Struct):
+    metadata: _Metadata
+
+
+class _Failure(msgspec.Struct):
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStatus:
+    """A container of a pod, as its status has it."""
+
+    name: str
+    image: str
+    image_id: str
+    container_id: str
+    is_ephemeral: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pod:
+    """A pod of the API. Equal is only the same one: `collector.kubernetes.pods` keeps it while it is true."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str = ""
+    pod_ip: str = ""
+    labels: Mapping[str, Any] | None = None
+    annotations: Mapping[str, Any] | None = None
+    owners: Sequence[Mapping[str, Any]] | None = None  # as the API has them
+    containers: tuple[ContainerStatus, ...] = ()
+
+    @property
+    def log_uid(self) -> str:
+        """The uid in its log's path and its cgroup: of a static pod the hash of its manifest."""
+        return str((self.annotations or {}).get(CONFIG_HASH) or self.uid)
+
+    def container(self, name: str) -> ContainerStatus | None:
+        return next((one for one in self.containers if one.name == name), None)
+
+    def says_the_same(self, other: Pod) -> bool:
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+
+@dataclass(frozen=True, slots=True)
+class PodPage:
+    """Part of a list; `rest` is the token for what follows."""
+
+    pods: list[Pod]
+    version: str
+    rest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One event of a watch. `pod` of ADDED, MODIFIED and DELETED; `code` of ERROR."""
+
+    kind: str
+    version: str = ""
+    pod: Pod | None = None
+    code: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What namespaces and owners are asked for."""
+
+    name: str
+    labels: Mapping[str, Any] | None
+    annotations: Mapping[str, Any] | None
+    owners: Sequence[Mapping[str, Any]] | None
+
+
+_pod = msgspec.json.Decoder(_PodObject)
+_list = msgspec.json.Decoder(_PodList)
+_event = msgspec.json.Decoder(_Event)
+_object = msgspec.json.Decoder(_Object)
+_failure = msgspec.json.Decoder(_Failure)
+
+
+def read_pod(text: bytes) -> Pod:
+    """Raises UnreadableObject."""
+    return _made(_decoded(_pod, text))
+
+
+def read_list(text: bytes) -> PodPage:
+    """Raises UnreadableObject."""
+    found: _PodList = _decoded(_list, text)
+    pods = [_made(one) for one in found.items or ()]
+    return PodPage(pods, found.metadata.resource_version, found.metadata.continue_)
+
+
+def read_change(line: bytes) -> Change:
+    """A line of a watch. Raises UnreadableObject."""
+    event: _Event = _decoded(_event, line)
+    if event.type == "ERROR":
+        failure: _Failure = _decoded(_failure, event.object)
+        return Change("ERROR", code=failure.code, message=failure.message or failure.reason)
+    if event.type == "BOOKMARK":
+        return Change("BOOKMARK", _decoded(_object, event.object).metadata.resource_version)
+    found: _PodObject = _decoded(_pod, event.object)
+    return Change(event.type, found.metadata.resource_version, _made(found))
+
+
+def read_metadata(text: bytes) -> Metadata:
+    """Of a namespace or an owner. Raises UnreadableObject."""
+    found: _Metadata = _decoded(_object, text).metadata
+    return Metadata(found.name, found.labels, found.annotations, found.owner_references)
+
+
+def failure_of(text: bytes) -> str:
+    """The sentence of a Status object; "" for what is none."""
+    try:
+        return _failure.decode(text).message
+    except msgspec.DecodeError:
+        return ""
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], text: bytes | msgspec.Raw) -> Any:
+    try:
+        return decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as reason:
+        raise UnreadableObject(str(reason)) from None
+
+
+def _made(found: _PodObject) -> Pod:
+    own, status = found.metadata, found.status
+    ephemeral = status.ephemeral_container_statuses or []
+    # Fluent Bit looks at these two, in the order of the status: c before i.
+    lasting = [*(status.container_statuses or ()), *(status.init_container_statuses or ())]
+    return Pod(
+        own.namespace,
+        own.name,
+        own.uid,
+        found.spec.node_name,
+        status.pod_ip,
+        own.labels,
+        own.annotations,
+        own.owner_references,
+        (
+            *(_container(one, is_ephemeral=False) for one in lasting),
+            *(_container(one, is_ephemeral=True) for one in ephemeral),
+        ),
+    )
+
+
+def _container(one: _ContainerStatus, *, is_ephemeral: bool) -> ContainerStatus:
+    return ContainerStatus(one.name, one.image, one.image_id, one.container_id, is_ephemeral)

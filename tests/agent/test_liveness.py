@@ -1,0 +1,247 @@
+"""What makes a running agent unready, unhealthy or dead: each cause is brought about."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agent.agent import Agent, get
+from tests.agent.held_reads import HeldReads
+from tests.agent.test_run_lifecycle import EBPF, WITHOUT_BPF, configuration, free_port
+
+NULL = "[OUTPUT]\n    Name null\n    Match *\n"
+
+
+class Aggregator(http.server.ThreadingHTTPServer):
+    """Answers with `status`, once `answers` is set."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.answers = threading.Event()
+        self.answers.set()
+        super().__init__(("127.0.0.1", 0), Answer)
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        assert isinstance(self.server, Aggregator)
+        self.server.answers.wait(60)
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing on standard error."""
+
+
+@pytest.fixture
+def aggregator() -> Iterator[Aggregator]:
+    with Aggregator() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.answers.set()
+        server.shutdown()
+
+
+def service(port: int, **keys: object) -> str:
+    http_keys = {"HTTP_Server": "On", "HTTP_Listen": "127.0.0.1", "HTTP_Port": port, "Health_Check": "On"}
+    given = {"Flush": 0.1, **http_keys, **{name.replace("_dot_", "."): keys[name] for name in keys}}
+    return "[SERVICE]\n" + "".join(f"    {name} {value}\n" for name, value in given.items())
+
+
+def tail(folder: Path) -> str:
+    keys = (f"Path {folder}/*.log", "Tag logs", "Read_from_Head On", "Refresh_Interval 1")
+    return "[INPUT]\n    Name tail\n" + "".join(f"    {key}\n" for key in keys)
+
+
+def to(port: int, **keys: object) -> str:
+    more = "".join(f"    {name} {value}\n" for name, value in keys.items())
+    return f"[OUTPUT]\n    Name http\n    Match logs\n    Host 127.0.0.1\n    Port {port}\n{more}"
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """What is asked over HTTP tells nobody when it changes."""
+    deadline_s = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def answers(port: int) -> tuple[int, int, int, int]:
+    """Status of /livez, /readyz and the two pages of health."""
+    live, ready, v1, v2 = (
+        get(port, path)[0] for path in ("/livez", "/readyz", "/api/v1/health", "/api/v2/health")
+    )
+    return live, ready, v1, v2
+
+
+WELL, UNWELL = (200, 200, 200, 200), (200, 503, 500, 500)
+
+
+@contextlib.contextmanager
+def running(folder: Path, *sections: str, prefix: tuple[str, ...] = ()) -> Iterator[Agent]:
+    with Agent("-c", configuration(folder, *sections), prefix=prefix) as agent:
+        agent.wait_until_running()
+        yield agent
+
+
+def counted(port: int, name: str, labels: str = '{name="http.0"}') -> float:
+    lines = get(port, "/metrics")[1].splitlines()
+    return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + labels)), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("limit", "counter", "status"),
+    [
+        ("HC_Errors_Count", "fluentbit_output_errors_total", 400),
+        ("HC_Retry_Failure_Count", "fluentbit_output_retries_failed_total", 500),
+    ],
+)
+def test_failures_beyond_the_limit_until_the_period_is_over(
+    tmp_path: Path, aggregator: Aggregator, limit: str, counter: str, status: int
+) -> None:
+    port = free_port()
+    aggregator.status = status
+    sections = (
+        service(port, HC_Period=3, **{limit: 2}),
+        tail(tmp_path),
+        to(aggregator.server_port, Retry_Limit="no_retries"),
+    )
+    with running(tmp_path, *sections), (tmp_path / "a.log").open("w") as log:
+        for count in (1, 2, 3):
+            print("line", count, file=log, flush=True)
+            until(lambda: counted(port, counter) >= count)  # noqa: B023
+            assert answers(port) == (WELL if count < 3 else UNWELL), count
+        assert ("3 errors and 0" if status == 400 else "0 errors and 3") in get(port, "/readyz")[1]
+        until(lambda: answers(port) == WELL)
+
+
+def test_an_aggregator_that_takes_nothing_is_no_reason_to_restart(
+    tmp_path: Path, aggregator: Aggregator
+) -> None:
+    port = free_port()
+    aggregator.answers.clear()
+    sections = (service(port, Stall_Timeout=0.5), tail(tmp_path), to(aggregator.server_port))
+    (tmp_path / "a.log").write_text("line\n")
+    with running(tmp_path, *sections):
+        until(lambda: answers(port)[1] == 503)
+        assert "http.0: for " in get(port, "/readyz")[1]
+        assert "its oldest chunk waits: no delivery has succeeded" in get(port, "/readyz")[1]
+        assert answers(port) == (200, 503, 200, 200)
+        assert counted(port, "podwitness_stalled_seconds") > 0.5
+        aggregator.answers.set()
+        until(lambda: answers(port) == WELL)
+        assert counted(port, "podwitness_stalled_seconds") == 0
+
+
+def test_an_aggregator_that_refuses_connections(tmp_path: Path) -> None:
+    port = free_port()
+    sections = (
+        service(port, Stall_Timeout=0.5, storage_dot_path=tmp_path / "spool"),
+        "[INPUT]\n    Name dummy\n    Tag logs\n    Rate 20\n",
+        to(free_port(), Retry_Limit="no_limits"),
+    )
+    with running(tmp_path, *sections):
+        until(lambda: "its oldest chunk in the spool waits" in get(port, "/readyz")[1])
+        assert "Connection refused" in get(port, "/readyz")[1] or "refused" in get(port, "/readyz")[1]
+        assert answers(port) == (200, 503, 200, 200)
+        stored = get(port, "/api/v1/storage")[1]
+        assert '"fs_chunks_down": 0' not in stored
+
+
+def test_a_file_whose_reads_hang(tmp_path: Path) -> None:
+    port = free_port()
+    path = tmp_path / "a.log"
+    path.write_text("line\n")
+    sections = (service(port, Stall_Timeout=0.5), tail(tmp_path), NULL)
+    with contextlib.ExitStack() as stack:
+        held = HeldReads(path)
+        release = stack.enter_context(contextlib.ExitStack())
+        release.enter_context(held)
+        agent = stack.enter_context(running(tmp_path, *sections))
+        until(lambda: counted(port, "fluentbit_input_records_total", '{name="tail.0"}') == 1)
+        # A thread of its own reads more than a little at a time, so that the rest of the agent goes on.
+        held.hold(but=agent.process.pid)
+        with path.open("a") as log:
+            log.write(("x" * 99 + "\n") * 10_000)
+        assert held.is_holding.wait(20)
+        until(lambda: answers(port)[0] == 503)
+        assert f"{path} has grown beyond byte 5 and is not read" in get(port, "/livez")[1]
+        assert answers(port) == (503, 503, 200, 200)
+        release.close()
+        until(lambda: answers(port) == WELL)
+        assert counted(port, "fluentbit_input_records_total", '{name="tail.0"}') == 10_001
+
+
+def test_a_line_without_its_end_is_no_stall(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "a.log").write_text("line\nand a half")
+    with running(tmp_path, service(port, Stall_Timeout=0.5), tail(tmp_path), NULL):
+        until(lambda: counted(port, "fluentbit_input_records_total", '{name="tail.0"}') == 1)
+        end_s = time.monotonic() + 4
+        while time.monotonic() < end_s:
+            assert answers(port) == WELL
+            time.sleep(0.1)
+
+
+# At SIGUSR1 whoever waits for the rings waits forever.
+DEAF = """
+import asyncio, os, signal, sys
+from collector.cli import main
+from collector.inputs.event_rings import RingWatch
+
+async def wait(self, timeout_s):
+    await asyncio.Event().wait()
+
+signal.signal(signal.SIGUSR1, lambda *_: setattr(RingWatch, "wait", wait))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.kernel
+def test_rings_that_nobody_reads(tmp_path: Path) -> None:
+    port = free_port()
+    script = tmp_path / "deaf.py"
+    script.write_text(DEAF)
+    path = configuration(tmp_path, service(port, Stall_Timeout=0.5), EBPF, NULL)
+    with Agent("-c", path, command=(sys.executable, str(script))) as agent:
+        agent.wait_until_probes()
+        until(lambda: answers(port) == WELL)
+        os.kill(agent.process.pid, signal.SIGUSR1)
+        until(lambda: answers(port)[0] == 503)
+        assert "ebpf.0: for " in get(port, "/livez")[1]
+        assert "the rings are not read" in get(port, "/livez")[1]
+
+
+def test_probes_that_can_not_be_attached(tmp_path: Path) -> None:
+    port = free_port()
+    with running(tmp_path, service(port), EBPF + "    Witness ebpf\n", NULL, prefix=WITHOUT_BPF) as agent:
+        agent.log.wait_for("kernel events are not seen")
+        assert answers(port) == UNWELL
+        assert get(port, "/readyz")[1].startswith("ebpf.0: ")
+
+
+def test_ready_ends_before_the_agent_does(tmp_path: Path, aggregator: Aggregator) -> None:
+    port = free_port()
+    aggregator.answers.clear()
+    (tmp_path / "a.log").write_text("line\n")
+    with running(tmp_path, service(port, Grace=3), tail(tmp_path), to(aggregator.server_port)) as agent:
+        until(lambda: counted(port, "fluentbit_input_records_total", '{name="tail.0"}') == 1)
+        agent.process.terminate()
+        until(lambda: get(port, "/readyz") == (503, "stopping\n"))
+        assert get(port, "/livez")[0] == 200
+        aggregator.answers.set()
+        assert agent.process.wait(20) == 0

@@ -34,6 +34,7 @@ BIND = ("bind",)
 DNS = ("dns",)
 NETWORK = (*TCP, *FLOW, *BIND, *DNS)
 COUNTED = ("close", *FLOW)
+NAMED = ("exec", "running", "capset")  # tell capabilities by name
 EVERY = (*TASK, *NETWORK)
 
 EVENT_FIELDS = (
@@ -100,6 +101,18 @@ EVENT_FIELDS = (
     always("process.saved_group.id", "keyword", TASK, "Saved group."),
     RecordField("process.start", "date", TASK, "When the process was made (an exec doesn't change it)."),
     RecordField("process.thread.id", "long", TASK, "Where another thread than the first did it."),
+    always(
+        "process.thread.capabilities.effective",
+        "keyword[]",
+        NAMED,
+        "By name, e.g. `CAP_SYS_ADMIN`; of capset those after it. One newer than podwitness is `CAP_41`.",
+    ),
+    RecordField(
+        "process.thread.capabilities.permitted",
+        "keyword[]",
+        NAMED,
+        "The same of those permitted; absent when these are the effective ones.",
+    ),
     RecordField("process.parent.pid", "long", TASK, "The parent; absent for a process without one."),
     RecordField("process.parent.entity_id", "keyword", TASK, "The parent's `process.entity_id`."),
     RecordField("process.parent.name", "keyword", TASK, "The parent's name."),

@@ -27,6 +27,9 @@
 #define PW_ARGUMENTS 6
 #define PW_IDENTITIES 16
 
+/* No kind: its place in the map `lost` counts how often the table of live processes had no room. */
+#define PW_UNTRACKED 0
+
 enum pw_kind {
   PW_EXEC = 1,
   PW_FORK = 2,

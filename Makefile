@@ -73,7 +73,7 @@ soak: root test-packages $(VENV)/test.done $(VENV)/native.done ## Long search fo
 	@KILLS=200 TINY_FILES=100000 exec $(PYTHON) -m pytest -q --hypothesis-profile=soak --timeout=3600 $(TESTS)
 
 docs: $(VENV)/test.done $(VENV)/native.done ## Print the reference pages into docs/
-	$(call step,docs,docs/*.md out of the tables in the code,$(PYTHON) -m docs.pages)
+	$(call step,docs,docs/*.md and the dashboard out of the tables in the code,$(PYTHON) -m docs.pages)
 
 fresh: root ## The two commands of the README on a new Debian; SUITE=trixie for 13
 	$(call packages,fresh-packages,debootstrap git)

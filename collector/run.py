@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -39,6 +40,9 @@ log = logging.getLogger("podwitness")
 # Beyond Grace: the time in which inputs hand over what they hold, once told to stop.
 HANDOVER_S = 0.5
 
+# The lowest of the real-time ones.
+LOOKOUT_PRIORITY = 1
+
 
 def run(document: Document, read: Callable[[], Document]) -> int:
     """Runs until a signal; the exit code. Operator errors are said in a line each, without a traceback.
@@ -48,7 +52,7 @@ def run(document: Document, read: Callable[[], Document]) -> int:
     own_log.configure(document.service.log_level, document.service.log_file)
     for notice in document.notices:
         log.info("%s", notice)
-    raise_descriptor_limit()
+    raise_limits()
     # Until it can be answered it must not end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     starter = give_up_privileges(document)
@@ -69,10 +73,19 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
     return found
 
 
-def raise_descriptor_limit() -> None:
-    """Every followed file holds a descriptor until its end, also after it was unlinked."""
+def raise_limits() -> None:
+    """Every followed file holds a descriptor until its end, also after it was unlinked.
+
+    The thread that opens log files before they are gone again goes before ordinary work (ext/lookout.c).
+    The limit allows that to a process that has given up SYS_NICE; it is raised where there still is
+    SYS_RESOURCE, and without it the thread is an ordinary one.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_RTPRIO)
+    if soft == 0:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_RTPRIO, (LOOKOUT_PRIORITY, hard or LOOKOUT_PRIORITY))
 
 
 def give_up_privileges(document: Document) -> Starter | None:

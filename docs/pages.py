@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from collector import netlink_fields, records
 from collector.config import reference
 from collector.service.table import TABLE
+from docs import dashboard
 
 if TYPE_CHECKING:
     from collector.service.metrics import Metric
@@ -45,6 +46,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "metrics.md": metrics,
     "records.md": records.page,
     "records-netlink.md": netlink_fields.page,
+    "../deploy/dashboard.json": dashboard.page,
 }
 
 if __name__ == "__main__":

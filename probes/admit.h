@@ -76,4 +76,21 @@ static __always_inline bool is_admitted(u32 kind, u64 cgroup_id, u64 now_ns)
   return false;
 }
 
+/* The other tokens of a long record, which are known when it is written: the next one waits for them. */
+static __always_inline void charge(u32 kind, const struct pw_head *head, u64 bytes)
+{
+  u32 zero = 0, class = PW_LIMIT_CLASS_OF(kind);
+  u64 more = bytes / PW_TOKEN_BYTES;
+  struct pw_limit_slot *slot;
+  struct pw_rates *rates;
+  if (!more || !PW_IS_LIMITED(kind))
+    return;
+  rates = map_lookup(MAP(rates), &zero);
+  if (!rates || !rates->limits[class].interval_ns)
+    return;
+  slot = limit_slot(head->cgroup_id, head->time_ns);
+  if (slot)
+    __sync_fetch_and_add(&slot->buckets[class].next_ns, more * rates->limits[class].interval_ns);
+}
+
 #endif

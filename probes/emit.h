@@ -92,6 +92,7 @@ static __always_inline void output(void *record, u32 kind, u64 bytes)
                                   : ring_output(MAP(ring), record, bytes, wakeup(kind));
   if (refused)
     count_lost(kind);
+  charge(kind, record, bytes);
 }
 
 #endif

@@ -130,6 +130,23 @@ class Follower:
             await asyncio.sleep(0.001)
 
 
+def lines(start: int, stop: int) -> bytes:
+    return b"".join(b"line %d\n" % number for number in range(start, stop))
+
+
+def texts(start: int, stop: int) -> list[str]:
+    return [f"line {number}" for number in range(start, stop)]
+
+
+def append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+
+
+def run(coroutine: object) -> None:
+    asyncio.run(coroutine)  # type: ignore[arg-type]
+
+
 def section(**keys: str) -> Section:
     names = {name.replace("__", "."): value for name, value in keys.items()}
     return Section(

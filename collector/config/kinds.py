@@ -23,6 +23,7 @@ class Kind(Generic[Value]):
     name: str
     read: Callable[[str], Value]
     repeated: bool = False  # the key may be written several times; the value is a tuple
+    flattened: bool = False  # of a repeated kind: each entry is a tuple, and the value is one of them all
     show: Callable[[Any], str] = str
 
 
@@ -149,6 +150,11 @@ def _show_items(values: Any) -> str:
 def repeated(kind: Kind[Any]) -> Kind[Any]:
     """A key that may be written several times; the field is a tuple."""
     return Kind(kind.name, kind.read, repeated=True, show=lambda values: ", ".join(map(kind.show, values)))
+
+
+def repeated_list(kind: Kind[Any]) -> Kind[Any]:
+    """A key of several values that may be written several times too; the field is one tuple."""
+    return Kind(kind.name, kind.read, repeated=True, flattened=True, show=kind.show)
 
 
 integer = Integer(*_whole(None, None))

@@ -29,6 +29,7 @@ from collector.config.kinds import (
     integer,
     pattern,
     repeated,
+    repeated_list,
     seconds,
     shown,
     size_bytes,
@@ -63,6 +64,7 @@ __all__ = [
     "prefixed",
     "read",
     "repeated",
+    "repeated_list",
     "seconds",
     "size_bytes",
     "text",
@@ -247,6 +249,8 @@ def _read_field(field: str, declared: Key, section: Section, problems: list[Conf
             problems.append(ConfigError(problem))
         return {}
     values = [_read_value(declared, entry, problems) for entry in entries]
+    if declared.kind.flattened:
+        return {field: tuple(item for value in values for item in value or ())}
     return {field: tuple(values) if declared.kind.repeated else values[0]}
 
 

@@ -16,6 +16,7 @@ from collector.config.kinds import shown
 from collector.config.multiline import quoted_rule
 from collector.config.schema import nearest
 from collector.config.sections import Draft, Entry, Section
+from collector.config.variables import FILE
 
 Node = pyyaml.nodes.Node
 _PLUGIN_SECTIONS = {"inputs": "INPUT", "filters": "FILTER", "outputs": "OUTPUT"}
@@ -27,9 +28,8 @@ _UNSUPPORTED = {
 
 # What an escape in quotes can make and no file, name or pattern can have.
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_OF_A_VARIABLE = ("name", "value", "uri")
 _NO_SIGNALS = ("metrics", "traces", "profiles")
-_OF_INPUTS = {"OUTPUT": ": a chunk is kept once, as it is, for all its outputs."}
-_INSTEAD = "Write them as processors of an input, or as filters with the Match of what they are for."
 
 
 def read(path: str, draft: Draft, asked_by: str) -> None:
@@ -113,11 +113,34 @@ class _File:
         return []
 
     def _env(self, name: str, node: Node) -> None:
+        if isinstance(node, pyyaml.SequenceNode):
+            for item in node.value:
+                self._variable(item)
+            return
         for key, variable, value in self._pairs(node, name):
             if isinstance(value, pyyaml.ScalarNode) and not _NO_TEXT.search(value.value):
                 self._draft.variables.append(Entry(variable, value.value, self._path, _line(key)))
             else:
                 self._problem(value, f"the variable {variable} must be a plain value.")
+
+    def _variable(self, node: Node) -> None:
+        """Of the list form: a map of name, and value or uri."""
+        parts: dict[str, str] = {}
+        for key, part, value in self._pairs(node, "a variable"):
+            if part == "refresh_interval":
+                problem = "refresh_interval has no effect: variables are read at the start and at a reload."
+                self._problem(key, problem, "Remove it, and reload when the file changes.")
+            elif part not in _OF_A_VARIABLE:
+                self._problem(key, f"{part} is not a part of a variable.", nearest(part, _OF_A_VARIABLE))
+            elif isinstance(value, pyyaml.ScalarNode) and not _NO_TEXT.search(value.value):
+                parts[part] = value.value
+        if set(parts) not in ({"name", "value"}, {"name", "uri"}) or not parts.get("uri", FILE).startswith(
+            FILE
+        ):
+            self._problem(node, "a variable must have name, and value or a uri that begins with file://.")
+            return
+        found = parts.get("value", parts.get("uri", ""))
+        self._draft.variables.append(Entry(parts["name"], found, self._path, _line(node)))
 
     def _includes(self, name: str, node: Node) -> None:
         for item in self._items(node, name):
@@ -164,12 +187,12 @@ class _File:
             self._draft.sections.append(made)
 
     def _processors(self, section: str, key: Node, node: Node) -> Iterator[Section]:
-        if section != "INPUT":
-            self._problem(key, f"[{section}] can't have processors{_OF_INPUTS.get(section, '.')}", _INSTEAD)
+        if section not in ("INPUT", "OUTPUT"):
+            self._problem(key, f"[{section}] can't have processors.", "Write them under an input or output.")
             return
         for part, signal, value in self._pairs(node, "processors"):
             if signal in _NO_SIGNALS:
-                self._problem(part, f"processors of {signal} have nothing to do: inputs make only logs.")
+                self._problem(part, f"processors of {signal} have nothing to do: there are only logs.")
             elif signal != "logs":
                 self._problem(part, f"{signal} is no list of processors.", "Write them under `logs:`.")
             else:

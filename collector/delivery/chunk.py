@@ -28,6 +28,16 @@ class FileKey:
     fingerprint: bytes = b""
     fingerprint_bytes: int = 0
 
+    def fits(self, head: bytes) -> bool:
+        """Whether it was made of these first bytes, or of fewer of them; not of none."""
+        count = self.fingerprint_bytes
+        return 0 < count <= len(head) and self.fingerprint == fingerprint(head[:count])
+
+
+def fingerprint(head: bytes) -> bytes:
+    """BLAKE2b-128 of the first bytes of a file."""
+    return hashlib.blake2b(head, digest_size=16).digest()
+
 
 INHERITED = -2
 

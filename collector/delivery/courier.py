@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -103,8 +104,11 @@ class Courier:
         self._metrics.add(
             "fluentbit_output_proc_bytes_total", name, by=len(parcel.chunk.entries) - bytes_refused
         )
+        now_ns = time.monotonic_ns()
         for ticket in parcel.tickets:
             ticket.delivered += 1
+            age_s = max(0.0, (now_ns - ticket.chunk.created_ns) / 1e9)
+            self._metrics.observe("fluentbit_output_latency_seconds", ticket.chunk.source, name, value=age_s)
         self._release(outlet, parcel)
 
     async def _failed(self, outlet: Outlet, parcel: Parcel, reason: str) -> None:

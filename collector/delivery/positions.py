@@ -20,7 +20,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from collector.delivery.chunk import FileKey, Position
 from collector.delivery.database import position_of, position_row, set_aside, signed
@@ -69,6 +69,13 @@ BUSY_S = 5.0
 _Place = tuple[int, int]
 
 
+class _Moved(NamedTuple):
+    """Where content is now that begins with `head`."""
+
+    head: bytes
+    to: FileKey
+
+
 class PositionsUnusable(OperatorError):
     """The position database can't be opened or written."""
 
@@ -90,6 +97,7 @@ class Positions:
         self._known: dict[_Place, Position] = {}
         self._ahead: dict[_Place, Position] = {}
         self._changed: dict[_Place, Position | None] = {}
+        self._moved: dict[_Place, _Moved] = {}
         self._writing = asyncio.Lock()
         self._in_use = threading.Lock()  # a cancelled `commit` leaves its thread behind, still writing
         self._database = None if path is None else self._open(path)
@@ -127,10 +135,30 @@ class Positions:
         """Moves a file's position; written at the next `commit`."""
         self._set(_place(position.file), position)
         self._set((FOREIGN_DEVICE, position.file.inode), None)
+        if moved := self._moved.get(_place(position.file)):
+            if position.file.fits(moved.head):
+                self._record_moved(position, moved)
+            else:  # the first of other content in that file; all before it is delivered
+                del self._moved[_place(position.file)]
+
+    def follow_content(self, file: FileKey, head: bytes, to: FileKey) -> None:
+        """What a file had is now in the file `to` (compressed, or copied before a truncation).
+
+        What is under way is still of `file`: its positions count for `to` as well, as
+        far as they are of content that begins with `head`.
+        """
+        if _place(file) != _place(to):
+            self._moved[_place(file)] = _Moved(head, to)
+
+    def _record_moved(self, position: Position, moved: _Moved) -> None:
+        known = self._known.get(_place(moved.to))
+        if known is None or not known.file.fits(moved.head) or known.offset < position.offset:
+            self._set(_place(moved.to), replace(position, file=moved.to))
 
     def forget(self, file: FileKey) -> None:
         """Drops the position of a file that is gone."""
         self._set(_place(file), None)
+        self._moved.pop(_place(file), None)
 
     def _set(self, place: _Place, position: Position | None) -> None:
         if position is not None:
@@ -220,7 +248,7 @@ class Positions:
             aside = set_aside(path)
             self._log.error(
                 "the position database %s is damaged (%s); it was kept as %s and a new one is begun: "
-                "files are read from where Read_from_Head says",
+                "files are read from their heads, so records are sent again, and none is left out",
                 path,
                 reason,
                 aside,

@@ -53,7 +53,8 @@ class Settings:
         "Logical_Op",
         choice("legacy", "AND", "OR"),
         default="legacy",
-        help="How several rules are joined; legacy: each by itself, in their order.",
+        help="How several rules are joined; legacy: in their order, until an Exclude matches or a Regex is "
+        "reached, which decides, so that rules behind a Regex have no effect.",
     )
 
     def __post_init__(self) -> None:
@@ -82,9 +83,19 @@ class Grep:
 
     def _is_kept(self, record: Pairs) -> bool:
         if self._join is None:
-            return all(rule.holds(record) == (kind == "Regex") for kind, rule in self._rules)
+            return self._is_kept_as_ever(record)
         joined = self._join(rule.holds(record) for _, rule in self._rules)
         return joined == (self._rules[0][0] == "Regex")
+
+    def _is_kept_as_ever(self, record: Pairs) -> bool:
+        """The first Regex has the last word, as in Fluent Bit's grep_filter_data."""
+        for kind, rule in self._rules:
+            holds = rule.holds(record)
+            if kind == "Regex":
+                return holds
+            if holds:
+                return False
+        return True
 
 
 def make(settings: Settings, context: Context) -> Filter:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from collector.accessor import names
 from collector.config.multiline import check_names, multiline_parsers
-from collector.config.schema import boolean, choice, commas, integer, key, size_bytes, text
+from collector.config.schema import boolean, choice, commas, integer, key, repeated_list, size_bytes, text
 from collector.errors import ConfigError
 from collector.identity.identity import Identity
 from collector.multiline.joiner import Joined, Joiner
@@ -44,7 +44,10 @@ _PARTIAL_KEYS = (_PARTIAL, "partial_id", "partial_ordinal", "partial_last")
 @dataclass(frozen=True, slots=True)
 class Settings:
     multiline_parser: tuple[str, ...] = key(
-        "multiline.parser", commas, default=(), help="Which lines belong together; several are tried in turn."
+        "multiline.parser",
+        repeated_list(commas),
+        default=(),
+        help="Which lines belong together; several are tried in turn.",
     )
     multiline_key_content: str = key(
         "multiline.key_content", text, default="log", help="The key whose texts are joined."

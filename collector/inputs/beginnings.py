@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from collector.delivery.chunk import INHERITED, FileKey, Position
 from collector.delivery.positions import FOREIGN_DEVICE, Positions
-from collector.inputs.follow import FollowedFile, begins_as, is_file_of
+from collector.inputs.follow import FollowedFile, begins_as, head_of, is_file_of
 from collector.inputs.tail_open import OpenFile, Refused, open_pinned, path_of, pin
 from collector.inputs.tail_paths import COMPRESSED, Selection, is_rotated, rotated_siblings
 
@@ -22,6 +22,9 @@ MAX_FINISHED = 4096
 # For a log that is new, a listing is good for so many times as long as it took: a container that makes file
 # after file in one directory takes a twentieth of the time at most.
 LISTING_GOOD_FOR = 20
+
+# The copy that was made before a truncation is the youngest, unless there was another since.
+COPIES_LOOKED_AT = 3
 
 # Times of files are those of the kernel's last tick, up to 10 ms old.
 CLOCK_TICK_NS = 10_000_000
@@ -126,10 +129,8 @@ class Beginnings:
         """How far the file was read when it was not compressed: it had another inode, but began the same."""
         found = [row for row in self._positions_of(place, path) if begins_as(file, row.file)]
         if found:
-            delivered = max(found, key=lambda row: row.offset)
-            delivered = replace(delivered, file=_at(delivered.file, file))
             # Kept under its new inode at once, before the old one's row is dropped.
-            self._positions.record(delivered)
+            self._keep_in(file, max(found, key=lambda row: row.offset))
         # Read is more than delivered, which is what the next start has to go by.
         left = (row for row in self._left.values() if row.path in (path, place))
         found += [row for row in left if begins_as(file, row.file)]
@@ -137,6 +138,59 @@ class Beginnings:
             return None
         furthest = max(found, key=lambda row: row.offset)
         return replace(furthest, file=_at(furthest.file, file))
+
+    def _keep_in(self, file: OpenFile, delivered: Position) -> Position:
+        """Of another file that has the same content now."""
+        kept = replace(delivered, file=_at(delivered.file, file))
+        self._positions.record(kept)
+        self._positions.follow_content(delivered.file, head_of(file), kept.file)
+        return kept
+
+    def copies_of(
+        self, file: FollowedFile, key: FileKey, path: str, roots: tuple[str, ...]
+    ) -> list[OpenFile]:
+        """The copy that was made of a file before it was truncated, and those of truncations since.
+
+        Open, oldest first; [] where there is none of what it had, as `key` tells.
+        """
+        directory, name = os.path.split(file.place)
+        present = head_of(file.file)
+        found: list[OpenFile] = []
+        for other in rotated_siblings(name, self._names_now(directory))[-COPIES_LOOKED_AT:]:
+            opened = self._open(os.path.join(directory, other), roots)
+            if opened is None:
+                continue
+            head = head_of(opened)
+            is_wanted = key.fits(head) or bool(found)
+            is_wanted &= not (present and head.startswith(present)) and self._stored(opened, path) is None
+            if is_wanted and (opened.is_compressed or opened.size >= file.offset or found):
+                found.append(opened)
+            else:
+                opened.close()
+        return found
+
+    def copied(self, key: FileKey, head: bytes, copy: FollowedFile, path: str) -> None:
+        """What was delivered of a file, or will be, is delivered of the copy that was made of it."""
+        delivered = self._positions.load(key)
+        if delivered is not None and delivered.file.fits(head):
+            self._positions.record(replace(delivered, file=copy.key, path=path))
+        self._positions.follow_content(key, head, copy.key)
+
+    def _stored_before_copying(
+        self, file: OpenFile, place: str, path: str, roots: tuple[str, ...]
+    ) -> Position | None:
+        """How far the log was read before it was copied into this file and truncated: its first bytes are
+        those that the log had then, and has no more."""
+        log = self._open(place, roots)
+        if log is None:
+            return None
+        with contextlib.closing(log):
+            row = self._positions.load(FileKey(log.device, log.inode))
+            is_same = (log.device, log.inode) == (file.device, file.inode)
+            if row is None or is_same or row.path not in (path, place):
+                return None
+            is_copied = row.file.fits(head_of(file)) and file.size >= row.offset
+            return self._keep_in(file, row) if is_copied and not row.file.fits(head_of(log)) else None
 
     def _positions_of(self, place: str, path: str) -> list[Position]:
         """Of the log's files, as of the start and as they are now."""
@@ -242,6 +296,8 @@ class Beginnings:
                 os.close(file.fd)
                 return None
             stored = self._stored_before_compression(file, place, path)
+        if stored is None:
+            stored = self._stored_before_copying(file, place, path, roots)
         return _Look(name, file, stored, file.size, os.fstat(file.fd).st_mtime_ns)
 
     def _open(self, path: str, roots: tuple[str, ...]) -> OpenFile | None:
@@ -266,13 +322,16 @@ class Beginnings:
         is_good = known is not None and (self._is_first_look or time.monotonic() < known.good_until_s)
         if known is None or not is_good or not (may_be_old or self._is_first_look):
             start_s = time.monotonic()
-            try:
-                names = sorted(os.listdir(directory))
-            except OSError:
-                names = []
+            names = self._names_now(directory)
             took_s = time.monotonic() - start_s
             known = self._listings[directory] = _Listing(names, start_s + LISTING_GOOD_FOR * took_s)
         return known.names
+
+    def _names_now(self, directory: str) -> list[str]:
+        try:
+            return sorted(os.listdir(directory))
+        except OSError:
+            return []
 
     def forget_listings(self) -> None:
         """The first look is over: directories change from here on."""

@@ -90,9 +90,9 @@ class Settings:
     process_rate: tuple[int, int] = key(
         "Rate_Limit_Process",
         rate_kind,
-        default="5000 5000",
-        help="Most process events of one container, a second and at once; 0: no limit. What is suppressed is "
-        "counted, and told by container.",
+        default="5000 2000",
+        help="Most process events of one container, a second and at once; 0: no limit. One of several KiB "
+        "counts as several. What is suppressed is counted, and told by container.",
     )
     network_rate: tuple[int, int] = key(
         "Rate_Limit_Network",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import NamedTuple
 
-from collector.delivery.chunk import INHERITED, FileKey, Position
+from collector.delivery.chunk import INHERITED, FileKey, Position, fingerprint
 from collector.inputs import tail_gzip
 from collector.inputs.tail_groups import LineGroups, Regrouped
 from collector.inputs.tail_open import OpenFile, path_of
@@ -29,11 +28,6 @@ MAX_INHERITED_BYTES = 16 << 20
 PIECE_BYTES = 256 << 10
 
 
-def fingerprint(head: bytes) -> bytes:
-    """BLAKE2b-128 of the first bytes of a file."""
-    return hashlib.blake2b(head, digest_size=16).digest()
-
-
 def is_file_of(file: OpenFile, key: FileKey) -> bool:
     """Whether the key was made of this file, and not of another that had its inode before."""
     if (key.device, key.inode) != (file.device, file.inode):
@@ -43,9 +37,12 @@ def is_file_of(file: OpenFile, key: FileKey) -> bool:
 
 def begins_as(file: OpenFile, key: FileKey) -> bool:
     """Whether the file's first bytes, uncompressed, are those that the key was made of."""
-    count = key.fingerprint_bytes
-    first = tail_gzip.head(file.fd, count) if file.is_compressed else os.pread(file.fd, count, 0)
-    return key.fingerprint == fingerprint(first)
+    return key.fingerprint == fingerprint(head_of(file, key.fingerprint_bytes))
+
+
+def head_of(file: OpenFile, count: int = FINGERPRINT_BYTES) -> bytes:
+    """The file's first bytes, uncompressed."""
+    return tail_gzip.head(file.fd, count) if file.is_compressed else os.pread(file.fd, count, 0)
 
 
 class Portion(NamedTuple):
@@ -231,8 +228,31 @@ class FollowedFile:
         self.head = b""
         self.look_at_head()
         self.truncations += 1
-        self.inherited = (-1, -1)
+        self.inherited, self.inherited_lines, self.is_only_heir = (-1, -1), b"", False
+        self.resumed = self.handed_over = None
+        self.has_begun = False
         self.log.resume(Position(self.key, self.place, 0))
+
+    def cut_off(self) -> None:
+        """What was read of it before a truncation is nowhere else: chunks under way can't be read again."""
+        self.vanishing.is_cut_off = True
+        self.vanishing = Vanishing(self.fd, self.place)
+
+    def continue_in(self, copy: FollowedFile, head: bytes) -> None:
+        """What this file had, `head` first, is in `copy` now: that goes on here, open records and all.
+
+        To be called before `begin_anew`.
+        """
+        copy.head, copy.offset, copy.has_begun = head, self.offset, self.has_begun
+        copy.log, self.log = self.log, copy.log
+        copy.groups, self.groups = self.groups, copy.groups
+        copy.inherited, copy.inherited_lines = self.inherited, self.inherited_lines
+        copy.is_only_heir = self.is_only_heir
+        copy.carried, self.carried = self.carried, b""
+        copy.carried_records, self.carried_records = self.carried_records, 0
+        for name in ("resumed", "handed_over"):
+            position: Position | None = getattr(self, name)
+            setattr(copy, name, position and replace(position, file=copy.key))
 
     def inherit(self, earlier: FollowedFile) -> None:
         """Goes on with the records that the file before this one left open.

@@ -17,12 +17,14 @@ from collector.inputs.succession import Plans, Succession
 from collector.inputs.tail_files import Found
 from collector.inputs.tail_groups import Grouping, LineGroups
 from collector.inputs.tail_open import OpenFile
-from collector.inputs.tail_paths import Selection
+from collector.inputs.tail_paths import Selection, log_of
 from collector.inputs.tail_settings import Settings
 from collector.native.logs import LogStream
 
 # Acks of a deleted file's last chunks may still be on their way, and would write its position again.
 FORGET_S = 60.0
+
+COMPRESSED_ALONE = "it is compressed, and read only as what a log of this input was rotated to; unpack it"
 
 
 class Followed:
@@ -30,7 +32,8 @@ class Followed:
 
     `names` has the same inodes with the names they are known by ("" without one),
     for readers in other threads. `ready` is called with files that are to be
-    looked at; `count` with the name of a counter of Fluent Bit.
+    looked at; `refuse` with a path that is not followed, and why; `count` with the
+    name of a counter of Fluent Bit.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Followed:
         *,
         grouping: Grouping | None = None,
         ready: Callable[[Iterable[FollowedFile]], None],
+        refuse: Callable[[str, str], None],
         count: Callable[[str], None],
         log: logging.Logger,
     ) -> None:
@@ -54,6 +58,7 @@ class Followed:
         self._events = events
         self._grouping = grouping
         self._ready = ready
+        self._refuse = refuse
         self._count = count
         self._log = log
         self.files: dict[tuple[int, int], FollowedFile] = {}
@@ -81,6 +86,8 @@ class Followed:
                 self.name(self.successions[known.place], found.path)
         elif self._passes_by(found.file):
             self._passed_by.add(inode)
+            if found.file.is_compressed and not self._selection.wants(log_of(found.path)):
+                self._refuse(found.path, COMPRESSED_ALONE)
             os.close(found.file.fd)
         else:
             self._begin(found, now_s)
@@ -164,6 +171,37 @@ class Followed:
         succession.files.append(file)
         self._count("fluentbit_input_files_opened_total")
         self._ready((file,))
+
+    def look_for_truncation(
+        self, succession: Succession, file: FollowedFile, now_s: float
+    ) -> tuple[bool, bool]:
+        """Whether the file was truncated, and whether what it had goes on in a copy, read before it."""
+        key, head = file.key, file.head
+        if not file.is_truncated():
+            return False, False
+        copy = None if file.is_gone else self._copy_of(succession, file, key, head, now_s)
+        self._count("podwitness_tail_files_truncated_total")
+        before = f"; what it had before is in {copy.file.real_path}" if copy else ""
+        self._log.info("%s was truncated; it is read from its start%s", succession.path, before)
+        return True, copy is not None
+
+    def _copy_of(
+        self, succession: Succession, file: FollowedFile, key: FileKey, head: bytes, now_s: float
+    ) -> FollowedFile | None:
+        """The copy that was made of a file before it was truncated, in its place among the log's files."""
+        copy = None
+        for opened in self._beginnings.copies_of(file, key, succession.path, self._roots):
+            self._add(succession, opened, now_s, at_start=False)
+            added = self.files.get((opened.device, opened.inode))
+            if added is None or added.file is not opened:
+                continue
+            succession.files.remove(added)
+            succession.files.insert(succession.files.index(file), added)
+            if copy is None:
+                copy = added
+                file.continue_in(copy, head)
+                self._beginnings.copied(key, head, copy, succession.path)
+        return copy
 
     def leave(self, succession: Succession, file: FollowedFile, now_s: float) -> None:
         """Nothing of the file will be read any more."""

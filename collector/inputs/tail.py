@@ -113,6 +113,7 @@ class Tail:
             self._events,
             grouping=self._grouping,
             ready=self._make_ready,
+            refuse=self._refuse,
             count=lambda name: self._context.metrics.add(name, self._context.name),
             log=self._context.log,
         )
@@ -152,12 +153,12 @@ class Tail:
 
     @property
     def logs_known(self) -> int:
-        """How many logs something is kept of, whether or not a file of theirs is open."""
+        """Logs of which something is kept, whether or not a file of theirs is open."""
         return len(self._followed.successions)
 
-    def is_followed(self, device: int, inode: int) -> bool:
-        """Whether the file is held open."""
-        return (device, inode) in self._followed.files
+    def followed_file(self, device: int, inode: int) -> FollowedFile | None:
+        """The file, if it is held open."""
+        return self._followed.files.get((device, inode))
 
     # Told by Discovery, from its thread
 
@@ -200,9 +201,9 @@ class Tail:
             read_s = self._now_s
 
     def _exit_on_eof(self) -> None:
-        """As somebody who stops the agent: outputs deliver what there is, then it ends."""
-        files = self._followed.files.values()
-        if not self._has_ended and self.has_looked.is_set() and all(file.is_read for file in files):
+        """As somebody who stops the agent would."""
+        all_is_read = all(file.is_read for file in self._followed.files.values())
+        if not self._has_ended and self.has_looked.is_set() and all_is_read:
             self._has_ended = True
             signal.raise_signal(signal.SIGTERM)
 
@@ -256,14 +257,12 @@ class Tail:
             self._followed.first_look_is_over(self._now_s)
             self.has_looked.set()
         touched, events_lost = self._events.take()
-        self._make_ready(touched)
-        self._make_ready(self._held_back.news())
+        self._make_ready((*touched, *self._held_back.news()))
         if events_lost:
             self._make_ready(self._events.look(self._followed.files.values()))
 
     def _take_due(self) -> None:
-        now_s = self._now_s
-        due = [file for file, when_s in self._due_s.items() if when_s <= now_s]
+        due = [file for file, when_s in self._due_s.items() if when_s <= self._now_s]
         for file in due:
             del self._due_s[file]
         self._make_ready(due)
@@ -272,10 +271,9 @@ class Tail:
         self._due_s[file] = min(when_s, self._due_s.get(file, math.inf))
 
     def _make_ready(self, files: Iterable[FollowedFile]) -> None:
-        for file in files:
-            if not file.is_ready:
-                file.is_ready = True
-                self._ready.append(file)
+        for file in (one for one in files if not one.is_ready):
+            file.is_ready = True
+            self._ready.append(file)
 
     def _look_at_all(self) -> None:
         """The net below inotify."""
@@ -307,7 +305,8 @@ class Tail:
             self._leave(succession, file)
 
     async def _read_on(self, succession: Succession, file: FollowedFile) -> None:
-        await self._check_truncation(succession, file)
+        if await self._goes_on_in_copy(succession, file):
+            return
         portion = await self._read(file)
         await self._submit(succession, file, portion, file.key)
         await self._close_overdue_records(succession, file)
@@ -341,14 +340,16 @@ class Tail:
             return False
         return True
 
-    async def _check_truncation(self, succession: Succession, file: FollowedFile) -> None:
+    async def _goes_on_in_copy(self, succession: Succession, file: FollowedFile) -> bool:
+        """Whether the file was truncated and what it had is to be read in a copy first (copytruncate)."""
         key = file.key
-        if not file.is_truncated():
-            return
-        self._context.log.info("%s was truncated; it is read from its start", succession.path)
-        self._context.metrics.add("podwitness_tail_files_truncated_total", self._context.name)
-        await self._submit(succession, file, file.close_open_records(time.time_ns()), key)
-        file.begin_anew()
+        was_truncated, has_copy = self._followed.look_for_truncation(succession, file, self._now_s)
+        if was_truncated and not has_copy:
+            await self._submit(succession, file, file.close_open_records(time.time_ns()), key)
+            file.cut_off()
+        if was_truncated:
+            file.begin_anew()
+        return has_copy
 
     async def _read(self, file: FollowedFile, *, end: bool = False) -> Portion:
         now_ns = time.time_ns()
@@ -397,8 +398,7 @@ class Tail:
 
     def _count(self, portion: Portion) -> None:
         name, metrics = self._context.name, self._context.metrics
-        if portion.unparsed:
-            metrics.add("podwitness_tail_unparsed_lines_total", name, by=portion.unparsed)
+        metrics.add("podwitness_tail_unparsed_lines_total", name, by=portion.unparsed)
         if portion.cut:
             metrics.add("podwitness_tail_cut_records_total", name, by=portion.cut)
             metrics.add("podwitness_tail_cut_bytes_total", name, by=portion.cut_bytes)
@@ -479,7 +479,7 @@ class Tail:
             self._followed.name(succession, path)
             self._plans.settle(succession, math.inf)
             if file.is_gone:
-                await self._check_truncation(succession, file)
+                await self._goes_on_in_copy(succession, file)
                 await self._finish(succession, file)
         for file in self._followed.files.values():
             if file.is_only_heir and max(file.inherited) >= 0:

@@ -21,6 +21,9 @@ class OpenFile:
     device: int
     inode: int
 
+    def close(self) -> None:
+        os.close(self.fd)
+
     @property
     def is_compressed(self) -> bool:
         """Whether it is one that was compressed after its rotation, by its name."""

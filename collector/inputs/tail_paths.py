@@ -22,6 +22,7 @@ _WILDCARD = re.compile(r"[*?\[]")
 _ROTATED = re.compile(r"\.(?:[0-9]{8}-[0-9]{6}|[0-9]{1,4})|-[0-9]{8}(?:-[0-9]{1,10})?")
 # The API server's audit log (lumberjack): a time before the name's ending, audit-2026-11-24T00-14-32.123.log.
 _TIMED = re.compile(r"-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{3}")
+_ROTATED_ENDING, _TIMED_ENDING = (re.compile(f"(?:{one.pattern})$") for one in (_ROTATED, _TIMED))
 # As Fluent Bit's tag_compose: these bytes become dots.
 _SEPARATORS = re.compile(r"[/\\:]")
 _PLACEHOLDER = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
@@ -172,6 +173,16 @@ def is_rotated(name: str, other: str) -> bool:
     time = other.removeprefix(stem).removesuffix(ending)
     is_timed = other == f"{stem}{time}{ending}" and _TIMED.fullmatch(time)
     return bool(is_timed or (other.startswith(name) and _ROTATED.fullmatch(other[len(name) :])))
+
+
+def log_of(path: str) -> str:
+    """The log that a rotated file, compressed or not, is of; any other path is its own."""
+    plain = path.removesuffix(COMPRESSED)
+    stem, ending = os.path.splitext(plain)
+    if time := _TIMED_ENDING.search(stem):
+        return stem[: time.start()] + ending
+    suffix = _ROTATED_ENDING.search(plain)
+    return plain[: suffix.start()] if suffix else plain
 
 
 def _age(name: str) -> tuple[int, str]:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 from collector.config.multiline import check_names, multiline_parsers
 from collector.config.onigmo import Pattern
 from collector.config.parsers import find, framing
-from collector.config.schema import boolean, choice, commas, key, pattern, seconds, size_bytes, text
+from collector.config.schema import (
+    boolean,
+    choice,
+    commas,
+    key,
+    pattern,
+    repeated_list,
+    seconds,
+    size_bytes,
+    text,
+)
 from collector.errors import ConfigError
 from collector.inputs.tail_groups import HIDDEN_OFFSET, Grouping
 from collector.inputs.tail_parser import Step, reading
@@ -19,6 +29,8 @@ from collector.plan import CRI_JOINED_LAYOUT, Framing, Layout, LogPlan
 
 if TYPE_CHECKING:
     from collector.context import InputContext
+
+LEAST_BUFFER_BYTES = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +44,7 @@ class Settings:
     parser: str = key("Parser", text, default="", help="How a line is read: cri, json, or one of [PARSER].")
     multiline_parser: tuple[str, ...] = key(
         "multiline.parser",
-        commas,
+        repeated_list(commas),
         default=(),
         help="`cri`, `docker`: parts of one line are joined. `go`, `java`, `python`, `ruby` or one of "
         "[MULTILINE_PARSER]: lines of one record are, after that. Goes before Parser.",
@@ -89,7 +101,7 @@ class Settings:
         "Buffer_Max_Size",
         size_bytes,
         default="2M",
-        help="Longest record, 2M at least; a longer one is cut and marked.",
+        help="Longest record, 2M at least where lines or parts are joined; a longer one is cut and marked.",
     )
     skip_long_lines: bool = key(
         "Skip_Long_Lines",
@@ -130,6 +142,8 @@ class Settings:
             raise ValueError("has an empty Path, so there is nothing to follow.")
         if self.refresh_interval_s <= 0:
             raise ValueError("has a Refresh_Interval of 0. Write a time such as 10.")
+        if self.buffer_max_size < LEAST_BUFFER_BYTES:
+            raise ValueError("has a Buffer_Max_Size under 1k. Write a size such as 2M.")
         if self.multiline:
             raise ValueError(
                 "has Multiline On, Fluent Bit's older way. Write a [MULTILINE_PARSER] with the pattern of "
@@ -140,8 +154,9 @@ class Settings:
 
     @property
     def max_record_bytes(self) -> int:
-        """Fluent Bit's 32k is for a line; records of several lines it, too, delivers whole up to 2 MB."""
-        return max(self.buffer_max_size, DEFAULT_MAX_RECORD_BYTES)
+        """Of a line; what is joined of several ones Fluent Bit, too, delivers whole up to 2 MB."""
+        joins = bool(self.multiline_parser) or self.docker_mode
+        return max(self.buffer_max_size, DEFAULT_MAX_RECORD_BYTES) if joins else self.buffer_max_size
 
 
 def plan_of(settings: Settings, context: InputContext) -> LogPlan:

@@ -31,9 +31,12 @@ class Vanishing:
         self._inode = (0, 0)
         self._asked_s = float("-inf")
         self._is_next = False
+        self.is_cut_off = False  # by a truncation, and nobody has a copy
 
     def __call__(self) -> bool:
         """Whether it can't be read again, or soon can't."""
+        if self.is_cut_off:
+            return True
         if self._fd < 0:
             return self._is_gone() or self._is_oldest(self._last_path)
         if os.fstat(self._fd).st_nlink == 0:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from collector.service.metrics import Metric, Metrics
+from collector.service.metrics import Histogram, Metric, Metrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4"
 
@@ -24,23 +24,40 @@ def prometheus_text(metrics: Metrics, now_ms: int | None = None) -> str:
         rows[metric.name] = metric
         label_set = _label_set(metric.labels, labels)
         groups[metric.name].append(f"{metric.name}{label_set} {_number(value)}{time}\n")
+    for metric, labels, found in metrics.histograms():
+        rows[metric.name] = metric
+        groups[metric.name] += [f"{line}{time}\n" for line in _histogram_lines(metric, labels, found)]
     parts: list[str] = []
     for name in sorted(groups):
         meaning = rows[name].meaning.replace("\\", "\\\\").replace("\n", "\\n")
         parts.append(f"# HELP {name} {meaning}\n# TYPE {name} {rows[name].kind}\n")
-        parts += sorted(groups[name])
+        parts += groups[name] if rows[name].kind == "histogram" else sorted(groups[name])
     return "".join(parts)
+
+
+def _histogram_lines(metric: Metric, labels: tuple[str, ...], found: Histogram) -> Iterator[str]:
+    bounds = [*map(_number, metric.bounds), "+Inf"]
+    for bound, count in zip(bounds, found.cumulative, strict=True):
+        yield f"{metric.name}_bucket{_label_set((*metric.labels, 'le'), (*labels, bound))} {count}"
+    label_set = _label_set(metric.labels, labels)
+    yield f"{metric.name}_sum{label_set} {_number(found.total)}"
+    yield f"{metric.name}_count{label_set} {sum(found.counts)}"
 
 
 def cmetrics_text(metrics: Metrics, now_ns: int) -> str:
     """What Fluent Bit shows at /api/v2/metrics: `TIME name{label="value"} = value`."""
     seconds, nanoseconds = divmod(now_ns, 1_000_000_000)
     time = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
-    lines = sorted(
+    lines = [
         f"{metric.name}{_label_set(metric.labels, labels)} = {_number(value)}\n"
         for metric, labels, value in metrics.samples()
-    )
-    return "".join(f"{time} {line}" for line in lines)
+    ]
+    for metric, labels, found in metrics.histograms():
+        counts = zip([*map(_number, metric.bounds), "+Inf"], found.cumulative, strict=True)
+        buckets = ", ".join(f"{bound}={count}" for bound, count in counts)
+        said = f"{{ buckets = {{ {buckets} }}, sum={_number(found.total)}, count={sum(found.counts)} }}"
+        lines.append(f"{metric.name}{_label_set(metric.labels, labels)} = {said}\n")
+    return "".join(f"{time} {line}" for line in sorted(lines))
 
 
 def _label_set(names: Iterable[str], values: Iterable[str]) -> str:

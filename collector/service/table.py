@@ -50,6 +50,13 @@ FLUENT_BIT: Final = (
         "Each is told in a loss record; see podwitness_lost_records_total for the cause.",
     ),
     Metric("fluentbit_output_retried_records_total", "counter", ("name",), "Records in these retries."),
+    Metric(
+        "fluentbit_output_latency_seconds",
+        "histogram",
+        ("input", "output"),
+        "Time from when a chunk was read to when its output had delivered it.",
+        bounds=(0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0),
+    ),
     Metric("fluentbit_uptime", "counter", ("hostname",), "Seconds since start."),
     Metric(
         "process_start_time_seconds",
@@ -233,6 +240,20 @@ KERNEL: Final = (
         "Look what the container does; raise Rate_Limit_Process, _Network or _Privilege if it should.",
     ),
     Metric(
+        "podwitness_kernel_processes_untracked_total",
+        "counter",
+        (),
+        "Times that a process had no room among the 16,384 that are remembered: its records lack the tree.",
+        "Look for a process that forks without end, or spread the pods over more nodes.",
+    ),
+    Metric(
+        "podwitness_kernel_translation_overruns_total",
+        "counter",
+        (),
+        "Times that connection tracking told more than could be read: some records lack destination.nat.",
+        "Give the agent more CPU.",
+    ),
+    Metric(
         "podwitness_kernel_events_unresolved_total",
         "counter",
         (),
@@ -291,7 +312,7 @@ TAIL: Final = (
         "counter",
         ("name",),
         "Files that were cut off or written anew in place, and are read from their start again.",
-        "What was not read before a truncation is lost: rotate by renaming instead of copytruncate.",
+        "What was not read before is read in the copy beside it (copytruncate); without one it is lost.",
     ),
     Metric(
         "podwitness_tail_files_refused_total",
@@ -433,7 +454,19 @@ FORWARD: Final = (
     ),
 )
 
-TABLE: Final = (*FLUENT_BIT, *DELIVERY, *SPOOL, *KERNEL, *TAIL, *FORWARD, *JOURNAL, *HTTP, *KUBERNETES, *CRI)
+GROUPS: Final = {
+    "Inputs, filters and outputs": FLUENT_BIT,
+    "Delivery": DELIVERY,
+    "Spool": SPOOL,
+    "Kernel events": KERNEL,
+    "Log files": TAIL,
+    "Forward clients": FORWARD,
+    "Journal": JOURNAL,
+    "HTTP clients": HTTP,
+    "Kubernetes": KUBERNETES,
+    "Container runtime": CRI,
+}
+TABLE: Final = tuple(metric for group in GROUPS.values() for metric in group)
 
 
 def begin_at_zero(
@@ -441,8 +474,9 @@ def begin_at_zero(
 ) -> None:
     """Shows the counters of every instance before anything was counted, as Fluent Bit does."""
     for prefix, names in (("input", inputs), ("filter", filters), ("output", outputs)):
-        rows = [row.name for row in FLUENT_BIT if row.name.startswith(f"fluentbit_{prefix}_")]
+        counters = [row.name for row in FLUENT_BIT if row.kind == "counter"]
+        rows = [row for row in counters if row.startswith(f"fluentbit_{prefix}_")]
         for name in names:
             for row in rows:
-                if not row.startswith(("fluentbit_input_files_", "fluentbit_input_storage_")):
+                if not row.startswith("fluentbit_input_files_"):
                     metrics.add(row, name, by=0)

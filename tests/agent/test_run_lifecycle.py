@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.privilege import own
 from probes.bpf import program_ids
 from tests.agent.agent import Agent, get
 
@@ -179,3 +181,15 @@ def test_a_taken_port_ends_the_start(tmp_path: Path) -> None:
 def test_the_collector_never_loads_bcc() -> None:
     code = "import sys, collector.run, collector.inputs.ebpf; sys.exit('bcc' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_limits_are_raised_as_far_as_may_be(tmp_path: Path) -> None:
+    """Descriptors for all files; a priority for the thread that opens those of short containers."""
+    config = configuration(tmp_path, tail(tmp_path), STDOUT)
+    with Agent("-c", config, prefix=("prlimit", "--nofile=100:1000")) as agent:
+        agent.wait_until_running()
+        pid = agent.process.pid
+        assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (1000, 1000)
+        before = resource.getrlimit(resource.RLIMIT_RTPRIO)
+        raised = (1, before[1] or 1) if before == (0, 0) and "SYS_RESOURCE" in own().permitted else before
+        assert resource.prlimit(pid, resource.RLIMIT_RTPRIO) == raised

@@ -11,7 +11,7 @@ import pytest
 from tests.deploy.manifests import BASE, ROOT, container
 
 FILES = [BASE / "fluent-bit.conf", BASE.parent / "kind/fluent-bit.conf", ROOT / "collector/default.conf"]
-FILES.append(ROOT / "deploy/aggregator.conf")
+FILES += [BASE.parent / "events/fluent-bit.conf", ROOT / "deploy/aggregator.conf"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from collector._native import ffi
+from collector._native import ffi, lib
 
 from collector.native.events import Kind
 from collector.native.limits import OTHER_CGROUPS, SLOT_BYTES, SLOTS, Limits, Rate, Suppressed
@@ -19,6 +19,7 @@ from tests.kernel.sandbox import Cgroup, run
 from tests.kernel.witness import Witness
 
 RUNS = 300
+PW_TOKEN_BYTES: int = lib.PW_TOKEN_BYTES
 
 
 @pytest.fixture
@@ -82,6 +83,22 @@ def test_flood_of_flows_is_cut_and_its_containers_execs_are_not(
     assert witness.counts(other_cgroup.id)["TCP_CONNECT_FAILED"] == 10
 
 
+def test_sessions_have_the_limit_of_privileges(
+    witness: Witness, limits: Limits, cgroup: Cgroup, other_cgroup: Cgroup, programs: Path
+) -> None:
+    limits.set({"process": Rate(1, 1), "privilege": Rate(1, 4)})
+    for _ in range(21):  # the first to come is the container's own
+        run(cgroup, lambda: execs(programs, 1))
+    for _ in range(2):
+        run(other_cgroup, lambda: execs(programs, 1))
+    suppressed = by_name(limits.suppressed(), cgroup.id)
+    sent = witness.counts(cgroup.id)
+    for kind in ("SESSION_START", "SESSION_END"):
+        assert sent[kind] + suppressed[kind] == 20
+    assert 4 <= sent["SESSION_START"] + sent["SESSION_END"] < 40
+    assert witness.counts(other_cgroup.id)["SESSION_START"] == 1
+
+
 def test_rate_goes_on_after_the_burst(
     witness: Witness, limits: Limits, cgroup: Cgroup, programs: Path
 ) -> None:
@@ -116,7 +133,7 @@ def test_what_is_lost_is_not_suppressed(cgroup: Cgroup, programs: Path) -> None:
 
 
 def limited(witness: Witness, cgroup: Cgroup) -> Counter[str]:
-    """Sessions have no limit: who comes in from outside shall be seen."""
+    """Sessions have a limit of another class: whoever forks without end shall not hide who comes in."""
     counts = witness.counts(cgroup.id)
     return Counter({kind: counts[kind] for kind in ("EXEC", "FORK", "EXIT")})
 
@@ -178,3 +195,26 @@ def test_slots_that_nobody_uses_are_given_to_others(
     suppressed = limits.suppressed()
     assert limited(witness, cgroup).total() + suppressed[cgroup.id].total() == 151
     assert 0 < suppressed[cgroup.id].total() < 151
+
+
+def test_a_long_record_takes_as_many_tokens_as_it_has_kilobytes(
+    witness: Witness, limits: Limits, cgroup: Cgroup, programs: Path
+) -> None:
+    """By its arguments a container says how long its records are: a bound of events alone bounds no ring."""
+    limits.set({"process": Rate(1, 100)})
+    long = ["nothing", "x" * (4 * PW_TOKEN_BYTES)]
+
+    def work() -> None:
+        for _ in range(100):
+            os.waitpid(os.posix_spawn(programs / "nothing", long, {}), 0)
+
+    run(cgroup, work)
+    suppressed = limits.suppressed()
+    events = witness.events(cgroup.id)
+    assert len(events) + by_name(suppressed, cgroup.id).total() == 301
+    sent_bytes = sum(event.record_bytes for event in events)
+    longest_bytes = max(event.record_bytes for event in events)
+    assert longest_bytes > 4 * PW_TOKEN_BYTES
+    # Some seconds give a token each.
+    assert 12 <= len(events) < 60
+    assert sent_bytes <= 105 * PW_TOKEN_BYTES + longest_bytes

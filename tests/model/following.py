@@ -29,6 +29,7 @@ class Container:
 
     log: Path
     rotations: int = 0
+    copies: int = 0
     number: int = 0
     writer: int = -1
     expected: dict[str, list[str]] = field(default_factory=lambda: {stream: [] for stream in STREAMS})
@@ -63,7 +64,7 @@ class Container:
     def rotate(self, *, late: int, compresses: bool = False) -> None:
         """As the kubelet: older generations are compressed, rename, the runtime writes `late` lines more,
         then reopens."""
-        if not self.log.exists():
+        if not self.log.exists() or self.copies:
             return
         if compresses:
             self.compress()
@@ -72,6 +73,14 @@ class Container:
         for index in range(late):
             self.line(STREAMS[index % 2], part=False)
         self.reopen()
+
+    def copy_and_truncate(self) -> None:
+        """As logrotate's copytruncate: older copies are renamed, the log is copied and cut off."""
+        for number in range(self.copies, 0, -1):
+            Path(f"{self.log}.{number}").rename(f"{self.log}.{number + 1}")
+        self.copies += 1
+        Path(f"{self.log}.1").write_bytes(self.log.read_bytes())
+        os.truncate(self.log, 0)
 
     def compress(self) -> None:
         for path in sorted(self.log.parent.glob(f"{self.log.name}.*")):
@@ -99,6 +108,7 @@ class Container:
         """All names of the log go, the writer writes on a little, then the container ends."""
         for path in self.log.parent.glob(f"{self.log.name}*"):
             path.unlink()
+        self.copies = 0
         for index in range(late):
             self.line(STREAMS[index % 2], part=False)
         for stream in STREAMS:
@@ -196,7 +206,17 @@ class Node:
         self.follower.intake.has_room.set()
         status = container.log.stat()
         tail = self.follower.tail
-        await self.follower.until(lambda: tail.is_followed(status.st_dev, status.st_ino))
+        await self.follower.until(lambda: tail.followed_file(status.st_dev, status.st_ino) is not None)
+
+    async def has_noticed_truncation(self, container: Container) -> None:
+        """Until the agent reads the file from its start, and has the copy, if there is one, open."""
+        assert self.follower is not None
+        self.follower.intake.has_room.set()
+        status = container.log.stat()
+        file = self.follower.tail.followed_file(status.st_dev, status.st_ino)
+        assert file is not None
+        content = container.log.read_bytes()
+        await self.follower.until(lambda: file.offset <= len(content) and content.startswith(file.head))
 
     async def has_all(self) -> None:
         """Until all whole records arrived."""

@@ -47,7 +47,7 @@ def rotate(container: int, late: int, compresses: bool) -> Named:
 
 def replace(container: int) -> Named:
     async def act(node: Node, one: Container) -> None:
-        if one.log.exists():
+        if one.log.exists() and not one.copies:
             await node.is_seen(one)
             one.replace()
             await node.is_seen(one)  # seen later, after a rotation, it would not be known as the heir
@@ -59,6 +59,8 @@ def delete(container: int, late: int) -> Named:
     async def act(node: Node, one: Container) -> None:
         if one.log.exists():
             await node.is_seen(one)
+            if one.copies:
+                await node.has_noticed_truncation(one)  # what is open ends where no copy is left
             one.delete(late=late)
 
     return Named(f"delete({container}, {late})", on(container, act))
@@ -66,13 +68,21 @@ def delete(container: int, late: int) -> Named:
 
 def truncate(container: int) -> Named:
     async def act(node: Node, one: Container) -> None:
-        # Nobody mixes copytruncate and renaming: records that began in a renamed file would come twice.
+        # Nobody mixes truncation and renaming: records that began in a renamed file would come twice.
         if one.log.exists() and not any(one.open.values()) and not one.rotations:
             await node.is_seen(one)
             await node.has_all()
             one.log.write_bytes(b"")
 
     return Named(f"truncate({container})", on(container, act))
+
+
+def copy_and_truncate(container: int) -> Named:
+    async def act(node: Node, one: Container) -> None:
+        if one.log.exists() and one.log.stat().st_size and not one.rotations:
+            one.copy_and_truncate()
+
+    return Named(f"copy_and_truncate({container})", on(container, act))
 
 
 def restart(acked: int, meanwhile: tuple[Named, ...]) -> Named:
@@ -121,7 +131,9 @@ def ack(count: int) -> Named:
 
 containers = st.integers(0, CONTAINERS - 1)
 writes = st.builds(write, containers, st.integers(1, 5), st.sampled_from(STREAMS), st.booleans())
-rotations = st.builds(rotate, containers, st.integers(0, 3), st.booleans())
+rotations = st.one_of(
+    st.builds(rotate, containers, st.integers(0, 3), st.booleans()), st.builds(copy_and_truncate, containers)
+)
 actions = st.one_of(
     writes,
     writes,

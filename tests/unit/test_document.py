@@ -155,6 +155,16 @@ def test_a_plugin_that_is_not_there_is_refused_with_what_does_its_work(tmp_path:
         load_file(write(tmp_path, main=text), {})
 
 
+def test_multiline_parsers_of_every_line_are_looked_up(tmp_path: Path) -> None:
+    tail = "[INPUT]\n    Name tail\n    Path /x\n    multiline.parser docker\n    multiline.parser {}\n"
+    good, bad = (tail.format(name) + "[OUTPUT]\n    Name null\n    Match *\n" for name in ("cri", "jave"))
+    load_file(write(tmp_path, main=good), {})
+    with pytest.raises(
+        InvalidConfiguration, match=r"main.conf:5: there is no multiline parser called 'jave'"
+    ):
+        load_file(write(tmp_path, main=bad), {})
+
+
 def test_includes_and_variables_across_files(tmp_path: Path) -> None:
     main = "@SET tag=host\n@INCLUDE in*.conf\n[OUTPUT]\n    Name stdout\n    Match ${tag}.*\n"
     one = "[INPUT]\n    Name systemd\n    Tag ${tag}.${NODE}\n@SET tag=other\n"

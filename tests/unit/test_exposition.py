@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from collector.service.exposition import fluent_bit_json, prometheus_text
+from collector.service.exposition import cmetrics_text, fluent_bit_json, prometheus_text
 from collector.service.metrics import Metric, Metrics
 from collector.service.table import TABLE, begin_at_zero
 
@@ -35,6 +35,30 @@ def test_the_format_letter_for_letter() -> None:
         'b_total{name="q\\"\\\\\\n"} 2 1700000000123\n'
         'b_total{name="x.1"} 3 1700000000123\n'
     )
+
+
+def latencies() -> Metrics:
+    metrics = Metrics((Metric("latency_seconds", "histogram", ("input",), "How long.", bounds=(0.5, 1.0)),))
+    for value in (0.25, 0.5, 0.75, 4.0):
+        metrics.observe("latency_seconds", "tail.0", value=value)
+    return metrics
+
+
+def test_a_histogram_letter_for_letter() -> None:
+    assert prometheus_text(latencies(), 5) == (
+        "# HELP latency_seconds How long.\n# TYPE latency_seconds histogram\n"
+        'latency_seconds_bucket{input="tail.0",le="0.5"} 2 5\n'
+        'latency_seconds_bucket{input="tail.0",le="1"} 3 5\n'
+        'latency_seconds_bucket{input="tail.0",le="+Inf"} 4 5\n'
+        'latency_seconds_sum{input="tail.0"} 5.5 5\n'
+        'latency_seconds_count{input="tail.0"} 4 5\n'
+    )
+    assert cmetrics_text(latencies(), 1_700_000_000_000_000_007) == (
+        '2023-11-14T22:13:20.000000007Z latency_seconds{input="tail.0"} = '
+        "{ buckets = { 0.5=2, 1=3, +Inf=4 }, sum=5.5, count=4 }\n"
+    )
+    (family,) = text_string_to_metric_families(prometheus_text(latencies()))
+    assert family.type == "histogram"
 
 
 @given(

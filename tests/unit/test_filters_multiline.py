@@ -53,6 +53,11 @@ def give(one: Multiline, records: Sequence[Pairs], tag: str = "t") -> list[Pairs
     return [record.pairs for record in records_of(part.entries)]
 
 
+def test_parsers_by_commas_and_in_several_lines_are_one_list(tmp_path: Path) -> None:
+    written = SectionText(tmp_path, "multiline.parser go, java\nmultiline.parser python")
+    assert written.settings(multiline).multiline_parser == ("go", "java", "python")
+
+
 def test_lines_are_joined_across_chunks(tmp_path: Path) -> None:
     one = made(tmp_path, "multiline.parser python")
     assert give(one, lines("before", *TRACE[:2])) == lines("before")

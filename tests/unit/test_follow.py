@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from collector.delivery.chunk import INHERITED, FileKey, Position
+from collector.delivery.chunk import INHERITED, FileKey, Position, fingerprint
 from collector.entries import unpack_entries
-from collector.inputs.follow import FollowedFile, Portion, fingerprint, is_file_of
+from collector.inputs.follow import FollowedFile, Portion, is_file_of
 from collector.inputs.tail_open import open_pinned, pin
 from collector.native.logs import LogStream
 from collector.plan import CRI_JOINED_LAYOUT, Framing, Layout, LogPlan

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.delivery.chunk import FileKey, Position
-from collector.inputs.follow import fingerprint
+from collector.delivery.chunk import FileKey, Position, fingerprint
 from collector.inputs.follow_gzip import CompressedFile
 from collector.inputs.tail_open import OpenFile, open_pinned, pin
 from collector.native.logs import LogStream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 from collections import Counter
@@ -37,6 +38,7 @@ class Shelf:
         self.folder = folder
         self.ready: list[FollowedFile] = []
         self.counted: Counter[str] = Counter()
+        self.refused: list[str] = []
         self.positions = Positions(None, log=logging.getLogger("test"), metrics=Metrics(TABLE))
         self.events = FileEvents(lambda problem: pytest.fail(str(problem)))
         settings = load(Settings, section(Path=f"{folder}/*.log", **keys))
@@ -49,6 +51,7 @@ class Shelf:
             Beginnings(self.positions, is_first_start=False, read_from_head=True),
             self.events,
             ready=self.ready.extend,
+            refuse=lambda path, _: self.refused.append(path),
             count=lambda name: self.counted.update([name.removeprefix("fluentbit_input_files_")]),
             log=logging.getLogger("test"),
         )
@@ -176,3 +179,10 @@ def test_a_file_that_was_renamed_over_another_is_known_as_such(tmp_path: Path, s
     assert not file.replaced
     shelf.find(path, moved=True)
     assert file.replaced
+
+
+def test_a_compressed_file_that_is_of_no_log_is_named(tmp_path: Path, shelf: Shelf) -> None:
+    for name in ("a.log.1.gz", "a.log-20260101.gz", "archive.gz", "b.txt.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(b"1\n"))
+        assert shelf.find(tmp_path / name) is None
+    assert shelf.refused == [f"{tmp_path}/archive.gz", f"{tmp_path}/b.txt.gz"]

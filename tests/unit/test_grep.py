@@ -26,8 +26,12 @@ RECORDS: list[Pairs] = [
     [
         ("Regex log ^error", [1, 2]),
         ("Exclude log ^error", [3, 4, 5, 6]),
-        ("Regex log error\nExclude log net$", [1]),
-        ("Regex log error\nRegex log net", [2]),
+        ("Exclude log net$\nExclude log fine", [1, 4, 5, 6]),
+        ("Exclude log net$\nRegex log error", [1]),
+        # Rules behind a Regex are not looked at, as in Fluent Bit.
+        ("Regex log error\nExclude log net$", [1, 2]),
+        ("Regex log error\nRegex log net", [1, 2]),
+        ("Logical_Op legacy\nRegex log net\nRegex log error", [2]),
         ("Logical_Op AND\nRegex log error\nRegex log net", [2]),
         ("Logical_Op or\nRegex log net\nRegex log fine", [2, 3]),
         ("Logical_Op AND\nExclude log error\nExclude log net", [1, 3, 4, 5, 6]),

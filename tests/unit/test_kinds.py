@@ -15,6 +15,7 @@ from collector.config.kinds import (
     compile_glob,
     integer,
     repeated,
+    repeated_list,
     seconds,
     shown,
     size_bytes,
@@ -69,6 +70,7 @@ def test_quoting_is_undone(parts: list[str]) -> None:
         (commas, ("a", "b"), "a, b"),
         (repeated(text), (), ""),
         (repeated(boolean), (True, False), "On, Off"),
+        (repeated_list(commas), ("a", "b"), "a, b"),
     ],
 )
 def test_defaults_are_shown_as_they_would_be_written(kind: Kind[Any], value: Any, written: str) -> None:

@@ -13,4 +13,4 @@ def test_page_is_as_new_as_its_table(name: str) -> None:
 
 
 def test_every_page_is_printed() -> None:
-    assert {path.name for path in HERE.glob("*.md")} == set(PAGES)
+    assert {path.name for path in HERE.glob("*.md")} == {name for name in PAGES if name.endswith(".md")}

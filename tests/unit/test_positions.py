@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.delivery.chunk import FileKey, Position
+from collector.delivery.chunk import FileKey, Position, fingerprint
 from collector.delivery.positions import Positions, PositionStores, PositionsUnusable
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
@@ -250,3 +250,27 @@ def test_positions_of_the_spool_go_before_older_ones(tmp_path: Path) -> None:
     again = opened(path)
     assert {one.file.inode: one.offset for one in again.all()} == {1: 7, 2: 9, 3: 3}
     again.close()
+
+
+def key(inode: int, head: bytes) -> FileKey:
+    return FileKey(1, inode, fingerprint(head), len(head))
+
+
+def test_positions_of_content_that_is_in_another_file_now_count_for_that(tmp_path: Path) -> None:
+    store = opened(tmp_path / "tail.db")
+    store.record(Position(key(7, b"one\n"), "/a", 4))
+    store.follow_content(key(7, b"one\n"), b"one\ntwo\n", key(8, b"one\ntwo\n"))
+    store.record(Position(key(7, b"one\ntwo\n"), "/a", 8))
+    found = store.load(FileKey(1, 8))
+    assert found == Position(key(8, b"one\ntwo\n"), "/a", 8)
+    store.record(Position(key(8, b"one\ntwo\n"), "/a", 12))
+    store.record(Position(key(7, b"one\ntwo\n"), "/a", 8))
+    found = store.load(FileKey(1, 8))
+    assert found is not None
+    assert found.offset == 12, "what was read in the other file itself is further"
+    store.record(Position(key(7, b"new\n"), "/a", 4))
+    store.record(Position(key(7, b"one\ntwo\n"), "/a", 16))
+    found = store.load(FileKey(1, 8))
+    assert found is not None
+    assert found.offset == 12, "with other content in the first file, nothing of the old is under way"
+    store.close()

@@ -29,6 +29,8 @@ def test_a_chunk_goes_to_every_output_that_matches_its_tag() -> None:
         assert (kube.entries, all_of_them.entries) == (b"1", b"12")
         assert kube.closed
         assert house.metrics.value("fluentbit_output_proc_records_total", "out.1") == 2
+        found = {labels: sum(taken.counts) for _, labels, taken in house.metrics.histograms()}
+        assert found == {("tail.0", "out.0"): 1, ("tail.0", "out.1"): 2}
         assert house.metrics.value("fluentbit_input_records_total", "tail.0") == 2
 
     asyncio.run(scenario())

@@ -16,28 +16,11 @@ from collector.errors import ConfigError
 from collector.inputs.follow import FollowedFile, Portion
 from collector.inputs.tail import ARRIVALS
 from collector.inputs.tail_files import Discovery
-from tests.tail_follower import Follower, make_follower, running
-
-
-def lines(start: int, stop: int) -> bytes:
-    return b"".join(b"line %d\n" % number for number in range(start, stop))
-
-
-def texts(start: int, stop: int) -> list[str]:
-    return [f"line {number}" for number in range(start, stop)]
-
-
-def append(path: Path, data: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(data)
+from tests.tail_follower import Follower, append, lines, make_follower, run, running, texts
 
 
 async def has_opened(follower: Follower, count: int) -> None:
     await follower.until(lambda: follower.count("fluentbit_input_files_opened_total") >= count)
-
-
-def run(coroutine: object) -> None:
-    asyncio.run(coroutine)  # type: ignore[arg-type]
 
 
 def test_what_is_there_begins_at_the_end_and_what_comes_at_the_head(tmp_path: Path) -> None:
@@ -145,25 +128,6 @@ def test_rotated_files_are_read_first_after_a_restart(tmp_path: Path) -> None:
             append(log, lines(40, 41))
             await third.intake.wait_for(1)
         assert third.intake.texts() == texts(40, 41)
-
-    run(follow())
-
-
-def test_copytruncate_is_noticed_and_counted(tmp_path: Path) -> None:
-    async def follow() -> None:
-        log = tmp_path / "a.log"
-        async with running(make_follower(tmp_path, Path=f"{tmp_path}/*.log")) as follower:
-            append(log, lines(0, 10))
-            await follower.intake.wait_for(10)
-            os.truncate(log, 0)
-            append(log, lines(10, 12))
-            await follower.intake.wait_for(12)
-            # Longer than before, and the beginning is another: only the bytes tell.
-            os.truncate(log, 0)
-            append(log, lines(100, 200))
-            await follower.intake.wait_for(112)
-        assert follower.intake.texts() == texts(0, 12) + texts(100, 200)
-        assert follower.count("podwitness_tail_files_truncated_total") == 2
 
     run(follow())
 

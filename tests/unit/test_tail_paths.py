@@ -11,6 +11,7 @@ from collector.inputs.tail_paths import (
     compile_path,
     is_below,
     is_rotated,
+    log_of,
     rotated_siblings,
     select,
     tag_of,
@@ -138,3 +139,20 @@ def test_below_means_inside() -> None:
     assert not is_below("/var/logs/a", ("/var/log",))
     assert not is_below("/var/log", ("/var/log",))
     assert is_below("/a", ("/",))
+
+
+@pytest.mark.parametrize(
+    ("path", "log"),
+    [
+        ("/l/a.log", "/l/a.log"),
+        ("/l/a.log.gz", "/l/a.log"),
+        ("/l/a.log.12", "/l/a.log"),
+        ("/l/a.log.1.gz", "/l/a.log"),
+        ("/l/a.log-20260101", "/l/a.log"),
+        ("/l/0.log.20260101-000000.gz", "/l/0.log"),
+        ("/l/a.log.12345", "/l/a.log.12345"),
+        ("/l/audit-2026-11-24T00-14-32.123.log.gz", "/l/audit.log"),
+    ],
+)
+def test_the_log_that_a_rotated_file_is_of(path: str, log: str) -> None:
+    assert log_of(path) == log

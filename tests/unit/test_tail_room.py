@@ -91,7 +91,7 @@ def test_a_file_that_vanishes_while_nobody_listens_is_kept_over_a_crash(tmp_path
                 log.rename(f"{log}.20260101-{turn:06}")
                 log.write_bytes(numbered(3000 * turn, 3000 * (turn + 1)))
                 new = os.stat(log)
-                await follower.until(lambda: follower.tail.is_followed(new.st_dev, new.st_ino))  # noqa: B023
+                await follower.until(lambda: follower.tail.followed_file(new.st_dev, new.st_ino) is not None)  # noqa: B023
             os.unlink(f"{log}.20260101-000001")
             await house.until(lambda: kept(house) >= 5_990_000)
             await asyncio.sleep(0.2)

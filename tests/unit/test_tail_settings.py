@@ -95,15 +95,23 @@ def test_a_parser_that_can_not_be_run_is_named_with_its_place() -> None:
 
 
 @pytest.mark.parametrize(("written", "expected"), [("32k", 2 << 20), ("8M", 8_000_000)])
-def test_a_record_may_have_two_mebibytes_at_least(written: str, expected: int) -> None:
-    settings, _ = loaded(Buffer_Max_Size=written)
-    assert settings.max_record_bytes == expected
+def test_what_is_joined_may_have_two_mebibytes_at_least(written: str, expected: int) -> None:
+    for joins in ({"multiline__parser": "cri"}, {"Docker_Mode": "On"}, {"multiline__parser": "java"}):
+        settings, _ = loaded(Buffer_Max_Size=written, **joins)
+        assert settings.max_record_bytes == expected
 
 
-@pytest.mark.parametrize("key", ["Path", "Refresh_Interval", "multiline__parser"])
+@pytest.mark.parametrize(("written", "expected"), [("32k", 32_000), ("1024", 1024), ("8M", 8_000_000)])
+def test_a_line_may_have_what_the_user_says(written: str, expected: int) -> None:
+    assert loaded(Buffer_Max_Size=written)[0].max_record_bytes == expected
+    assert loaded()[0].max_record_bytes == 2_000_000
+
+
+@pytest.mark.parametrize("key", ["Path", "Refresh_Interval", "multiline__parser", "Buffer_Max_Size"])
 def test_values_that_make_no_sense_are_refused(key: str) -> None:
+    values = {"Refresh_Interval": "0", "Buffer_Max_Size": "100", "multiline__parser": "jave", "Path": " , "}
     with pytest.raises(ConfigError):
-        loaded(**{key: "0" if key == "Refresh_Interval" else "jave" if "multi" in key else " , "})
+        loaded(**{key: values[key]})
 
 
 @pytest.mark.parametrize(
@@ -112,7 +120,7 @@ def test_values_that_make_no_sense_are_refused(key: str) -> None:
         ({"Multiline": "On"}, r"write a \[MULTILINE_PARSER\]|Write a \[MULTILINE_PARSER\]"),
         ({"Docker_Mode": "On", "multiline__parser": "cri"}, "Write docker among the latter"),
         ({"Tag_Regex": "(?=x)"}, "looks ahead"),
-        ({"Docker_Mode_Parser": "x"}, "does not support yet"),
+        ({"Docker_Mode_Parser": "x"}, "podwitness does not have"),
     ],
 )
 def test_what_is_refused_says_what_to_write(keys: dict[str, str], reason: str) -> None:

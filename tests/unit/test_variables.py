@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import pytest
 
 from collector.config.sections import Draft, Entry, Section
 from collector.config.variables import replace_variables
@@ -46,3 +49,31 @@ def test_what_is_not_set_is_a_problem() -> None:
             "Set B in the environment (env of the DaemonSet), or by @SET B=value."
         ],
     )
+
+
+def test_a_variable_may_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("${SECRET}\n")
+    assert replaced("a ${T}", {"DIR": str(tmp_path)}, ("T", "file://${DIR}/token")) == ("a ${SECRET}", [])
+    assert replaced("${T}", {"T": "file:///x"}) == ("file:///x", [])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "but that can't be read: No such file or directory."),
+        (b"\xff", "but that can't be read: it is no text in UTF-8."),
+        (
+            b"a\nb\n",
+            "which is not one line of up to 64 KiB. Name a file that holds the value and nothing else.",
+        ),
+        (
+            b"a" * (1 << 20),
+            "which is not one line of up to 64 KiB. Name a file that holds the value and nothing else.",
+        ),
+    ],
+)
+def test_files_that_hold_no_variable(tmp_path: Path, content: bytes | None, told: str) -> None:
+    if content is not None:
+        (tmp_path / "token").write_bytes(content)
+    path = f"file://{tmp_path}/token"
+    assert replaced("${T}", {}, ("T", path))[1] == [f"a.conf:9: T is '{path}', {told}"]

@@ -101,6 +101,15 @@ def test_deep_nesting_is_refused(tmp_path: Path) -> None:
     ]
 
 
+def test_variables_as_a_list(tmp_path: Path) -> None:
+    draft = read(tmp_path, "env:\n  - {name: a, value: '1'}\n  - name: b\n    uri: file:///run/secrets/b\n")
+    assert told(draft) == []
+    assert [(one.key, one.value, one.line) for one in draft.variables] == [
+        ("a", "1", 2),
+        ("b", "file:///run/secrets/b", 3),
+    ]
+
+
 @pytest.mark.parametrize("text", ['flush: "\\UFFFFFFFF"', f"%YAML {'9' * 5000}.1\n---\n"])
 def test_numbers_that_pyyaml_can_not_take(tmp_path: Path, text: str) -> None:
     (problem,) = read(tmp_path, text).problems

@@ -34,7 +34,6 @@ BIND = ("bind",)
 DNS = ("dns",)
 NETWORK = (*TCP, *FLOW, *BIND, *DNS)
 COUNTED = ("close", *FLOW)
-TREE = (*TASK, *TCP)  # tell of which tree the process is
 NAMED = ("exec", "running", "capset")  # tell capabilities by name
 EVERY = (*TASK, *NETWORK)
 
@@ -120,11 +119,11 @@ EVENT_FIELDS = (
     RecordField(
         "process.entry_leader.pid",
         "long",
-        TREE,
+        EVERY,
         "The first program that was executed in the process's tree: the container's own, a host's service's, "
         "or what somebody executed who came in from outside. Absent when not known.",
     ),
-    RecordField("process.entry_leader.entity_id", "keyword", TREE, "The same, as `process.entity_id`."),
+    RecordField("process.entry_leader.entity_id", "keyword", EVERY, "The same, as `process.entity_id`."),
     RecordField("process.exit_code", "long", ("exit",), "0 to 255; absent when a signal ended the process."),
     always("user.id", "keyword", TASK, "The same as `process.user.id`."),
     RecordField("user.id", "keyword", NETWORK, "The same as `process.user.id`."),
@@ -250,7 +249,7 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.in_init_tree",
         "boolean",
-        TREE,
+        EVERY,
         "True when the process descends from its container's first process; false when it, or one that it "
         "descends from, came in from outside. Absent for the host's processes, and when not known.",
         OWN,
@@ -258,7 +257,7 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.setup",
         "boolean",
-        TREE,
+        EVERY,
         "True while no program was executed since the process came into the container: what a runtime does "
         "to make the container or to enter it (with `Trace syscalls` some hundred mounts and devices). "
         "Nothing that is executed in the container has it.",
@@ -267,7 +266,7 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.session.id",
         "keyword",
-        TREE,
+        EVERY,
         "Joins all that was done by a process that came into a container from outside, and by its "
         "descendants: the `process.entity_id` of the first program that it executed.",
         OWN,
@@ -275,7 +274,7 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.session.entered",
         "keyword",
-        TREE,
+        EVERY,
         "What it entered: `container` (cgroup and mount namespace, as runtimes do for kubectl exec, exec "
         "probes and crictl exec), `namespaces` (the mount namespace only, as nsenter), or `cgroup`.",
         OWN,

@@ -26,6 +26,7 @@ from collector.identity.identity import Identity
 from collector.identity.table import IdentityTable
 from collector.inputs.made_chunks import chunks
 from collector.plugin import AnyFilter, Input
+from collector.processed_output import ProcessedOutput
 from collector.record import Record
 from collector.service.exposition import set_storage_gauges
 from collector.service.health import Health
@@ -141,10 +142,15 @@ class Pipeline:
 
     def _route(self, config: PluginConfig, document: Document) -> Route:
         output = make(config, self._context(config, document))
+        if config.processors:
+            made = {make(one, self._context(one, document)): one.name for one in config.processors}
+            output = ProcessedOutput(output, list(made), lambda one, *by: self._count_as(made[one], *by))
         return Route(config.name, output, config.matches, config.retry_limit, config.spool_limit_bytes)
 
     def _count(self, one: AnyFilter, dropped: int, added: int) -> None:
-        name = self._name_of(one)
+        self._count_as(self._name_of(one), dropped, added)
+
+    def _count_as(self, name: str, dropped: int, added: int) -> None:
         self._rooms.metrics.add("fluentbit_filter_drop_records_total", name, by=dropped)
         self._rooms.metrics.add("fluentbit_filter_add_records_total", name, by=added)
 
@@ -154,7 +160,11 @@ class Pipeline:
         return next(name for name, other in known if other is one)
 
     def _chain_of(self, one: AnyFilter) -> FilterChain:
-        own = (made.chain for made in self._begun.values() if one in made.processors.values())
+        own = (
+            made.chain
+            for made in self._begun.values()
+            if any(other is one for other in made.processors.values())
+        )
         return next(own, self.chain)
 
     async def _send(

@@ -89,7 +89,8 @@ class Attached:
         self.link_ids = {name: _link_id(descriptor) for name, descriptor in self.links.items()}
 
     def lost(self) -> tuple[int, ...]:
-        """Records that did not fit in the ring, by kind. Takes no capability."""
+        """Records that did not fit in the ring, by kind; at 0 (PW_UNTRACKED), no kind, how often the
+        table of live processes had no room. Takes no capability."""
         with mmap.mmap(self.lost_fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ) as counts:
             return struct.unpack_from(f"={KINDS}Q", counts)
 

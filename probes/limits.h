@@ -13,8 +13,9 @@ enum pw_limit_class {
   PW_LIMIT_CLASSES = 3,
 };
 
-/* What is said of cgroups and of the probes themselves (10 to 19) has no limit. */
-#define PW_IS_LIMITED(kind) ((kind) < PW_CGROUP_MKDIR || (kind) >= 20)
+/* What is said of cgroups, and of what was there before the probes, has no limit. Sessions count as privileges:
+ * who forks without end can't hide that somebody came in. */
+#define PW_IS_LIMITED(kind) ((kind) < PW_CGROUP_MKDIR || (kind) >= PW_SESSION_START)
 #define PW_LIMIT_CLASS_OF(kind) \
   (PW_IS_FLOW(kind) ? PW_LIMIT_NETWORK : (kind) <= PW_EXIT ? PW_LIMIT_PROCESS : PW_LIMIT_PRIVILEGE)
 

@@ -16,6 +16,17 @@
 _Static_assert(PW_VALUE_BYTES_exec_scratch == sizeof(struct pw_exec) + PW_EXEC_DATA_BYTES, "scratch of exec");
 _Static_assert(PW_VALUE_BYTES_process_scratch == sizeof(struct process_state), "scratch of processes");
 
+#define E2BIG_RESULT -7
+
+/* Puts a process into the table of live ones. False: it is full, which is counted, or another was faster. */
+static __always_inline bool keep_state(u32 pid, const struct process_state *state, u64 flags)
+{
+  long refused = map_update(MAP(processes), &pid, state, flags);
+  if (refused == E2BIG_RESULT)
+    count_lost(PW_UNTRACKED);
+  return !refused;
+}
+
 /* What is known of a process; of one older than the probes it is worked out, and kept if there is room. NULL for
  * what is no process of user space. */
 static __always_inline struct process_state *state_of(struct task_struct *leader, u32 scratch)
@@ -29,7 +40,7 @@ static __always_inline struct process_state *state_of(struct task_struct *leader
     return 0;
   take_home(state->home);
   map_update(MAP(mounts), &state->mounts, &state->home, MAP_NOEXIST);
-  if (!map_update(MAP(processes), &pid, state, MAP_NOEXIST) && is_in_session(state))
+  if (keep_state(pid, state, MAP_NOEXIST) && is_in_session(state))
     join_session(state, state->start_ns);
   return state;
 }
@@ -140,7 +151,7 @@ static __always_inline struct process_state *state_of_child(struct task_struct *
   note_ancestor(&state->ancestor[0], maker);
   state->start_ns = FIELD(child, start_boottime);
   settle(state, child);
-  if (!map_update(MAP(processes), &pid, state, 0) && is_in_session(state))
+  if (keep_state(pid, state, 0) && is_in_session(state))
     join_session(state, 0);
   return state;
 }

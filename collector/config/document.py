@@ -29,6 +29,9 @@ from collector.plugins import PluginKind
 # Stock names that a ConfigMap refers to though it is mounted over the folder that had them.
 STOCK_PARSERS_FILES = ("parsers.conf", "custom_parsers.conf")
 
+# Filters that make the same of a chunk each time: no memory, no other tags, nobody who is asked.
+PROCESSORS_OF_OUTPUTS = ("grep", "modify", "nest", "parser", "record_modifier")
+
 
 @dataclass(frozen=True, slots=True)
 class PluginConfig:
@@ -41,7 +44,7 @@ class PluginConfig:
     common: Common
     section: Section
     nodes: tuple[upstreams.Node, ...] = ()  # of an output's Upstream
-    processors: tuple[PluginConfig, ...] = ()  # filters for what an input makes alone, before all others
+    processors: tuple[PluginConfig, ...] = ()  # filters for what one input makes, or one output gets
 
     @property
     def tag(self) -> str:
@@ -99,8 +102,8 @@ class Document:
 
     @property
     def all_filters(self) -> tuple[PluginConfig, ...]:
-        """Processors of inputs, then the filters."""
-        return (*(filter for one in self.inputs for filter in one.processors), *self.filters)
+        """Processors of inputs and outputs, and the filters."""
+        return (*(one for of in (*self.inputs, *self.outputs) for one in of.processors), *self.filters)
 
 
 def load_file(
@@ -273,13 +276,20 @@ class _Reading:
                 found.append(loaded)
         return tuple(found)
 
-    def _processors(self, of: str, sections: Sequence[Section]) -> Iterator[PluginConfig]:
-        """The filters under an input, named after it."""
+    def _processors(self, of: str, kind: PluginKind, sections: Sequence[Section]) -> Iterator[PluginConfig]:
+        """The filters under an input or output, named after it."""
         numbers: Counter[str] = Counter()
         for section in sections:
             row = self._row("filter", section)
             if row is None:
                 continue
+            if kind == "output" and row.name not in PROCESSORS_OF_OUTPUTS:
+                possible = ", ".join(PROCESSORS_OF_OUTPUTS)
+                problem = (
+                    f"{row.name} can't be a processor of an output, which may get a chunk several times."
+                )
+                remedy = f"Write it under the inputs, or as a filter. These can: {possible}."
+                self._draft.problem(section.place, problem, remedy)
             number = numbers[row.name]
             numbers[row.name] += 1
             loaded = self._plugin(row, f"{of}.{row.name}.{number}", section)
@@ -327,7 +337,7 @@ class _Reading:
         common = read(common_class, _only(section, [key.name for key in ours]), problems)
         self._check_parser(section, {key.name for key in theirs})
         name = (common and common.alias) or name
-        processors = tuple(self._processors(name, section.processors))
+        processors = tuple(self._processors(name, row.kind, section.processors))
         if settings is None or common is None:
             return None
         nodes = self._nodes(module.Settings, section, [key.name for key in ours])

@@ -75,8 +75,8 @@ IGNORED: dict[str, dict[str, str]] = {
     "filter rewrite_tag": {"recursion_action": "no record comes to the same filter twice"},
     "filter throttle": {"retain": "Fluent Bit only prints it"},
     "processor": {
-        "match": "a processor gets all records of its input",
-        "match_regex": "a processor gets all records of its input",
+        "match": "a processor gets all records of its input or output",
+        "match_regex": "a processor gets all records of its input or output",
     },
     "output": {
         "buffer_size": "answers of servers are read up to 16 MiB",

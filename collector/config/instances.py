@@ -62,7 +62,7 @@ class InputCommon(Common):
 @dataclass(frozen=True, slots=True)
 class ProcessorCommon(Common):
     def matches(self, tag: str) -> bool:
-        """A processor gets all that its input makes."""
+        """A processor gets all that its input makes, or its output is given."""
         return True
 
 

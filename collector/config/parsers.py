@@ -13,7 +13,8 @@ from collector.config.onigmo import Pattern, compile_onigmo
 from collector.config.schema import Key, boolean, choice, key, nearest, ordered, text
 from collector.parsers.casts import read_types
 from collector.parsers.rules import Rule, read_rule
-from collector.parsers.times import TimeFormat, zone_offset_s
+from collector.parsers.times import TimeFormat
+from collector.parsers.zones import zone_offset_s
 from collector.plan import Framing, Layout
 
 Parsers = Mapping[str, "Parser"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from collector.config import flags
+from collector.config.document import PROCESSORS_OF_OUTPUTS
 from collector.config.foreign import IGNORED, REFUSED
 from collector.config.instances import FilterCommon, InputCommon, OutputCommon
 from collector.config.multiline import MultilineSection
@@ -78,9 +79,11 @@ def _lines() -> Iterator[str]:
                 yield from _table(module.Settings)
     yield "\n## Processors\n"
     yield (
-        "In YAML an input may have `processors`, with a list of filters under `logs`. They get what it "
-        "makes, whatever its tag, before all filters, and need no Match. What they give another tag goes on "
-        "with the filters. Outputs have none: a chunk is kept once for all outputs.\n"
+        "In YAML an input or output may have `processors`, with a list of filters under `logs`. Those of an "
+        "input get what it makes, whatever its tag, before all filters, and need no Match; what they give "
+        "another tag goes on with the filters. Those of an output get what it is given, each time that it is "
+        f"tried; they may be {', '.join(f'`{name}`' for name in PROCESSORS_OF_OUTPUTS)}. The spool and "
+        "rejected chunks have records as they were before.\n"
     )
     yield "\n## Upstreams\n"
     yield (

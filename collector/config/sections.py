@@ -33,7 +33,7 @@ class Section:
     file: str
     line: int
     entries: tuple[Entry, ...] = field(default=())
-    processors: tuple[Section, ...] = field(default=())  # of an input in YAML, each named PROCESSOR
+    processors: tuple[Section, ...] = field(default=())  # of an input or output in YAML, each named PROCESSOR
 
     @property
     def place(self) -> str:

@@ -30,8 +30,6 @@ _UNSUPPORTED = {
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _OF_A_VARIABLE = ("name", "value", "uri")
 _NO_SIGNALS = ("metrics", "traces", "profiles")
-_OF_INPUTS = {"OUTPUT": ": a chunk is kept once, as it is, for all its outputs."}
-_INSTEAD = "Write them as processors of an input, or as filters with the Match of what they are for."
 
 
 def read(path: str, draft: Draft, asked_by: str) -> None:
@@ -189,12 +187,12 @@ class _File:
             self._draft.sections.append(made)
 
     def _processors(self, section: str, key: Node, node: Node) -> Iterator[Section]:
-        if section != "INPUT":
-            self._problem(key, f"[{section}] can't have processors{_OF_INPUTS.get(section, '.')}", _INSTEAD)
+        if section not in ("INPUT", "OUTPUT"):
+            self._problem(key, f"[{section}] can't have processors.", "Write them under an input or output.")
             return
         for part, signal, value in self._pairs(node, "processors"):
             if signal in _NO_SIGNALS:
-                self._problem(part, f"processors of {signal} have nothing to do: inputs make only logs.")
+                self._problem(part, f"processors of {signal} have nothing to do: there are only logs.")
             elif signal != "logs":
                 self._problem(part, f"{signal} is no list of processors.", "Write them under `logs:`.")
             else:

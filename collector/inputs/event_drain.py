@@ -188,7 +188,13 @@ class EventDrain:
         for name, fill_bytes in zip(NAMES, self._rings.fill_bytes, strict=True):
             self._context.metrics.set("podwitness_kernel_ring_bytes", name, to=fill_bytes)
         found, self._losses = self._losses, []
-        found += self._counters.ring_full(self._attached.lost())
+        lost = self._attached.lost()
+        found += self._counters.ring_full(lost)
+        untracked = self._counters.untracked(lost)
+        self._context.metrics.add("podwitness_kernel_processes_untracked_total", by=untracked)
+        if self._tracking is not None:
+            overruns = self._tracking.take_overruns()
+            self._context.metrics.add("podwitness_kernel_translation_overruns_total", by=overruns)
         if self._ticks % MISSED_TICKS == 0:
             found += self._counters.not_run(self._attached.missed(), self._attached.hooks)
         self._ticks += 1

@@ -9,6 +9,7 @@ from collector.native.events import Drained, Kind
 from probes.launch import HookReport
 
 ANY_KIND = "any"
+UNTRACKED = 0  # PW_UNTRACKED
 
 
 class KernelLoss(NamedTuple):
@@ -26,6 +27,7 @@ class LossCounters:
     def __init__(self) -> None:
         self._lost: Sequence[int] = ()
         self._missed: Mapping[str, int] = {}
+        self._untracked = 0
 
     def ring_full(self, lost: Sequence[int]) -> list[KernelLoss]:
         """`lost` by kind: records that found the ring full."""
@@ -33,6 +35,11 @@ class LossCounters:
         self._lost = lost
         new = [now - then for now, then in zip(lost, before, strict=True)]
         return [KernelLoss(kind.label, "ring_full", new[kind], kind.subject) for kind in Kind if new[kind]]
+
+    def untracked(self, lost: Sequence[int]) -> int:
+        """Times that the table of live processes had no room: their records are told, but lack the tree."""
+        before, self._untracked = self._untracked, lost[UNTRACKED]
+        return self._untracked - before
 
     def not_run(self, missed: Mapping[str, int], hooks: Sequence[HookReport]) -> list[KernelLoss]:
         """`missed` by tracepoint: times that the kernel did not run the program. Each may have been a record,

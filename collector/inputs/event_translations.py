@@ -18,7 +18,12 @@ class Tracking:
     def __init__(self, descriptor: int, known: Translations) -> None:
         self._descriptor = descriptor
         self._known = known
-        self.overruns = 0  # times that the kernel found the socket full
+        self._overruns = 0
+
+    def take_overruns(self) -> int:
+        """Times that the kernel found the socket full, since the last call."""
+        taken, self._overruns = self._overruns, 0
+        return taken
 
     def read(self) -> int:
         """Takes what has come; how many connections that were."""
@@ -29,7 +34,7 @@ class Tracking:
             except BlockingIOError:
                 break
             except OSError:  # ENOBUFS: what is lost are translations, never events
-                self.overruns += 1
+                self._overruns += 1
                 continue
             for one in translations(datagram):
                 self._known.add(one)

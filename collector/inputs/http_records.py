@@ -1,8 +1,9 @@
 """What a request to the input `http` holds, without I/O: records, and the tag of each.
 
 Source: plugins/in_http/http_prot.c of Fluent Bit. A JSON object is a record, of an
-array each object is one, and so is each line of application/x-ndjson; a form is one
-record of texts.
+array each object is one, and so is each of several objects in a row, as Fluent Bit
+sends json_lines and json_stream under application/json, and each line of
+application/x-ndjson; a form is one record of texts.
 """
 
 from __future__ import annotations
@@ -60,11 +61,28 @@ def records(body: bytes, content_type: str) -> list[Pairs]:
 
 def _json(body: bytes) -> Iterator[Pairs]:
     text = body.strip()
-    if not text.startswith(b"["):
-        yield _object(text, 1)
-        return
-    for number, item in enumerate(_items(text), 1):
-        yield _object(item, number)
+    if text.startswith(b"["):
+        for number, item in enumerate(_items(text), 1):
+            yield _object(item, number)
+    elif (only := json_object(text)) is not None:
+        yield only
+    else:
+        for number, item in enumerate(_row(text), 1):
+            yield _object(item, number)
+
+
+def _row(text: bytes) -> Iterator[bytes]:
+    """The texts of objects that follow each other, with or without space between them."""
+    decoder = json.JSONDecoder()
+    at = 0
+    try:
+        written = text.decode()
+        while at < len(written) or not at:
+            _, end = decoder.raw_decode(written, at)
+            yield written[at:end].encode()
+            at = _behind_space(written, end)
+    except (ValueError, RecursionError) as reason:
+        raise BadBody(f"the body is no JSON: {reason}") from None
 
 
 def _items(text: bytes) -> Iterator[bytes]:

@@ -117,7 +117,8 @@ def _splitter(parser: Parser) -> Callable[[bytes], Pairs | None]:
         return _by_pattern(parser.pattern, skips_empty=parser.skip_empty_values)
     if parser.format == "ltsv":
         return lambda line: _texts(ltsv(line))
-    return lambda line: _texts(logfmt(line, no_bare_keys=parser.logfmt_no_bare_keys) or [])
+    no_bare_keys, is_raw = parser.logfmt_no_bare_keys, bool(parser.types)
+    return lambda line: _texts(logfmt(line, no_bare_keys=no_bare_keys, is_raw=is_raw) or [])
 
 
 def _by_pattern(pattern: Pattern, *, skips_empty: bool) -> Callable[[bytes], Pairs | None]:

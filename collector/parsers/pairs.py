@@ -45,15 +45,19 @@ def ltsv(line: bytes) -> Found:
     return found
 
 
-def logfmt(line: bytes, *, no_bare_keys: bool = False) -> Found | None:
-    """None: a key without `=` where none may be. Text in quotes has its escapes undone."""
+def logfmt(line: bytes, *, no_bare_keys: bool = False, is_raw: bool = False) -> Found | None:
+    """None: a key without `=` where none may be. Text in quotes has its escapes undone.
+
+    `is_raw`: values stay as they are written, and a key without one has an empty text: so Fluent Bit
+    hands all of them to the cast when the parser has Types.
+    """
     found: Found = []
     at = 0
     while (pair := _PAIR.match(line, at)) is not None:
         at = pair.end()
         if pair["equals"] is None and no_bare_keys:
             return None
-        found.append((pair["key"], _value(pair)))
+        found.append((pair["key"], pair["quoted"] or pair["bare"] or b"" if is_raw else _value(pair)))
         if line[at : at + 1] in (b"\r", b"\n"):
             break
     return found

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from collector.parsers.zones import ZONE, zone_offset_s
+
 MAX_TEXT_BYTES = 63  # Fluent Bit's buffer; a longer text is no time
 _NS_PER_S = 1_000_000_000
 _DAY_S = 86_400
@@ -22,12 +24,6 @@ _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
 )
-_ZONES = {"z": 0, "ut": 0, "utc": 0, "gmt": 0} | {
-    f"{letter}{kind}t": (hours + (kind == "d")) * 3600
-    for letter, hours in (("e", -5), ("c", -6), ("m", -7), ("p", -8))
-    for kind in "sd"
-}
-_ZONE = re.compile(r"([+-])(\d\d):?(\d\d)?|([A-Za-z]+)")
 _SHORTHAND = {
     "c": "%a %b %e %H:%M:%S %Y",
     "D": "%m/%d/%y",
@@ -66,17 +62,6 @@ _NUMBERS = {
 Fields = dict[str, int]
 Step = Callable[[str, int, Fields], int]
 """Reads at a place, notes what it found, gives the place behind it; -1: the text does not fit."""
-
-
-def zone_offset_s(written: str) -> int | None:
-    """Seconds east of Greenwich of `Z`, `+0200`, `-05:30`, `EST`; None for another text."""
-    found = _ZONE.fullmatch(written)
-    if found is None:
-        return None
-    if found[4]:
-        return _ZONES.get(found[4].lower())
-    minutes = int(found[2]) * 60 + int(found[3] or 0)
-    return (-60 if found[1] == "-" else 60) * minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +236,8 @@ def _afternoon(text: str, at: int, found: Fields) -> int:
 
 
 def _zone(text: str, at: int, found: Fields) -> int:
-    matched = _ZONE.match(text, at)
+    at = _spaces(text, at, found)
+    matched = ZONE.match(text, at)
     offset_s = zone_offset_s(matched[0]) if matched else None
     if matched is None or offset_s is None:
         return -1

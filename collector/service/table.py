@@ -240,6 +240,20 @@ KERNEL: Final = (
         "Look what the container does; raise Rate_Limit_Process, _Network or _Privilege if it should.",
     ),
     Metric(
+        "podwitness_kernel_processes_untracked_total",
+        "counter",
+        (),
+        "Times that a process had no room among the 16,384 that are remembered: its records lack the tree.",
+        "Look for a process that forks without end, or spread the pods over more nodes.",
+    ),
+    Metric(
+        "podwitness_kernel_translation_overruns_total",
+        "counter",
+        (),
+        "Times that connection tracking told more than could be read: some records lack destination.nat.",
+        "Give the agent more CPU.",
+    ),
+    Metric(
         "podwitness_kernel_events_unresolved_total",
         "counter",
         (),

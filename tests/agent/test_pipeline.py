@@ -146,3 +146,40 @@ pipeline:
     assert records["d"] == [{"message": "dummy", "by": "filter"}]
     processed = {"by": "processor", "copied": "processor"}
     assert records["app"] == [{"log": "begin"} | processed, {"log": "\n".join(TRACE)} | processed]
+
+
+def test_processors_of_an_output(tmp_path: Path) -> None:
+    """What one output gets, and no other."""
+    port = free_port()
+    (tmp_path / "main.yaml").write_text(
+        f"""
+service: {{flush: 0.1, http_server: on, http_listen: 127.0.0.1, http_port: {port}}}
+pipeline:
+  inputs:
+    - {{name: dummy, tag: d, dummy: '{{"n": "1"}}', samples: 1, rate: 100}}
+    - {{name: dummy, tag: d, dummy: '{{"n": "2"}}', samples: 1, rate: 100}}
+  outputs:
+    - {{name: file, match: '*', path: {tmp_path}, file: all, format: plain}}
+    - name: file
+      match: '*'
+      path: {tmp_path}
+      file: some
+      format: plain
+      processors:
+        logs:
+          - {{name: grep, regex: n 2}}
+          - {{name: modify, set: by output}}
+"""
+    )
+    wanted = (
+        'fluentbit_output_proc_records_total{name="file.0"} 2\n',
+        'fluentbit_output_proc_records_total{name="file.1"} 2\n',
+        'fluentbit_filter_drop_records_total{name="file.1.grep.0"} 1\n',
+    )
+    with Agent("-c", str(tmp_path / "main.yaml")) as agent:
+        agent.wait_until_running()
+        while not all(one in get(port, "/metrics")[1] for one in wanted):
+            assert agent.process.poll() is None
+        assert agent.stop() == 0
+    assert sorted((tmp_path / "all").read_text().splitlines()) == ['{"n":"1"}', '{"n":"2"}']
+    assert (tmp_path / "some").read_text().splitlines() == ['{"n":"2","by":"output"}']

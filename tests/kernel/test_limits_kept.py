@@ -83,6 +83,22 @@ def test_flood_of_flows_is_cut_and_its_containers_execs_are_not(
     assert witness.counts(other_cgroup.id)["TCP_CONNECT_FAILED"] == 10
 
 
+def test_sessions_have_the_limit_of_privileges(
+    witness: Witness, limits: Limits, cgroup: Cgroup, other_cgroup: Cgroup, programs: Path
+) -> None:
+    limits.set({"process": Rate(1, 1), "privilege": Rate(1, 4)})
+    for _ in range(21):  # the first to come is the container's own
+        run(cgroup, lambda: execs(programs, 1))
+    for _ in range(2):
+        run(other_cgroup, lambda: execs(programs, 1))
+    suppressed = by_name(limits.suppressed(), cgroup.id)
+    sent = witness.counts(cgroup.id)
+    for kind in ("SESSION_START", "SESSION_END"):
+        assert sent[kind] + suppressed[kind] == 20
+    assert 4 <= sent["SESSION_START"] + sent["SESSION_END"] < 40
+    assert witness.counts(other_cgroup.id)["SESSION_START"] == 1
+
+
 def test_rate_goes_on_after_the_burst(
     witness: Witness, limits: Limits, cgroup: Cgroup, programs: Path
 ) -> None:
@@ -117,7 +133,7 @@ def test_what_is_lost_is_not_suppressed(cgroup: Cgroup, programs: Path) -> None:
 
 
 def limited(witness: Witness, cgroup: Cgroup) -> Counter[str]:
-    """Sessions have no limit: who comes in from outside shall be seen."""
+    """Sessions have a limit of another class: whoever forks without end shall not hide who comes in."""
     counts = witness.counts(cgroup.id)
     return Counter({kind: counts[kind] for kind in ("EXEC", "FORK", "EXIT")})
 

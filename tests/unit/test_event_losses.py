@@ -33,6 +33,13 @@ def test_each_look_tells_only_what_is_new() -> None:
     ]
 
 
+def test_processes_without_room_are_no_lost_records() -> None:
+    counters = LossCounters()
+    full = (7, *counts()[1:])
+    assert counters.ring_full(full) == []
+    assert (counters.untracked(full), counters.untracked(full)) == (7, 0)
+
+
 def test_what_was_lost_before_the_first_look_counts() -> None:
     assert LossCounters().ring_full(counts(FORK=9)) == [KernelLoss("fork", "ring_full", 9, "process")]
 

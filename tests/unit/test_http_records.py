@@ -26,6 +26,8 @@ JSON = "application/json"
         ),
         (b"[]", JSON, []),
         (b'{"a":1}\n\n{"a":2}\n', "application/x-ndjson", [[("a", 1)], [("a", 2)]]),
+        (b'{"a":1}\n{"a":2}\n', JSON, [[("a", 1)], [("a", 2)]]),
+        (b'{"a":"}{"}{"b":1,"b":2}', JSON, [[("a", "}{")], [("b", 1), ("b", 2)]]),
         (
             b"a=1&b=x+y%21&a=2&c=",
             "application/x-www-form-urlencoded",
@@ -42,13 +44,16 @@ def test_bodies(body: bytes, kind: str, expected: list[Pairs]) -> None:
 @pytest.mark.parametrize(
     ("body", "kind", "reason"),
     [
-        (b"{", JSON, "record 1 is no JSON object"),
+        (b"{", JSON, "the body is no JSON"),
+        (b"", JSON, "the body is no JSON"),
+        (b'{"a": 1} {', JSON, "the body is no JSON"),
+        (b'{"a": 1} 5', JSON, "record 2 is no JSON object"),
         (b"5", JSON, "record 1 is no JSON object"),
         (b'[{"a": 1}, 5]', JSON, "record 2 is no JSON object"),
         (b'[{"a": 1} {"b": 2}]', JSON, "the body is no JSON"),
         (b'[{"a": 1}] x', JSON, "the body is no JSON"),
         (b"[" * 100_000, JSON, "the body is no JSON"),
-        (b"\xff", JSON, "no JSON object"),
+        (b"\xff", JSON, "the body is no JSON"),
         (b"a=1", "text/plain", "the Content-Type text/plain is not one that is read"),
         (b"a=1&" * 2000, "application/x-www-form-urlencoded", "the body is no form"),
     ],

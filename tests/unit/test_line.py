@@ -67,7 +67,8 @@ def parse(folder: Path, lines: str, text: bytes) -> Parsed | None:
         ("Format ltsv\nTime_Format %s", b"time:5\ta:1", [("a", "1")], 5 * 10**9),
         ("Format ltsv\nTypes a:float", b"time:5\ta:1", [("time", "5"), ("a", 1.0)], None),
         ("Format logfmt", b"a b=1", [("a", True), ("b", "1")], None),
-        ("Format logfmt\nTypes a:bool b:bool", b"a b=false", [("a", True), ("b", False)], None),
+        ("Format logfmt\nTypes a:bool b:bool", b"a b=false", [("a", ""), ("b", False)], None),
+        ("Format logfmt\nTypes n:int", rb'n=5 s="a\tb" t', [("n", 5), ("s", r"a\tb"), ("t", "")], None),
     ],
 )
 def test_parsed(tmp_path: Path, lines: str, text: bytes, pairs: Any, time_ns: int | None) -> None:

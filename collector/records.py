@@ -34,7 +34,7 @@ BIND = ("bind",)
 DNS = ("dns",)
 NETWORK = (*TCP, *FLOW, *BIND, *DNS)
 COUNTED = ("close", *FLOW)
-TREE = (*TASK, *TCP)  # tell of which tree the process is
+NAMED = ("exec", "running", "capset")  # tell capabilities by name
 EVERY = (*TASK, *NETWORK)
 
 EVENT_FIELDS = (
@@ -101,17 +101,29 @@ EVENT_FIELDS = (
     always("process.saved_group.id", "keyword", TASK, "Saved group."),
     RecordField("process.start", "date", TASK, "When the process was made (an exec doesn't change it)."),
     RecordField("process.thread.id", "long", TASK, "Where another thread than the first did it."),
+    always(
+        "process.thread.capabilities.effective",
+        "keyword[]",
+        NAMED,
+        "By name, e.g. `CAP_SYS_ADMIN`; of capset those after it. One newer than podwitness is `CAP_41`.",
+    ),
+    RecordField(
+        "process.thread.capabilities.permitted",
+        "keyword[]",
+        NAMED,
+        "The same of those permitted; absent when these are the effective ones.",
+    ),
     RecordField("process.parent.pid", "long", TASK, "The parent; absent for a process without one."),
     RecordField("process.parent.entity_id", "keyword", TASK, "The parent's `process.entity_id`."),
     RecordField("process.parent.name", "keyword", TASK, "The parent's name."),
     RecordField(
         "process.entry_leader.pid",
         "long",
-        TREE,
+        EVERY,
         "The first program that was executed in the process's tree: the container's own, a host's service's, "
         "or what somebody executed who came in from outside. Absent when not known.",
     ),
-    RecordField("process.entry_leader.entity_id", "keyword", TREE, "The same, as `process.entity_id`."),
+    RecordField("process.entry_leader.entity_id", "keyword", EVERY, "The same, as `process.entity_id`."),
     RecordField("process.exit_code", "long", ("exit",), "0 to 255; absent when a signal ended the process."),
     always("user.id", "keyword", TASK, "The same as `process.user.id`."),
     RecordField("user.id", "keyword", NETWORK, "The same as `process.user.id`."),
@@ -237,7 +249,7 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.in_init_tree",
         "boolean",
-        TREE,
+        EVERY,
         "True when the process descends from its container's first process; false when it, or one that it "
         "descends from, came in from outside. Absent for the host's processes, and when not known.",
         OWN,
@@ -245,7 +257,7 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.setup",
         "boolean",
-        TREE,
+        EVERY,
         "True while no program was executed since the process came into the container: what a runtime does "
         "to make the container or to enter it (with `Trace syscalls` some hundred mounts and devices). "
         "Nothing that is executed in the container has it.",
@@ -254,7 +266,7 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.session.id",
         "keyword",
-        TREE,
+        EVERY,
         "Joins all that was done by a process that came into a container from outside, and by its "
         "descendants: the `process.entity_id` of the first program that it executed.",
         OWN,
@@ -262,7 +274,7 @@ EVENT_FIELDS = (
     RecordField(
         "podwitness.session.entered",
         "keyword",
-        TREE,
+        EVERY,
         "What it entered: `container` (cgroup and mount namespace, as runtimes do for kubectl exec, exec "
         "probes and crictl exec), `namespaces` (the mount namespace only, as nsenter), or `cgroup`.",
         OWN,

@@ -149,10 +149,10 @@ int pw_event_check(const struct pw_head *head, uint32_t bytes)
   return pw_is_control(head->kind) ? check_cgroup((const struct pw_cgroup *)head) : PW_OK;
 }
 
-/* All that is not variable takes less than 3000 bytes, eight ancestors among it. A variable byte takes at most
+/* All that is not variable takes less than 4600 bytes, eight ancestors and 1600 for capabilities among it. A variable byte takes at most
  * four as an escape; an argument's stand in `args` and in `command_line`, where a NUL pays for the headers of its
  * string. The rest is slack for put_word. */
-enum { FIXED_BYTES = 4096, BYTES_PER_BYTE = 4 };
+enum { FIXED_BYTES = 6144, BYTES_PER_BYTE = 4 };
 
 /* A few bytes can point at a long name, twice in an answer; fewer than twelve are none. */
 enum { ANSWER_ROOM = 2 * PW_DNS_NAME_BYTES + 160, ANSWER_LEAST_BYTES = 11 };

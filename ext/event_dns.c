@@ -223,17 +223,9 @@ static struct reading read_packet(const struct pw_dns *dns)
   return reading;
 }
 
-static uint8_t *put_podwitness(uint8_t *p, const struct pw_dns *dns, uint32_t scope, int is_readable)
+/* What is not told of it by itself. */
+static uint8_t *put_marks(uint8_t *p, const struct pw_dns *dns, int is_readable, int is_cut)
 {
-  const int is_cut = dns->payload_bytes < dns->payload_total_bytes;
-  p = pw_put_map_head(PUT(p, "podwitness"), is_cut || !is_readable ? 5 : 4);
-  p = pw_put_scope(p, scope, dns->head.cgroup_id);
-  p = pw_put_net_namespace(p, dns->net_ns, dns->net_cookie);
-  p = pw_put_map_head(PUT(p, "socket"), 2);
-  p = pw_put_hex64(PUT(p, "id"), dns->socket_id);
-  p = pw_put_owner_source(PUT(p, "owner_source"), dns->owner_pid != 0 ? dns->owner_source : PW_OWNER_NONE);
-  if (!is_cut && is_readable)
-    return p;
   unsigned pairs = 0;
   p = PUT(p, "dns");
   uint8_t *const map = p = begin_map(p);
@@ -248,9 +240,28 @@ static uint8_t *put_podwitness(uint8_t *p, const struct pw_dns *dns, uint32_t sc
   return p;
 }
 
+static uint8_t *put_podwitness(uint8_t *p, const struct pw_dns *dns, uint32_t scope, int is_readable,
+                               const struct pw_event_clock *clock)
+{
+  const int is_cut = dns->payload_bytes < dns->payload_total_bytes;
+  unsigned pairs = is_cut || !is_readable ? 5 : 4;
+  p = PUT(p, "podwitness");
+  uint8_t *const map = p = begin_map(p);
+  p = pw_put_scope(p, scope, dns->head.cgroup_id);
+  p = pw_put_net_namespace(p, dns->net_ns, dns->net_cookie);
+  p = pw_put_tree(p, &dns->head, &dns->entry, scope, clock, &pairs);
+  p = pw_put_map_head(PUT(p, "socket"), 2);
+  p = pw_put_hex64(PUT(p, "id"), dns->socket_id);
+  p = pw_put_owner_source(PUT(p, "owner_source"), dns->owner_pid != 0 ? dns->owner_source : PW_OWNER_NONE);
+  if (is_cut || !is_readable)
+    p = put_marks(p, dns, is_readable, is_cut);
+  end_map(map, pairs);
+  return p;
+}
+
 static struct pw_owner owner_of(const struct pw_dns *dns)
 {
-  return (struct pw_owner){dns->comm, NULL, dns->owner_start_ns, dns->owner_pid, dns->owner_uid};
+  return (struct pw_owner){dns->comm, &dns->entry, dns->owner_start_ns, dns->owner_pid, dns->owner_uid};
 }
 
 uint32_t pw_dns_event_pairs(const struct pw_dns *dns)
@@ -279,5 +290,5 @@ uint8_t *pw_put_dns_event(uint8_t *p, const struct pw_dns *dns, uint32_t scope, 
   p = pw_put_network(p, &ends, &application);
   if (reading.is_readable)
     p = put_dns(p, &reading.message);
-  return put_podwitness(p, dns, scope, reading.is_readable);
+  return put_podwitness(p, dns, scope, reading.is_readable, clock);
 }

@@ -44,6 +44,9 @@ uint32_t pw_process_event_pairs(const struct pw_head *head);
  * be a container's, and tells that as a session. */
 int pw_event_is_shipped(const struct pw_head *head, uint32_t scope);
 
+/* process.thread.capabilities: a pair of up to 1600 bytes. */
+uint8_t *pw_put_capability_names(uint8_t *p, const struct pw_task *task);
+
 /* process.entry_leader: the first program of the process's tree. A pair, or none. */
 uint8_t *pw_put_entry_leader(uint8_t *p, const struct pw_entry *entry, const struct pw_event_clock *clock,
                              unsigned *pairs);

@@ -19,9 +19,17 @@ static struct pw_ends ends_of(const struct pw_flow *flow)
                           .packets_received = flow->packets_received};
 }
 
-static struct pw_owner owner_of(const struct pw_flow *flow)
+static struct pw_entry entry_of(const struct pw_flow *flow)
 {
-  return (struct pw_owner){flow->comm, NULL, flow->owner_start_ns, flow->owner_pid, flow->owner_uid};
+  return (struct pw_entry){.entry_start_ns = flow->entry_start_ns,
+                           .entry_pid = flow->entry_pid,
+                           .tree = flow->entry_way & 15,
+                           .entered_by = flow->entry_way >> 4};
+}
+
+static struct pw_owner owner_of(const struct pw_flow *flow, const struct pw_entry *entry)
+{
+  return (struct pw_owner){flow->comm, entry, flow->owner_start_ns, flow->owner_pid, flow->owner_uid};
 }
 
 static int is_icmp(const struct pw_flow *flow)
@@ -52,44 +60,51 @@ static uint8_t *put_icmp(uint8_t *p, const struct pw_flow *flow)
   return pw_put_uint(PUT(p, "code"), flow->remote_port);
 }
 
-static uint8_t *put_podwitness(uint8_t *p, const struct pw_flow *flow, uint32_t scope)
+static uint8_t *put_podwitness(uint8_t *p, const struct pw_flow *flow, const struct pw_entry *entry, uint32_t scope,
+                               const struct pw_event_clock *clock)
 {
   static const struct pw_word causes[] = {PW_WORD("none"), PW_WORD("closed"), PW_WORD("idle"), PW_WORD("evicted"),
                                           PW_WORD("contended")};
   const int is_end = flow->head.kind == PW_FLOW_END;
-  p = pw_put_map_head(PUT(p, "podwitness"), (size_t)4 + is_icmp(flow) + is_end);
+  unsigned pairs = 4u + (unsigned)(is_icmp(flow) + is_end);
+  p = PUT(p, "podwitness");
+  uint8_t *const map = p = begin_map(p);
   p = pw_put_scope(p, scope, flow->head.cgroup_id);
   p = pw_put_net_namespace(p, flow->net_ns, flow->net_cookie);
+  p = pw_put_tree(p, &flow->head, entry, scope, clock, &pairs);
   p = put_socket(p, flow);
   if (is_icmp(flow))
     p = put_icmp(p, flow);
-  if (!is_end)
-    return p;
-  p = pw_put_map_head(PUT(p, "flow"), 1);
-  return put_word(PUT(p, "end_cause"), &causes[flow->end_cause <= PW_END_CONTENDED ? flow->end_cause : 0]);
+  if (is_end) {
+    p = pw_put_map_head(PUT(p, "flow"), 1);
+    p = put_word(PUT(p, "end_cause"), &causes[flow->end_cause <= PW_END_CONTENDED ? flow->end_cause : 0]);
+  }
+  end_map(map, pairs);
+  return p;
 }
 
 uint32_t pw_flow_event_pairs(const struct pw_flow *flow)
 {
-  const struct pw_owner owner = owner_of(flow);
+  const struct pw_owner owner = owner_of(flow, NULL);
   return 5 + pw_owner_pairs(&owner);
 }
 
 uint8_t *pw_put_flow_event(uint8_t *p, const struct pw_flow *flow, uint32_t scope, const struct pw_event_clock *clock)
 {
   struct pw_ends ends = ends_of(flow);
-  const struct pw_owner owner = owner_of(flow);
+  const struct pw_entry entry = entry_of(flow);
+  const struct pw_owner owner = owner_of(flow, &entry);
   pw_know_other_end(&ends, &flow->head, flow->net_ns, clock);
   p = pw_put_event_map(p, flow->head.kind, 1, flow->last_ns > flow->first_ns ? flow->last_ns - flow->first_ns : 0);
   p = pw_put_owner(p, &owner, clock);
   p = pw_put_ends(p, &ends);
   p = pw_put_network(p, &ends, NULL);
-  return put_podwitness(p, flow, scope);
+  return put_podwitness(p, flow, &entry, scope, clock);
 }
 
 static struct pw_owner binder_of(const struct pw_bind *bound)
 {
-  return (struct pw_owner){bound->comm, NULL, bound->owner_start_ns, bound->owner_pid, bound->owner_uid};
+  return (struct pw_owner){bound->comm, &bound->entry, bound->owner_start_ns, bound->owner_pid, bound->owner_uid};
 }
 
 uint32_t pw_bind_event_pairs(const struct pw_bind *bound)
@@ -111,10 +126,15 @@ uint8_t *pw_put_bind_event(uint8_t *p, const struct pw_bind *bound, uint32_t sco
   p = pw_put_owner(p, &owner, clock);
   p = pw_put_ends(p, &ends);
   p = pw_put_network(p, &ends, NULL);
-  p = pw_put_map_head(PUT(p, "podwitness"), 4);
+  unsigned pairs = 4;
+  p = PUT(p, "podwitness");
+  uint8_t *const map = p = begin_map(p);
   p = pw_put_scope(p, scope, bound->head.cgroup_id);
   p = pw_put_net_namespace(p, bound->net_ns, bound->net_cookie);
+  p = pw_put_tree(p, &bound->head, &bound->entry, scope, clock, &pairs);
   p = pw_put_map_head(PUT(p, "socket"), 2);
   p = pw_put_hex64(PUT(p, "id"), bound->socket_id);
-  return pw_put_owner_source(PUT(p, "owner_source"), PW_OWNER_BY_BIND);
+  p = pw_put_owner_source(PUT(p, "owner_source"), PW_OWNER_BY_BIND);
+  end_map(map, pairs);
+  return p;
 }

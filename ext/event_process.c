@@ -28,9 +28,24 @@ static uint8_t *put_id_map(uint8_t *p, uint64_t id)
   return pw_put_decimal(PUT(pw_put_map_head(p, 1), "id"), id);
 }
 
-/* The pairs of `process` that all kinds have. */
-static uint8_t *put_task(uint8_t *p, const struct pw_task *task, const struct pw_event_clock *clock, unsigned *pairs)
+/* By name where they are what one asks for; all records have them as numbers. */
+static uint8_t *put_thread(uint8_t *p, const struct pw_head *head, unsigned *pairs)
 {
+  const struct pw_task *task = task_of(head);
+  const unsigned is_named = pw_is_exec(head->kind) || head->kind == PW_PRIVILEGE_CAPSET, is_other = task->tid != task->pid;
+  if (is_named + is_other == 0)
+    return p;
+  *pairs += 1;
+  p = pw_put_map_head(PUT(p, "thread"), is_named + is_other);
+  if (is_other)
+    p = pw_put_uint(PUT(p, "id"), task->tid);
+  return is_named ? pw_put_capability_names(p, task) : p;
+}
+
+/* The pairs of `process` that all kinds have, and the thread's. */
+static uint8_t *put_task(uint8_t *p, const struct pw_head *head, const struct pw_event_clock *clock, unsigned *pairs)
+{
+  const struct pw_task *task = task_of(head);
   p = pw_put_uint(PUT(p, "pid"), task->pid);
   p = pw_put_comm(PUT(p, "name"), task->comm);
   p = pw_put_uint(PUT(p, "vpid"), task->namespace_pid);
@@ -46,10 +61,7 @@ static uint8_t *put_task(uint8_t *p, const struct pw_task *task, const struct pw
     p = pw_put_date(PUT(p, "start"), task->start_ns + (uint64_t)clock->wall_offset_ns);
     *pairs += 2;
   }
-  if (task->tid != task->pid) {
-    p = pw_put_uint(PUT(pw_put_map_head(PUT(p, "thread"), 1), "id"), task->tid);
-    *pairs += 1;
-  }
+  p = put_thread(p, head, pairs);
   if (task->parent_pid != 0) {
     p = put_parent(p, task, clock);
     *pairs += 1;
@@ -113,7 +125,7 @@ static uint8_t *put_process(uint8_t *p, const struct pw_head *head, const struct
   unsigned pairs = 0;
   p = PUT(p, "process");
   uint8_t *const map = p = begin_long_map(p);
-  p = put_task(p, task_of(head), clock, &pairs);
+  p = put_task(p, head, clock, &pairs);
   if (pw_is_exec(head->kind))
     p = put_exec_process(p, (const struct pw_exec *)head, clock, &pairs);
   if (head->kind == PW_SESSION_START)

@@ -344,7 +344,6 @@ HOOKS = (
 )
 
 SUBJECTS = tuple(dict.fromkeys(hook.subject for hook in HOOKS))
-TELL_OF_PROCESSES = tuple(subject for subject in SUBJECTS if subject != "flow")  # include lineage.h
 
 
 class MapType(Enum):
@@ -390,10 +389,10 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
         # struct pw_exec and PW_EXEC_DATA_BYTES, for each CPU.
         Map("exec_scratch", MapType.PERCPU_ARRAY, 4, 312 + 29696, 1, ("process",)),
         # Live processes, 7 MB. Of more than that nothing is known but what their records say themselves.
-        Map("processes", MapType.HASH, 4, 344, 16384, TELL_OF_PROCESSES),
+        Map("processes", MapType.HASH, 4, 344, 16384),
         Map("process_scratch", MapType.PERCPU_ARRAY, 4, 344, 3, ("process",)),
         # Cgroups, and mount namespaces, by who came first: 16,384 cgroups are what the collector keeps, too.
-        Map("homes", MapType.LRU_HASH, 8, 4, 16384, TELL_OF_PROCESSES),
+        Map("homes", MapType.LRU_HASH, 8, 4, 16384),
         Map("mounts", MapType.LRU_HASH, 8, 8, 16384, ("process",)),
         Map("sessions", MapType.LRU_HASH, 16, 24, 4096, ("process",)),
         # Threads that exit at once on a kernel before 6.16: it bridges microseconds.
@@ -406,7 +405,7 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
         Map(FLOWS, MapType.ARRAY, 4, 192, FLOW_SLOTS, ("flow",), mappable=True),
         Map("flow_locks", MapType.HASH, 4, 4, 256, ("flow",)),
         Map("flow_sockets", MapType.LRU_HASH, 8, 40, 8192, ("flow",)),
-        Map("flow_owners", MapType.LRU_HASH, 8, 40, 4096, ("flow",)),
+        Map("flow_owners", MapType.LRU_HASH, 8, 56, 4096, ("flow",)),
         Map("ns_cgroups", MapType.LRU_HASH, 4, 8, 1024, ("flow",)),
         # As exec_scratch. Only one at a time reads what was there before.
         Map("state_scratch", MapType.ARRAY, 4, 312 + 29696, 1, ("state",)),

@@ -33,11 +33,7 @@ static __always_inline bool is_dns_port(u16 port)
 }
 
 /* What struct socket_state of the TCP probes begins with. */
-struct connection_owner {
-  struct pw_entry entry;
-  struct flow_owner owner;
-};
-_Static_assert(PW_VALUE_BYTES_sockets == sizeof(struct connection_owner) + 16, "owner in sockets");
+_Static_assert(PW_VALUE_BYTES_sockets == sizeof(struct flow_owner) + 16, "owner in sockets");
 
 /* Who sends or gets a packet of DNS, and where. */
 struct dns_party {
@@ -51,7 +47,7 @@ struct dns_party {
 static __always_inline void find_party(struct dns_party *party, struct __sk_buff *skb, struct pw_flow_slot *slot)
 {
   struct sock *sk = plain_socket(skb->sk);
-  struct connection_owner *known;
+  struct flow_owner *known;
   if (!sk)
     return;
   party->net_ns = net_ns_of(sk);
@@ -59,6 +55,10 @@ static __always_inline void find_party(struct dns_party *party, struct __sk_buff
   party->owner.cgroup_id = cgroup_of_socket(sk);
   if (slot) {
     party->owner.cgroup_id = slot->flow.head.cgroup_id;
+    party->owner.entry.entry_start_ns = slot->flow.entry_start_ns;
+    party->owner.entry.entry_pid = slot->flow.entry_pid;
+    party->owner.entry.tree = slot->flow.entry_way & 15;
+    party->owner.entry.entered_by = slot->flow.entry_way >> 4;
     party->owner.start_ns = slot->flow.owner_start_ns;
     party->owner.pid = slot->flow.owner_pid;
     party->owner.uid = slot->flow.owner_uid;
@@ -67,9 +67,9 @@ static __always_inline void find_party(struct dns_party *party, struct __sk_buff
     return;
   }
   known = map_lookup(MAP(sockets), &sk);
-  if (!known || !known->owner.pid)
+  if (!known || !known->pid)
     return;
-  party->owner = known->owner;
+  party->owner = *known;
   party->source = PW_OWNER_BY_CALL;
 }
 
@@ -91,6 +91,7 @@ fill_dns(struct pw_dns *out, const struct packet *packet, const struct dns_party
   __builtin_memcpy(out->remote_address, key->remote_address, 16);
   out->net_ns = party->net_ns;
   out->net_cookie = party->net_cookie;
+  out->entry = party->owner.entry;
   out->owner_start_ns = party->owner.start_ns;
   out->owner_pid = party->owner.pid;
   out->owner_uid = party->owner.uid;

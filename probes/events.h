@@ -303,6 +303,7 @@ struct pw_tcp {            /* all PW_TCP_* kinds */
 /* UDP and ICMP between a socket and one other end. It is also what stands in the map `flows`, hence its order:
  * what finds it is in one piece. ICMP has the type in local_port, the code in remote_port; an echo reply counts
  * as of its request. Bytes are payload, for ICMP with its header. */
+#define PW_ENTRY_WAY(entry) ((entry)->tree | (entry)->entered_by << 4)
 struct pw_flow {
   struct pw_head head;
   __u64 socket_id;
@@ -312,7 +313,7 @@ struct pw_flow {
   __u16 local_port;
   __u16 remote_port;
   __u8 protocol;           /* IPPROTO_*: 17, 1, 58 */
-  __u8 pad;
+  __u8 entry_way;          /* PW_ENTRY_WAY of the owner's entry: there is no room for a struct pw_entry */
   __u64 first_ns;          /* 0: the place in the table is free */
   __u64 last_ns;
   __u64 bytes_sent;
@@ -321,6 +322,8 @@ struct pw_flow {
   __u64 packets_received;
   __u64 net_cookie;        /* 0: the kernel has none */
   __u64 owner_start_ns;
+  __u64 entry_start_ns;
+  __u32 entry_pid;
   __u32 owner_pid;
   __u32 owner_uid;
   __u32 net_ns;
@@ -329,18 +332,17 @@ struct pw_flow {
   __u8 owner_source;
   __u8 end_cause;
   __u8 is_over;            /* in the table: reported as ended */
-  __u8 pad_2[4];
   char comm[PW_COMM_BYTES];
 };
 
 struct pw_flow_slot {
   __u64 version;           /* odd while the kernel puts another flow in */
   struct pw_flow flow;     /* what is counted for each packet is in the first two cache lines */
-  __u64 pad;
 };
 
 struct pw_bind {
   struct pw_head head;
+  struct pw_entry entry;   /* of the owner */
   __u64 socket_id;
   __u64 net_cookie;
   __u64 owner_start_ns;
@@ -357,6 +359,7 @@ struct pw_bind {
 
 struct pw_dns {            /* what a packet carries, from its first byte on */
   struct pw_head head;
+  struct pw_entry entry;   /* of the owner */
   __u64 socket_id;
   __u64 net_cookie;
   __u64 took_ns;           /* of an answer: since its query; the collector finds it out */
@@ -451,10 +454,10 @@ PW_SIZE(pw_fork, 200);
 PW_SIZE(pw_exit, 240);
 PW_SIZE(pw_session, 240);
 PW_SIZE(pw_tcp, 200);
-PW_SIZE(pw_flow, 176);
+PW_SIZE(pw_flow, 184);
 PW_SIZE(pw_flow_slot, 192);
-PW_SIZE(pw_bind, 104);
-PW_SIZE(pw_dns, 136);
+PW_SIZE(pw_bind, 120);
+PW_SIZE(pw_dns, 152);
 PW_SIZE(pw_cgroup, 32);
 PW_SIZE(pw_privilege, 472);
 

@@ -153,6 +153,7 @@ static __always_inline int on_bind(struct bpf_sock *ctx, u16 family)
   if (!out)
     return ALLOW;
   out->socket_id = cookie;
+  out->entry = owner.entry;
   out->owner_start_ns = owner.start_ns;
   out->owner_pid = owner.pid;
   out->owner_uid = owner.uid;

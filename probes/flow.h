@@ -8,6 +8,7 @@
 #define PODWITNESS_FLOW_H
 #include "dialect.h"
 #include "events.h"
+#include "lineage.h"
 #include "packet.h"
 
 #ifndef PW_FLOW_IDLE_NS
@@ -19,7 +20,8 @@
 #define PF_KTHREAD 0x00200000
 #define UPDATE_IF_NEW 1
 
-struct flow_owner {
+struct flow_owner { /* as struct owner of the TCP probes */
+  struct pw_entry entry;
   u64 start_ns;
   u64 cgroup_id;
   u32 pid;
@@ -97,6 +99,7 @@ static __always_inline bool fill_caller(struct flow_owner *owner)
   owner->pid = PROBED(task, tgid);
   owner->uid = PROBED(cred, uid.val);
   read_kernel(owner->comm, PW_COMM_BYTES, &leader->comm);
+  fill_entry(&owner->entry, owner->pid, owner->start_ns);
   return true;
 }
 

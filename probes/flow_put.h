@@ -6,6 +6,9 @@
 
 static __always_inline void set_owner(struct pw_flow *flow, const struct flow_owner *owner, u8 source)
 {
+  flow->entry_start_ns = owner->entry.entry_start_ns;
+  flow->entry_pid = owner->entry.entry_pid;
+  flow->entry_way = PW_ENTRY_WAY(&owner->entry);
   flow->owner_start_ns = owner->start_ns;
   flow->owner_pid = owner->pid;
   flow->owner_uid = owner->uid;

@@ -114,7 +114,7 @@ static __always_inline void settle(struct process_state *state, struct task_stru
     if (!is_within(cgroup, state->home, state->home_level))
       cross_into(state, task, cgroup);
   }
-  if (state->mounts != mounts) {
+  if (mounts && state->mounts != mounts) { /* none: the leader has ended before other threads */
     state->mounts = mounts;
     join_mounts(state);
   }

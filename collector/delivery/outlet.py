@@ -18,6 +18,10 @@ from collector.service.stalls import Stall
 COMPLAIN_EVERY_S = 10.0
 
 
+# Outputs have timeouts for all that a receiver may do to them: what takes longer hangs by our own fault. The
+# longest are kafka's 5 minutes and, for each step, net.io_timeout, which is 190 s unless configured.
+PATIENT_S = 1800.0
+
 # Without storage.total_limit_size: an hour of a busy node's kernel events, and a disk's reserve at most.
 SPOOL_LIMIT_BYTES = 1 << 30
 
@@ -185,8 +189,8 @@ class Outlet:
             reason = self.complaint or "no delivery has succeeded"
             yield Stall(name, f"its oldest chunk waits: {reason}", now_s - oldest_ns / 1e9, False)
         if self._began_s:
-            # Outputs have timeouts for all that a receiver may do to them.
-            yield Stall(name, "a delivery does not end", now_s - min(self._began_s.values()), True)
+            age_s = max(0.0, now_s - min(self._began_s.values()) - PATIENT_S)
+            yield Stall(name, f"a delivery has not ended in {PATIENT_S / 60:.0f} min", age_s, True)
 
     def fails(self, reason: str) -> None:
         """Says why deliveries fail, when that is news."""

@@ -29,7 +29,12 @@ class Settings:
     parser: tuple[str, ...] = key(
         "Parser", repeated(text), help="A parser; of several the first that knows the text counts."
     )
-    preserve_key: bool = key("Preserve_Key", boolean, default="Off", help="The parsed key stays.")
+    preserve_key: bool = key(
+        "Preserve_Key",
+        boolean,
+        default="Off",
+        help="The parsed key stays. Of no effect on a Key_Name that begins with `$`.",
+    )
     reserve_data: bool = key("Reserve_Data", boolean, default="Off", help="The other keys stay.")
     nest_under: str = key("Nest_Under", text, default="", help="What was parsed goes under this key.")
 
@@ -43,6 +48,7 @@ class Parse:
         self.matches = matches
         self._settings = settings
         self._key: Accessor = read(settings.key_name)
+        self._is_accessor = settings.key_name.startswith("$")
         self._parsers = tuple(parsers)
 
     def fold_log(self, plan: LogPlan, source: LogSource) -> LogPlan | None:
@@ -75,17 +81,13 @@ class Parse:
         return None
 
     def _kept(self, pairs: Pairs) -> Pairs:
-        """What is there besides, behind what the parser found."""
-        is_top_level = not self._key.steps
-        return [
-            one
-            for one in pairs
-            if (
-                self._settings.preserve_key
-                if is_top_level and names(one[0], self._key.name)
-                else self._settings.reserve_data
-            )
-        ]
+        """What is there besides, behind what the parser found. As in Fluent Bit a key that is written as
+        `$key` is one of the others: Reserve_Data alone decides.
+        """
+        reserve, preserve = self._settings.reserve_data, self._settings.preserve_key
+        if self._is_accessor:
+            return pairs if reserve else []
+        return [one for one in pairs if (preserve if names(one[0], self._key.name) else reserve)]
 
 
 def make(settings: Settings, context: Context) -> BatchFilter:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from collector.accessor import ABSENT, Accessor, read
+from collector.accessor import Accessor, read
 from collector.config.kinds import Kind, boolean, split_quoted
 from collector.config.onigmo import Pattern, compile_onigmo
 from collector.config.schema import choice, key, repeated, size_bytes, text
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 SUMMARY = "Sends records on under another tag, by what a key holds."
 
-# `$TAG`, `$TAG[1]`, `$0` to `$9`, or a record's value.
+# `$TAG`, `$TAG[1]`, `$0` to `$9`, or a record's value. As in Fluent Bit `$TAG_x` is the tag and `_x`.
 _VARIABLE = re.compile(
-    r"\$(?:TAG(?:\[(?P<part>[0-9]+)\])?(?![A-Za-z0-9_])|(?P<group>[0-9])(?![A-Za-z0-9_])"
+    r"\$(?:TAG(?:\[(?P<part>[0-9]+)\])?|(?P<group>[0-9])"
     r"|(?P<value>[A-Za-z_][A-Za-z0-9_\-/]*(?:\['[^']*'\]|\[[0-9]+\])*))"
 )
 # A tag is a name: what a container wrote may not make it endless, nor put control characters into it.
@@ -109,8 +109,12 @@ def _matched(value: Any) -> bytes | None:
 def _content(value: Any) -> bytes | None:
     if isinstance(value, bool):
         return b"true" if value else b"false"
-    if isinstance(value, int | float):
+    if isinstance(value, int):
         return str(value).encode()
+    if isinstance(value, float):
+        return f"{value:f}".encode()
+    if value is None:
+        return b"null"
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape")
     return value if isinstance(value, bytes) else None
@@ -134,8 +138,8 @@ def new_tag(template: str, tag: str, groups: Sequence[bytes | None], record: Rec
 
 
 def _value(name: str, record: Record) -> Any:
-    value = read(f"${name}").value(record.pairs)
-    return None if value is ABSENT else value
+    """`accessor.ABSENT` where there is none."""
+    return read(f"${name}").value(record.pairs)
 
 
 def _text(content: bytes | None) -> str:

@@ -1,13 +1,13 @@
 """Decode_Field and Decode_Field_As: values that are themselves written in some form, undone.
 
-Source: src/flb_parser_decoder.c of Fluent Bit.
+Source: src/flb_parser_decoder.c and src/flb_unescape.c of Fluent Bit.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -15,30 +15,31 @@ from collector.native.logs import json_pairs
 from collector.parsers.rules import Rule
 from collector.plugin import Pairs
 
-_SIMPLE = {b"n": b"\n", b"a": b"\a", b"b": b"\b", b"t": b"\t", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
+_LETTERS = {b"n": b"\n", b"a": b"\a", b"b": b"\b", b"t": b"\t", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
+_MYSQL = {b"0": b"\0", b"Z": b"\x1a", b"n": b"\n", b"r": b"\r", b"t": b"\t"} | {
+    one: one for one in (b"\\", b"'", b'"')
+}
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _ESCAPE_UTF8 = re.compile(
     rb"\\(?:(?P<octal>[0-7]{1,3})|x(?P<x>[0-9A-Fa-f]{1,2})|u(?P<u>[0-9A-Fa-f]{1,4})|U(?P<U>[0-9A-Fa-f]{1,8})"
-    rb"|(?P<kept>[\"'\\/])|(?P<letter>.))",
+    rb"|(?P<letter>.))",
     re.DOTALL,
 )
 
 
 def unescape(text: bytes) -> bytes:
-    """`\\n` and its like; any other escape goes, both its bytes."""
-    return _ESCAPE.sub(lambda found: _SIMPLE.get(found[1], b""), text)
+    """`\\n` and its like; of any other escape the backslash goes."""
+    return _ESCAPE.sub(lambda found: _LETTERS.get(found[1], found[1]), text)
 
 
 def unescape_utf8(text: bytes) -> bytes:
-    """With `\\xNN`, `\\uNNNN`, `\\UNNNNNNNN` and octal numbers, as UTF-8; quotes and slashes stay escaped."""
+    """With `\\xNN`, `\\uNNNN`, `\\UNNNNNNNN` and octal numbers, as UTF-8."""
     return _ESCAPE_UTF8.sub(_character, text)
 
 
 def _character(found: re.Match[bytes]) -> bytes:
-    if found["kept"] is not None:
-        return found[0]
     if found["letter"] is not None:
-        return _SIMPLE.get(found["letter"], found["letter"])
+        return _LETTERS.get(found["letter"], found["letter"])
     if found["octal"] is not None:
         return _utf8(int(found["octal"], 8))
     return _utf8(int(found["x"] or found["u"] or found["U"], 16))
@@ -60,17 +61,30 @@ def json_object(text: bytes, *, trim: bool = False) -> Pairs | None:
     return [(unpacker.unpack(), unpacker.unpack()) for _ in range(count)]
 
 
-def _json(text: bytes) -> Pairs | None:
-    """The content may be escaped."""
-    return json_object(text) or json_object(unescape(text))
+def _json(text: bytes) -> Any:
+    """The pairs of an object, a list (`_List`) or None. The content may be escaped."""
+    for written in (text, unescape(text)) if b"\\" in text else (text,):
+        found = json_object(written)
+        if found is not None:
+            return found
+        if written.lstrip()[:1] == b"[":
+            within = json_object(b'{"":' + written + b"}")
+            if within is not None and len(within) == 1:
+                return _List(within[0][1])
+    return None
+
+
+class _List(NamedTuple):
+    """A list is a value, but has no pairs."""
+
+    items: list[Any]
 
 
 def _mysql_quoted(text: bytes) -> bytes | None:
     """Between single or double quotes, with MySQL's escapes; what is not quoted is taken as it is."""
     if len(text) < 2 or text[:1] not in (b"'", b'"') or text[-1:] != text[:1]:
         return text
-    special = {b"0": b"\0", b"Z": b"\x1a", **{key: _SIMPLE[key] for key in (b"n", b"b", b"t", b"r")}}
-    return _ESCAPE.sub(lambda found: special.get(found[1], found[1]), text[1:-1])
+    return _ESCAPE.sub(lambda found: _MYSQL.get(found[1], found[0]), text[1:-1])
 
 
 _DECODE: dict[str, Callable[[bytes], Any]] = {
@@ -107,8 +121,11 @@ def _decoded(value: str, rules: Sequence[Rule], extra: Pairs) -> Any:
 
 
 def _placed(current: str, result: Any, rule: Rule, extra: Pairs) -> Any:
-    if isinstance(result, bytes):
-        return result.decode("utf-8", "surrogateescape")
+    """A text or a list can't be pairs: without `as_value` it has no place."""
+    if isinstance(result, _List | bytes):
+        if not rule.as_value:
+            return current
+        return result.items if isinstance(result, _List) else result.decode("utf-8", "surrogateescape")
     if rule.as_value:
         return dict(result)
     extra += result

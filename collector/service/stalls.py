@@ -4,7 +4,7 @@ A part that hangs can't report that it does. So /readyz and /livez ask for what 
 chunks that wait for an output, bytes of files that nobody reads, probes that nobody listens to. /readyz fails
 while something has stood still for Stall_Timeout. /livez, after which a supervisor kills, fails only for what
 nothing outside podwitness can be the reason of (an aggregator that is down is none), and gives it LIVE_FACTOR
-times as long: outputs have timeouts of their own, up to kafka's five minutes.
+times as long.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from tests.receiver import Receiver
 
 API_NAME = "kubernetes.default.svc"
 AGGREGATOR_NAME = "log-aggregator.monitoring.svc.cluster.local"
+SERVICE_ACCOUNT_TOKEN = "a.service.account"
 SECRETS = "run/secrets/kubernetes.io/serviceaccount"
 TREE = Path(__file__).resolve().parents[2]
 Result = TypeVar("Result")
@@ -56,7 +57,7 @@ class ClusterNode:
         self.receiver = Receiver()
         self.authority = Authority.make(folder / "authority")
         self.api = ApiServer(self.authority.server_context(subject=API_NAME))
-        self.api.tokens.add("a.service.account.token")
+        self.api.tokens.add(SERVICE_ACCOUNT_TOKEN)
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -89,7 +90,7 @@ class ClusterNode:
             "fluent-bit/ssl/client.crt": certificate.read_text(),
             "fluent-bit/ssl/client.key": private_key.read_text(),
             f"{SECRETS}/ca.crt": self.authority.certificate.read_text(),
-            f"{SECRETS}/token": "a.service.account.token",
+            f"{SECRETS}/token": SERVICE_ACCOUNT_TOKEN,
         }.items():
             (self.root / path).write_text(content)
 

@@ -116,7 +116,7 @@ def test_failures_beyond_the_limit_until_the_period_is_over(
     port = free_port()
     aggregator.status = status
     sections = (
-        service(port, HC_Period=3, **{limit: 2}),
+        service(port, HC_Period=5, **{limit: 2}),
         tail(tmp_path),
         to(aggregator.server_port, Retry_Limit="no_retries"),
     )
@@ -156,7 +156,7 @@ def test_an_aggregator_that_refuses_connections(tmp_path: Path) -> None:
     )
     with running(tmp_path, *sections):
         until(lambda: "its oldest chunk in the spool waits" in get(port, "/readyz")[1])
-        assert "Connection refused" in get(port, "/readyz")[1] or "refused" in get(port, "/readyz")[1]
+        assert "refused" in get(port, "/readyz")[1]
         assert answers(port) == (200, 503, 200, 200)
         stored = get(port, "/api/v1/storage")[1]
         assert '"fs_chunks_down": 0' not in stored
@@ -189,9 +189,9 @@ def test_a_file_whose_reads_hang(tmp_path: Path) -> None:
 def test_a_line_without_its_end_is_no_stall(tmp_path: Path) -> None:
     port = free_port()
     (tmp_path / "a.log").write_text("line\nand a half")
-    with running(tmp_path, service(port, Stall_Timeout=0.5), tail(tmp_path), NULL):
+    with running(tmp_path, service(port, Stall_Timeout=2), tail(tmp_path), NULL):
         until(lambda: counted(port, "fluentbit_input_records_total", '{name="tail.0"}') == 1)
-        end_s = time.monotonic() + 4
+        end_s = time.monotonic() + 4.5
         while time.monotonic() < end_s:
             assert answers(port) == WELL
             time.sleep(0.1)

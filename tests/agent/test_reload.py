@@ -235,3 +235,41 @@ def test_an_output_that_goes_delivers_what_it_was_given(tmp_path: Path, folders:
         assert await_delivered(late, 1) == ["x"]
         assert agent.stop() == 0
     assert delivered(out) == ["x"]
+
+
+def test_a_processor_that_goes_hands_on_what_it_holds(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+    logs, out = folders
+    port = free_port()
+    conf = tmp_path / "main.yaml"
+
+    def write(*processors: str) -> None:
+        keys = {"name": "tail", "tag": "t", "path": f"{logs}/*.log", "read_from_head": "on"}
+        sections = {
+            "service": {"flush": "0.1", "http_server": "on", "http_port": str(port), "hot_reload": "on"},
+            "pipeline": {
+                "inputs": [keys | {"processors": {"logs": [json.loads(one) for one in processors]}}],
+                "outputs": [
+                    {"name": "file", "match": "*", "path": str(out), "file": "out.0", "format": "plain"}
+                ],
+            },
+        }
+        conf.write_text(json.dumps(sections))  # JSON is YAML
+
+    write('{"name": "multiline", "multiline.parser": "go", "flush_ms": "600000"}')
+    log = logs / "a.log"
+    log.write_text("before\npanic: boom\n\ngoroutine 1 [running]:\n")
+    with Agent("-c", str(conf)) as agent:
+        agent.wait_until_running()
+        assert await_delivered(out, 1) == ["before"]
+        write('{"name": "modify", "add": "by processor"}')
+        assert reload(port)[0] == 200
+        assert await_delivered(out, 2)[1:] == ["panic: boom\n\ngoroutine 1 [running]:"]
+        with log.open("a") as file:
+            file.write("after\n")
+        assert await_delivered(out, 3)[2:] == ["after"]
+        assert agent.stop() == 0
+    assert [json.loads(line).get("by") for line in (out / "out.0").read_text().splitlines()] == [
+        None,
+        None,
+        "processor",
+    ]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.agent.cluster_node import ClusterNode
+from tests.agent.cluster_node import SERVICE_ACCOUNT_TOKEN, ClusterNode
 from tests.api_server import GOLDEN, recorded
 
 CONFIGURATION = GOLDEN.parent / "fluent-bit.conf"
@@ -199,3 +199,27 @@ def test_every_record_is_what_fluent_bit_sends(node: ClusterNode, content: str) 
     assert (node.root / "var/log/flb-kube.db").exists()
     assert (node.root / "var/log/flb-audit.db").exists()
     assert [one for one in node.api.requests if one.startswith("/api/v1/pods?")]
+
+
+def test_logs_go_on_while_the_api_server_refuses_and_have_their_pod_when_it_does_not(
+    node: ClusterNode,
+) -> None:
+    """Without metadata Fluent Bit's records have no map; the node's own knowledge is for Compat safe."""
+    node.api.tokens = {"another"}
+    node.do(node.api.put(pod(WEB)))
+    log = Log(node, WEB, "ticker", TICKER)
+    with node.agent(configure(node, "message"), CLUSTER_NAME="prod", NODE_NAME="node1") as agent:
+        agent.wait_until_running()
+        while 'opened_total{name="tail.0"} 1\n' not in node.get("/metrics"):
+            assert agent.process.poll() is None, agent.log.text
+        log.write(LINES[0])
+        node.wait_for(lambda: len(node.receiver.records) == 1)
+        node.api.tokens = {SERVICE_ACCOUNT_TOKEN}
+        node.do(node.api.watched())
+        log.write(LINES[1])
+        node.wait_for(lambda: len(node.receiver.records) == 2)
+        assert agent.stop() == 0
+    first, second = (text_of(record) for record in node.receiver.records)
+    with_map = expected_logs("message")[1]
+    assert first == expected_logs("message")[0][:-1]
+    assert second == with_map

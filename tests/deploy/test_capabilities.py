@@ -58,7 +58,7 @@ def test_all_probes_attach() -> None:
 
 def test_flows_take_one_more() -> None:
     """NET_ADMIN, for programs at the root of the cgroup tree; without it the others are attached."""
-    attach = ATTACH.replace('if subject != "flow"', "").replace(
+    attach = ATTACH.replace('if subject != "flow"', 'if subject in ("flow", "cgroup")').replace(
         "hook.state for", "f'{hook.state} {hook.reason}' for"
     )
     done = run_with([*capabilities(), "NET_ADMIN"], attach)

@@ -68,8 +68,8 @@ def test_pods_that_live_for_an_instant(tmp_path: Path) -> None:
         for pod in range(PODS):
             log, link = kubelet.log(pod), kubelet.link(pod)
             log.parent.mkdir(parents=True)
-            # The runtime needs some 100 ms from here to the first line; a tenth of it is harder.
-            time.sleep(0.01)
+            # The runtime needs some 100 ms from here to the first line; half of it is harder.
+            time.sleep(0.05)
             with log.open("wb", buffering=0) as writer:
                 writer.write(cri(0))
                 link.symlink_to(log)
@@ -98,7 +98,7 @@ def test_pods_whose_link_was_never_seen(tmp_path: Path) -> None:
     def live() -> None:
         for pod in range(PODS):
             kubelet.log(pod).parent.mkdir(parents=True)
-            time.sleep(0.01)
+            time.sleep(0.05)  # in which the runtime makes the container
             kubelet.log(pod).write_bytes(cri(0) + cri(1))
             time.sleep(0.01)
             kubelet.remove(pod, None)

@@ -122,9 +122,12 @@ def test_one_socket_with_many_peers(witness: Witness, cgroup: Cgroup, other_cgro
     run(other_cgroup, ask)
     server.wait()
     began = flows(witness, cgroup, "START")
-    assert len({event.remote_port for event in began}) == len(began) == 40
+    # One whose places another packet of the machine was changing is told at once as over.
+    alone = [flow for flow in flows(witness, cgroup, "END") if flow.end_cause == CAUSES["PW_END_CONTENDED"]]
+    ports = [event.remote_port for event in (*began, *alone)]
+    assert len(set(ports)) == len(ports) == 40
     assert {event.owner_pid for event in began} == {server.pid}
-    assert len(flows(witness, cgroup, "END")) == 8
+    assert len(flows(witness, cgroup, "END")) - len(alone) == 8
     closed = [event.socket_id for event in witness.events(None, "FLOW_CLOSED")]
     assert closed == [began[0].socket_id]
     assert len(flows(witness, other_cgroup, "END")) == 40

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,9 +57,11 @@ def container(cgroup: Cgroup, nothing: bytes) -> Iterator[Process]:
     os.close(tell)
     assert os.read(told, 1) == b"x"
     os.close(told)
-    yield first
-    first.kill()
-    first.wait()
+    try:
+        yield first
+    finally:
+        first.kill()
+        first.wait()
 
 
 def join_mounts(process: Process) -> None:
@@ -112,6 +116,59 @@ def test_a_containers_own_processes_are_in_its_tree(witness: Witness, cgroup: Cg
     assert witness.counts(cgroup.id) == {"FORK": 3, "EXEC": 4, "EXIT": 4}
     last = by_argument(witness, cgroup.id, b"last")
     assert entry(last) == own(last)
+
+
+def test_a_thread_that_forks_after_its_leader_has_ended_enters_nothing(
+    witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup, programs: Path, nothing: bytes
+) -> None:
+    """A leader that has ended has no mount namespace any more, in whatever container."""
+
+    def work() -> None:
+        private_mounts()
+        spawn(os.fsencode(programs / "threads"), b"fork", nothing)
+
+    for each in (cgroup, other_cgroup):
+        run(each, work)
+        assert by_argument(witness, each.id, b"of-a-thread").tree == INIT
+        assert witness.counts(each.id) == {"FORK": 2, "EXEC": 2, "EXIT": 3}
+
+
+TALK = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+    own.bind(("127.0.0.1", 0))
+    own.sendto(b"x", ("127.0.0.1", 9))
+    own.sendto(b"query", ("127.0.0.1", 53))
+"""
+
+
+def test_udp_dns_and_binds_of_a_session_name_it(cgroup: Cgroup, nothing: bytes) -> None:
+    witness = Witness.attach(["process", "flow", "cgroup"])
+    inner = Cgroup(cgroup.path / "container")  # made since the probes are there
+    inner.path.mkdir()
+    with container(inner, nothing) as first:
+
+        def enter() -> None:
+            join_mounts(first)
+            inner.enter()
+            execve(sys.executable, [b"python3", b"-S", b"-c", TALK.encode()])
+
+        outside(enter)
+        (start,) = witness.events(inner.id, "SESSION_START")
+        flows = [
+            flow
+            for flow in witness.events(inner.id, "FLOW_START", "FLOW_END")
+            if flow.protocol == socket.IPPROTO_UDP
+        ]
+        assert [flow.kind for flow in flows] == ["FLOW_START", "FLOW_START", "FLOW_END", "FLOW_END"]
+        for flow in flows:
+            assert entry(flow) == own(start)
+            assert flow.entry_way == ENTERED | ENTERED_BY["PW_ENTERED_BOTH"] << 4
+        (dns,) = witness.events(inner.id, "DNS")
+        (bound,) = witness.events(inner.id, "BIND")
+        assert entry(dns) == entry(bound) == own(start)
+        assert (dns.tree, bound.tree) == (ENTERED, ENTERED)
+    witness.close()
 
 
 def test_cgroup_and_mounts_entered_as_a_runtime_does(

@@ -141,6 +141,7 @@ def test_no_process_is_missed_or_told_twice_while_many_come_and_go(
     def work() -> None:
         theirs.setblocking(False)
         alive: list[int] = []
+        lasting = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {})  # however slow the walk is
         while True:
             alive.append(os.posix_spawn("/bin/sleep", ["sleep", "1000"], {}))
             if len(alive) == 20:
@@ -152,7 +153,7 @@ def test_no_process_is_missed_or_told_twice_while_many_come_and_go(
             with suppress(BlockingIOError):
                 if theirs.recv(1):
                     break
-        for pid in alive:
+        for pid in (*alive, lasting):
             os.kill(pid, 9)
             os.waitpid(pid, 0)
 

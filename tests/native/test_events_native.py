@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from typing import Any
 
 import msgpack
 import pytest
@@ -149,6 +150,18 @@ def test_whose_a_target_is_is_told_with_it(size_bytes: int, is_told: bool) -> No
         target = unpack(encoded.process.entries)["podwitness"]["privilege"]["target"]  # type: ignore[index]
         expected_pod = {"pod_name": "n" * size_bytes} if is_told and cgroup_id == 77 else None
         assert (target["cgroup_id"], target.get("kubernetes")) == (cgroup_id, expected_pod)
+
+
+def test_capabilities_are_named_where_they_are_asked_for() -> None:
+    names = ["CAP_NET_RAW", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE", "CAP_63"]
+    several = 1 << 13 | 1 << 21 | 1 << 40 | 1 << 63
+    held: dict[str, Any] = {"task_cap_effective": several, "task_cap_permitted": 1}
+    for kind in (lib.PW_EXEC, lib.PW_STATE_PROCESS, lib.PW_PRIVILEGE_CAPSET):
+        process = unpack(encode(records.record(kind, **held)))["process"]
+        assert process["thread"] == {"capabilities": {"effective": names, "permitted": ["CAP_CHOWN"]}}  # type: ignore[index]
+    same = records.record(lib.PW_EXEC, **(held | {"task_cap_permitted": several}))
+    assert unpack(encode(same))["process"]["thread"] == {"capabilities": {"effective": names}}  # type: ignore[index]
+    assert "thread" not in unpack(encode(records.record(lib.PW_FORK, **held)))["process"]  # type: ignore[operator]
 
 
 @given(kinds.flatmap(records.filled), st.integers(0, 40))

@@ -14,6 +14,7 @@ from typing import Any
 import msgpack
 from collector._native import ffi, lib
 
+from collector.privilege import CAPABILITIES
 from tests.reference.event_exec import (
     PART_BOUNDS,
     SCOPES,
@@ -226,7 +227,9 @@ def process_event(
     session = None
     if kind in (lib.PW_SESSION_START, lib.PW_SESSION_END):
         session = ffi.from_buffer("struct pw_session *", record)
-    process = task_map(task, clock)
+    process = task_map(
+        task, clock, are_capabilities_named=execed is not None or kind == lib.PW_PRIVILEGE_CAPSET
+    )
     witness: Map = {
         "scope": SCOPES[scope],
         "cgroup_id": fork.head.cgroup_id,
@@ -279,7 +282,18 @@ def process_event(
     }
 
 
-def task_map(task: Any, clock: tuple[int, int]) -> Map:
+def capability_names(task: Any) -> Map:
+    def named(capabilities: int) -> list[str]:
+        numbers = [number for number in range(64) if capabilities >> number & 1]
+        return [f"CAP_{CAPABILITIES[number] if number < len(CAPABILITIES) else number}" for number in numbers]
+
+    made = {"effective": named(task.cap_effective)}
+    return made | (
+        {"permitted": named(task.cap_permitted)} if task.cap_permitted != task.cap_effective else {}
+    )
+
+
+def task_map(task: Any, clock: tuple[int, int], *, are_capabilities_named: bool) -> Map:
     made: Map = {"pid": task.pid, "name": comm(task.comm), "vpid": task.namespace_pid}
     made["user"] = {"id": str(task.euid)}
     made["real_user"] = {"id": str(task.uid)}
@@ -290,8 +304,11 @@ def task_map(task: Any, clock: tuple[int, int]) -> Map:
     if task.start_ns:
         made["entity_id"] = entity_id(clock[0], task.start_ns, task.pid)
         made["start"] = date(wall(task.start_ns, clock[1]))
-    if task.tid != task.pid:
-        made["thread"] = {"id": task.tid}
+    thread: Map = {"id": task.tid} if task.tid != task.pid else {}
+    if are_capabilities_named:
+        thread["capabilities"] = capability_names(task)
+    if thread:
+        made["thread"] = thread
     if task.parent_pid:
         parent: Map = {"pid": task.parent_pid}
         if task.parent_start_ns:

@@ -50,9 +50,16 @@ def owner_maps(struct: Any, clock: tuple[int, int]) -> Map:
     process: Map = {"pid": struct.owner_pid, "name": comm(struct.comm)}
     if struct.owner_start_ns:
         process["entity_id"] = entity_id(clock[0], struct.owner_start_ns, struct.owner_pid)
-    if hasattr(struct, "entry"):
-        process |= entry_leader(struct.entry, clock)
+    process |= entry_leader(entry_of(struct), clock)
     return {"process": {**process, "user": user}, "user": user}
+
+
+def entry_of(struct: Any) -> Any:
+    """Of a flow too, which has tree and way in one byte."""
+    if hasattr(struct, "entry"):
+        return struct.entry
+    tree, entered_by = struct.entry_way & 15, struct.entry_way >> 4
+    return ffi.new("struct pw_entry *", (struct.entry_start_ns, struct.entry_pid, tree, entered_by))[0]
 
 
 def namespaces(struct: Any) -> Map:
@@ -166,7 +173,7 @@ def flow_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
         "bytes": (flow.bytes_sent + flow.bytes_received) % 2**64,
         "packets": (flow.packets_sent + flow.packets_received) % 2**64,
     }
-    made["podwitness"] = flow_witness(flow, scope)
+    made["podwitness"] = flow_witness(flow, scope, clock)
     return made
 
 
@@ -179,7 +186,7 @@ def flow_end(flow: Any, local: bool) -> Map:
     return made
 
 
-def flow_witness(flow: Any, scope: int) -> Map:
+def flow_witness(flow: Any, scope: int, clock: tuple[int, int]) -> Map:
     is_kernels = flow.head.flags & lib.PW_KERNEL_SOCKET
     socket: Map = {} if is_kernels else {"id": f"{flow.socket_id:016x}"}
     socket["owner_source"] = SOURCES.get(flow.owner_source, "none") if flow.owner_pid else "none"
@@ -191,6 +198,7 @@ def flow_witness(flow: Any, scope: int) -> Map:
         "scope": SCOPES[scope],
         "cgroup_id": flow.head.cgroup_id,
         "namespaces": namespaces(flow),
+        **tree_map(entry_of(flow), scope, clock),
         "socket": socket,
     }
     if flow.protocol in ICMP:
@@ -214,6 +222,7 @@ def bind_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
         "scope": SCOPES[scope],
         "cgroup_id": bound.head.cgroup_id,
         "namespaces": namespaces(bound),
+        **tree_map(bound.entry, scope, clock),
         "socket": {"id": f"{bound.socket_id:016x}", "owner_source": "bind"},
     }
     return made
@@ -248,6 +257,7 @@ def dns_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
         "scope": SCOPES[scope],
         "cgroup_id": dns.head.cgroup_id,
         "namespaces": namespaces(dns),
+        **tree_map(dns.entry, scope, clock),
         "socket": {"id": f"{dns.socket_id:016x}", "owner_source": source},
     }
     marks: Map = {"cut_bytes": dns.payload_total_bytes - dns.payload_bytes} if is_cut else {}

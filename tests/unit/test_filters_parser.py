@@ -11,7 +11,7 @@ from collector.config.schema import InvalidConfiguration
 from collector.errors import ConfigError
 from collector.filters import parser
 from collector.plugin import Pairs
-from tests.unit.filtering import TIME_NS, SectionText, make, through
+from tests.unit.filtering import TIME_NS, SectionText, make, pairs_of, through
 
 LINE = '1.2.3.4 - bob [10/Oct/2000:13:55:36 -0700] "GET /a%20b HTTP/1.0" 200 2326'
 FOUND: Pairs = [
@@ -60,3 +60,22 @@ def test_a_parser_that_is_not_there(tmp_path: Path) -> None:
         make(parser, SectionText(tmp_path, "Key_Name log\nParser apach"))
     with pytest.raises(InvalidConfiguration, match="needs the key Parser"):
         SectionText(tmp_path, "Key_Name log").settings(parser)
+
+
+@pytest.mark.parametrize(
+    ("key", "more", "kept"),
+    [
+        ("log", "", []),
+        ("log", "Preserve_Key On", ["log"]),
+        ("log", "Reserve_Data On", ["n"]),
+        ("log", "Reserve_Data On\nPreserve_Key On", ["log", "n"]),
+        # Fluent Bit takes a key away by its plain name only.
+        ("$log", "", []),
+        ("$log", "Preserve_Key On", []),
+        ("$log", "Reserve_Data On", ["log", "n"]),
+    ],
+)
+def test_what_is_kept_besides(tmp_path: Path, key: str, more: str, kept: list[str]) -> None:
+    one = make(parser, SectionText(tmp_path, f"Key_Name {key}\nParser json\n{more}"))
+    (found,) = pairs_of(one, [("log", '{"a":1}'), ("n", 2)])
+    assert [name for name, _ in found] == ["a", *kept]

@@ -46,6 +46,7 @@ TASK = {
     "task_start_ns": 1,
     "task_parent_pid": 1,
     "task_parent_start_ns": 1,
+    "task_cap_permitted": 1,
     "task_cap_inheritable": 1,
     "task_cap_ambient": 1,
 }

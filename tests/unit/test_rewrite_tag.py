@@ -15,6 +15,8 @@ from tests.unit.filtering import SectionText, make, through
 RECORD: Pairs = [
     ("log", "ERROR in disk"),
     ("code", 404),
+    ("ratio", 0.5),
+    ("nothing", None),
     ("kubernetes", {"namespace_name": "shop", "labels": {"app": "web"}}),
 ]
 
@@ -41,7 +43,8 @@ def tags(one: AnyFilter, *records: Pairs, tag: str = "kube.x.y") -> dict[str, in
         ("$log . a.$missing.b.$TAG[9].$7 false", {"kube.x.y": 0, "a..b..": 1}),
         ("$absent . w false", {"kube.x.y": 1}),
         ("$code ^404$ w false", {"kube.x.y": 1}),
-        ("$log . code.$code false", {"kube.x.y": 0, "code.404": 1}),
+        ("$log . code.$code.$ratio.$nothing false", {"kube.x.y": 0, "code.404.0.500000.null": 1}),
+        ("$log ^(E) $TAG_copy.$1x false", {"kube.x.y": 0, "kube.x.y_copy.Ex": 1}),
         ("$kubernetes . w false", {"kube.x.y": 1}),
     ],
 )

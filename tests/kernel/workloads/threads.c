@@ -1,6 +1,7 @@
 /* What a process with threads does at its start and end.
  *   threads exec PATH      a thread that is not the leader executes PATH
  *   threads leader-first   the leader's thread ends with 7, the last thread a moment after it with 9
+ *   threads fork PATH      the same, but the last thread forks first, and the child executes PATH
  *   threads group          a thread ends the group with 11
  *   threads burst COUNT    COUNT threads end at once with the leader */
 #define _GNU_SOURCE
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static pid_t leader;
@@ -23,10 +25,20 @@ static void *execute(void *path)
   _exit(98);
 }
 
-static void *outlive_leader(void *unused)
+static void execute_in_child(char *path)
+{
+  char *argv[] = {path, "of-a-thread", "3", 0};
+  pid_t child = fork();
+  if (!child) {
+    execv(path, argv);
+    _exit(98);
+  }
+  waitpid(child, 0, 0);
+}
+
+static void *outlive_leader(void *executed)
 {
   char path[64], state;
-  (void)unused;
   snprintf(path, sizeof(path), "/proc/self/task/%d/stat", leader);
   do { /* until the leader is a zombie: nothing in the kernel lets a thread wait for that */
     FILE *stat = fopen(path, "r");
@@ -34,6 +46,8 @@ static void *outlive_leader(void *unused)
       _exit(98);
     fclose(stat);
   } while (state != 'Z');
+  if (executed)
+    execute_in_child(executed);
   syscall(SYS_exit, 9);
   return 0;
 }
@@ -72,6 +86,9 @@ int main(int argc, char **argv)
     pause();
   } else if (!strcmp(argv[1], "leader-first")) {
     start(outlive_leader, 0);
+    syscall(SYS_exit, 7);
+  } else if (!strcmp(argv[1], "fork")) {
+    start(outlive_leader, argv[2]);
     syscall(SYS_exit, 7);
   } else if (!strcmp(argv[1], "group")) {
     start(end_group, 0);

@@ -160,7 +160,11 @@ class Pipeline:
         return next(name for name, other in known if other is one)
 
     def _chain_of(self, one: AnyFilter) -> FilterChain:
-        own = (made.chain for made in self._begun.values() if one in made.processors.values())
+        own = (
+            made.chain
+            for made in self._begun.values()
+            if any(other is one for other in made.processors.values())
+        )
         return next(own, self.chain)
 
     async def _send(

@@ -98,14 +98,10 @@ class Runtime:
         """Works with one server, until it fails. Raises a group of `_Failures`."""
         self._has_events = False
         async with asyncio.TaskGroup() as tasks:
-            client = await Client.connect(path)
-            async with client:
+            async with await Client.connect(path) as client:
                 await self._greet(client, path)
-                events = tasks.create_task(self._follow_events(path), name="cri-events")
-                try:
-                    await self._list_whenever_due(client)
-                finally:
-                    events.cancel()
+            tasks.create_task(self._follow_events(path), name="cri-events")
+            await self._list_whenever_due(path)
 
     async def _greet(self, client: Client, path: str) -> None:
         found: dict[int, int | bytes] = {}
@@ -114,10 +110,12 @@ class Runtime:
         self._inventory.set_runtime(name)
         self._report("cri", True, f"{name} {version} at {path}"[:200])
 
-    async def _list_whenever_due(self, client: Client) -> None:
+    async def _list_whenever_due(self, path: str) -> None:
+        """Each over a connection of its own: none lies idle, whose end nobody would notice."""
         while True:
             began_s = time.monotonic()
-            await self._list(client)
+            async with await Client.connect(path) as client:
+                await self._list(client)
             if self._is_out:
                 self._is_out = False
                 log.info("the runtime answers again")

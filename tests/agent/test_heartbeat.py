@@ -154,4 +154,8 @@ def test_health_is_bad_while_probes_are_gone(tmp_path: Path) -> None:
         agent.log.wait_for("can't be attached again")
         assert get(port, "/api/v1/health")[0] == 500
         assert "sched_process_exec" in component(port)["reason"]
+        status, reasons = get(port, "/readyz")
+        assert status == 503
+        assert "ebpf.0 probes: detached from outside: sched_process_exec\n" in reasons
+        assert get(port, "/livez") == (200, "ok\n"), "a restart does not bring them back"
         assert agent.stop() == 0

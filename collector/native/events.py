@@ -358,10 +358,12 @@ class EventEncoder:
 
     def watch(self, flows: FlowTable) -> None:
         """Ends of flows that come out of the ring are noted there."""
+        self._flows = flows  # kept, as the others: it is freed with its object, and the drain points to it
         self._drain.flows = flows._table
 
     def learn(self, names: Resolutions) -> None:
         """DNS that comes out of the ring is noted there, and gives names to what is encoded later."""
+        self._names = names
         self._drain.resolutions = names._known
         self._drain.clock.names = names._known
 

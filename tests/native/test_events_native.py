@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
@@ -21,11 +24,13 @@ from collector.native.events import (
     EventEncoder,
     Fragment,
     Kind,
+    Resolutions,
     Ring,
     Scope,
     Tables,
     split,
 )
+from collector.native.translations import Translations
 from tests.reference import event_records as records
 from tests.reference import event_text
 from tests.reference import events as reference
@@ -162,6 +167,27 @@ def test_capabilities_are_named_where_they_are_asked_for() -> None:
     same = records.record(lib.PW_EXEC, **(held | {"task_cap_permitted": several}))
     assert unpack(encode(same))["process"]["thread"] == {"capabilities": {"effective": names}}  # type: ignore[index]
     assert "thread" not in unpack(encode(records.record(lib.PW_FORK, **held)))["process"]  # type: ignore[operator]
+
+
+def test_what_an_encoder_points_to_lives_as_long_as_it() -> None:
+    """What its maker does not keep would be freed, and read all the same."""
+    encoder = new_encoder()
+    told: list[tuple[Callable[[Any], None], Callable[[], Any]]] = [
+        (encoder.learn, lambda: Resolutions(1)),
+        (encoder.know, Translations),
+        (encoder.recognise, lambda: ContainerTable(8)),
+    ]
+    kept = []
+    for tell, make in told:
+        made = make()
+        kept.append(weakref.ref(made))
+        tell(made)
+        del made
+    gc.collect()
+    assert all(reference() is not None for reference in kept)
+    del encoder, told, tell
+    gc.collect()
+    assert all(reference() is None for reference in kept)
 
 
 @given(kinds.flatmap(records.filled), st.integers(0, 40))

@@ -343,6 +343,9 @@ REFUSED: dict[tuple[str, str], dict[str, str]] = {
 }
 
 
+_OF_A_CLOUD = (
+    "Send by the output forward to a Fluent Bit or Fluentd that has it, or by opentelemetry to a collector."
+)
 # Plugins of Fluent Bit that podwitness has not, where something else does their work.
 INSTEAD: dict[tuple[str, str], str] = {
     ("filter", "lua"): "podwitness runs no scripts: modify, record_modifier, nest, grep, parser and "
@@ -358,10 +361,35 @@ INSTEAD: dict[tuple[str, str], str] = {
     ("input", "docker_events"): "The input ebpf tells of containers and their processes.",
     ("input", "netif"): "The input ebpf tells of connections.",
     ("input", "syslog"): "Let the journal take it, and read that by the input systemd.",
+    ("input", "fluentbit_metrics"): "podwitness's own metrics are served at /metrics when HTTP_Server is On.",
+    ("input", "node_exporter_metrics"): "Run the node exporter for the node's metrics.",
     ("input", "exec"): "podwitness starts no programs: write to a file, and follow it by the input tail.",
     ("output", "splunk"): "Send by the output http, to the collector's raw endpoint.",
     ("output", "elasticsearch"): "It is called es.",
     ("output", "prometheus_exporter"): "Metrics are served at /metrics when HTTP_Server is On.",
+} | {
+    ("output", name): _OF_A_CLOUD
+    for name in (
+        *(
+            "azure",
+            "azure_blob",
+            "azure_kusto",
+            "azure_logs_ingestion",
+            "bigquery",
+            "cloudwatch",
+            "chronicle",
+        ),
+        *(
+            "cloudwatch_logs",
+            "datadog",
+            "firehose",
+            "kinesis",
+            "kinesis_firehose",
+            "kinesis_streams",
+            "logdna",
+        ),
+        *("nrlogs", "oracle_log_analytics", "s3", "stackdriver"),
+    )
 }
 
 

@@ -13,8 +13,9 @@ one with other letters a character is one of UTF-8.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_BYTES = 8 << 20  # of the automaton that RE2 makes of one pattern
 
@@ -23,7 +24,7 @@ _UNICODE = re.compile(r"[^\x00-\x7f]|\\[pP]|\\x\{|\\u")
 _TOKEN = re.compile(
     r"""(?P<escape>\\(?:u[0-9a-fA-F]{4}|.))
       | (?P<comment>\(\?\#[^)]*\))
-      | (?P<named>\(\?<(?=[A-Za-z_]))
+      | (?P<named>\(\?<(?P<name>[^\W\d]\w*)>)
       | (?P<around>\(\?(?:=|!|<=|<!|>|~|\())
       | (?P<options>\(\?[a-z]*(?:-[a-z]+)?[:)])
       | (?P<times>\{,[0-9]+\})
@@ -48,6 +49,8 @@ class Pattern:
     written: str
     names: tuple[str, ...]
     _compiled: Any = field(compare=False, repr=False)
+    # Ruby lets several groups have one name, of which RE2 would tell the first only: name -> all of them.
+    _shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def is_in(self, text: bytes) -> bool:
         """Whether it is found anywhere in the text."""
@@ -66,7 +69,13 @@ class Pattern:
     def fields(self, text: bytes) -> list[tuple[str, bytes | None]] | None:
         """What its named groups are (None: took no part); None: it is not found."""
         found = self._compiled.search(text)
-        return None if found is None else [(name, found.group(name.encode())) for name in self.names]
+        if found is None:
+            return None
+        if not self._shared:
+            return [(name, found.group(name.encode())) for name in self.names]
+        groups = {name: self._shared.get(name, (name,)) for name in self.names}
+        values = {name: [found.group(one.encode()) for one in them] for name, them in groups.items()}
+        return [(name, next((one for one in values[name] if one is not None), None)) for name in self.names]
 
 
 def compile_onigmo(written: str) -> Pattern:
@@ -76,7 +85,7 @@ def compile_onigmo(written: str) -> Pattern:
     """
     import re2  # only a configuration with such patterns needs it
 
-    translated, is_unicode = translate(written)
+    translated, is_unicode, shared = translate(written)
     options = re2.Options()
     options.encoding = re2.Options.Encoding.UTF8 if is_unicode else re2.Options.Encoding.LATIN1
     options.max_mem = MAX_BYTES
@@ -88,20 +97,32 @@ def compile_onigmo(written: str) -> Pattern:
         shown = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
         raise ValueError(f"expected a regular expression that RE2 can run: {shown}.") from None
     by_number = sorted((number, name.decode()) for name, number in compiled.groupindex.items())
-    return Pattern(written, tuple(name for _, name in by_number), compiled)
+    others = {name for groups in shared.values() for name in groups[1:]}
+    return Pattern(written, tuple(name for _, name in by_number if name not in others), compiled, shared)
 
 
-def translate(written: str) -> tuple[str, bool]:
-    """The pattern in RE2's syntax, and whether its characters are those of UTF-8. Raises ValueError."""
+class Translated(NamedTuple):
+    """In RE2's syntax; whether characters are those of UTF-8; names that several groups have, and theirs."""
+
+    text: str
+    is_unicode: bool
+    shared: dict[str, tuple[str, ...]]
+
+
+def translate(written: str) -> Translated:
+    """Raises ValueError."""
     delimited = _DELIMITED.fullmatch(written)
     options = ""
     if delimited is not None:
         written, options = delimited["pattern"], delimited["options"]
     flags = "m" + ("i" if "i" in options else "") + ("s" if "m" in options else "")
-    return f"(?{flags})" + _translate(written, is_extended="x" in options), bool(_UNICODE.search(written))
+    groups: dict[str, tuple[str, ...]] = {}
+    text = f"(?{flags})" + _translate(written, groups, is_extended="x" in options)
+    shared = {name: them for name, them in groups.items() if len(them) > 1}
+    return Translated(text, bool(_UNICODE.search(written)), shared)
 
 
-def _translate(written: str, *, is_extended: bool) -> str:
+def _translate(written: str, groups: dict[str, tuple[str, ...]], *, is_extended: bool) -> str:
     pieces: list[str] = []
     at = 0
     while at < len(written):
@@ -111,7 +132,9 @@ def _translate(written: str, *, is_extended: bool) -> str:
             at += 1
             continue
         at = found.end()
-        if found["set"]:
+        if found["named"]:
+            pieces.append(f"(?P<{_own_name(found['name'], groups)}>")
+        elif found["set"]:
             pieces.append(found[0])
             at = _translate_set(written, at, pieces)
         elif not (found["comment"] or (found["space"] and is_extended)):
@@ -119,11 +142,17 @@ def _translate(written: str, *, is_extended: bool) -> str:
     return "".join(pieces)
 
 
+def _own_name(name: str, groups: dict[str, tuple[str, ...]]) -> str:
+    """A name that no other group has; all that a name became are noted in `groups`."""
+    known = groups.get(name, ())
+    own = f"{name}__{len(known) + 1}" if known else name
+    groups[name] = (*known, own)
+    return own
+
+
 def _translate_token(found: re.Match[str]) -> str:
     if found["escape"]:
         return _translate_escape(found[0])
-    if found["named"]:
-        return "(?P<"
     if found["around"]:
         what = _AROUND.get(found[0], "is conditional or atomic")
         raise ValueError(

@@ -58,7 +58,6 @@ def test_calls_one_after_the_other(path: Path) -> None:
 def test_an_answer_of_several_windows(path: Path) -> None:
     """The server goes on only when it is given room, for the stream and for the connection."""
     with CriRuntime(path) as runtime:
-        runtime.containers = [pb.text(1, str(one)) + bytes(2) * 100_000 for one in range(30)]
         runtime.containers = [pb.text(1, str(one)) + pb.message(9, bytes(100_000)) for one in range(30)]
         assert sum(map(len, runtime.containers)) > 10 * WINDOW_BYTES
         (first, second) = asked(path, LIST, LIST)

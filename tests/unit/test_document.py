@@ -155,6 +155,22 @@ def test_a_plugin_that_is_not_there_is_refused_with_what_does_its_work(tmp_path:
         load_file(write(tmp_path, main=text), {})
 
 
+@pytest.mark.parametrize(
+    ("section", "name", "hint"),
+    [
+        ("OUTPUT", "cloudwatch_logs", "Send by the output forward to a Fluent Bit or Fluentd that has it"),
+        ("OUTPUT", "S3", "Send by the output forward"),
+        ("INPUT", "fluentbit_metrics", "own metrics are served at /metrics"),
+    ],
+)
+def test_what_clouds_examples_name_is_refused_with_a_way(
+    tmp_path: Path, section: str, name: str, hint: str
+) -> None:
+    text = MINIMAL + f"[{section}]\n    Name {name}\n"
+    with pytest.raises(InvalidConfiguration, match=hint):
+        load_file(write(tmp_path, main=text), {})
+
+
 def test_multiline_parsers_of_every_line_are_looked_up(tmp_path: Path) -> None:
     tail = "[INPUT]\n    Name tail\n    Path /x\n    multiline.parser docker\n    multiline.parser {}\n"
     good, bad = (tail.format(name) + "[OUTPUT]\n    Name null\n    Match *\n" for name in ("cri", "jave"))

@@ -23,6 +23,8 @@ from tests.reference.ruby import compile_regex
         (r"^(?<a>second)$", b"first\nsecond\nthird", {"a": b"second"}),
         (r"\Asecond", b"first\nsecond", None),
         (r"(?<b>b)|(?<a>a)", b"a", {"b": None, "a": b"a"}),
+        (r"^(?:(?<a>x)|(?<a>y)|(?<a>z)) (?<b>.)", b"z 1", {"a": b"z", "b": b"1"}),
+        (r"(?<a>x)|(?<a>y)|(?<b>z)", b"z", {"a": None, "b": b"z"}),
         (r"(?<a>\h+)\z", b"xyz 0aF", {"a": b"0aF"}),
         (r"(?<a>end)\Z", b"the end\n", {"a": b"end"}),
         (r"(?<a>[\h:]+)", b"12:ab", {"a": b"12:ab"}),

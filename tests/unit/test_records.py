@@ -135,13 +135,14 @@ def richest(kind: int, **fields: Any) -> bytes:
         content = dns_messages.answer("a.b", [dns_messages.resource(b"\1x\0", dns_messages.A, b"abcd")])
         asked = {"payload_bytes": len(content), "payload_total_bytes": len(content) + 1, "took_ns": 5}
         owner = {"owner_start_ns": 1, "owner_pid": 1, "net_cookie": 1, "protocol": 17}
-        return records.record(kind, content=content, **(asked | owner | fields))
+        return entered(records.record(kind, content=content, **(asked | owner | fields)))
     if kind == lib.PW_BIND:
         bound = {"owner_start_ns": 1, "owner_pid": 1, "net_cookie": 1, "protocol": 17}
-        return records.record(kind, **(bound | fields))
+        return entered(records.record(kind, **(bound | fields)))
     if lib.PW_FLOW_START <= kind <= lib.PW_FLOW_END:
         flow = {"first_ns": 1, "last_ns": 2,
                 "owner_start_ns": 1, "owner_pid": 1, "net_cookie": 1, "flags": ALL,
+                "entry_start_ns": 1, "entry_way": ENTRY["tree"] | ENTRY["entered_by"] << 4,
                 "protocol": 17}  # fmt: skip
         return records.record(kind, **(flow | fields))
     if Kind(kind).label in PRIVILEGE:

@@ -17,6 +17,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,8 @@ JOURNAL_DEVICE = -2
 # Another process with the database open (a Fluent Bit that is just ending) holds its lock for single commits.
 BUSY_S = 5.0
 
+COMPLAIN_EVERY_S = 60.0
+
 _Place = tuple[int, int]
 
 
@@ -98,6 +101,7 @@ class Positions:
         self._ahead: dict[_Place, Position] = {}
         self._changed: dict[_Place, Position | None] = {}
         self._moved: dict[_Place, _Moved] = {}
+        self._complained_s: float | None = None  # since the last commit that succeeded
         self._writing = asyncio.Lock()
         self._in_use = threading.Lock()  # a cancelled `commit` leaves its thread behind, still writing
         self._database = None if path is None else self._open(path)
@@ -223,15 +227,26 @@ class Positions:
         except sqlite3.Error as reason:
             self._changed = changed | self._changed
             self._metrics.add("podwitness_position_commit_failures_total")
-            self._log.error(
-                "the position database %s can't be written (%s); until it can, a restart would send records "
-                "again: make room on its file system, or name another DB file",
-                self.path,
-                reason,
-            )
+            self._complain(reason)
             return False
         self._metrics.add("podwitness_position_commits_total")
+        if self._complained_s is not None:
+            self._complained_s = None
+            self._log.info("the position database %s is written again", self.path)
         return True
+
+    def _complain(self, reason: sqlite3.Error) -> None:
+        """Once, and then now and then: it is tried each second."""
+        now_s = time.monotonic()
+        if self._complained_s is not None and now_s < self._complained_s + COMPLAIN_EVERY_S:
+            return
+        self._complained_s = now_s
+        self._log.error(
+            "the position database %s can't be written (%s); until it can, a restart would send records "
+            "again: make room on its file system, or name another DB file",
+            self.path,
+            reason,
+        )
 
     def _open(self, path: Path) -> sqlite3.Connection:
         try:

@@ -23,6 +23,10 @@ MAX_FINISHED = 4096
 # after file in one directory takes a twentieth of the time at most.
 LISTING_GOOD_FOR = 20
 
+# Generations of a log that are looked at, the youngest. Who can write to the directory could make a million
+# such names, each of which would be opened.
+MAX_SIBLINGS = 1000
+
 # The copy that was made before a truncation is the youngest, unless there was another since.
 COPIES_LOOKED_AT = 3
 
@@ -237,7 +241,8 @@ class Beginnings:
         """
         directory, name = os.path.split(place)
         is_new = not since_ns and not held
-        names = [*rotated_siblings(name, self._names_in(directory, may_be_old=is_new)), name]
+        rotated = rotated_siblings(name, self._names_in(directory, may_be_old=is_new))
+        names = [*rotated[-MAX_SIBLINGS:], name]
         present = os.path.basename(path_of(file.fd))
         if present not in names or not os.fstat(file.fd).st_nlink:
             return []
@@ -247,7 +252,7 @@ class Beginnings:
     def siblings_of_missing(self, place: str, path: str, roots: tuple[str, ...]) -> list[Sibling]:
         """The same for a log that was renamed and is not there again."""
         directory, name = os.path.split(place)
-        names = rotated_siblings(name, self._names_in(directory))
+        names = rotated_siblings(name, self._names_in(directory))[-MAX_SIBLINGS:]
         return self._unread(place, path, roots, names, names, 0, ())
 
     def missing(self, selection: Selection) -> list[tuple[str, str]]:

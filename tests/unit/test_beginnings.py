@@ -197,3 +197,14 @@ def test_positions_of_missing_files_are_forgotten_and_no_others(
     selection = select([f"{tmp_path}/*.log"], ["*other*"])
     beginnings.forget_missing({(status.st_dev, status.st_ino)}, selection)
     assert {position.file.inode for position in positions.all()} == keep
+
+
+def test_a_million_names_of_generations_are_not_all_opened(
+    tmp_path: Path, positions: Positions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.inputs.beginnings.MAX_SIBLINGS", 3)
+    for number in range(1, 9):
+        (tmp_path / f"a.log.{number}").write_bytes(b"%d\n" % number)
+    (tmp_path / "a.log").write_bytes(b"0\n")
+    beginnings = Beginnings(positions, is_first_start=False, read_from_head=True)
+    assert [name for name, _ in siblings(beginnings, tmp_path / "a.log")] == ["a.log.3", "a.log.2", "a.log.1"]

@@ -286,7 +286,14 @@ EVENT_FIELDS = (
         "Most memory that was resident at a time: ru_maxrss.",
         OWN,
     ),
-    always("podwitness.exit.user_cpu_ns", "long", ("exit",), "CPU time of all threads.", OWN),
+    always(
+        "podwitness.exit.user_cpu_ns",
+        "long",
+        ("exit",),
+        "CPU time of all threads, as last counted: without what the last thread ran since its last tick or "
+        "switch, up to some ms; so 0 of a process that was shorter.",
+        OWN,
+    ),
     always("podwitness.exit.system_cpu_ns", "long", ("exit",), "CPU time in the kernel.", OWN),
     RecordField(
         "podwitness.exit.signal", "keyword", ("exit",), "The signal that ended it, e.g. `SIGKILL`.", OWN

@@ -130,7 +130,7 @@ def load_together(
 ) -> dict[Hook, int | OSError]:
     """A program, or why there is none, for each hook.
 
-    The kernel takes up to 60 ms to check one, and checks those of several threads at a time.
+    The kernel takes up to 0.15 s to check one, and checks those of several threads at a time.
     """
     codes = {hook: code_of(hook.tracepoint) for hook in hooks}
     loaded: dict[Hook, int | OSError] = {}

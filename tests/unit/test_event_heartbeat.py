@@ -88,7 +88,6 @@ def test_what_can_not_be_done_is_said_once(
         raise OSError(24, "too many")
 
     monkeypatch.setattr(socket, "socket", refuse)
-    monkeypatch.setattr(logging.getLogger("podwitness"), "propagate", True)
     heart = Heart(PROVABLE, LOG)
     for _ in range(2):
         assert heart.beat()[:2] == (Heartbeat(), frozenset())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,19 @@ from collector import own_log
 from collector.errors import OperatorError
 
 FORGED = "x\n[2026/01/01 00:00:00] [ info] all is well\x1b[2J"
+
+
+@pytest.fixture(autouse=True)
+def root() -> Iterator[logging.Logger]:
+    """Other tests find it as it was: what is logged there reaches them."""
+    found = logging.getLogger(own_log.ROOT)
+    handlers, propagate, level = list(found.handlers), found.propagate, found.level
+    yield found
+    for handler in found.handlers:
+        if handler not in handlers:
+            handler.close()
+    found.handlers[:], found.propagate = handlers, propagate
+    found.setLevel(level)
 
 
 def lines(path: Path) -> list[str]:

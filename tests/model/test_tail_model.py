@@ -157,6 +157,8 @@ async def live(folder: Path, course: list[Named]) -> None:
     for container in node.containers:
         if container.log.exists():
             await node.is_seen(container)
+            if container.copies:
+                await node.has_noticed_truncation(container)
             container.delete(late=0)
         for stream in STREAMS:
             container.end_of(stream)

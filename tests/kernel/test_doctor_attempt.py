@@ -21,7 +21,7 @@ def test_every_hook_and_a_heartbeat() -> None:
     assert (found.error, found.connector_error) == ("", "")
     assert [hook.hook for hook in found.hooks] == [hook.tracepoint for hook in HOOKS]
     assert {hook.state for hook in found.hooks} == {"attached"}
-    assert found.expected == found.heard == PROVABLE
+    assert found.expected == PROVABLE <= found.heard  # which has what only comes with it, too: the bind
     assert 0 < found.latency_s < 30
     assert set(os.listdir("/proc/self/fd")) == before
     assert children.read_text() == children_before

@@ -45,10 +45,10 @@ def live_line(time_ns: int, record: Mapping[str, Any]) -> LiveLine:
         parts = ("LOST", "", _loss(record), "trouble")
     elif event.get("kind") == "pipeline_error":
         parts = ("PROBES", str(event.get("action", "")), str(event.get("reason", "")), "trouble")
-    elif "process" in event.get("category", ()):
-        parts = _process(event, record)
-    elif "network" in event.get("category", ()):
+    elif "network" in event.get("category", ()) and "privilege" not in _map(record, "podwitness"):
         parts = _network(event, record)
+    elif event.get("category"):
+        parts = _process(event, record)
     else:
         parts = _log(record)
     what, who, details, tone = parts
@@ -85,14 +85,30 @@ def _actor(process: Mapping[str, Any]) -> str:
 def _process(event: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[str, str, str, str]:
     process = _map(record, "process")
     action = str(event.get("action", "?"))
-    if action == "exec":
+    if action == "fork":
+        details = f"from {_actor(_map(process, 'parent'))}"
+    elif action == "exit":
+        details = _ending(event, record)
+    elif "privilege" in _map(record, "podwitness"):
+        details = _privilege(_map(_map(record, "podwitness"), "privilege"))
+    else:
         args = process.get("args") or [process.get("executable", "")]
         details = " ".join(shlex.quote(str(arg)) for arg in args)
-    elif action == "fork":
-        details = f"from {_actor(_map(process, 'parent'))}"
-    else:
-        details = _ending(event, record)
-    return action, _actor(process), details, "process"
+    failed = event.get("outcome") == "failure"
+    if failed:
+        details += f"  {_map(record, 'error').get('code', 'failed')}"
+    return action, _actor(process), details.strip(), "trouble" if failed else "process"
+
+
+def _privilege(privilege: Mapping[str, Any]) -> str:
+    """`signal SIGKILL > sleep[7]`: what it was done with, and to whom."""
+    said = [f"{name} {_listed(value)}" for name, value in privilege.items() if not isinstance(value, Mapping)]
+    target = _map(privilege, "target")
+    return " ".join([*said, *([f"> {_actor(target)}"] if target else [])])
+
+
+def _listed(value: Any) -> str:
+    return "|".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _ending(event: Mapping[str, Any], record: Mapping[str, Any]) -> str:
@@ -113,12 +129,15 @@ def _duration(duration_ns: Any) -> str:
 def _network(event: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[str, str, str, str]:
     source, destination = _map(record, "source"), _map(record, "destination")
     action = str(event.get("action", "?"))
+    asked = _map(_map(record, "dns"), "question").get("name")
     details = (
         f"{_end(source)} > {_end(destination)}" if destination and source else _end(source or destination)
     )
     if action == "close":
         sent, received = source.get("bytes", 0), destination.get("bytes", 0)
         details += f"  {sent} B > < {received} B in {_duration(event.get('duration', 0))}"
+    if asked:
+        details += f"  {asked}"
     failed = event.get("outcome") == "failure"
     if failed:
         details += f"  {_map(record, 'error').get('code', 'failed')}"

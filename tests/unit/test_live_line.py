@@ -41,6 +41,33 @@ def test_a_killed_process_names_the_signal() -> None:
     assert live_line(0, record).details == "killed by SIGKILL after 2 s"
 
 
+def test_process_that_was_there_already_shows_its_argv() -> None:
+    assert live_line(0, {**process("running", args=["sleep", "9"]), **HOST}).details == "sleep 9"
+    assert live_line(0, {**process("session-start", executable="/bin/sh"), **HOST}).details == "/bin/sh"
+
+
+def test_privilege_tells_with_what_and_to_whom() -> None:
+    target = {"name": "sleep", "pid": 9, "cgroup_id": 1}
+    kill = {"podwitness": {"privilege": {"signal": "SIGKILL", "target": target}}}
+    assert live_line(0, {**process("kill"), **kill, **HOST}).details == "signal SIGKILL > sleep[9]"
+    clone = {"podwitness": {"privilege": {"flags": ["CLONE_NEWNET", "CLONE_NEWPID"]}}}
+    record = {**process("unshare"), **clone, **HOST, "error": {"code": "EPERM"}}
+    record["event"]["outcome"] = "failure"
+    line = live_line(0, record)
+    assert (line.details, line.tone) == ("flags CLONE_NEWNET|CLONE_NEWPID  EPERM", "trouble")
+    moved = {"podwitness": {"privilege": {"target": target}}}
+    assert live_line(0, {**process("cgroup-attach"), **moved, **HOST}).details == "> sleep[9]"
+
+
+def test_dns_names_what_was_asked() -> None:
+    record = {
+        "event": {"category": ["network"], "action": "dns"},
+        "destination": {"ip": "10.0.0.1", "port": 53},
+    }
+    line = live_line(0, {**record, "dns": {"question": {"name": "example.org"}}, **HOST})
+    assert line.details == "10.0.0.1:53  example.org"
+
+
 def test_failed_connection_is_trouble_and_names_the_error() -> None:
     record = {
         "event": {"category": ["network"], "action": "connect-failed", "outcome": "failure"},

@@ -404,7 +404,7 @@ KUBERNETES: Final = (
         "podwitness_kubernetes_requests_total",
         "counter",
         ("name", "request", "result"),
-        "Requests for metadata of pods: `ok`, a status that refused, or `unavailable`.",
+        "Requests to the API server or the kubelet: `ok`, a status that refused, or `unavailable`.",
         "See the log for the server's reason; check Kube_URL, the token and the account's rights.",
     ),
     Metric(

@@ -37,6 +37,7 @@ class ApiServer:
         self.requests: list[str] = []
         self.fails: dict[str, tuple[int, str]] = {}  # beginning of a path -> status and message
         self.is_mute = False  # takes requests and does not answer
+        self.sends_lines = False  # each in a chunk of its own
         self.page: int | None = None  # a smaller page than was asked for
         self.changed = asyncio.Condition()
         self.watches = 0
@@ -205,9 +206,12 @@ class ApiServer:
                 for _, kind, pod in news:
                     if kind == "BOOKMARK" or _is_of(node, pod):
                         line = json.dumps({"type": kind, "object": pod}).encode() + b"\n"
-                        # Anywhere: a line is not a chunk.
-                        await _chunk(writer, line[: len(line) // 2])
-                        await _chunk(writer, line[len(line) // 2 :])
+                        # The real one's chunks are lines; a proxy's are not.
+                        pieces = (
+                            (line,) if self.sends_lines else (line[: len(line) // 2], line[len(line) // 2 :])
+                        )
+                        for piece in pieces:
+                            await _chunk(writer, piece)
         finally:
             async with self.changed:
                 self.watches -= 1

@@ -66,7 +66,7 @@ class _PodList(msgspec.Struct):
 
 class _Event(msgspec.Struct):
     type: str
-    object: msgspec.Raw
+    object: _PodObject  # a bookmark is a pod that has nothing but its version
 
 
 class _Object(msgspec.Struct):
@@ -77,6 +77,11 @@ class _Failure(msgspec.Struct):
     code: int = 0
     reason: str = ""
     message: str = ""
+
+
+class _FailedEvent(msgspec.Struct):
+    type: str
+    object: _Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,7 @@ _list = msgspec.json.Decoder(_PodList)
 _event = msgspec.json.Decoder(_Event)
 _object = msgspec.json.Decoder(_Object)
 _failure = msgspec.json.Decoder(_Failure)
+_failed_event = msgspec.json.Decoder(_FailedEvent)
 
 
 def read_pod(text: bytes) -> Pod:
@@ -167,14 +173,20 @@ def read_list(text: bytes) -> PodPage:
 
 def read_change(line: bytes) -> Change:
     """A line of a watch. Raises UnreadableObject."""
-    event: _Event = _decoded(_event, line)
-    if event.type == "ERROR":
-        failure: _Failure = _decoded(_failure, event.object)
-        return Change("ERROR", code=failure.code, message=failure.message or failure.reason)
-    if event.type == "BOOKMARK":
-        return Change("BOOKMARK", _decoded(_object, event.object).metadata.resource_version)
-    found: _PodObject = _decoded(_pod, event.object)
-    return Change(event.type, found.metadata.resource_version, _made(found))
+    try:
+        event: _Event = _decoded(_event, line)
+    except UnreadableObject as reason:
+        return _read_failure(line, reason)
+    version = event.object.metadata.resource_version
+    return Change(event.type, version, None if event.type == "BOOKMARK" else _made(event.object))
+
+
+def _read_failure(line: bytes, reason: UnreadableObject) -> Change:
+    """A Status is no pod: its own `status` is a text. Seldom, so that pods are decoded in one pass."""
+    event: _FailedEvent = _decoded(_failed_event, line)
+    if event.type != "ERROR":
+        raise reason
+    return Change("ERROR", code=event.object.code, message=event.object.message or event.object.reason)
 
 
 def read_metadata(text: bytes) -> Metadata:
@@ -191,7 +203,7 @@ def failure_of(text: bytes) -> str:
         return ""
 
 
-def _decoded(decoder: msgspec.json.Decoder[Any], text: bytes | msgspec.Raw) -> Any:
+def _decoded(decoder: msgspec.json.Decoder[Any], text: bytes) -> Any:
     try:
         return decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as reason:

@@ -78,9 +78,11 @@ class Pods:
         # Learned last stands last, so that the first is the one to be forgotten.
         self._by_uid.pop(uid, None)
         self._by_uid[uid] = pod
-        before, self._sizes[uid] = self._sizes.get(uid, 0), size_of(pod)
-        self.size_bytes += self._sizes[uid] - before
-        self._make_room(uid)
+        # Most changes are of its status, which has no size to speak of.
+        if known is None or (known.labels, known.annotations) != (pod.labels, pod.annotations):
+            before, self._sizes[uid] = self._sizes.get(uid, 0), size_of(pod)
+            self.size_bytes += self._sizes[uid] - before
+            self._make_room(uid)
         for tell in self.learned:
             tell(pod)
 

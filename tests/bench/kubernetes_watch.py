@@ -60,6 +60,7 @@ def serve(pipe: Connection) -> None:
 
     async def work() -> None:
         server = ApiServer()
+        server.sends_lines = True
         for number in range(PODS):
             await server.put(pod(number))
         prepared = changes()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from collector._native import ffi
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector._native import ffi
 from collector.native import logs
 from collector.native.logs import Arena, LogStream
 from collector.native.slabs import KEPT_SLABS, Slabs

@@ -53,7 +53,7 @@ class Link:
         self._socket = secured
         await self._complete(secured.do_handshake, self._readable)
 
-    async def send(self, buffers: Sequence[bytes]) -> None:
+    async def send(self, buffers: Sequence[bytes | memoryview]) -> None:
         """Writes the buffers one after the other; returns when the kernel has all of them."""
         if isinstance(self._socket, ssl.SSLSocket):
             if sum(map(len, buffers)) <= TLS_RECORD_BYTES:
@@ -86,6 +86,23 @@ class Link:
         if not data:
             raise ConnectionEnded
         return data
+
+    async def receive_all(self, most: int) -> bytes:
+        """What is there, one byte at least; TLS gives one record a call. Raises ConnectionEnded."""
+        parts = [await self.receive(most)]
+        left = most - len(parts[0])
+        while left > 0:
+            try:
+                part = self._socket.recv(left)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                break
+            except OSError:
+                break  # what came before it counts; the next call meets it again
+            if not part:
+                break
+            parts.append(part)
+            left -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _read(self) -> bytes:
         return self._socket.recv(RECEIVE_BYTES)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+from pathlib import Path
 
 import pytest
 
 from collector.outputs.link import ConnectionEnded, Link
+from tests.certificates import Authority
 
 
 async def pair(silence_s: float = 20) -> tuple[Link, socket.socket]:
@@ -91,5 +94,49 @@ def test_finish_waits_until_the_other_end_has_read_everything() -> None:
         assert not finishing.done()
         other.close()
         await finishing
+
+    asyncio.run(scenario())
+
+
+def test_what_is_there_comes_together_and_its_end_after_it() -> None:
+    async def scenario() -> None:
+        link, other = await pair()
+        other.send(b"x" * 3000)
+        other.send(b"y" * 3000)
+        assert await link.receive_all(5000) == b"x" * 3000 + b"y" * 2000
+        other.close()
+        assert await link.receive_all(5000) == b"y" * 1000
+        with pytest.raises(ConnectionEnded):
+            await link.receive_all(5000)
+        link.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_is_there_of_several_records_of_tls_comes_together(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        authority = Authority.make(tmp_path)
+        texts = [bytes([number]) * 16_000 for number in range(5)]
+        sent = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readexactly(1)
+            for text in texts:
+                writer.write(text)
+            await writer.drain()
+            sent.set()
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authority.server_context())
+        sock = socket.create_connection(server.sockets[0].getsockname())
+        sock.setblocking(False)
+        link = Link(sock)
+        await link.start_tls(ssl.create_default_context(cafile=str(authority.certificate)), "localhost")
+        await link.send([b"?"])
+        await sent.wait()
+        assert await link.receive_all(1 << 20) == b"".join(texts)
+        link.close()
+        server.close()
 
     asyncio.run(scenario())

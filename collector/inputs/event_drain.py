@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from collector.inputs.event_containers import EventContainers
 from collector.inputs.event_flow import EventFlow
-from collector.inputs.event_losses import KernelLoss, LossCounters, drain_losses
+from collector.inputs.event_losses import KernelLoss, LossCounters, dns_losses, drain_losses
 from collector.inputs.event_pending import Pending
 from collector.inputs.event_plans import Planner
 from collector.inputs.event_programs import ToldPrograms
@@ -93,6 +93,7 @@ class EventDrain:
             self._encoder, self._containers, self._pending, context.chain, tags, context.metrics
         )
         self._tracking: Tracking | None = None
+        self._names: Resolutions | None = None
         self._flows = self._open_flows(settings)
         self._clock = WallClock()
         self._counters = LossCounters()
@@ -113,7 +114,8 @@ class EventDrain:
             self._rings.close()
             raise
         self._encoder.watch(flows)
-        self._encoder.learn(Resolutions(host_network()))
+        self._names = Resolutions(host_network())
+        self._encoder.learn(self._names)
         self._track()
         return flows
 
@@ -199,6 +201,11 @@ class EventDrain:
         if self._tracking is not None:
             overruns = self._tracking.take_overruns()
             self._context.metrics.add("podwitness_kernel_translation_overruns_total", by=overruns)
+        if self._names is not None:
+            unread = self._counters.unread_dns(self._names.unread)
+            self._context.metrics.add("podwitness_kernel_dns_malformed_total", by=unread.malformed)
+            self._context.metrics.add("podwitness_kernel_dns_streams_lost_total", by=unread.streams)
+            found += dns_losses(unread)
         if self._ticks % MISSED_TICKS == 0:
             found += self._counters.not_run(self._attached.missed(), self._attached.hooks)
         self._ticks += 1

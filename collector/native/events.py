@@ -272,6 +272,18 @@ class Resolutions:
         name = lib.pw_resolutions_find(self._known, inquirer, address.ljust(16, b"\0"), now_ns, found_bytes)
         return None if name == ffi.NULL else bytes(ffi.buffer(name, found_bytes[0])).decode()
 
+    @property
+    def unread(self) -> UnreadDns:
+        found = lib.pw_resolutions_unread(self._known)
+        return UnreadDns(int(found.malformed), int(found.streams))
+
+
+class UnreadDns(NamedTuple):
+    """Since the start. `streams`: of TCP, given up for a byte that is missing."""
+
+    malformed: int
+    streams: int
+
 
 class Heartbeat(NamedTuple):
     """What the collector did so that its own probes report it; see struct pw_heartbeat."""

@@ -53,7 +53,7 @@ class Link:
         self._socket = secured
         await self._complete(secured.do_handshake, self._readable)
 
-    async def send(self, buffers: Sequence[bytes]) -> None:
+    async def send(self, buffers: Sequence[bytes | memoryview]) -> None:
         """Writes the buffers one after the other; returns when the kernel has all of them."""
         if isinstance(self._socket, ssl.SSLSocket):
             if sum(map(len, buffers)) <= TLS_RECORD_BYTES:

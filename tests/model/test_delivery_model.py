@@ -42,7 +42,9 @@ def line(file: int, number: int, vanishes: bool) -> Chunk:
     now_ns = time.monotonic_ns()
     gone = (lambda: True) if vanishes else None
     tag = f"f.{file}"
-    return Chunk(chunk_id(tag, number), tag, entries, 1, "tail.0", now_ns, position, 1, vanishing=gone)
+    return Chunk(
+        chunk_id(tag, number), tag, memoryview(entries), 1, "tail.0", now_ns, position, 1, vanishing=gone
+    )
 
 
 @dataclass

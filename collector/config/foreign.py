@@ -138,8 +138,8 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
         hot_reload hot_reload.ensure_thread_safety hot_reload.timeout http_listen http_port http_proxy
         http_server json.convert_nan_to_null json.escape_unicode log_file log_level
         multiline_buffer_limit parsers_file plugins_file scheduler.base scheduler.cap
-        sp.convert_from_str_to_num storage.backlog.flush_on_shutdown storage.backlog.mem_limit storage.checksum
-        storage.delete_irrecoverable_chunks storage.inherit storage.keep.rejected
+        sp.convert_from_str_to_num storage.backlog.flush_on_shutdown storage.backlog.mem_limit
+        storage.checksum storage.delete_irrecoverable_chunks storage.inherit storage.keep.rejected
         storage.max_chunks_up storage.metrics storage.path storage.rejected.path storage.sync
         storage.trim_files storage.type streams_file windows.maxstdio
     """),

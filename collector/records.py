@@ -30,7 +30,7 @@ CONNECTION = ("connect", "connect-failed", "accept", "close", "connected")
 LISTENER = (*LISTENS, "unlisten")
 TCP = ("connect", "connect-failed", "listen", "accept", "close", "unlisten", "listening", "connected")
 FLOW = ("flow-start", "flow-update", "flow-end")  # UDP and ICMP
-BIND = ("bind",)
+BIND = ("bind", "bound")
 DNS = ("dns",)
 NETWORK = (*TCP, *FLOW, *BIND, *DNS)
 COUNTED = ("close", *FLOW)
@@ -42,7 +42,7 @@ EVENT_FIELDS = (
         "event.kind",
         "keyword",
         EVERY,
-        "`event`; `state` of what was there before podwitness: `running`, `listening`, `connected`.",
+        "`event`; `state` of what was there before podwitness: `running`, `listening`, `connected`, `bound`.",
     ),
     always(
         "event.category",
@@ -139,8 +139,8 @@ EVENT_FIELDS = (
     always("source.bytes", "long", COUNTED, "What the client sent, as `destination.bytes`."),
     always("source.packets", "long", COUNTED, "Segments or packets that the client sent."),
     always("destination.ip", "ip", NETWORK, "The server's address; for a listener or a bind its own."),
-    always("destination.port", "long", (*TCP, *DNS), "The server's port."),
-    RecordField("destination.port", "long", (*FLOW, *BIND), "The same; ICMP has none."),
+    always("destination.port", "long", (*TCP, *DNS, "bound"), "The server's port."),
+    RecordField("destination.port", "long", (*FLOW, "bind"), "The same; ICMP has none."),
     always(
         "destination.bytes",
         "long",
@@ -364,6 +364,7 @@ EVENT_FIELDS = (
         "True when the socket is older than the probes.",
         OWN,
     ),
+    always("podwitness.socket.preexisting", "boolean", ("bound",), "The same.", OWN),
     RecordField("podwitness.socket.reset", "boolean", TCP, "True when a reset ended the connection.", OWN),
     always("podwitness.socket.backlog", "long", LISTENS, "Connections that may wait.", OWN),
     RecordField("podwitness.socket.rtt_us", "long", TCP, "Smoothed round trip time; absent when 0.", OWN),

@@ -30,6 +30,7 @@ static const struct kind_row KINDS[PW_KINDS] = {
     [PW_STATE_LISTENER] = {sizeof(struct pw_tcp), 1, PW_WORD("network"), {PW_WORD("info")}, PW_WORD("listening")},
     [PW_STATE_CONNECTION] = {sizeof(struct pw_tcp), 2, PW_WORD("network"), {PW_WORD("connection"), PW_WORD("info")},
                              PW_WORD("connected")},
+    [PW_STATE_BOUND] = {sizeof(struct pw_bind), 1, PW_WORD("network"), {PW_WORD("info")}, PW_WORD("bound")},
     [PW_SESSION_START] = {sizeof(struct pw_session), 1, PW_WORD("session"), {PW_WORD("start")},
                           PW_WORD("session-start")},
     [PW_SESSION_END] = {sizeof(struct pw_session), 1, PW_WORD("session"), {PW_WORD("end")}, PW_WORD("session-end")},
@@ -225,6 +226,7 @@ static uint32_t pairs_of(const struct pw_head *head)
     case PW_FLOW_END:
       return pw_flow_event_pairs((const struct pw_flow *)head);
     case PW_BIND:
+    case PW_STATE_BOUND:
       return pw_bind_event_pairs((const struct pw_bind *)head);
     case PW_DNS:
       return pw_dns_event_pairs((const struct pw_dns *)head);
@@ -242,6 +244,7 @@ static uint8_t *put_pairs(uint8_t *p, const struct pw_head *head, uint32_t scope
     case PW_FLOW_END:
       return pw_put_flow_event(p, (const struct pw_flow *)head, scope, clock);
     case PW_BIND:
+    case PW_STATE_BOUND:
       return pw_put_bind_event(p, (const struct pw_bind *)head, scope, clock);
     case PW_DNS:
       return pw_put_dns_event(p, (const struct pw_dns *)head, scope, clock);

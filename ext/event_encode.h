@@ -15,7 +15,7 @@ static inline int pw_is_control(uint16_t kind) { return kind == PW_CGROUP_MKDIR 
 static inline int pw_is_process_event(uint16_t kind) { return !PW_IS_FLOW(kind) && !pw_is_control(kind); }
 
 /* About what was there before the probes. */
-static inline int pw_is_state(uint16_t kind) { return kind >= PW_STATE_PROCESS && kind <= PW_STATE_CONNECTION; }
+static inline int pw_is_state(uint16_t kind) { return kind >= PW_STATE_PROCESS && kind <= PW_STATE_BOUND; }
 
 /* A struct pw_exec. */
 static inline int pw_is_exec(uint16_t kind) { return kind == PW_EXEC || kind == PW_STATE_PROCESS; }

@@ -122,6 +122,7 @@ uint8_t *pw_put_bind_event(uint8_t *p, const struct pw_bind *bound, uint32_t sco
                                .local_port = bound->local_port,
                                .protocol = bound->protocol,
                                .is_listener = 1};
+  const int is_state = pw_is_state(bound->head.kind);
   p = pw_put_event_map(p, bound->head.kind, 1, 0);
   p = pw_put_owner(p, &owner, clock);
   p = pw_put_ends(p, &ends);
@@ -132,9 +133,11 @@ uint8_t *pw_put_bind_event(uint8_t *p, const struct pw_bind *bound, uint32_t sco
   p = pw_put_scope(p, scope, bound->head.cgroup_id);
   p = pw_put_net_namespace(p, bound->net_ns, bound->net_cookie);
   p = pw_put_tree(p, &bound->head, &bound->entry, scope, clock, &pairs);
-  p = pw_put_map_head(PUT(p, "socket"), 2);
+  p = pw_put_map_head(PUT(p, "socket"), 2u + (unsigned)is_state);
   p = pw_put_hex64(PUT(p, "id"), bound->socket_id);
-  p = pw_put_owner_source(PUT(p, "owner_source"), PW_OWNER_BY_BIND);
+  p = pw_put_owner_source(PUT(p, "owner_source"), is_state ? PW_OWNER_BY_DESCRIPTOR : PW_OWNER_BY_BIND);
+  if (is_state)
+    p = pw_put_byte(PUT(p, "preexisting"), 0xc3);
   end_map(map, pairs);
   return p;
 }

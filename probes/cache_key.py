@@ -23,6 +23,7 @@ MADE_BY = (
     "compiler.py",
     "headers.py",
     "kept_code.py",
+    "side_by_side.py",
     "syscalls.py",
 )
 _VERSION = re.compile(r"__version__ *= *['\"]([^'\"]+)")

@@ -29,6 +29,7 @@ class RecordKind(IntEnum):
     STATE_PROCESS = 12
     STATE_LISTENER = 13
     STATE_CONNECTION = 14
+    STATE_BOUND = 15
     SESSION_START = 16
     SESSION_END = 17
     FLOW_START = 20
@@ -242,10 +243,11 @@ HOOKS = (
     Hook(
         "state",
         "sockets_before",
-        (RecordKind.STATE_LISTENER, RecordKind.STATE_CONNECTION),
+        (RecordKind.STATE_LISTENER, RecordKind.STATE_CONNECTION, RecordKind.STATE_BOUND),
         (5, 11),
         Cost.RARE,
-        "Listeners and connections older than the probes are known only by what happens to them.",
+        "Listeners, connections and UDP sockets older than the probes are known only by what happens to "
+        "them.",
         walks="bpf_iter_task_file",
     ),
     Hook(
@@ -405,7 +407,7 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
         Map(FLOWS, MapType.ARRAY, 4, 192, FLOW_SLOTS, ("flow",), mappable=True),
         Map("flow_locks", MapType.HASH, 4, 4, 256, ("flow",)),
         Map("flow_sockets", MapType.LRU_HASH, 8, 40, 8192, ("flow",)),
-        Map("flow_owners", MapType.LRU_HASH, 8, 56, 4096, ("flow",)),
+        Map("flow_owners", MapType.LRU_HASH, 8, 64, 4096, ("flow",)),
         Map("ns_cgroups", MapType.LRU_HASH, 4, 8, 1024, ("flow",)),
         # As exec_scratch. Only one at a time reads what was there before.
         Map("state_scratch", MapType.ARRAY, 4, 312 + 29696, 1, ("state",)),

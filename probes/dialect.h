@@ -17,9 +17,16 @@
 /* Where the program of a walk writes what its reader gets. */
 #define SEQUENCE() (((struct bpf_iter_meta *)ctx[0])->seq)
 
-/* By its number: BCC puts the older bpf_probe_read in place of bpf_probe_read_kernel where it may not read the
- * kernel's symbols, and programs of cgroups may not call that. Since 5.5. */
+/* By their numbers: BCC puts the older bpf_probe_read in place of these where it may not read the kernel's
+ * symbols, which compiler.py sees to, and programs of cgroups may not call that. Since 5.5. */
+static long (*read_user)(void *to, u32 bytes, const void *from) = (void *)112;
 static long (*read_kernel)(void *to, u32 bytes, const void *from) = (void *)113;
+static long (*read_user_text)(void *to, u32 bytes, const void *from) = (void *)114;
+static long (*read_kernel_text)(void *to, u32 bytes, const void *from) = (void *)115;
+#define bpf_probe_read_user read_user
+#define bpf_probe_read_kernel read_kernel
+#define bpf_probe_read_user_str read_user_text
+#define bpf_probe_read_kernel_str read_kernel_text
 
 /* A scalar or pointer member, read explicitly: for pointers that the verifier does not know the type of. */
 #define PROBED(pointer, member) ({ \

@@ -42,9 +42,10 @@ enum pw_kind {
   PW_TCP_UNLISTEN = 9,
   PW_CGROUP_MKDIR = 10,
   PW_CGROUP_RMDIR = 11,
-  PW_STATE_PROCESS = 12,   /* there before the probes, as the next two; a pw_exec without filename */
+  PW_STATE_PROCESS = 12,   /* there before the probes, as the next three; a pw_exec without filename */
   PW_STATE_LISTENER = 13,
   PW_STATE_CONNECTION = 14,
+  PW_STATE_BOUND = 15,     /* the same of a UDP socket with a port; a pw_bind */
   PW_SESSION_START = 16,   /* somebody from outside has begun to run programs in a container */
   PW_SESSION_END = 17,     /* the last process of such a tree has ended */
   /* 20-34: flows; 40-69: privileges; 70-75: files */
@@ -96,7 +97,7 @@ enum pw_kind {
  * first exec in it. */
 #define PW_IS_FLOW(kind) \
   (((kind) >= PW_TCP_CONNECT && (kind) <= PW_TCP_UNLISTEN) || ((kind) >= 20 && (kind) <= 34) || \
-   (kind) == PW_STATE_LISTENER || (kind) == PW_STATE_CONNECTION)
+   ((kind) >= PW_STATE_LISTENER && (kind) <= PW_STATE_BOUND))
 
 enum pw_flag {             /* pw_head.flags */
   PW_ARGS_CUT = 1 << 0,    /* argv was longer than PW_ARGS_BYTES; args_total_bytes tells */

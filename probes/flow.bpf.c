@@ -143,21 +143,22 @@ static __always_inline int on_bind(struct bpf_sock *ctx, u16 family)
 {
   struct sock *sk = plain_socket(ctx);
   u64 cookie = skb_socket_cookie(ctx);
-  struct flow_owner owner = {};
+  struct holder holder = {.source = PW_OWNER_BY_BIND};
+  struct flow_owner *owner = &holder.owner;
   struct pw_bind *out;
-  if (!fill_caller(&owner))
+  if (!fill_caller(owner))
     return ALLOW;
   if (ctx->protocol != IPPROTO_TCP)
-    map_update(MAP(flow_owners), &cookie, &owner, 0);
-  out = RESERVE(pw_bind, PW_BIND, owner.cgroup_id);
+    map_update(MAP(flow_owners), &cookie, &holder, 0);
+  out = RESERVE(pw_bind, PW_BIND, owner->cgroup_id);
   if (!out)
     return ALLOW;
   out->socket_id = cookie;
-  out->entry = owner.entry;
-  out->owner_start_ns = owner.start_ns;
-  out->owner_pid = owner.pid;
-  out->owner_uid = owner.uid;
-  __builtin_memcpy(out->comm, owner.comm, PW_COMM_BYTES);
+  out->entry = owner->entry;
+  out->owner_start_ns = owner->start_ns;
+  out->owner_pid = owner->pid;
+  out->owner_uid = owner->uid;
+  __builtin_memcpy(out->comm, owner->comm, PW_COMM_BYTES);
   out->net_ns = net_ns_of(sk);
   out->net_cookie = net_cookie_of(sk);
   out->family = family;

@@ -8,6 +8,7 @@
 #define PODWITNESS_FLOW_H
 #include "dialect.h"
 #include "events.h"
+#include "flow_owner.h"
 #include "lineage.h"
 #include "packet.h"
 
@@ -20,15 +21,6 @@
 #define PF_KTHREAD 0x00200000
 #define UPDATE_IF_NEW 1
 
-struct flow_owner { /* as struct owner of the TCP probes */
-  struct pw_entry entry;
-  u64 start_ns;
-  u64 cgroup_id;
-  u32 pid;
-  u32 uid;
-  char comm[PW_COMM_BYTES];
-};
-
 /* Where the flows of a socket are, by its cookie. */
 struct socket_flows {
   u32 slots[SOCKET_FLOWS];
@@ -39,7 +31,6 @@ struct socket_flows {
 _Static_assert((SETS & (SETS - 1)) == 0, "sets are chosen by a mask");
 _Static_assert(PW_VALUE_BYTES_flows == sizeof(struct pw_flow_slot), "value of flows");
 _Static_assert(PW_VALUE_BYTES_flow_sockets == sizeof(struct socket_flows), "value of flow_sockets");
-_Static_assert(PW_VALUE_BYTES_flow_owners == sizeof(struct flow_owner), "value of flow_owners");
 
 /* The kernel's socket, as a number: the typed pointer of these programs gives only what is in struct bpf_sock. */
 static __always_inline struct sock *plain_socket(void *typed)

@@ -18,10 +18,11 @@ static __always_inline void set_owner(struct pw_flow *flow, const struct flow_ow
 }
 
 /* What goes out is sent by the current process, unless the kernel itself answers. Of what comes in only who
- * bound the socket is known. */
+ * bound the socket is known, or had it open when the probes came. */
 static __always_inline void find_owner(struct pw_flow *flow, struct sock *sk, bool is_ingress)
 {
-  struct flow_owner owner = {}, *bound;
+  struct flow_owner owner = {};
+  struct holder *holder;
   u64 own_cgroup_id = cgroup_of_socket(sk), *cgroup_id, socket_id = flow->socket_id;
   u32 net_ns = flow->net_ns;
   flow->head.cgroup_id = own_cgroup_id;
@@ -39,9 +40,9 @@ static __always_inline void find_owner(struct pw_flow *flow, struct sock *sk, bo
       set_owner(flow, &owner, PW_OWNER_BY_IO);
     return;
   }
-  bound = map_lookup(MAP(flow_owners), &socket_id);
-  if (bound)
-    set_owner(flow, bound, PW_OWNER_BY_BIND);
+  holder = map_lookup(MAP(flow_owners), &socket_id);
+  if (holder)
+    set_owner(flow, &holder->owner, holder->source);
 }
 
 static __always_inline void begin_flow(struct pw_flow *flow, const struct packet *packet, struct sock *sk, u64 now_ns)

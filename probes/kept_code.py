@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from probes.catalog import Dialect
-from probes.codes import CodeOf, CodeSource, CompileError
+from probes.codes import Codes, CodeSource, CompileError, Unit
 
 MAGIC = b"podwitness probes 1 "
 INSTRUCTION_BYTES = 8
@@ -139,22 +139,20 @@ class Recorder:
         self.programs: Programs = {}
         self.gap = ""  # why what was kept is not all
 
-    def compile(self, subjects: Sequence[str], dialect: Dialect) -> CodeOf:
+    def compile(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Codes | CompileError]]:
+        for unit, made in self._compiler.compile(units):
+            if isinstance(made, CompileError):
+                self.gap = str(made)
+            else:
+                self._keep(unit.dialect, made)
+            yield unit, made
+
+    def _keep(self, dialect: Dialect, codes: Codes) -> None:
         try:
-            code_of = self._compiler.compile(subjects, dialect)
-        except CompileError as error:
-            self.gap = str(error)
-            raise
-
-        def recorded(tracepoint: str) -> bytes:
-            code = code_of(tracepoint)
-            try:
+            for tracepoint, code in codes.items():
                 self.programs[dialect, tracepoint] = symbolic(code, self._names)
-            except ValueError as error:
-                self.gap = str(error)
-            return code
-
-        return recorded
+        except ValueError as error:
+            self.gap = str(error)
 
 
 class Replay:
@@ -164,12 +162,12 @@ class Replay:
         self._programs = programs
         self._maps = maps
 
-    def compile(self, subjects: Sequence[str], dialect: Dialect) -> CodeOf:
-        """The function that is returned raises NotKept for a program that was not needed at that time."""
+    def compile(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Codes | CompileError]]:
+        """Raises NotKept, before anything else, for a program that was not needed at that time."""
+        made = [(unit, {name: self._code(unit.dialect, name) for name in unit.tracepoints}) for unit in units]
+        yield from made
 
-        def kept(tracepoint: str) -> bytes:
-            if (dialect, tracepoint) not in self._programs:
-                raise NotKept(f"the kernel no longer takes {tracepoint} as it was kept")
-            return numbered(self._programs[dialect, tracepoint], self._maps)
-
-        return kept
+    def _code(self, dialect: Dialect, tracepoint: str) -> bytes:
+        if (dialect, tracepoint) not in self._programs:
+            raise NotKept(f"the kernel no longer takes {tracepoint} as it was kept")
+        return numbered(self._programs[dialect, tracepoint], self._maps)

@@ -33,7 +33,7 @@ from probes.starter import Command, Loader, Starter, start_child
 
 __all__ = ["Attached", "HookReport", "ProbeError", "launch", "loader_command"]
 
-# Compiling takes half a second of CPU; a container that is held to a fiftieth of one needs the rest.
+# Compiling takes three seconds of CPU at most; a container that is held to a twentieth of one needs the rest.
 TIMEOUT_S = 60.0
 STDERR_BYTES = 16 << 10
 STDERR_SHOWN_CHARACTERS = 500
@@ -180,7 +180,7 @@ async def launch(
         raise ProbeError(
             f"The loader of the probes was not done after {timeout_s:g} s.",
             NOTHING_ATTACHED,
-            "Give the container more CPU: compiling takes about half a second of one.",
+            "Give the container more CPU: compiling takes about three seconds of one.",
         ) from error
     finally:
         answer.close()
@@ -272,7 +272,7 @@ def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) ->
         raise ProbeError(
             f"The loader of the probes ended with status {status}, without an answer: {tail or 'silent'}.",
             NOTHING_ATTACHED,
-            "Status -9 is the out-of-memory killer as a rule: compiling takes 160 MiB for a moment.",
+            "Status -9 is the out-of-memory killer as a rule: compiling takes 180 MiB for a moment.",
         )
     reports = tuple(hook_report(hook, answer.results[hook.tracepoint]) for hook in hooks)
     if not any(report.is_attached for report in reports):

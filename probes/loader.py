@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from probes.cache import Cache
 from probes.cache_key import compiler_version, key_of
 from probes.catalog import Dialect, Hook, Map, RingSizes, dialects, hooks_of, maps_of
 from probes.cgroup_root import open_root
-from probes.codes import CodeOf, CodeSource, CompileError
+from probes.codes import CodeSource, CompileError, Unit
 from probes.conntrack import open_conntrack
 from probes.exchange import (
     COMPILED,
@@ -68,8 +68,10 @@ class Attacher:
         self.attached_ns = 0  # CLOCK_BOOTTIME: what begins from then on is seen
 
     def run(self, hooks: Sequence[Hook], forced: Dialect | None) -> None:
-        for dialect in Dialect:
-            self._attach_all([hook for hook in hooks if self._is_wanted(hook, dialect, forced)], dialect)
+        tries = {hook: dialects(hook, self._btf_ids, forced) for hook in hooks}
+        for number in range(len(Dialect)):
+            left = {hook: tried[number:] for hook, tried in tries.items() if hook not in self.attached}
+            self._attach_all({hook: tried[0] for hook, tried in left.items() if tried})
         self.attached_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         # What begins from now on the other programs see.
         for hook, done in list(self.attached.items()):
@@ -92,25 +94,18 @@ class Attacher:
             os.close(done.link)
             os.close(done.program)
 
-    def _is_wanted(self, hook: Hook, dialect: Dialect, forced: Dialect | None) -> bool:
-        return hook not in self.attached and dialect in dialects(hook, self._btf_ids, forced)
-
-    def _attach_all(self, hooks: Sequence[Hook], dialect: Dialect) -> None:
-        subjects = list(dict.fromkeys(hook.subject for hook in hooks))
-        if not subjects:
-            return
-        try:
-            code_of = self._compiler.compile(subjects, dialect)
-        except CompileError as error:
-            if len(subjects) == 1:
-                self._note(hooks, str(error))
-                return
-            # One subject that this kernel's types don't fit must not take the others with it.
-            for subject in subjects:
-                self._attach_all([hook for hook in hooks if hook.subject == subject], dialect)
-            return
-        for hook, loaded in load_together(hooks, dialect, code_of, self._btf_ids).items():
-            self._attach(hook, dialect, loaded)
+    def _attach_all(self, wanted: Mapping[Hook, Dialect]) -> None:
+        loads = Loads(self._btf_ids)
+        for unit, made in self._compiler.compile(units_of(wanted)):
+            hooks = [hook for hook in wanted if hook.tracepoint in unit.tracepoints]
+            if isinstance(made, CompileError):
+                self._note(hooks, str(made))
+                continue
+            for hook in hooks:
+                loads.begin(hook, unit.dialect, made[hook.tracepoint])
+        loaded = loads.end()
+        for hook in filter(loaded.__contains__, wanted):
+            self._attach(hook, wanted[hook], loaded[hook])
 
     def _attach(self, hook: Hook, dialect: Dialect, loaded: int | OSError) -> None:
         try:
@@ -125,28 +120,39 @@ class Attacher:
             self._reasons.setdefault(hook, []).append(reason)
 
 
-def load_together(
-    hooks: Sequence[Hook], dialect: Dialect, code_of: CodeOf, btf_ids: dict[str, int]
-) -> dict[Hook, int | OSError]:
-    """A program, or why there is none, for each hook.
+def units_of(wanted: Mapping[Hook, Dialect]) -> list[Unit]:
+    tracepoints: dict[tuple[str, Dialect], list[str]] = {}
+    for hook, dialect in wanted.items():
+        tracepoints.setdefault((hook.subject, dialect), []).append(hook.tracepoint)
+    return [Unit(subject, dialect, tuple(names)) for (subject, dialect), names in tracepoints.items()]
+
+
+class Loads:
+    """Loads programs, each as soon as it is known.
 
     The kernel takes up to 0.15 s to check one, and checks those of several threads at a time.
     """
-    codes = {hook: code_of(hook.tracepoint) for hook in hooks}
-    loaded: dict[Hook, int | OSError] = {}
 
-    def load_one(hook: Hook) -> None:
+    def __init__(self, btf_ids: dict[str, int]) -> None:
+        self._btf_ids = btf_ids
+        self._loaded: dict[Hook, int | OSError] = {}
+        self._threads: list[threading.Thread] = []
+
+    def begin(self, hook: Hook, dialect: Dialect, code: bytes) -> None:
+        self._threads.append(threading.Thread(target=self._load, args=(hook, dialect, code)))
+        self._threads[-1].start()
+
+    def end(self) -> dict[Hook, int | OSError]:
+        """A program, or why there is none, for each hook."""
+        for thread in self._threads:
+            thread.join()
+        return self._loaded
+
+    def _load(self, hook: Hook, dialect: Dialect, code: bytes) -> None:
         try:
-            loaded[hook] = load_program(hook, dialect, codes[hook], btf_ids)
+            self._loaded[hook] = load_program(hook, dialect, code, self._btf_ids)
         except OSError as error:
-            loaded[hook] = error
-
-    threads = [threading.Thread(target=load_one, args=(hook,)) for hook in hooks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return {hook: loaded[hook] for hook in hooks}
+            self._loaded[hook] = error
 
 
 def load_program(hook: Hook, dialect: Dialect, code: bytes, btf_ids: dict[str, int]) -> int:

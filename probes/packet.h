@@ -3,13 +3,11 @@
 #define PODWITNESS_PACKET_H
 #include "dialect.h"
 #include "events.h"
+#include "flow_owner.h"
 
 #define AF_INET 2
 #define AF_INET6 10
-#define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
-#define IPPROTO_ICMPV6 58
 
 #define IPV4_LEAST_BYTES 20
 #define IPV6_BYTES 40

@@ -6,6 +6,9 @@
 #include "exec.h"
 #include "socket.h"
 #include "task.h"
+#ifdef PW_MAP_flow_owners
+#include "flow_owner.h"
+#endif
 
 _Static_assert(PW_VALUE_BYTES_state_scratch == sizeof(struct pw_exec) + PW_EXEC_DATA_BYTES, "scratch of state");
 
@@ -117,6 +120,53 @@ static __always_inline void write_socket(struct seq_file *seq, struct sock *sk, 
   seq_write(seq, out, sizeof(*out));
 }
 
+#if defined(PW_MAP_flow_owners) && LINUX_VERSION_CODE >= KERNEL_VERSION(5, 12, 0)
+static __always_inline void write_bound(struct seq_file *seq, struct sock *sk, struct owner *holder, u64 cookie)
+{
+  u32 zero = 0;
+  struct pw_bind *out = map_lookup(MAP(state_scratch), &zero);
+  if (!out)
+    return;
+  __builtin_memset(out, 0, sizeof(*out));
+  begin_state(&out->head, PW_STATE_BOUND, sizeof(*out), holder->cgroup_id);
+  out->entry = holder->entry;
+  out->socket_id = cookie;
+  out->net_cookie = socket_net_cookie(sk);
+  out->owner_start_ns = holder->start_ns;
+  out->owner_pid = holder->pid;
+  out->owner_uid = holder->uid;
+  out->net_ns = socket_net_ns(sk);
+  out->family = FIELD(sk, __sk_common.skc_family);
+  out->local_port = FIELD(sk, __sk_common.skc_num);
+  out->protocol = IPPROTO_UDP;
+  if (out->family == AF_INET6)
+    bpf_probe_read_kernel(out->local_address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+  else
+    *(u32 *)out->local_address = FIELD(sk, __sk_common.skc_rcv_saddr);
+  __builtin_memcpy(out->comm, holder->comm, PW_COMM_BYTES);
+  seq_write(seq, out, sizeof(*out));
+}
+
+/* UDP and ICMP: whose flow it is when a packet comes in before one has gone out. What was seen to be bound is in the
+ * map already; so is what was told of another descriptor. */
+static __always_inline void on_datagrams(struct seq_file *seq, struct sock *sk, struct task_struct *task, u16 protocol)
+{
+  struct holder holder = {.source = PW_OWNER_BY_DESCRIPTOR};
+  struct owner *owner = (struct owner *)&holder.owner;
+  u64 cookie = socket_cookie(sk);
+  _Static_assert(sizeof(*owner) == sizeof(holder.owner), "the same of TCP");
+  fill_holder(owner, task);
+  if (!map_update(MAP(flow_owners), &cookie, &holder, 1 /* BPF_NOEXIST */) && protocol == IPPROTO_UDP &&
+      FIELD(sk, __sk_common.skc_num))
+    write_bound(seq, sk, owner, cookie);
+}
+
+static __always_inline bool is_of_datagrams(u16 protocol)
+{
+  return protocol == IPPROTO_UDP || protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
+}
+#endif
+
 /* Each descriptor of each process. A socket that the other programs know already was seen to open, or has been
  * told of another descriptor. One that is still connecting is only remembered, for its connection will be seen. */
 PROGRAM(sockets_before)
@@ -126,18 +176,25 @@ PROGRAM(sockets_before)
   struct socket_state state = {.owner_source = PW_OWNER_BY_DESCRIPTOR};
   struct socket *socket;
   struct sock *sk;
-  u16 family;
+  u16 family, protocol;
   u8 now;
   u64 key;
   if (!task || !file)
     return 0;
   socket = socket_of_file(file);
   sk = socket ? socket->sk : 0;
-  if (!sk || FIELD(sk, sk_protocol) != IPPROTO_TCP)
+  if (!sk)
     return 0;
   family = FIELD(sk, __sk_common.skc_family);
+  if (family != AF_INET && family != AF_INET6)
+    return 0;
+  protocol = FIELD(sk, sk_protocol);
+#if defined(PW_MAP_flow_owners) && LINUX_VERSION_CODE >= KERNEL_VERSION(5, 12, 0)
+  if (is_of_datagrams(protocol))
+    on_datagrams(SEQUENCE(), sk, task, protocol);
+#endif
   now = FIELD(sk, __sk_common.skc_state);
-  if ((family != AF_INET && family != AF_INET6) || now == TCP_CLOSE || now == TCP_SYN_RECV)
+  if (protocol != IPPROTO_TCP || now == TCP_CLOSE || now == TCP_SYN_RECV)
     return 0;
   state.role = now == TCP_LISTEN ? PW_LISTENER : now == TCP_SYN_SENT ? PW_CLIENT : role_of_connection(sk);
   fill_holder(&state.owner, task);

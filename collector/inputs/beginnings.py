@@ -55,6 +55,20 @@ class _Look(NamedTuple):
     written_ns: int
 
 
+def _generations(name: str, names: Sequence[str]) -> list[str]:
+    """What the log was renamed to, as far as it is looked at, oldest first, and the log."""
+    return [*rotated_siblings(name, names)[-MAX_SIBLINGS:], name]
+
+
+def _before(file: OpenFile, names: list[str]) -> list[str] | None:
+    """The generations older than a file, which may have been renamed, or compressed and removed, since it was
+    opened; None where it is none of them."""
+    present = os.path.basename(path_of(file.fd))
+    if not os.fstat(file.fd).st_nlink:
+        present += COMPRESSED
+    return names[: names.index(present)] if present in names else None
+
+
 def _is_done(look: _Look, later: list[_Look]) -> bool:
     """Whether what is open at the end of a file was completed in a later one, and delivered."""
     if look.stored is not None and look.stored.offset == look.size:
@@ -241,12 +255,14 @@ class Beginnings:
         """
         directory, name = os.path.split(place)
         is_new = not since_ns and not held
-        rotated = rotated_siblings(name, self._names_in(directory, may_be_old=is_new))
-        names = [*rotated[-MAX_SIBLINGS:], name]
-        present = os.path.basename(path_of(file.fd))
-        if present not in names or not os.fstat(file.fd).st_nlink:
+        names = _generations(name, self._names_in(directory, may_be_old=is_new))
+        before = _before(file, names)
+        if before is None:
+            # Renamed since the listing was made: what it was found as is another file's name by now.
+            names = _generations(name, self._names_now(directory))
+            before = _before(file, names)
+        if before is None:
             return []
-        before = names[: names.index(present)]
         return self._unread(place, path, roots, names, before, since_ns, held)
 
     def siblings_of_missing(self, place: str, path: str, roots: tuple[str, ...]) -> list[Sibling]:

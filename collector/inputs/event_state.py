@@ -31,6 +31,12 @@ READ_BYTES = 64 << 10
 SETTLED_NS = 100_000_000
 # Not more is read while so much is not handed over.
 GATHERED_BYTES = 1 << 20
+# By what is traced.
+_TOLD = {
+    "process": (Kind.RUNNING,),
+    "network": (Kind.LISTENING, Kind.CONNECTED),
+    "flow": (Kind.BOUND,),
+}
 _TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
 
 
@@ -51,10 +57,11 @@ class Snapshot:
         self._containers = containers
         self._metrics = metrics
         self._attached_ns = attached.attached_ns
+        self._told = {kind for subject in subjects for kind in _TOLD.get(subject, ())}
         self._walks = [
             attached.walks[hook.hook]
             for hook in attached.hooks
-            if hook.hook in attached.walks and any(Kind(kind).subject in subjects for kind in hook.kinds)
+            if hook.hook in attached.walks and not self._told.isdisjoint(Kind(kind) for kind in hook.kinds)
         ]
         self.is_done = not is_wanted
         drain.expect_newborns(attached.attached_ns)
@@ -77,8 +84,8 @@ class Snapshot:
     def _take(self, content: bytes, now_ns: int) -> None:
         newborns = self._drain.newborns()
         for record in split(content):
-            whole: RawRecord | None = record
-            if record.kind == Kind.RUNNING:
+            whole: RawRecord | None = record if record.kind in self._told else None
+            if whole is not None and record.kind == Kind.RUNNING:
                 whole = self._completed(record, newborns)
             if whole is not None:
                 self._drain.flow.add(whole, now_ns)

@@ -389,7 +389,7 @@ class Tail:
     def _filtered(self, succession: Succession, portion: Portion) -> list[Tagged]:
         entries = portion.entries
         if self._step is not None and portion.records:
-            entries, unparsed = self._step.apply(entries)
+            entries, unparsed = self._step.apply(bytes(entries))
             self._context.metrics.add("podwitness_tail_unparsed_lines_total", self._context.name, by=unparsed)
         parts = [Tagged(succession.tag, entries, portion.records)]
         if portion.records and succession.rest:

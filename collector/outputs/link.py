@@ -69,7 +69,7 @@ class Link:
         await self._flush(tls)
         self._tls = tls
 
-    async def send(self, buffers: Sequence[bytes]) -> None:
+    async def send(self, buffers: Sequence[bytes | memoryview]) -> None:
         """Writes the buffers one after the other; returns when the kernel has all of them."""
         if self._tls:
             await self._send_sealed(self._tls, buffers)
@@ -82,7 +82,7 @@ class Link:
             if sent:
                 views[0] = views[0][sent:]
 
-    async def _send_sealed(self, tls: TlsStream, buffers: Sequence[bytes]) -> None:
+    async def _send_sealed(self, tls: TlsStream, buffers: Sequence[bytes | memoryview]) -> None:
         if sum(map(len, buffers)) <= TLS_RECORD_BYTES:
             buffers = (b"".join(buffers),)
         for buffer in buffers:
@@ -129,6 +129,27 @@ class Link:
 
     async def _receive(self, most: int) -> bytes:
         return await self._complete(lambda: self._socket.recv(most), self._readable)
+
+    async def receive_all(self, most: int) -> bytes:
+        """What is there, one byte at least; TLS gives one record a call. Raises ConnectionEnded."""
+        parts = [await self.receive(most)]
+        left = most - len(parts[0])
+        with contextlib.suppress(OSError):  # what came before it counts; the next call meets it again
+            while left > 0 and (part := self._receive_now(left)):
+                parts.append(part)
+                left -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _receive_now(self, most: int) -> bytes | None:
+        """What is there; None: nothing yet. Raises OSError."""
+        try:
+            if self._tls is None:
+                return self._socket.recv(most)
+            while (data := self._tls.open(most)) is None:
+                self._tls.feed(self._socket.recv(TLS_RECEIVE_BYTES))
+        except BlockingIOError:
+            return None
+        return data
 
     def watch(self, ended: Callable[[], None]) -> None:
         """While nothing is asked of the receiver: calls `ended` when it closes, or says anything."""

@@ -21,6 +21,7 @@ STRUCTS_OF_STATE = {
     "PW_STATE_PROCESS": "pw_exec",
     "PW_STATE_LISTENER": "pw_tcp",
     "PW_STATE_CONNECTION": "pw_tcp",
+    "PW_STATE_BOUND": "pw_bind",
 }
 TAIL_BYTES = "tail"  # attribute of a decoded record: what follows the fixed part
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import textwrap
@@ -12,7 +11,17 @@ from pathlib import Path
 import pytest
 
 from probes.catalog import HOOKS, SUBJECTS, RingSizes, maps
-from probes.compiler import captured_stderr, first_error, map_flags, source_text, with_kernel_functions
+from probes.codes import CompileError
+from probes.compiler import (
+    LONGEST_FIRST,
+    captured_stderr,
+    codes_of,
+    first_error,
+    map_flags,
+    source_text,
+    with_kernel_functions,
+)
+from probes.side_by_side import Ended
 from tests.kernel.event_layout import HEADER, LAYOUT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,13 +30,13 @@ SIZES = RingSizes(8192, 4096)
 
 
 def in_a_process(text: str) -> str:
-    """BCC changes the process that it is in."""
+    """BCC stays out of the memory of the tests."""
     head = """
-        import sys
+        import os, sys
         from probes.catalog import *
         from probes.compiler import *
         from probes.headers import running_kernel
-        from probes.loader import make_maps
+        from probes.loader import make_maps, units_of
         types, maps = running_kernel(), make_maps(SUBJECTS, RingSizes(8192, 4096))
     """
     program = textwrap.dedent(head) + textwrap.dedent(text)
@@ -41,10 +50,28 @@ def test_code_of_every_program_in_both_dialects() -> None:
         with header_directory(types, ()) as headers:
             compiler = Compiler(headers, maps)
             for dialect in Dialect:
-                code_of = compiler.compile(SUBJECTS, dialect)
-                print(*(len(code_of(hook.tracepoint)) % 8 for hook in HOOKS), sep="")
+                codes = {}
+                for unit, made in compiler.compile(units_of(dict.fromkeys(HOOKS, dialect))):
+                    codes.update(made)
+                print(*(len(codes[hook.tracepoint]) % 8 for hook in HOOKS), sep="")
+        print(os.getcwd() == "/", "BCC_KERNEL_SOURCE" in os.environ)
     """)
-    assert said == f"{'0' * len(HOOKS)}\n" * 2
+    assert said == f"{'0' * len(HOOKS)}\n" * 2 + "False False\n"
+
+
+def test_code_is_the_same_whether_bcc_reads_the_kernels_symbols_or_not() -> None:
+    """It does not where compiler.hide_symbols() may make a namespace."""
+    said = in_a_process("""
+        import probes.compiler
+        with header_directory(types, ()) as headers:
+            compiler = Compiler(headers, maps)
+            units = units_of({hook: Dialect.TP_BTF for hook in hooks_of(["process", "cgroup"])})
+            hidden = dict(compiler.compile(units))
+            probes.compiler.hide_symbols = lambda: None
+            shown = dict(compiler.compile(units))
+        print(hidden == shown, sum(map(len, hidden.values())))
+    """)
+    assert said == "True 7\n"
 
 
 def test_only_calls_with_numbers_of_kernel_functions_are_changed() -> None:
@@ -67,13 +94,14 @@ def test_size_that_the_c_side_does_not_have_is_refused() -> None:
             for made, descriptor in maps.items()
         }
         with header_directory(types, ()) as headers:
-            try:
-                Compiler(headers, maps).compile(["network"], Dialect.TP_BTF)
-            except CompileError as error:
-                print(error)
+            units = units_of({hook: Dialect.TP_BTF for hook in hooks_of(["network", "cgroup"])})
+            made = {unit.subject: one for unit, one in Compiler(headers, maps).compile(units)}
+        print(repr(made["network"]), sorted(made["cgroup"]))
     """)
+    assert said.startswith("CompileError(")
     assert "error: " in said
     assert "value of sockets" in said
+    assert said.endswith("['cgroup_mkdir', 'cgroup_rmdir']\n")
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
@@ -108,9 +136,21 @@ def test_every_kind_has_a_struct() -> None:
     } == set(LAYOUT.structs)
 
 
-def test_text_keeps_the_names_and_lines_of_its_files() -> None:
-    text = source_text(SUBJECTS)
-    assert re.findall(r'^#line 1 "(\w+)\.bpf\.c"$', text, re.MULTILINE) == list(SUBJECTS)
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_text_keeps_the_names_and_lines_of_its_file(subject: str) -> None:
+    head, text = source_text(subject).split("\n", 1)
+    assert head == f'#line 1 "{subject}.bpf.c"'
+    assert text == (ROOT / "probes" / f"{subject}.bpf.c").read_text()
+
+
+def test_every_subject_has_its_place_in_the_order() -> None:
+    assert sorted(LONGEST_FIRST) == sorted(SUBJECTS)
+
+
+def test_compiler_that_dies_is_an_error_of_its_unit() -> None:
+    died = codes_of(Ended(0, b"", -11))
+    assert isinstance(died, CompileError)
+    assert str(died) == "the compiler ended with status -11"
 
 
 def test_flags_tell_descriptor_and_sizes_of_each_map() -> None:

@@ -18,6 +18,7 @@ import pytest
 from probes.catalog import SUBJECTS
 from tests.kernel.event_layout import LAYOUT, exec_parts
 from tests.kernel.sandbox import CLONE_NEWNET, Cgroup, Process, unshare
+from tests.kernel.test_network_events import set_loopback_up
 from tests.kernel.witness import Witness
 
 READ_BYTES = 1 << 16
@@ -322,4 +323,105 @@ def test_threads_are_one_process(watch: Watch, cgroup: Cgroup) -> None:
     old = Waiting(cgroup, first, lambda _: os._exit(0))
     witness = watch()
     assert [state.pid for state in in_cgroup(walk(witness, "processes_before"), cgroup)] == [old.pid]
+    old.end()
+
+
+def bound() -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind(("127.0.0.1", 0))
+    return made
+
+
+def test_old_udp_socket_is_told_once_and_what_only_comes_in_counts_for_who_has_it(
+    watch: Watch, cgroup: Cgroup, other_cgroup: Cgroup
+) -> None:
+    """Neither it nor the child that it was left to sends anything, so no packet tells whose it is."""
+    told, tell = os.pipe()
+
+    def first() -> tuple[socket.socket, int]:
+        made = bound()
+        os.write(tell, b"%d" % made.getsockname()[1])
+        if (child := os.fork()) == 0:
+            os.close(tell)
+            made.recv(8)
+            os._exit(0)
+        return made, child
+
+    old = Waiting(cgroup, first, lambda made: os.waitpid(made[1], 0))
+    port = int(os.read(told, 8))
+    witness = watch()
+    (state,) = in_cgroup(walk(witness, "sockets_before"), cgroup)
+    assert (state.kind, state.protocol, state.local_port) == ("STATE_BOUND", 17, port)
+    assert state.local_address[:4] == bytes([127, 0, 0, 1])
+    assert state.net_ns == os.stat("/proc/self/ns/net").st_ino
+    client = Waiting(other_cgroup, bound, lambda made: made.sendto(b"question", ("127.0.0.1", port)))
+    client.end()
+    old.end()
+    witness.wait_for(lambda: bool(witness.events(cgroup.id, "FLOW_END")))
+    began, ended = witness.events(cgroup.id, "FLOW_START", "FLOW_END")
+    assert (began.socket_id, ended.socket_id) == (state.socket_id,) * 2
+    assert (began.owner_pid, began.owner_start_ns) == (state.owner_pid, state.owner_start_ns)
+    assert began.owner_source == SOURCES["PW_OWNER_BY_DESCRIPTOR"]
+    assert (ended.packets_received, ended.bytes_received, ended.packets_sent) == (1, 8, 0)
+
+
+def test_old_udp_socket_that_sends_counts_for_who_sends(
+    watch: Watch, cgroup: Cgroup, other_cgroup: Cgroup
+) -> None:
+    def answer(made: socket.socket) -> None:
+        question, asker = made.recvfrom(8)
+        made.sendto(question, asker)
+
+    told, tell = os.pipe()
+
+    def first() -> socket.socket:
+        made = bound()
+        os.write(tell, b"%d" % made.getsockname()[1])
+        return made
+
+    old = Waiting(cgroup, first, answer)
+    port = int(os.read(told, 8))
+    witness = watch()
+    (state,) = in_cgroup(walk(witness, "sockets_before"), cgroup)
+    client = Waiting(other_cgroup, bound, lambda made: made.sendto(b"question", ("127.0.0.1", port)))
+    client.end()
+    old.end()
+    witness.wait_for(lambda: bool(witness.events(cgroup.id, "FLOW_END")))
+    (ended,) = witness.events(cgroup.id, "FLOW_END")
+    assert (ended.owner_pid, ended.owner_start_ns) == (old.pid, state.owner_start_ns)
+    assert ended.owner_source == SOURCES["PW_OWNER_BY_IO"]
+    assert (ended.packets_received, ended.packets_sent) == (1, 1)
+
+
+def test_udp_socket_bound_since_is_no_state(watch: Watch, cgroup: Cgroup) -> None:
+    witness = watch()
+    new = Waiting(cgroup, bound)
+    assert in_cgroup(walk(witness, "sockets_before"), cgroup) == []
+    assert [event.kind for event in witness.events(cgroup.id, "BIND")] == ["BIND"]
+    new.end()
+
+
+def test_udp_sockets_are_told_of_every_family_and_namespace_and_only_with_flows(
+    watch: Watch, cgroup: Cgroup
+) -> None:
+    def first() -> list[socket.socket]:
+        unshare(CLONE_NEWNET)
+        set_loopback_up()
+        made = [socket.socket(family, socket.SOCK_DGRAM) for family in (socket.AF_INET, socket.AF_INET6) * 2]
+        made[1].bind(("::1", 5000))
+        made[2].connect(("127.0.0.1", 5001))  # takes a port without bind(2)
+        made[3].bind(("::", 5002))
+        return made
+
+    old = Waiting(cgroup, first)
+    without = watch([subject for subject in SUBJECTS if subject != "flow"])
+    assert in_cgroup(walk(without, "sockets_before"), cgroup) == []
+    states = in_cgroup(walk(watch(), "sockets_before"), cgroup)
+    assert {state.owner_pid for state in states} == {old.pid}
+    assert {state.net_ns for state in states} != {os.stat("/proc/self/ns/net").st_ino}
+    by_port = {state.local_port: state for state in states}
+    assert len(by_port) == len(states) == 3  # the first has no port
+    assert by_port.keys() > {5000, 5002}
+    assert bytes(by_port[5000].local_address) == bytes(15) + b"\1"
+    assert bytes(by_port[5002].local_address) == bytes(16)
     old.end()

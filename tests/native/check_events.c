@@ -31,6 +31,7 @@ static uint32_t fixed_bytes(uint16_t kind)
     case PW_EXIT:
       return sizeof(struct pw_exit);
     case PW_BIND:
+    case PW_STATE_BOUND:
       return sizeof(struct pw_bind);
     case PW_DNS:
       return sizeof(struct pw_dns);

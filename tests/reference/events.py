@@ -41,6 +41,7 @@ STRUCT_OF_KIND = {
     lib.PW_STATE_PROCESS: "pw_exec",
     lib.PW_STATE_LISTENER: "pw_tcp",
     lib.PW_STATE_CONNECTION: "pw_tcp",
+    lib.PW_STATE_BOUND: "pw_bind",
     lib.PW_SESSION_START: "pw_session",
     lib.PW_SESSION_END: "pw_session",
     **dict.fromkeys(range(lib.PW_FLOW_START, lib.PW_FLOW_CLOSED + 1), "pw_flow"),
@@ -66,6 +67,7 @@ ACTIONS = {
     lib.PW_STATE_PROCESS: ("process", ["info"], "running"),
     lib.PW_STATE_LISTENER: ("network", ["info"], "listening"),
     lib.PW_STATE_CONNECTION: ("network", ["connection", "info"], "connected"),
+    lib.PW_STATE_BOUND: ("network", ["info"], "bound"),
     lib.PW_FLOW_START: ("network", ["connection", "start"], "flow-start"),
     lib.PW_FLOW_UPDATE: ("network", ["connection", "info"], "flow-update"),
     lib.PW_FLOW_END: ("network", ["connection", "end"], "flow-end"),
@@ -106,7 +108,7 @@ ACTIONS = {
     lib.PW_PRIVILEGE_FILE_RENAME: ("file", ["change"], "file-rename"),
     lib.PW_PRIVILEGE_FILE_CONNECT: ("file", ["access"], "file-connect"),
 }
-STATES = (lib.PW_STATE_PROCESS, lib.PW_STATE_LISTENER, lib.PW_STATE_CONNECTION)
+STATES = (lib.PW_STATE_PROCESS, lib.PW_STATE_LISTENER, lib.PW_STATE_CONNECTION, lib.PW_STATE_BOUND)
 NAMED_ERRNOS = (
     *("EPERM", "EAGAIN", "EACCES", "EPIPE", "EPROTO", "ENOPROTOOPT", "EADDRINUSE", "EADDRNOTAVAIL"),
     *("ENETDOWN", "ENETUNREACH", "ENETRESET", "ECONNABORTED", "ECONNRESET", "ENOBUFS", "ETIMEDOUT"),

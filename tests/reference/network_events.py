@@ -36,7 +36,7 @@ def event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
     kind = ffi.from_buffer("struct pw_head *", record).kind
     if kind in FLOWS:
         return flow_event(record, scope, clock)
-    if kind == lib.PW_BIND:
+    if kind in (lib.PW_BIND, lib.PW_STATE_BOUND):
         return bind_event(record, scope, clock)
     if kind == lib.PW_DNS:
         return dns_event(record, scope, clock)
@@ -218,12 +218,16 @@ def bind_event(record: bytes, scope: int, clock: tuple[int, int]) -> Map:
         "transport": TRANSPORTS.get(bound.protocol, str(bound.protocol)),
         "type": "ipv6" if is_ipv6(bound) else "ipv4",
     }
+    is_state = bound.head.kind == lib.PW_STATE_BOUND
+    source: Map = {"owner_source": "descriptor" if is_state else "bind"}
+    if is_state:
+        source["preexisting"] = True
     made["podwitness"] = {
         "scope": SCOPES[scope],
         "cgroup_id": bound.head.cgroup_id,
         "namespaces": namespaces(bound),
         **tree_map(bound.entry, scope, clock),
-        "socket": {"id": f"{bound.socket_id:016x}", "owner_source": "bind"},
+        "socket": {"id": f"{bound.socket_id:016x}", **source},
     }
     return made
 

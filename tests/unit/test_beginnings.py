@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 import time
@@ -140,6 +141,36 @@ def test_siblings_that_are_not_read_to_their_end(
     beginnings.forget_listings()
     renamed = tmp_path / "0.log.20260103-000000"
     assert siblings(beginnings, log, current=renamed) == [("0.log.20260102-000000", False)]
+
+
+def test_siblings_of_a_log_that_is_rotated_after_the_first_look_has_listed_its_directory(
+    tmp_path: Path, positions: Positions, follow: Follow
+) -> None:
+    log, half, whole = (
+        tmp_path / name for name in ("0.log", "0.log.20260101-000000", "0.log.20260102-000000")
+    )
+    half.write_bytes(b"1\n2\n")
+    read_to(follow(half), positions, log, 2)
+    log.write_bytes(b"3\n")
+    beginnings = Beginnings(positions, is_first_start=False, read_from_head=False)
+    found = follow(log)
+
+    def before_it() -> list[str]:
+        roots = (str(tmp_path),)
+        siblings = beginnings.siblings(found.file, str(log), str(log), roots, 0)
+        for one in siblings:
+            os.close(one.file.fd)
+        return [Path(one.file.real_path).name for one in siblings]
+
+    assert before_it() == [half.name]
+    half.with_name(f"{half.name}.gz").write_bytes(gzip.compress(half.read_bytes()))
+    half.unlink()
+    log.rename(whole)
+    log.write_bytes(b"4\n")
+    assert before_it() == [f"{half.name}.gz"]
+    whole.with_name(f"{whole.name}.gz").write_bytes(gzip.compress(whole.read_bytes()))
+    whole.unlink()
+    assert before_it() == [f"{half.name}.gz"]
 
 
 def test_at_the_first_start_the_past_is_left_alone(tmp_path: Path, positions: Positions) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from probes import cache_key
 from probes.cache import ENTRIES, ENTRY_BYTES, Cache
 from probes.cache_key import compiler_version, key_of
 from probes.catalog import Dialect, RingSizes
-from probes.codes import CodeOf, CompileError
+from probes.codes import Codes, CompileError, Unit
 from probes.exchange import Request
 from probes.kept_code import (
     MAGIC,
@@ -250,35 +250,45 @@ def test_oldest_go(cache: Cache) -> None:
     assert names == [f"{number:064}.probes" for number in range(3, ENTRIES + 3)]
 
 
+ONE, OTHER = ("sched_process_exec",), ("sched_process_exit",)
+COMPILED = {"sched_process_exec": CODE, "sched_process_exit": load_64(2, 7)}
+
+
 class FakeCompiler:
     """Knows two programs; the network does not compile."""
 
-    def compile(self, subjects: Sequence[str], dialect: Dialect) -> CodeOf:
-        if "network" in subjects:
-            raise CompileError("error: no member")
-        return {"sched_process_exec": CODE, "sched_process_exit": load_64(2, 7)}.__getitem__
+    def compile(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Codes | CompileError]]:
+        for unit in units:
+            if unit.subject == "network":
+                yield unit, CompileError("error: no member")
+            else:
+                yield unit, {name: COMPILED[name] for name in unit.tracepoints}
 
 
 def test_recorder_passes_on_what_replay_gives_again() -> None:
     maps = {"ring": 7, "lost": 9}
     recorder = Recorder(FakeCompiler(), maps)
-    assert recorder.compile(["process"], Dialect.RAW_TP)("sched_process_exec") == CODE
+    unit = Unit("process", Dialect.RAW_TP, ONE)
+    assert list(recorder.compile([unit])) == [(unit, {"sched_process_exec": CODE})]
     assert not recorder.gap
-    again = Replay(recorder.programs, maps).compile(["process"], Dialect.RAW_TP)
-    assert again("sched_process_exec") == CODE
-    with pytest.raises(NotKept, match="no longer takes sched_process_exit"):
-        again("sched_process_exit")
-    with pytest.raises(NotKept):
-        Replay(recorder.programs, maps).compile(["process"], Dialect.TP_BTF)("sched_process_exec")
+    again = Replay(recorder.programs, maps)
+    assert list(again.compile([unit])) == [(unit, {"sched_process_exec": CODE})]
+    for other in (Unit("process", Dialect.RAW_TP, OTHER), Unit("process", Dialect.TP_BTF, ONE)):
+        with pytest.raises(NotKept, match=f"no longer takes {other.tracepoints[0]}"):
+            next(again.compile([unit, other]))
 
 
 def test_recorder_knows_what_is_missing() -> None:
     recorder = Recorder(FakeCompiler(), {"ring": 7, "lost": 9})
-    with pytest.raises(CompileError):
-        recorder.compile(["network"], Dialect.RAW_TP)
+    units = [Unit("process", Dialect.RAW_TP, ONE), Unit("network", Dialect.RAW_TP, ("inet_sock_set_state",))]
+    made = [one for _, one in recorder.compile(units)]
+    assert made[0] == {"sched_process_exec": CODE}
+    assert isinstance(made[1], CompileError)
     assert recorder.gap == "error: no member"
     other = Recorder(FakeCompiler(), {"ring": 7, "lost": 9})
-    assert other.compile(["process"], Dialect.RAW_TP)("sched_process_exit") == load_64(2, 7)
+    assert [one for _, one in other.compile([Unit("process", Dialect.RAW_TP, OTHER)])] == [
+        {"sched_process_exit": load_64(2, 7)}
+    ]
     assert "kind 2" in other.gap
 
 

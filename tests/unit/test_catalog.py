@@ -82,11 +82,15 @@ def maps_used(text: str) -> set[str]:
     return set(re.findall(r"\bMAP\((\w+)\)", text)).union(*(maps_used(path.read_text()) for path in included))
 
 
+WHERE_THERE = {"state": {"flow_owners"}}  # used within `#ifdef PW_MAP_...`, with the subject that makes it
+
+
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_maps_of_a_subject_are_those_that_its_text_uses(subject: str) -> None:
     made = {found.name for found in maps_of([subject], SIZES)}
     assert made >= EVERYWHERE
-    assert made - EVERYWHERE == maps_used(PROGRAMS[subject]) - EVERYWHERE - {"name"}
+    used = maps_used(PROGRAMS[subject]) - WHERE_THERE.get(subject, set())
+    assert made - EVERYWHERE == used - EVERYWHERE - {"name"}
 
 
 def test_rings_have_the_wanted_sizes_and_losses_can_be_mapped() -> None:

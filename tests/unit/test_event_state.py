@@ -149,6 +149,15 @@ def test_only_traced_subjects_are_told(scene: Scene) -> None:
     assert record["event"]["kind"] == "state"
 
 
+def test_udp_sockets_are_told_with_flows(scene: Scene) -> None:
+    """The same walk tells of TCP, which is traced by another word."""
+    found = records.record(lib.PW_STATE_BOUND, local_port=53, cgroup_id=CGROUP, family=2, protocol=17)
+    scene.there_is("sockets_before", socket_record(lib.PW_STATE_LISTENER, 80), found)
+    (record,) = scene.read(scene.snapshot("flow"))
+    assert (record["event"]["action"], record["event"]["kind"]) == ("bound", "state")
+    assert record["podwitness"]["socket"]["owner_source"] == "descriptor"
+
+
 def test_containers_are_told_last(scene: Scene) -> None:
     scene.there_is("processes_before", process(1, 5))
     first, last = scene.read(scene.snapshot(containers=((CGROUP, POD),)))

@@ -225,3 +225,47 @@ def test_what_came_with_the_last_answer_is_seen_when_the_link_is_idle(tmp_path: 
             await ended.wait()
 
     asyncio.run(scenario())
+
+
+def test_what_is_there_comes_together_and_its_end_after_it() -> None:
+    async def scenario() -> None:
+        link, other = await pair()
+        other.send(b"x" * 3000)
+        other.send(b"y" * 3000)
+        assert await link.receive_all(5000) == b"x" * 3000 + b"y" * 2000
+        other.close()
+        assert await link.receive_all(5000) == b"y" * 1000
+        with pytest.raises(ConnectionEnded):
+            await link.receive_all(5000)
+        link.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_is_there_of_several_records_of_tls_comes_together(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        authority = Authority.make(tmp_path)
+        texts = [bytes([number]) * 16_000 for number in range(5)]
+        sent = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readexactly(1)
+            for text in texts:
+                writer.write(text)
+            await writer.drain()
+            sent.set()
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authority.server_context())
+        sock = socket.create_connection(server.sockets[0].getsockname())
+        sock.setblocking(False)
+        link = Link(sock)
+        await link.start_tls(ssl.create_default_context(cafile=str(authority.certificate)), "localhost")
+        await link.send([b"?"])
+        await sent.wait()
+        assert await link.receive_all(1 << 20) == b"".join(texts)
+        link.close()
+        server.close()
+
+    asyncio.run(scenario())

@@ -136,7 +136,7 @@ def richest(kind: int, **fields: Any) -> bytes:
         asked = {"payload_bytes": len(content), "payload_total_bytes": len(content) + 1, "took_ns": 5}
         owner = {"owner_start_ns": 1, "owner_pid": 1, "net_cookie": 1, "protocol": 17}
         return entered(records.record(kind, content=content, **(asked | owner | fields)))
-    if kind == lib.PW_BIND:
+    if kind in (lib.PW_BIND, lib.PW_STATE_BOUND):
         bound = {"owner_start_ns": 1, "owner_pid": 1, "net_cookie": 1, "protocol": 17}
         return entered(records.record(kind, **(bound | fields)))
     if lib.PW_FLOW_START <= kind <= lib.PW_FLOW_END:

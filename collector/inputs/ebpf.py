@@ -131,6 +131,12 @@ class Settings:
         help="How often podwitness does what its own probes must report, to see that they do; 0: never.",
     )
 
+    program: bool = key(
+        "Program",
+        boolean,
+        default="On",
+        help="Whether all records of a process tell its executable and arguments, or its exec alone.",
+    )
     variables: tuple[str, ...] = key(
         "Environment",
         variables_kind,

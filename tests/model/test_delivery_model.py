@@ -230,7 +230,7 @@ async def act(world: World, step: Step) -> None:
     await world.read_on()
 
 
-@settings(max_examples=30)
+@settings(max_examples=settings().max_examples // 2)
 @given(steps)
 def test_whatever_happens_nothing_that_is_safe_is_lost(happenings: list[Step]) -> None:
     async def scenario(folder: Path) -> None:

@@ -38,8 +38,8 @@ KERNEL_FUNCTION = 0x7000_0000  # as in dialect.h
 COMPILATIONS = 2
 # By how long they take: what is begun last should be short.
 LONGEST_FIRST = ("flow", "process", "syscalls", "network", "privilege", "state", "cgroup")
-# Against what BCC asks clang for: a description of the code for debuggers, which nobody reads, and to optimise
-# what BCC optimises afterwards anyway. They take a fifth of the time each.
+# Against what BCC asks clang for: a description of the code for debuggers, which nobody reads, and to
+# optimise what BCC optimises afterwards anyway. They take a fifth of the time each.
 QUICKLY = ("-g0", "-Xclang", "-disable-llvm-passes")
 CLONE_NEWUSER = 0x1000_0000
 

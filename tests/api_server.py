@@ -84,6 +84,13 @@ class ApiServer:
         """The server forgets what has happened so far."""
         self._oldest = self._version
 
+    def restore(self, version: int) -> None:
+        """Its store is what it was at that version, from a backup; what is there now came otherwise."""
+        self._version = version
+        self._log.clear()
+        for one in self._pods.values():
+            one["metadata"]["resourceVersion"] = str(version)
+
     async def asked(self, beginning: str, times: int = 1) -> None:
         """Returns when so many requests for such a path have come."""
         async with self.changed:
@@ -190,6 +197,10 @@ class ApiServer:
             writer.write(b"0\r\n\r\n")
             await writer.drain()
             return
+        if version > self._version:
+            # It says nothing of it, but bookmarks have its own.
+            own = {"kind": "Pod", "apiVersion": "v1", "metadata": {"resourceVersion": str(self._version)}}
+            await _chunk(writer, json.dumps({"type": "BOOKMARK", "object": own}).encode() + b"\n")
         node = query.get("fieldSelector", "").partition("spec.nodeName=")[2]
         async with self.changed:
             self.watches += 1

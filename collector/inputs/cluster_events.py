@@ -30,6 +30,7 @@ class EventPage:
 class EventChange:
     """A line of a watch: `event` of ADDED and MODIFIED; `code` and `message` of ERROR."""
 
+    kind: str
     version: str = ""
     event: Event | None = None
     code: int = 0
@@ -58,9 +59,10 @@ def read_change(line: bytes) -> EventChange:
         raise UnreadableObject("it is no change of an event")
     if kind == "ERROR":
         code = event.get("code")
-        return EventChange(code=code if isinstance(code, int) else 0, message=str(event.get("message") or ""))
+        message = str(event.get("message") or "")
+        return EventChange(kind, code=code if isinstance(code, int) else 0, message=message)
     is_news = kind in ("ADDED", "MODIFIED")
-    return EventChange(version_of(event), event if is_news else None)
+    return EventChange(kind, version_of(event), event if is_news else None)
 
 
 def _decoded(text: bytes) -> dict[str, Any]:

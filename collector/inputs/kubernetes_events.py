@@ -12,11 +12,9 @@ for each node.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
 import time
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +25,7 @@ from collector.delivery.retry import Backoff
 from collector.entries import pack_entry
 from collector.inputs.cluster_events import (
     Event,
+    EventChange,
     EventPage,
     is_newer,
     read_change,
@@ -37,9 +36,9 @@ from collector.inputs.cluster_events import (
 from collector.inputs.made_chunks import chunks, filtered
 from collector.kubernetes.access import Access
 from collector.kubernetes.api import Api, read_url
-from collector.kubernetes.api_errors import ApiRefused, ApiUnavailable
 from collector.kubernetes.credentials import Token
-from collector.kubernetes.objects import UnreadableObject
+from collector.kubernetes.list_watch import ListWatch, Resource, is_older, last_version
+from collector.kubernetes.outage import Outage
 
 if TYPE_CHECKING:
     from collector.context import InputContext
@@ -48,12 +47,8 @@ if TYPE_CHECKING:
 SUMMARY = "Tells the events of the Kubernetes API. For one agent of the cluster: every one tells all of them."
 
 PAGE = 500  # events of 1 to 2 KiB
-PAGE_BYTES = 64 << 20
-PAGE_S = 60.0
-WATCH_S = (300, 600)  # as client-go's reflectors
 LONGEST_WAIT_S = 60.0
-OUTAGE_S = 30.0  # a server that is replaced takes less
-_GONE = 410
+_MEANING = "It is asked again; events older than an hour are gone by then."
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -130,14 +125,30 @@ class KubernetesEvents:
         self._key = FileKey(JOURNAL_DEVICE, int.from_bytes(chunk_id(context.name)[:8], "little"))
         known = self._positions.load(self._key)
         self._version = known.cursor if known is not None else ""
-        self._must_list = not self._version
+        self._since = ""  # of the list that is being read: what is not newer was told before
         self._told: set[str] = set()  # versions of the list that is not read to its end
         self._handing = asyncio.Lock()
-        self._failures = 0
-        self._failed_since_s = 0.0
+        self._list_watch = ListWatch(
+            api,
+            Resource(
+                "events",
+                settings.path,
+                "",
+                settings.kube_request_limit or PAGE,
+                read_page,
+                read_change,
+            ),
+            self,
+            version=self._version,
+            outage=Outage(
+                f"the API server at {api.url}", _MEANING, settings.backoff, self._report, context.log
+            ),
+            count=self._count,
+            log=context.log,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
-        working = asyncio.create_task(self._work())
+        working = asyncio.create_task(self._list_watch.run())
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -150,74 +161,38 @@ class KubernetesEvents:
         if not working.cancelled():
             working.result()
 
-    async def _work(self) -> None:
-        while True:
-            try:
-                if self._must_list:
-                    await self._list()
-                await self._follow()
-            except ApiUnavailable as reason:
-                self._count("list" if self._must_list else "watch", reason)
-                if isinstance(reason, ApiRefused) and reason.status == _GONE:
-                    self._context.log.debug("the API server %s: the list of events is read again", reason)
-                    self._must_list = True
-                await self._wait_after(reason)
+    def begin_list(self) -> None:
+        self._since = self._version
 
-    async def _list(self) -> None:
-        """All events but those that were told before. The place moves with the last page only: the list is
-        in the order of names, so that of a part nothing can be said."""
-        since, rest, version = self._version, "", ""
-        while True:
-            page = await self._page(rest)
-            version, rest = version or page.version, page.rest
-            await self._hand_over(self._news(page, since), since if rest else version)
-            if not rest:
-                break
-        self._must_list = False
-        self._told.clear()
-        self._succeeded("list")
+    async def take_page(self, page: EventPage, version: str) -> None:
+        """The place moves with the last page only: the list is in the order of names, so that of a part
+        nothing can be said."""
+        if is_older(page.version, self._since):
+            # The server's store was restored from a backup: what it has now was told of nowhere.
+            self._context.log.warning(
+                "the API server's events are of version %s, which is before %s: all are told",
+                page.version,
+                self._since,
+            )
+            self._since = self._version = ""
+        await self._hand_over(self._news(page), version)
+        if version:
+            self._told.clear()
 
-    def _news(self, page: EventPage, since: str) -> list[Event]:
+    def _news(self, page: EventPage) -> list[Event]:
         """What was told neither before nor of this list, which may have failed halfway."""
+        since = self._since
         news = [one for one in page.events if not since or is_newer(version_of(one), since)]
         news = [one for one in news if version_of(one) not in self._told]
         self._told.update(filter(None, map(version_of, news)))
         return news
 
-    async def _page(self, rest: str) -> EventPage:
-        path = f"{self._settings.path}?limit={self._settings.kube_request_limit or PAGE}"
-        if rest:
-            path += f"&continue={urllib.parse.quote(rest, safe='')}"
-        try:
-            async with asyncio.timeout(PAGE_S):
-                written = await self._api.get(path, PAGE_BYTES)
-            return await asyncio.to_thread(read_page, written)
-        except TimeoutError:
-            raise ApiUnavailable(f"did not send the list of events in {PAGE_S:g} s") from None
-        except UnreadableObject as reason:
-            raise ApiUnavailable(f"sent a list of events that can't be read: {reason}") from None
+    async def take_changes(self, changes: Sequence[EventChange]) -> None:
+        news = [one.event for one in changes if one.event is not None]
+        await self._hand_over(news, last_version(changes))
 
-    async def _follow(self) -> None:
-        """One watch, to its end."""
-        path = (
-            f"{self._settings.path}?watch=1&allowWatchBookmarks=true"
-            f"&resourceVersion={urllib.parse.quote(self._version)}&timeoutSeconds={random.randint(*WATCH_S)}"
-        )
-        began_s = time.monotonic()
-        async with contextlib.aclosing(self._api.lines(path)) as lines:
-            async for line in lines:
-                try:
-                    change = read_change(line)
-                except UnreadableObject as reason:
-                    self._unreadable(reason)
-                    continue
-                if change.code or change.message:
-                    raise ApiRefused(change.code, change.message)
-                self._succeeded("")
-                await self._hand_over([change.event] if change.event else [], change.version)
-        self._succeeded("watch")
-        if time.monotonic() - began_s < 1.0:
-            raise ApiUnavailable("ended the watch at once")
+    def take_unreadable(self, reason: Exception) -> None:
+        self._context.log.warning("the API server sent an event that can't be read: %s", reason)
 
     async def _hand_over(self, events: Iterable[Event], version: str) -> None:
         """`version` is the place behind them; "" and what is older: it stays."""
@@ -250,7 +225,8 @@ class KubernetesEvents:
         try:
             return pack_entry(time_ns, list(event.items()))
         except (ValueError, OverflowError) as reason:
-            self._unreadable(reason)
+            self._count("watch", "unreadable")
+            self.take_unreadable(reason)
             return b""
 
     def _position(self, version: str) -> Position | None:
@@ -259,53 +235,15 @@ class KubernetesEvents:
         offset = int(version) if version.isdecimal() else 0
         return Position(self._key, "kubernetes_events", offset & (1 << 63) - 1, cursor=version)
 
-    def _unreadable(self, reason: Exception) -> None:
-        self._context.metrics.add(
-            "podwitness_kubernetes_requests_total", self._context.name, "watch", "unreadable"
-        )
-        self._context.log.warning("the API server sent an event that can't be read: %s", reason)
-
-    def _count(self, request: str, reason: ApiUnavailable | None = None) -> None:
-        result = "ok" if reason is None else "unavailable"
-        if isinstance(reason, ApiRefused):
-            result = str(reason.status)
+    def _count(self, request: str, result: str) -> None:
         self._context.metrics.add("podwitness_kubernetes_requests_total", self._context.name, request, result)
 
-    def _succeeded(self, request: str) -> None:
-        if request:
-            self._count(request)
-        if self._failures > 1:
-            self._context.log.info("the API server at %s answers again", self._api.url)
-        if self._failures:
-            self._context.report(self._context.name, True, "")
-        self._failures = 0
-
-    async def _wait_after(self, reason: ApiUnavailable) -> None:
-        now_s = time.monotonic()
-        self._failures += 1
-        if self._failures == 1:
-            self._failed_since_s = now_s
-        # Once is nothing: a version that the server has forgotten, a server that is replaced.
-        if self._failures == 2:
-            self._context.log.warning("%s", said(self._api, reason))
-        if now_s - self._failed_since_s > OUTAGE_S:
-            self._context.report(self._context.name, False, said(self._api, reason))
-        await asyncio.sleep(self._settings.backoff.wait_s(self._failures))
+    def _report(self, ok: bool, reason: str) -> None:
+        self._context.report(self._context.name, ok, reason)
 
 
 def _always() -> bool:
     return True
-
-
-def said(api: Api, reason: ApiUnavailable) -> str:
-    """What is wrong, what it means and what to do."""
-    remedy = "Check Kube_URL, Kube_CA_File and the way there."
-    if isinstance(reason, ApiRefused) and reason.status in (401, 403):
-        remedy = "Check the token and that its account may list and watch events."
-    return (
-        f"the API server at {api.url} {reason}. It is asked again; events older than an hour are gone by "
-        f"then. {remedy}"
-    )
 
 
 def make(settings: Settings, context: InputContext) -> Input:

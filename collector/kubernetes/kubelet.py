@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from collector.delivery.retry import Backoff
 from collector.kubernetes.api_errors import ApiUnavailable
 from collector.kubernetes.objects import UnreadableObject, read_list
-from collector.kubernetes.outage import Outage
+from collector.kubernetes.outage import PODS_STAY, Outage
 from collector.kubernetes.pods import Pods
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class KubeletPods:
         self._pods = pods
         self._node = node
         self._count = count
-        self._outage = Outage(f"the kubelet at {api.url}", backoff, report, log)
+        self._outage = Outage(f"the kubelet at {api.url}", PODS_STAY, backoff, report, log)
 
     @property
     def is_out(self) -> bool:

@@ -16,11 +16,14 @@ import msgspec
 CONFIG_HASH = "kubernetes.io/config.hash"
 
 
+# gc=False: they hold no cycle, and 500 pods would be walked with each collection.
+
+
 class UnreadableObject(Exception):
     """The server sent what is not the object that was asked for."""
 
 
-class _Metadata(msgspec.Struct, rename="camel"):
+class _Metadata(msgspec.Struct, rename="camel", gc=False):
     name: str = ""
     namespace: str = ""
     uid: str = ""
@@ -35,25 +38,28 @@ class _ListMetadata(msgspec.Struct, rename="camel"):
     continue_: str = msgspec.field(default="", name="continue")
 
 
-class _Spec(msgspec.Struct, rename="camel"):
+class _Spec(msgspec.Struct, rename="camel", gc=False):
     node_name: str = ""
 
 
-class _ContainerStatus(msgspec.Struct):
+class ContainerStatus(msgspec.Struct, frozen=True, gc=False):
+    """A container of a pod, as its status has it."""
+
     name: str = ""
     image: str = ""
     image_id: str = msgspec.field(default="", name="imageID")
     container_id: str = msgspec.field(default="", name="containerID")
+    is_ephemeral: bool = msgspec.field(default=False, name="is ephemeral")  # no key of the API
 
 
-class _Status(msgspec.Struct, rename="camel"):
+class _Status(msgspec.Struct, rename="camel", gc=False):
     pod_ip: str = msgspec.field(default="", name="podIP")
-    container_statuses: list[_ContainerStatus] | None = None
-    init_container_statuses: list[_ContainerStatus] | None = None
-    ephemeral_container_statuses: list[_ContainerStatus] | None = None
+    container_statuses: list[ContainerStatus] | None = None
+    init_container_statuses: list[ContainerStatus] | None = None
+    ephemeral_container_statuses: list[ContainerStatus] | None = None
 
 
-class _PodObject(msgspec.Struct):
+class _PodObject(msgspec.Struct, gc=False):
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
     spec: _Spec = msgspec.field(default_factory=_Spec)
     status: _Status = msgspec.field(default_factory=_Status)
@@ -64,7 +70,7 @@ class _PodList(msgspec.Struct):
     items: list[_PodObject] | None = None
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
     type: str
     object: _PodObject  # a bookmark is a pod that has nothing but its version
 
@@ -84,19 +90,7 @@ class _FailedEvent(msgspec.Struct):
     object: _Failure
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerStatus:
-    """A container of a pod, as its status has it."""
-
-    name: str
-    image: str
-    image_id: str
-    container_id: str
-    is_ephemeral: bool = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pod:
+class Pod(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A pod of the API. Equal is only the same one: `collector.kubernetes.pods` keeps it while it is true."""
 
     namespace: str
@@ -118,7 +112,16 @@ class Pod:
         return next((one for one in self.containers if one.name == name), None)
 
     def says_the_same(self, other: Pod) -> bool:
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+        """Compared first is what changes most."""
+        return (
+            self.containers == other.containers
+            and self.pod_ip == other.pod_ip
+            and self.labels == other.labels
+            and self.annotations == other.annotations
+            and self.node == other.node
+            and self.owners == other.owners
+            and (self.uid, self.name, self.namespace) == (other.uid, other.name, other.namespace)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +180,16 @@ def read_change(line: bytes) -> Change:
         event: _Event = _decoded(_event, line)
     except UnreadableObject as reason:
         return _read_failure(line, reason)
+    if event.type == "ERROR":
+        return _read_failure(line)
     version = event.object.metadata.resource_version
     return Change(event.type, version, None if event.type == "BOOKMARK" else _made(event.object))
 
 
-def _read_failure(line: bytes, reason: UnreadableObject) -> Change:
+def _read_failure(line: bytes, reason: UnreadableObject | None = None) -> Change:
     """A Status is no pod: its own `status` is a text. Seldom, so that pods are decoded in one pass."""
     event: _FailedEvent = _decoded(_failed_event, line)
-    if event.type != "ERROR":
+    if event.type != "ERROR" and reason is not None:
         raise reason
     return Change("ERROR", code=event.object.code, message=event.object.message or event.object.reason)
 
@@ -212,9 +217,12 @@ def _decoded(decoder: msgspec.json.Decoder[Any], text: bytes) -> Any:
 
 def _made(found: _PodObject) -> Pod:
     own, status = found.metadata, found.status
-    ephemeral = status.ephemeral_container_statuses or []
     # Fluent Bit looks at these two, in the order of the status: c before i.
-    lasting = [*(status.container_statuses or ()), *(status.init_container_statuses or ())]
+    containers = (*(status.container_statuses or ()), *(status.init_container_statuses or ()))
+    if status.ephemeral_container_statuses:
+        containers += tuple(
+            msgspec.structs.replace(one, is_ephemeral=True) for one in status.ephemeral_container_statuses
+        )
     return Pod(
         own.namespace,
         own.name,
@@ -224,12 +232,5 @@ def _made(found: _PodObject) -> Pod:
         own.labels,
         own.annotations,
         own.owner_references,
-        (
-            *(_container(one, is_ephemeral=False) for one in lasting),
-            *(_container(one, is_ephemeral=True) for one in ephemeral),
-        ),
+        containers,
     )
-
-
-def _container(one: _ContainerStatus, *, is_ephemeral: bool) -> ContainerStatus:
-    return ContainerStatus(one.name, one.image, one.image_id, one.container_id, is_ephemeral)

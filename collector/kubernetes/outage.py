@@ -12,16 +12,26 @@ if TYPE_CHECKING:
 
 # Told to health when it lasts so long; a server that is replaced takes less.
 OUTAGE_S = 30.0
+PODS_STAY = "Pods are known as far as they were; it is asked again."
 
 
 class Outage:
-    """Counts failures in a row. Once is nothing, unless the server has never answered: it may be replaced."""
+    """Counts failures in a row. Once is nothing, unless the server has never answered: it may be replaced.
+
+    `meaning` says what follows from it, in a sentence.
+    """
 
     def __init__(
-        self, server: str, backoff: Backoff, report: Callable[[bool, str], None], log: logging.Logger
+        self,
+        server: str,
+        meaning: str,
+        backoff: Backoff,
+        report: Callable[[bool, str], None],
+        log: logging.Logger,
     ) -> None:
         self.is_out = False
         self._server = server
+        self._meaning = meaning
         self._backoff = backoff
         self._report = report
         self._log = log
@@ -42,7 +52,7 @@ class Outage:
         self._failures += 1
         if self._failures == 1:
             self._since_s = now_s
-        sentence = f"{self._server} {reason}. Pods are known as far as they were; it is asked again. {remedy}"
+        sentence = f"{self._server} {reason}. {self._meaning} {remedy}"
         if self._failures == 2:
             self._log.warning("%s", sentence)
         if self._failures > 1 or not self._has_answered:

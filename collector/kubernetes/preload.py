@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
+
+import msgspec
 
 from collector.kubernetes.objects import Metadata, Pod, UnreadableObject, read_metadata, read_pod
 
@@ -26,7 +27,7 @@ class Preload:
         except UnreadableObject:
             return None
         # The file's name says whose it is; the object may be empty.
-        return dataclasses.replace(pod, namespace=namespace, name=name)
+        return msgspec.structs.replace(pod, namespace=namespace, name=name)
 
     def namespace(self, name: str) -> Metadata | None:
         text = self._read(f"{name}.namespace_meta")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import msgpack
-
 from collector._native import ffi, lib
-from collector.delivery.chunk import Position
-from collector.plan import Field, Framing, LogPlan, Merge, Op, Step
+from collector.delivery.chunk import Packed, Position
+from collector.native.log_steps import Constant, concatenated, direct, packed, watched
+from collector.native.slabs import SLAB_BYTES, Slabs, uncleared
+from collector.plan import Framing, LogPlan, Merge, Op
 
 DEFAULT_MAX_RECORD_BYTES = 2 << 20
 """As much as Fluent Bit joins of one record (multiline buffer limit)."""
@@ -24,7 +25,7 @@ INPUT_BYTES = 256 << 10
 PORTION_BYTES = 2 << 20
 """Of a file, or of the entries made of it, that are read in one call. A portion makes a chunk: large enough
 that what a chunk costs (some 150 us) vanishes, small enough to be fair and for Fluentd's usual limit of 8 MB.
-Beyond the 4 MiB below, the kernel would clear the memory of each."""
+"""
 
 
 class LogBatch(NamedTuple):
@@ -34,7 +35,7 @@ class LogBatch(NamedTuple):
     that were cut earlier as the open records of all files were at their bound together.
     `skipped`: lines left out as they were too long, and their bytes."""
 
-    entries: bytes
+    entries: Packed
     records: int
     consumed: int
     partials: tuple[int, int]
@@ -49,33 +50,51 @@ class LogBatch(NamedTuple):
 class Arena:
     """Buffers that all streams of the process share; whoever uses them holds `lock`.
 
-    The largest record of any stream fits: each stream reserves at its start. Pages
-    are only taken when they are written.
+    The scratch memory is large enough for the largest record of any stream: each stream reserves at its
+    start. Pages are only taken when they are written.
     """
 
-    def __init__(self, input_bytes: int = INPUT_BYTES) -> None:
+    def __init__(self, input_bytes: int = INPUT_BYTES, slab_bytes: int = SLAB_BYTES) -> None:
         self.lock = threading.Lock()
         self.batch = ffi.new("struct pw_log_batch *")
-        self._input = _uncleared("uint8_t[]", input_bytes)
+        self._input = uncleared("uint8_t[]", input_bytes)
         self.input = ffi.new("struct pw_tail_input *", (self._input, input_bytes, PORTION_BYTES))
         self.at_end = ffi.new("int32_t *")
-        self._out: Any = None
         self._work: Any = None
+        self._slabs = Slabs(slab_bytes)
+        self._use_slab()
 
-    def reserve(self, out_bytes: int, work_bytes: int) -> None:
+    def reserve(self, work_bytes: int) -> None:
         with self.lock:
-            if out_bytes > self.batch.out_capacity:
-                self._out = _uncleared("uint8_t[]", out_bytes)
-                self.batch.out, self.batch.out_capacity = self._out, out_bytes
             if work_bytes > self.batch.work_capacity:
-                self._work = _uncleared("uint8_t[]", work_bytes)
+                self._work = uncleared("uint8_t[]", work_bytes)
                 self.batch.work, self.batch.work_capacity = self._work, work_bytes
 
-    def result(self) -> LogBatch:
-        """What the last call left in the batch, copied out."""
+    def call(self, encode: Callable[[], int], largest_bytes: int) -> LogBatch:
+        """What `encode`, a C call, makes of its input; again with `largest_bytes` of output when a record is
+        larger than a slab. Raises OSError, MemoryError."""
+        status = encode()
+        if status != lib.PW_E_OUTPUT_FULL:
+            return self._result(status, self._slabs.part(self.batch.out_bytes))
+        large = uncleared("uint8_t[]", largest_bytes)
+        self.batch.out, self.batch.out_capacity = large, largest_bytes
+        status = encode()
+        entries = bytes(ffi.buffer(large, self.batch.out_bytes))
+        return self._result(status, entries)
+
+    def _use_slab(self) -> None:
+        self.batch.out, self.batch.out_capacity = self._slabs.current, self._slabs.slab_bytes
+
+    def _result(self, status: int, entries: Packed) -> LogBatch:
+        """What the last call left in the batch."""
+        self._use_slab()
+        if status == lib.PW_E_SYSCALL:
+            raise OSError(ffi.errno, os.strerror(ffi.errno))
+        if status != lib.PW_OK:
+            raise MemoryError(ffi.string(lib.pw_error_text(status)).decode())
         batch = self.batch
         return LogBatch(
-            ffi.buffer(batch.out, batch.out_bytes)[:],
+            entries,
             batch.records,
             batch.consumed,
             (batch.partials[0], batch.partials[1]),
@@ -88,10 +107,8 @@ class Arena:
         )
 
 
-_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
-
-# A portion's entries are mostly under 3 MiB; some eight of them are on their way at a time.
-lib.pw_memory_keep(4 << 20, 16 << 20)
+# Copies of what is little, and what is joined of them, are below the first, slabs are not.
+lib.pw_memory_keep(2 << 20, 8 << 20)
 
 ARENA = Arena()
 _BUDGET = ffi.new("struct pw_log_budget *", {"limit_bytes": OPEN_RECORDS_BYTES})
@@ -131,8 +148,8 @@ class LogStream:
         """The plan of the batches that follow."""
         self._plan = _Plan(plan)
         self.native_plan = self._plan.native
-        out_bytes = lib.pw_log_out_bytes(self.native_plan, self._max_record_bytes)
-        ARENA.reserve(PORTION_BYTES + out_bytes, lib.pw_log_work_bytes(self._max_record_bytes))
+        self._largest_bytes = lib.pw_log_out_bytes(self.native_plan, self._max_record_bytes)
+        ARENA.reserve(lib.pw_log_work_bytes(self._max_record_bytes))
 
     def encode(
         self, data: bytes | bytearray | memoryview, offset: int, now_ns: int, *, end: bool = False
@@ -155,18 +172,16 @@ class LogStream:
 
     def _step(self, data: memoryview, offset: int, now_ns: int, end: bool) -> tuple[LogBatch, bool]:
         flags = lib.PW_LOG_END if end else 0
-        batch = ARENA.batch
+        plan, batch, size = self.native_plan, ARENA.batch, len(data)
         with ARENA.lock, ffi.from_buffer(data) as pointer:
-            status = lib.pw_log_encode(
-                self.native, self.native_plan, pointer, len(data), offset, flags, now_ns, batch
+            made = self.take(
+                lambda: lib.pw_log_encode(self.native, plan, pointer, size, offset, flags, now_ns, batch)
             )
-            return self.take(status), bool(batch.full)
+            return made, bool(batch.full)
 
-    def take(self, status: int) -> LogBatch:
-        """The result of a C call of this stream that filled ARENA.batch. Raises MemoryError."""
-        if status != lib.PW_OK:
-            raise MemoryError(ffi.string(lib.pw_error_text(status)).decode())
-        result = ARENA.result()
+    def take(self, encode: Callable[[], int]) -> LogBatch:
+        """The result of a C call for this stream that fills ARENA.batch. Raises OSError, MemoryError."""
+        result = ARENA.call(encode, self._largest_bytes)
         self.partials = result.partials
         return result
 
@@ -210,18 +225,13 @@ def json_pairs(text: bytes, *, trim: bool = False) -> tuple[int, bytes] | None:
     return None if pairs < 0 else (pairs, ffi.buffer(out, out_bytes[0])[:])
 
 
-def packed(value: Any) -> bytes:
-    """As msgpack; bytes of names that are not UTF-8 come through surrogateescape."""
-    return bytes(msgpack.packb(value, use_bin_type=True, unicode_errors="surrogateescape"))
-
-
 class _Plan:
     """A LogPlan as struct pw_plan, with everything it points to kept alive."""
 
     def __init__(self, plan: LogPlan) -> None:
         self._kept: list[Any] = []
-        self._watches, noted_count = _watched(plan)
-        steps = _concatenated(plan.steps, self._watches)
+        self._watches, noted_count = watched(plan)
+        steps = concatenated(plan.steps, self._watches)
         native = self.native = ffi.new("struct pw_plan *")
         native.framing = plan.framing
         native.vectors = VECTORS
@@ -237,6 +247,7 @@ class _Plan:
         for key, index in self._watches.items():
             self._set_text(native.watches[index], packed(key))
         native.seen = self._keep(ffi.new("uint8_t[]", len(self._watches)))
+        self._set_direct(plan)
         native.pieces = self._keep(ffi.new("struct pw_piece[]", len(steps) + lib.PW_LOG_PIECES))
 
     def _keep(self, value: Any) -> Any:
@@ -261,7 +272,18 @@ class _Plan:
         self._set_key(native.truncated, "truncated")
         self._set_key(native.offset, layout.offset)
 
-    def _set_step(self, native: Any, step: _Constant | Merge) -> None:
+    def _set_direct(self, plan: LogPlan) -> None:
+        found, native = direct(plan), self.native.direct
+        if found is None:
+            return
+        native.is_on, native.merges = True, found.merge is not None
+        for name in ("time", "stream", "logtag", "content"):
+            key: str = getattr(found.layout, name)
+            self._set_text(getattr(native, name), packed(key) if key else b"")
+        self._set_text(native.tail, found.tail)
+        native.tail_pairs = found.tail_pairs
+
+    def _set_step(self, native: Any, step: Constant | Merge) -> None:
         if isinstance(step, Merge):
             native.op = lib.PW_MERGE
             native.watch = self._watches[step.key]
@@ -274,56 +296,6 @@ class _Plan:
         self._set_text(native.packed, step.packed)
         native.key_bytes = step.key_bytes
         native.pairs = step.pairs
-
-
-class _Constant(NamedTuple):
-    """Pairs in msgpack; more than one only where nothing looks at their keys."""
-
-    op: Op
-    key: str
-    key_bytes: int
-    packed: bytes
-    pairs: int
-
-
-def _watched(plan: LogPlan) -> tuple[dict[str, int], int]:
-    """The keys that steps look at, with their index, and how many of them may be a JSON object's.
-
-    What is merged is only looked for in an object where the object is the record (docker's: all but its log).
-    """
-    fields = [step.key for step in plan.steps if isinstance(step, Field) and step.op != Op.APPEND]
-    merged = [step.key for step in plan.steps if isinstance(step, Merge)]
-    noted = dict.fromkeys(fields if plan.framing in _FROM_TEXT else fields + merged)
-    return {key: index for index, key in enumerate(noted | dict.fromkeys(merged))}, len(noted)
-
-
-# Framings whose records have no pairs but those that the layout names.
-_FROM_TEXT = (Framing.LINE, Framing.CRI, Framing.CRI_JOINED)
-
-
-def _constant(field: Field) -> _Constant:
-    key = packed(field.key)
-    pair = b"" if field.op == Op.REMOVE else key + packed(field.value)
-    return _Constant(field.op, field.key, len(key), pair, 1)
-
-
-def _concatenated(steps: tuple[Step, ...], watches: dict[str, int]) -> list[_Constant | Merge]:
-    """The steps, neighbours that only append made one."""
-    result: list[_Constant | Merge] = []
-    for step in steps:
-        made = step if isinstance(step, Merge) else _constant(step)
-        last = result[-1] if result else None
-        if _only_appends(last, watches) and _only_appends(made, watches):
-            assert isinstance(last, _Constant)
-            assert isinstance(made, _Constant)
-            result[-1] = last._replace(packed=last.packed + made.packed, pairs=last.pairs + made.pairs)
-        else:
-            result.append(made)
-    return result
-
-
-def _only_appends(step: _Constant | Merge | None, watches: dict[str, int]) -> bool:
-    return isinstance(step, _Constant) and step.op == Op.APPEND and step.key not in watches
 
 
 assert tuple(Framing) == (

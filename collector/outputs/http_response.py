@@ -9,6 +9,8 @@ from collector.outputs.connector import ProtocolError
 
 MAX_HEAD_BYTES = 64 << 10
 _STATUS = re.compile(rb"HTTP/1\.(?P<minor>[01]) (?P<status>[1-9][0-9]{2})(?: (?P<reason>[^\r\n]*))?")
+_LINE_END = -2
+_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _WITHOUT_BODY = (204, 304)
 
 
@@ -69,10 +71,9 @@ class ResponseReader:
             raise ProtocolError("ended the connection within its response")
         return self._made(reusable=False)
 
-    def take_body(self) -> bytes:
+    def take_body(self) -> bytearray:
         """What has arrived of the body since it was taken last, of a response that is read as it comes."""
-        taken = bytes(self._body)
-        self._body.clear()
+        taken, self._body = self._body, bytearray()
         return taken
 
     @property
@@ -125,43 +126,44 @@ class ResponseReader:
         return self._made(reusable=self._keeps_alive()) if self._left == 0 else None
 
     def _take(self, size: int) -> None:
-        room = self._max_body_bytes - len(self._body)
-        self._body += self._rest[: min(size, room)]
+        with memoryview(self._rest) as view:
+            self._keep(view[:size])
         del self._rest[:size]
         if self._left is not None:
             self._left -= size
 
-    def _read_chunks(self) -> Response | None:
-        while True:
-            if self._left is not None and self._left > 0:
-                self._take(min(self._left, len(self._rest)))
-                if self._left:
-                    return None
-                self._left = -2  # the line's end behind a chunk
-            if self._left == -2:
-                if len(self._rest) < 2:
-                    return None
-                del self._rest[:2]
-                self._left = 0
-            line = self._line()
-            if line is None:
-                return None
-            if self._in_trailer:
-                if not line:
-                    return self._made(reusable=self._keeps_alive())
-                continue
-            self._left = _chunk_size(line)
-            self._in_trailer = self._left == 0
+    def _keep(self, part: memoryview) -> None:
+        self._body += part[: self._max_body_bytes - len(self._body)]
 
-    def _line(self) -> bytes | None:
-        end = self._rest.find(b"\r\n")
-        if end < 0:
-            if len(self._rest) > MAX_HEAD_BYTES:
-                raise ProtocolError("sent a line without an end")
-            return None
-        line = bytes(self._rest[:end])
-        del self._rest[: end + 2]
-        return line
+    def _read_chunks(self) -> Response | None:
+        with memoryview(self._rest) as view:
+            read, is_over = self._walk_chunks(view)
+        del self._rest[:read]
+        if not is_over and len(self._rest) > MAX_HEAD_BYTES:
+            raise ProtocolError("sent a line without an end")
+        return self._made(reusable=self._keeps_alive()) if is_over else None
+
+    def _walk_chunks(self, view: memoryview) -> tuple[int, bool]:
+        """How many bytes of it were read, and whether that was the end. `_left` is of the chunk's bytes, or
+        _LINE_END behind them."""
+        at, there, left = 0, len(view), self._left or 0
+        while True:
+            if left > 0:
+                size = min(left, there - at)
+                self._keep(view[at : at + size])
+                at, left = at + size, left - size or _LINE_END
+            if left == _LINE_END and there - at >= 2:
+                at, left = at + 2, 0
+            end = self._rest.find(b"\r\n", at) if left == 0 else -1
+            if end < 0:
+                self._left = left
+                return at, False
+            line, at = bytes(view[at:end]), end + 2
+            if not self._in_trailer:
+                left = _chunk_size(line)
+                self._in_trailer = left == 0
+            elif not line:
+                return at, True
 
     def _keeps_alive(self) -> bool:
         assert self._head is not None
@@ -175,7 +177,7 @@ class ResponseReader:
 
 
 def _chunk_size(line: bytes) -> int:
-    digits = line.split(b";")[0].strip()
-    if not re.fullmatch(rb"[0-9a-fA-F]{1,15}", digits):
+    found = _SIZE.fullmatch(line)
+    if found is None:
         raise ProtocolError("sent a chunk without its size")
-    return int(digits, 16)
+    return int(found[1], 16)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from collector.filters.kubernetes_annotations import suggestions
 from tests.kubernetes_filter import WEB, WEB_TAG, House, Pairs
@@ -39,7 +39,7 @@ def test_annotations(
 ) -> None:
     on = ("K8S-Logging.Parser", "On"), ("K8S-Logging.Exclude", "On"), ("Merge_Log", "On"), ("Keep_Log", "Off")
     house = House(tmp_path, *on)
-    house.take(dataclasses.replace(WEB, annotations=annotations))
+    house.take(replace(WEB, annotations=annotations))
     head: Pairs = [("stream", stream)] if stream else []
     made = house.apply(WEB_TAG, [*head, ("log", "a=1\n")])
     if is_left_out:
@@ -58,9 +58,7 @@ def test_annotations(
 
 def test_annotations_need_leave(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     house = House(tmp_path, ("Merge_Log", "On"))
-    house.take(
-        dataclasses.replace(WEB, annotations={"fluentbit.io/exclude": "true", "fluentbit.io/parser": "kv"})
-    )
+    house.take(replace(WEB, annotations={"fluentbit.io/exclude": "true", "fluentbit.io/parser": "kv"}))
     for _ in range(3):
         assert house.apply(WEB_TAG, [("log", "a=1")]) is not None
     assert len(caplog.records) == 2
@@ -72,7 +70,7 @@ def test_parser_that_is_not_there_is_said_once_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     house = House(tmp_path, ("K8S-Logging.Parser", "On"), ("Merge_Log", "On"))
-    house.take(dataclasses.replace(WEB, annotations={"fluentbit.io/parser": "none"}))
+    house.take(replace(WEB, annotations={"fluentbit.io/parser": "none"}))
     for _ in range(2):
         house.apply(WEB_TAG, [("log", "a=1")])
     assert sum("'none', which is not there" in one.message for one in caplog.records) == 1

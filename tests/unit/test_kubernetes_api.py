@@ -83,6 +83,66 @@ def test_what_is_no_answer(answer: bytes) -> None:
     asyncio.run(scenario())
 
 
+async def streamed(pieces: list[bytes]) -> list[list[bytes]]:
+    """Lines of an answer that comes in these pieces, each in a chunk of its own; those that came together."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        chunks = [b"%x\r\n%s\r\n" % (len(one), one) for one in pieces]
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"".join(chunks))
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    found = [lines async for lines in api(f"http://127.0.0.1:{port}").lines("/", 1000)]
+    server.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pieces", "lines"),
+    [
+        ([b"a\nb\n\n", b" \nc\n"], [b"a", b"b", b"c"]),
+        ([b"a", b"b", b"\nc", b"\n"], [b"ab", b"c"]),
+        ([b"a\nno end"], [b"a"]),
+        ([b"x" * 1000 + b"\n"] * 3, [b"x" * 1000] * 3),
+    ],
+)
+def test_lines_however_they_are_cut(pieces: list[bytes], lines: list[bytes]) -> None:
+    assert [one for together in asyncio.run(streamed(pieces)) for one in together] == lines
+
+
+def test_line_beyond_the_bound_ends_the_answer_after_those_before_it() -> None:
+    with pytest.raises(ApiUnavailable, match="sent a line of more than 1000 bytes"):
+        asyncio.run(streamed([b"a\n", b"x" * 1001]))
+
+
+def test_the_first_line_comes_at_once_and_others_gather() -> None:
+    """Nobody is woken up for each of them."""
+
+    async def scenario() -> None:
+        async with api_server() as server:
+            server.sends_lines = True
+            path = "/api/v1/pods?watch=1&resourceVersion=1000"
+            together = []
+            (pod, *_) = recorded("pods")
+            await server.put(pod)
+            async for lines in api(server.url).lines(path):
+                together.append(len(lines))
+                for _ in range(20 if len(together) == 1 else 0):
+                    await server.put(pod)
+                    # Each is sent before the next.
+                    await asyncio.sleep(0.001)
+                if sum(together) == 21:
+                    break
+            assert together[0] == 1
+            assert len(together) < 6
+
+    asyncio.run(scenario())
+
+
 def test_token_of_a_file_is_read_again_when_it_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("old\n")

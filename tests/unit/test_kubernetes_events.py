@@ -22,6 +22,7 @@ from collector.entries import unpack_entries
 from collector.filters.chain import FilterChain
 from collector.inputs import kubernetes_events
 from collector.inputs.kubernetes_events import Settings
+from collector.kubernetes import outage
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 from tests.api_server import ApiServer, Object, api_server, recorded
@@ -183,6 +184,31 @@ def test_a_version_that_the_server_has_forgotten(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
+def test_a_server_that_was_restored_from_a_backup(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Versions begin again before the one that is kept: all that is there is told, and what comes then."""
+
+    async def scene() -> None:
+        async with api_server() as server:
+            first, second, third, *_ = events()
+            await server.put(first)
+            async with working(server, tmp_path) as house:
+                await house.until(lambda: len(house.records) == 1)
+                await server.watched()
+            await server.put(second)
+            server.restore(500)
+            async with working(server, tmp_path) as again:
+                await again.until(lambda: len(again.records) == 2)
+                await server.watched()
+                await server.put(third)
+                await again.until(lambda: len(again.records) == 3)
+                assert set(again.names) == {one["metadata"]["name"] for one in (first, second, third)}
+                (place,) = again.positions.all()
+                assert place.cursor == "501"
+
+    asyncio.run(scene())
+    assert "of version 500, which is before 1001: all are told" in caplog.text
+
+
 def test_a_list_that_fails_halfway_is_not_told_twice(tmp_path: Path) -> None:
     async def scene() -> None:
         async with api_server() as server:
@@ -274,7 +300,7 @@ def test_an_outage_is_told_and_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scene() -> None:
-        monkeypatch.setattr(kubernetes_events, "OUTAGE_S", 0.0)
+        monkeypatch.setattr(outage, "OUTAGE_S", 0.0)
         async with api_server() as server:
             server.fails["/api/v1/events"] = (
                 403,
@@ -287,7 +313,9 @@ def test_an_outage_is_told_and_ends(
                 await house.until(lambda: len(house.records) == 1)
                 await server.watched()
             assert house.reports[0][0] is False
-            assert "Check the token and that its account may list and watch events." in house.reports[0][1]
+            assert (
+                "Check the token and that its account may get, list and watch events." in house.reports[0][1]
+            )
             assert house.reports[-1] == (True, "")
             assert "cannot list resource" in caplog.text
 

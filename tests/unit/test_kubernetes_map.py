@@ -6,6 +6,8 @@ import dataclasses
 import time
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from collector.entries import pack
 from collector.identity.identity import Identity
 from collector.kubernetes.objects import CONFIG_HASH, Pod
@@ -66,9 +68,9 @@ def test_without_metadata_there_is_no_map_and_logs_are_merged(tmp_path: Path) ->
 
 
 def test_ephemeral_containers_and_unknown_ones_have_no_image(tmp_path: Path) -> None:
-    ephemeral = dataclasses.replace(WEB.containers[0], name="debug", is_ephemeral=True)
+    ephemeral = replace(WEB.containers[0], name="debug", is_ephemeral=True)
     house = House(tmp_path)
-    house.take(dataclasses.replace(WEB, containers=(*WEB.containers, ephemeral)))
+    house.take(replace(WEB, containers=(*WEB.containers, ephemeral)))
     for container in ("debug", "other"):
         made = house.apply(tag_of(WEB, container), [])
         assert made is not None
@@ -87,7 +89,7 @@ def test_static_pod_by_its_path(tmp_path: Path) -> None:
 
 def test_logs_of_a_pod_that_was_made_again_have_their_own_metadata(tmp_path: Path) -> None:
     house = House(tmp_path)
-    house.take(dataclasses.replace(WEB, uid="new", labels={"is": "new"}))
+    house.take(replace(WEB, uid="new", labels={"is": "new"}))
     old = Identity("node1", ID, "containerd", "shop", WEB.name, WEB.uid, "httpd")
     made = house.apply(WEB_TAG, [], old)
     assert made is not None
@@ -133,9 +135,9 @@ def test_safe_knows_the_pod_without_the_api(tmp_path: Path) -> None:
 
 
 def test_safe_looks_into_ephemeral_containers(tmp_path: Path) -> None:
-    ephemeral = dataclasses.replace(WEB.containers[0], name="debug", is_ephemeral=True)
+    ephemeral = replace(WEB.containers[0], name="debug", is_ephemeral=True)
     house = House(tmp_path, SAFE)
-    house.take(dataclasses.replace(WEB, containers=(ephemeral,)))
+    house.take(replace(WEB, containers=(ephemeral,)))
     made = house.apply(tag_of(WEB, "debug"), [])
     assert made is not None
     assert made[0][1]["container_image"] == ephemeral.image

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from msgspec.structs import replace
 
 from collector.kubernetes import pods as module
 from collector.kubernetes.objects import CONFIG_HASH, Pod
@@ -15,8 +15,8 @@ def test_a_pod_is_told_once_while_it_says_the_same() -> None:
     pods, told = Pods(), list[Pod]()
     pods.learned.append(told.append)
     pods.take(WEB)
-    pods.take(dataclasses.replace(WEB))
-    other = dataclasses.replace(WEB, pod_ip="10.0.0.1")
+    pods.take(replace(WEB))
+    other = replace(WEB, pod_ip="10.0.0.1")
     pods.take(other)
     assert told == [WEB, other]
     assert pods.find("shop", "web-0") is other is pods.by_uid("u-1")
@@ -26,7 +26,7 @@ def test_a_pod_is_told_once_while_it_says_the_same() -> None:
 def test_pod_that_was_made_again_is_another() -> None:
     pods = Pods()
     pods.take(WEB)
-    again = dataclasses.replace(WEB, uid="u-2")
+    again = replace(WEB, uid="u-2")
     pods.take(again)
     assert pods.find("shop", "web-0") is again
     assert pods.by_uid("u-1") is WEB

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import dataclasses
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from collector.delivery.retry import Backoff
 from collector.kubernetes import outage as module
@@ -275,7 +275,7 @@ def test_deleted_while_the_server_was_away_is_gone_later() -> None:
     store = Pods()
     one = Pod("shop", "web-0", "u", "node1")
     store.take(one)
-    store.take(dataclasses.replace(one, name="web-1", uid="v"))
+    store.take(replace(one, name="web-1", uid="v"))
     store.end_list({"v"}, "node1", 5.0)
     store.expire(5.0 + 601)
     assert [pod.name for pod in store.in_namespace("shop")] == ["web-1"]

@@ -7,14 +7,16 @@ import logging
 import pytest
 
 from collector.delivery.retry import Backoff
-from collector.kubernetes.outage import OUTAGE_S, Outage
+from collector.kubernetes.outage import OUTAGE_S, PODS_STAY, Outage
 
 
 class House:
     def __init__(self) -> None:
         self.reports: list[tuple[bool, str]] = []
         backoff = Backoff(1.0, 8.0, lambda low, high: high)
-        self.outage = Outage("it", backoff, lambda *what: self.reports.append(what), logging.getLogger("t"))
+        self.outage = Outage(
+            "it", PODS_STAY, backoff, lambda *what: self.reports.append(what), logging.getLogger("t")
+        )
 
     def fail(self, now_s: float) -> float:
         return self.outage.failed("is gone", "Look.", now_s)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgpack
 
 if TYPE_CHECKING:  # what is typed by it needs this module in turn
+    from collector.delivery.chunk import Packed
     from collector.plugin import Pairs
 
 EVENT_TIME = 0  # the ext type
@@ -22,7 +23,7 @@ _EVENT_TIME_BYTES = struct.Struct(">II")
 _NS_PER_S = 1_000_000_000
 
 
-def unpack_entries(entries: bytes) -> Iterator[tuple[int, Pairs]]:
+def unpack_entries(entries: Packed) -> Iterator[tuple[int, Pairs]]:
     """Time in nanoseconds and pairs of each entry. Raises ValueError when `entries` is cut or no entries."""
     for found in walk(entries):
         yield time_ns(found.time), found.pairs
@@ -37,7 +38,7 @@ def pack_entry(time_ns: int, pairs: Pairs, packed: bytes = b"", packed_pairs: in
     return head + b"".join(pack(key) + pack(value) for key, value in pairs) + packed
 
 
-def rewrite(entries: bytes, change: Callable[[Pairs], Pairs | None]) -> tuple[bytes, int]:
+def rewrite(entries: Packed, change: Callable[[Pairs], Pairs | None]) -> tuple[bytes, int]:
     """Entries with each record changed (None: dropped), and how many are left.
 
     What `change` passes on is not encoded anew: a pair that it hands back as the
@@ -80,8 +81,9 @@ class _Undecodable(Exception):
         self.map_start = map_start
 
 
-def walk(entries: bytes) -> Iterator[Entry]:
+def walk(entries: Packed) -> Iterator[Entry]:
     """Each entry with its bytes. Raises ValueError as `unpack_entries` does."""
+    entries = bytes(entries)  # slices of a view would not be bytes
     unpacker, end = _unpacker(entries), 0
     while end < len(entries):
         try:
@@ -201,8 +203,9 @@ def has_key(entry: bytes, key: str) -> bool:
     return False
 
 
-def spans(entries: bytes) -> Iterator[bytes]:
+def spans(entries: Packed) -> Iterator[bytes]:
     """The bytes of each entry. Raises ValueError as `unpack_entries` does."""
+    entries = bytes(entries)
     begin = 0
     for end in _ends(entries):
         yield entries[begin:end]
@@ -223,7 +226,7 @@ def _ends(entries: bytes) -> Iterator[int]:
         raise ValueError(f"entries are cut after {end} bytes") from None
 
 
-def count(entries: bytes) -> int:
+def count(entries: Packed) -> int:
     """How many entries there are. Raises ValueError as `unpack_entries` does."""
     unpacker = msgpack.Unpacker(max_buffer_size=max(len(entries), 1))
     unpacker.feed(entries)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from collector.entries import Entry, map_header, pack, pack_time, time_ns, walk
 
 if TYPE_CHECKING:
+    from collector.delivery.chunk import Packed
     from collector.plugin import Pairs
 
 
@@ -52,7 +53,7 @@ class Record:
         return entry.prefix + header + b"".join(spans)
 
 
-def records_of(entries: bytes) -> Iterator[Record]:
+def records_of(entries: Packed) -> Iterator[Record]:
     """Raises ValueError when `entries` is cut or no entries."""
     for entry in walk(entries):
         yield Record(entry.pairs, -1, entry)

@@ -495,5 +495,5 @@ int pw_log_more(struct pw_log_stream *stream, const struct pw_plan *plan, const 
   batch->consumed += (size_t)(at - in);
   batch->full = outcome == FULL;
   tell_open(stream, batch);
-  return outcome == FULL && batch->records == 0 ? PW_E_OUTPUT_FULL : PW_OK;
+  return outcome == FULL && !batch->records && !batch->consumed ? PW_E_OUTPUT_FULL : PW_OK;
 }

@@ -140,8 +140,8 @@ uint64_t pw_log_resume(struct pw_log_stream *stream, uint64_t offset, int64_t pa
  * time of records that have none of their own. With PW_LOG_END and nothing `full`,
  * everything is consumed and nothing stays open.
  *
- * Returns PW_OK, or PW_E_OUTPUT_FULL when not one record fits; the batch is filled
- * then too. */
+ * Returns PW_OK, or PW_E_OUTPUT_FULL when nothing was consumed, as the first record
+ * does not fit; the same call with more room goes on from there. */
 int pw_log_encode(struct pw_log_stream *stream, const struct pw_plan *plan, const uint8_t *in,
                   size_t in_bytes, uint64_t offset, int flags, int64_t now_ns,
                   struct pw_log_batch *batch);

@@ -16,6 +16,10 @@ class Worth(enum.IntEnum):
     WITNESS = 2  # execs, privileges, sessions: what an investigation stands on
 
 
+Packed = bytes | memoryview
+"""msgpack; a view, which is read-only, is of memory that is used again when nobody has the view any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileKey:
     """A file's identity, stable across renames; the fingerprint tells a reused inode.
@@ -74,7 +78,7 @@ class Chunk:
 
     id: bytes  # 16 bytes
     tag: str
-    entries: bytes
+    entries: Packed
     records: int
     source: str  # the input's name, e.g. tail.0
     created_ns: int  # CLOCK_MONOTONIC

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from collector.delivery.chunk import Packed
 from collector.entries import count
 from collector.identity.identity import Identity
 from collector.plan import EventPlan, LogPlan
@@ -20,7 +21,7 @@ class Tagged(NamedTuple):
     """Entries of one tag."""
 
     tag: str
-    entries: bytes
+    entries: Packed
     records: int
 
 
@@ -97,7 +98,7 @@ class FilterChain:
         """The same for records made in Python, where there is nothing to fold into."""
         return EventPlan(), self._matching(tag)
 
-    def apply(self, rest: Rest, tag: str, entries: bytes, identity: Identity | None) -> list[Tagged]:
+    def apply(self, rest: Rest, tag: str, entries: Packed, identity: Identity | None) -> list[Tagged]:
         """What the filters leave, of this tag first (it may be nothing), then of those that they made.
 
         Raises ValueError for what are no entries.

@@ -132,7 +132,7 @@ class EventFlow:
                 batch.add(entries)
                 continue
             for part in self._chain.apply(plan.rest, batch.tag, entries.entries, plan.identity):
-                self._batch_of(part.tag, batch).add(Entries(part.entries, part.records))
+                self._batch_of(part.tag, batch).add(Entries(bytes(part.entries), part.records))
 
     def _batch_of(self, tag: str, own: Batch) -> Batch:
         """Records of a tag that a filter made are gathered apart, of few tags at a time."""

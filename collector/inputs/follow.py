@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import NamedTuple
 
-from collector.delivery.chunk import INHERITED, FileKey, Position, fingerprint
+from collector.delivery.chunk import INHERITED, FileKey, Packed, Position, fingerprint
 from collector.inputs import tail_gzip
 from collector.inputs.tail_groups import LineGroups, Regrouped
 from collector.inputs.tail_open import OpenFile, path_of
@@ -48,7 +48,7 @@ def head_of(file: OpenFile, count: int = FINGERPRINT_BYTES) -> bytes:
 class Portion(NamedTuple):
     """What was read in one go: entries, from where to where, and what was odd about it."""
 
-    entries: bytes
+    entries: Packed
     records: int
     from_offset: int
     to_offset: int
@@ -211,7 +211,7 @@ class FollowedFile:
         return portion if self.groups is None else self._regrouped(portion, self.groups, is_last=is_last)
 
     def _regrouped(self, portion: Portion, groups: LineGroups, *, is_last: bool) -> Portion:
-        taken = groups.take(portion.entries, self.looked_s)
+        taken = groups.take(bytes(portion.entries), self.looked_s)
         rest = groups.flush() if is_last else Regrouped()
         entries, records = self.carried, self.carried_records
         self.carried, self.carried_records = b"", 0
@@ -266,7 +266,7 @@ class FollowedFile:
         batch = self.log.encode(self.inherited_lines, INHERITED_AT, 0)
         if self.groups is not None:
             # Whole lines of a record that is not: they go out with what is read next.
-            grouped = self.groups.take(batch.entries, earlier.looked_s)
+            grouped = self.groups.take(bytes(batch.entries), earlier.looked_s)
             self.carried, self.carried_records = grouped.entries, grouped.records
         self.inherited = self.partials
         is_lost = earlier.is_gone or (earlier.is_only_heir and max(earlier.inherited) >= 0)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from collector.delivery.chunk import Chunk, Position, chunk_id
+from collector.delivery.chunk import Chunk, Packed, Position, chunk_id
 from collector.filters.chain import Tagged
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def filtered(
-    context: InputContext, tag: str, entries: bytes, identity: Identity | None = None
+    context: InputContext, tag: str, entries: Packed, identity: Identity | None = None
 ) -> list[Tagged]:
     """What the filters leave of entries of a tag, and what they made of other tags; nothing is left out."""
     _, rest = context.chain.record_plan(tag)

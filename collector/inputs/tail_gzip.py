@@ -44,17 +44,20 @@ class GzipReader:
         self._unpacker = zlib.decompressobj(_GZIP)
         self._input = b""
         self._is_inside = True  # a member has begun and is not at its end
+        self._damage = ""
         self.offset = 0
 
     def read(self, count: int) -> bytes:
         """The next bytes, `count` at most and b"" at the end. Raises Damaged, OSError."""
         piece = b""
         while not piece:
+            if self._damage:
+                raise Damaged(self._damage)
             is_last = not self._input and not self._next_input()
             if is_last and not self._is_inside:
                 return b""
             piece = self._unpack(count)
-            if is_last and not piece and self._is_inside:
+            if is_last and not piece and self._is_inside and not self._damage:
                 raise Damaged("it ends in the middle")
         self.offset += len(piece)
         return piece
@@ -72,10 +75,12 @@ class GzipReader:
             if not self._input:
                 return b""
             self._unpacker, self._is_inside = zlib.decompressobj(_GZIP), True
+        before = self._unpacker.copy()
         try:
             piece = self._unpacker.decompress(self._input, count)
         except zlib.error as error:
-            raise Damaged(str(error)) from None
+            self._damage = str(error)
+            return _good(before, self._input, count)
         self._input = self._unpacker.unconsumed_tail
         if self._unpacker.eof:
             self._input, self._is_inside = self._unpacker.unused_data, False
@@ -87,3 +92,20 @@ class GzipReader:
         while left and (piece := self.read(min(left, READ_BYTES))):
             left -= len(piece)
         return count - left
+
+
+def _good(unpacker: zlib._Decompress, data: bytes, count: int) -> bytes:
+    """What comes before the damage: zlib drops what a call has unpacked when it ends with an error."""
+    pieces: list[bytes] = []
+    while count:
+        attempt = unpacker.copy()
+        try:
+            piece = attempt.decompress(data, count)
+        except zlib.error:
+            count //= 2
+            continue
+        if not piece:
+            break
+        pieces.append(piece)
+        unpacker, data = attempt, attempt.unconsumed_tail
+    return b"".join(pieces)

@@ -133,20 +133,20 @@ def read(stream: LogStream, fd: int, offset: int, now_ns: int, *, end: bool = Fa
     """
     flags = lib.PW_LOG_END if end else 0
     with ARENA.lock:
-        status = lib.pw_tail_read(
-            stream.native,
-            stream.native_plan,
-            fd,
-            offset,
-            ARENA.input,
-            flags,
-            now_ns,
-            ARENA.at_end,
-            ARENA.batch,
+        batch = stream.take(
+            lambda: lib.pw_tail_read(
+                stream.native,
+                stream.native_plan,
+                fd,
+                offset,
+                ARENA.input,
+                flags,
+                now_ns,
+                ARENA.at_end,
+                ARENA.batch,
+            )
         )
-        if status == lib.PW_E_SYSCALL:
-            raise OSError(ffi.errno, os.strerror(ffi.errno))
-        return ReadResult(stream.take(status), bool(ARENA.at_end[0]))
+        return ReadResult(batch, bool(ARENA.at_end[0]))
 
 
 def has_writer(fd: int) -> bool | None:

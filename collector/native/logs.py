@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,7 +10,8 @@ from typing import Any, NamedTuple
 import msgpack
 
 from collector._native import ffi, lib
-from collector.delivery.chunk import Position
+from collector.delivery.chunk import Packed, Position
+from collector.native.slabs import SLAB_BYTES, Slabs, uncleared
 from collector.plan import Field, Framing, LogPlan, Merge, Op, Step
 
 DEFAULT_MAX_RECORD_BYTES = 2 << 20
@@ -24,7 +26,7 @@ INPUT_BYTES = 256 << 10
 PORTION_BYTES = 2 << 20
 """Of a file, or of the entries made of it, that are read in one call. A portion makes a chunk: large enough
 that what a chunk costs (some 150 us) vanishes, small enough to be fair and for Fluentd's usual limit of 8 MB.
-Beyond the 4 MiB below, the kernel would clear the memory of each."""
+"""
 
 
 class LogBatch(NamedTuple):
@@ -34,7 +36,7 @@ class LogBatch(NamedTuple):
     that were cut earlier as the open records of all files were at their bound together.
     `skipped`: lines left out as they were too long, and their bytes."""
 
-    entries: bytes
+    entries: Packed
     records: int
     consumed: int
     partials: tuple[int, int]
@@ -49,33 +51,51 @@ class LogBatch(NamedTuple):
 class Arena:
     """Buffers that all streams of the process share; whoever uses them holds `lock`.
 
-    The largest record of any stream fits: each stream reserves at its start. Pages
-    are only taken when they are written.
+    The scratch memory is large enough for the largest record of any stream: each stream reserves at its
+    start. Pages are only taken when they are written.
     """
 
-    def __init__(self, input_bytes: int = INPUT_BYTES) -> None:
+    def __init__(self, input_bytes: int = INPUT_BYTES, slab_bytes: int = SLAB_BYTES) -> None:
         self.lock = threading.Lock()
         self.batch = ffi.new("struct pw_log_batch *")
-        self._input = _uncleared("uint8_t[]", input_bytes)
+        self._input = uncleared("uint8_t[]", input_bytes)
         self.input = ffi.new("struct pw_tail_input *", (self._input, input_bytes, PORTION_BYTES))
         self.at_end = ffi.new("int32_t *")
-        self._out: Any = None
         self._work: Any = None
+        self._slabs = Slabs(slab_bytes)
+        self._use_slab()
 
-    def reserve(self, out_bytes: int, work_bytes: int) -> None:
+    def reserve(self, work_bytes: int) -> None:
         with self.lock:
-            if out_bytes > self.batch.out_capacity:
-                self._out = _uncleared("uint8_t[]", out_bytes)
-                self.batch.out, self.batch.out_capacity = self._out, out_bytes
             if work_bytes > self.batch.work_capacity:
-                self._work = _uncleared("uint8_t[]", work_bytes)
+                self._work = uncleared("uint8_t[]", work_bytes)
                 self.batch.work, self.batch.work_capacity = self._work, work_bytes
 
-    def result(self) -> LogBatch:
-        """What the last call left in the batch, copied out."""
+    def call(self, encode: Callable[[], int], largest_bytes: int) -> LogBatch:
+        """What `encode`, a C call, makes of its input; again with `largest_bytes` of output when a record is
+        larger than a slab. Raises OSError, MemoryError."""
+        status = encode()
+        if status != lib.PW_E_OUTPUT_FULL:
+            return self._result(status, self._slabs.part(self.batch.out_bytes))
+        large = uncleared("uint8_t[]", largest_bytes)
+        self.batch.out, self.batch.out_capacity = large, largest_bytes
+        status = encode()
+        entries = bytes(ffi.buffer(large, self.batch.out_bytes))
+        return self._result(status, entries)
+
+    def _use_slab(self) -> None:
+        self.batch.out, self.batch.out_capacity = self._slabs.current, self._slabs.slab_bytes
+
+    def _result(self, status: int, entries: Packed) -> LogBatch:
+        """What the last call left in the batch."""
+        self._use_slab()
+        if status == lib.PW_E_SYSCALL:
+            raise OSError(ffi.errno, os.strerror(ffi.errno))
+        if status != lib.PW_OK:
+            raise MemoryError(ffi.string(lib.pw_error_text(status)).decode())
         batch = self.batch
         return LogBatch(
-            ffi.buffer(batch.out, batch.out_bytes)[:],
+            entries,
             batch.records,
             batch.consumed,
             (batch.partials[0], batch.partials[1]),
@@ -88,10 +108,8 @@ class Arena:
         )
 
 
-_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
-
-# A portion's entries are mostly under 3 MiB; some eight of them are on their way at a time.
-lib.pw_memory_keep(4 << 20, 16 << 20)
+# Copies of what is little, and what is joined of them, are below the first, slabs are not.
+lib.pw_memory_keep(2 << 20, 8 << 20)
 
 ARENA = Arena()
 _BUDGET = ffi.new("struct pw_log_budget *", {"limit_bytes": OPEN_RECORDS_BYTES})
@@ -131,8 +149,8 @@ class LogStream:
         """The plan of the batches that follow."""
         self._plan = _Plan(plan)
         self.native_plan = self._plan.native
-        out_bytes = lib.pw_log_out_bytes(self.native_plan, self._max_record_bytes)
-        ARENA.reserve(PORTION_BYTES + out_bytes, lib.pw_log_work_bytes(self._max_record_bytes))
+        self._largest_bytes = lib.pw_log_out_bytes(self.native_plan, self._max_record_bytes)
+        ARENA.reserve(lib.pw_log_work_bytes(self._max_record_bytes))
 
     def encode(
         self, data: bytes | bytearray | memoryview, offset: int, now_ns: int, *, end: bool = False
@@ -155,18 +173,16 @@ class LogStream:
 
     def _step(self, data: memoryview, offset: int, now_ns: int, end: bool) -> tuple[LogBatch, bool]:
         flags = lib.PW_LOG_END if end else 0
-        batch = ARENA.batch
+        plan, batch, size = self.native_plan, ARENA.batch, len(data)
         with ARENA.lock, ffi.from_buffer(data) as pointer:
-            status = lib.pw_log_encode(
-                self.native, self.native_plan, pointer, len(data), offset, flags, now_ns, batch
+            made = self.take(
+                lambda: lib.pw_log_encode(self.native, plan, pointer, size, offset, flags, now_ns, batch)
             )
-            return self.take(status), bool(batch.full)
+            return made, bool(batch.full)
 
-    def take(self, status: int) -> LogBatch:
-        """The result of a C call of this stream that filled ARENA.batch. Raises MemoryError."""
-        if status != lib.PW_OK:
-            raise MemoryError(ffi.string(lib.pw_error_text(status)).decode())
-        result = ARENA.result()
+    def take(self, encode: Callable[[], int]) -> LogBatch:
+        """The result of a C call for this stream that fills ARENA.batch. Raises OSError, MemoryError."""
+        result = ARENA.call(encode, self._largest_bytes)
         self.partials = result.partials
         return result
 

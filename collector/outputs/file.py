@@ -19,7 +19,7 @@ from collector.plugin import DeliveryError, Output, Pairs, Rejected
 
 if TYPE_CHECKING:
     from collector.context import Context
-    from collector.delivery.chunk import Chunk
+    from collector.delivery.chunk import Chunk, Packed
 
 SUMMARY = "Appends records to files."
 DELIMITERS = {"\\t": "\t", "tab": "\t", "space": " ", "comma": ","}
@@ -169,7 +169,7 @@ class File:
                 os.ftruncate(descriptor, size)
             raise
 
-    def _content(self, chunk: Chunk, *, new_file: bool) -> bytes:
+    def _content(self, chunk: Chunk, *, new_file: bool) -> Packed:
         if self._settings.format == "msgpack":
             return chunk.entries
         found = lines(chunk, self._settings, new_file=new_file)

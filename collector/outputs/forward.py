@@ -45,7 +45,7 @@ from collector.plugin import DeliveryError, Output
 
 if TYPE_CHECKING:
     from collector.context import Context
-    from collector.delivery.chunk import Chunk
+    from collector.delivery.chunk import Chunk, Packed
 
 SUMMARY = "Sends to Fluentd, Fluent Bit or another receiver of the forward protocol."
 
@@ -203,7 +203,7 @@ class ForwardOutput:
 
     async def _encode(self, chunk: Chunk) -> list[Request]:
         own = self._settings
-        entries = without_metadata(chunk.entries) if self._strips else chunk.entries
+        entries: Packed = without_metadata(chunk.entries) if self._strips else chunk.entries
         if own.time_as_integer:
             entries = integer_times(entries)
         ack = own.require_ack_response

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgpack
 
+from collector.delivery.chunk import Packed
 from collector.entries import time_ns, unpack_entries
 from collector.outputs.connector import ProtocolError
 from collector.plugin import Pairs
@@ -28,7 +29,7 @@ MAX_MESSAGE_BYTES = 4096
 
 
 Options = dict[str, str | int]
-Parts = tuple[bytes, bytes, bytes]
+Parts = tuple[bytes, Packed, bytes]
 """A request, to be written one after the other; the entries are not copied."""
 
 
@@ -40,19 +41,19 @@ class Request:
     chunk_id: bytes
 
 
-def encode_message(tag: str, entries: bytes, options: Options | None) -> Parts:
+def encode_message(tag: str, entries: Packed, options: Options | None) -> Parts:
     """A request in PackedForward mode; CompressedPackedForward where the options say so."""
     return _head(tag, options) + _binary_header(len(entries)), entries, _tail(options)
 
 
-def encode_forward(tag: str, entries: bytes, records: int, options: Options | None) -> Parts:
+def encode_forward(tag: str, entries: Packed, records: int, options: Options | None) -> Parts:
     """A request in Forward mode, which Fluentd up to 0.12 reads."""
     return _head(tag, options) + msgpack.Packer().pack_array_header(records), entries, _tail(options)
 
 
 def encode_messages(
     tag: str,
-    entries: bytes,
+    entries: Packed,
     tag_of: Callable[[str, Pairs], str | None],
     chunk_id: bytes | None,
     extra: Options,
@@ -117,9 +118,10 @@ def message_options(
     return options | (extra or {}) or None
 
 
-def integer_times(entries: bytes) -> bytes:
+def integer_times(entries: Packed) -> bytes:
     """The entries with times in whole seconds, for Fluentd up to 0.12 (Time_as_Integer)."""
     parts: list[bytes] = []
+    entries = bytes(entries)
     unpacker = _unpacker(entries)
     while unpacker.tell() < len(entries):
         unpacker.read_array_header()
@@ -130,8 +132,9 @@ def integer_times(entries: bytes) -> bytes:
     return b"".join(parts)
 
 
-def without_metadata(entries: bytes) -> bytes:
+def without_metadata(entries: Packed) -> bytes:
     """The entries as `[time, record]`, those of Fluent Bit's own shape `[[time, metadata], record]` too."""
+    entries = bytes(entries)
     if b"\x92\x92" not in entries:
         return entries
     parts: list[bytes] = []
@@ -150,7 +153,7 @@ def without_metadata(entries: bytes) -> bytes:
     return b"".join(parts)
 
 
-def split_entries(entries: bytes) -> Iterator[tuple[Pairs, bytes, bytes]]:
+def split_entries(entries: Packed) -> Iterator[tuple[Pairs, bytes, bytes]]:
     """Each entry's pairs, its time and its record as they stand there, metadata left out."""
     plain = without_metadata(entries)
     unpacker = _unpacker(plain)

@@ -23,7 +23,7 @@ from collector.plugin import Output, Rejected
 
 if TYPE_CHECKING:
     from collector.context import Context
-    from collector.delivery.chunk import Chunk
+    from collector.delivery.chunk import Chunk, Packed
 
 SUMMARY = "Posts records to a web server."
 
@@ -113,10 +113,10 @@ class Http:
         await self._client.close()
 
 
-def body_of(entries: bytes, settings: Settings) -> bytes:
+def body_of(entries: Packed, settings: Settings) -> bytes:
     """A request's body. Raises ValueError for entries that are none."""
     if settings.format == "msgpack":
-        return entries
+        return bytes(entries)
     objects = json_objects(entries, settings.json_date_key, settings.json_date_format)
     return "".join(framed(objects, settings.format)).encode()
 

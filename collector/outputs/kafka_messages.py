@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from collector.accessor import ABSENT, Accessor
+from collector.delivery.chunk import Packed
 from collector.entries import map_header, pack, unpack_entries
 from collector.outputs.text import as_json, date, plain_text
 from collector.plugin import Pairs
@@ -40,7 +41,7 @@ class Shape:
     time_key: str = "@timestamp"
     time_format: str = "double"
 
-    def messages(self, entries: bytes) -> Iterator[Message]:
+    def messages(self, entries: Packed) -> Iterator[Message]:
         """Raises ValueError for entries that are none."""
         for time_ns, record in unpack_entries(entries):
             yield Message(

@@ -29,7 +29,7 @@ from collector.plugin import Output, Rejected
 
 if TYPE_CHECKING:
     from collector.context import Context
-    from collector.delivery.chunk import Chunk
+    from collector.delivery.chunk import Chunk, Packed
 
 SUMMARY = "Pushes records to Grafana Loki."
 
@@ -186,7 +186,7 @@ class Loki:
         await self._client.close()
 
 
-def bodies_by_tenant(entries: bytes, shape: Shape) -> list[tuple[str, bytes]]:
+def bodies_by_tenant(entries: Packed, shape: Shape) -> list[tuple[str, bytes]]:
     """A request for each tenant ("": the output's own). Raises ValueError for entries that are none."""
     tenants: dict[str, Streams] = defaultdict(lambda: defaultdict(list))
     for time_ns, record in unpack_entries(entries):

@@ -21,7 +21,7 @@ from collector.plugin import Output, Rejected
 
 if TYPE_CHECKING:
     from collector.context import Context
-    from collector.delivery.chunk import Chunk
+    from collector.delivery.chunk import Chunk, Packed
 
 SUMMARY = "Sends records as logs to an OpenTelemetry collector (OTLP over HTTP)."
 
@@ -156,7 +156,7 @@ class _Done:
 
 
 def requests_of(
-    entries: bytes, mapping: Mapping, attributes: tuple[tuple[str, str], ...], batch_size: int
+    entries: Packed, mapping: Mapping, attributes: tuple[tuple[str, str], ...], batch_size: int
 ) -> list[bytes]:
     """A chunk's requests. Raises ValueError for entries that are none."""
     now_ns = time.time_ns()

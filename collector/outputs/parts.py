@@ -66,9 +66,9 @@ async def in_halves(deliver: Callable[[Chunk], Awaitable[None]], chunk: Chunk) -
 
 def _halves(chunk: Chunk) -> tuple[Chunk, Chunk]:
     """With ids of their own, the same each time."""
-    middle = chunk.records // 2
-    begin = sum(map(len, itertools.islice(spans(chunk.entries), middle)))
-    first, second = chunk.entries[:begin], chunk.entries[begin:]
+    entries, middle = bytes(chunk.entries), chunk.records // 2
+    begin = sum(map(len, itertools.islice(spans(entries), middle)))
+    first, second = entries[:begin], entries[begin:]
     return (
         replace(chunk, id=chunk_id(chunk.id, "first"), entries=first, records=middle),
         replace(chunk, id=chunk_id(chunk.id, "second"), entries=second, records=chunk.records - middle),

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgpack
 
+from collector.delivery.chunk import Packed
 from collector.entries import unpack_entries
 from collector.plugin import Pairs
 
@@ -53,7 +54,7 @@ def framed(objects: Iterable[str], form: str) -> Iterator[str]:
     yield closing
 
 
-def json_objects(entries: bytes, date_key: str, date_format: str) -> Iterator[str]:
+def json_objects(entries: Packed, date_key: str, date_format: str) -> Iterator[str]:
     """Each entry as a JSON object that begins with its time; `false` for `date_key` leaves that out.
 
     Raises ValueError for entries that are none.

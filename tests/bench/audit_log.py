@@ -32,7 +32,7 @@ def encode(data: memoryview) -> int:
     while offset < len(data):
         piece = data[offset : offset + INPUT_BYTES]
         batch = stream.encode(piece, offset, 0, end=offset + len(piece) >= len(data))
-        step.apply(batch.entries)
+        step.apply(bytes(batch.entries))
         records += batch.records
         offset += batch.consumed
     stream.close()

@@ -224,7 +224,7 @@ def test_a_receiver_that_is_not_there_yet() -> None:
     asyncio.run(scenario())
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings().max_examples * 5 // 12)
 @given(st.lists(st.sampled_from(list(Behaviour)), max_size=25), st.integers(1, 4), st.integers(1, 40))
 def test_any_sequence_of_faults(behaviours: list[Behaviour], files: int, sent: int) -> None:
     async def scenario() -> None:

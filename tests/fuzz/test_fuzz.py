@@ -104,12 +104,12 @@ def test_no_input_breaks(target: str, results: dict[str, Future[Result]]) -> Non
     assert found is not None
     seeds = len(list((HERE / "seeds" / target).iterdir()))
     assert int(found[1]) > 50 * seeds
-    assert int(found[2]) > 2 * seeds, "coverage led nowhere: is the instrumentation in?"
+    assert int(found[2]) > 1 + seeds, "coverage led nowhere: is the instrumentation in?"
 
 
 def test_there_are_targets() -> None:
-    assert {"json", "logs"} <= set(C_TARGETS)
-    assert {"cri", "entries", "forward", "handshake", "response"} <= set(PYTHON_TARGETS)
+    assert {"dns", "json", "logs"} <= set(C_TARGETS)
+    assert {"cri", "entries", "forward", "gzip", "handshake", "multiline", "response"} <= set(PYTHON_TARGETS)
 
 
 BREAKS = """

@@ -42,7 +42,9 @@ def line(file: int, number: int, vanishes: bool) -> Chunk:
     now_ns = time.monotonic_ns()
     gone = (lambda: True) if vanishes else None
     tag = f"f.{file}"
-    return Chunk(chunk_id(tag, number), tag, entries, 1, "tail.0", now_ns, position, 1, vanishing=gone)
+    return Chunk(
+        chunk_id(tag, number), tag, memoryview(entries), 1, "tail.0", now_ns, position, 1, vanishing=gone
+    )
 
 
 @dataclass
@@ -228,7 +230,7 @@ async def act(world: World, step: Step) -> None:
     await world.read_on()
 
 
-@settings(max_examples=30)
+@settings(max_examples=settings().max_examples // 2)
 @given(steps)
 def test_whatever_happens_nothing_that_is_safe_is_lost(happenings: list[Step]) -> None:
     async def scenario(folder: Path) -> None:

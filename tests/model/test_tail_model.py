@@ -168,7 +168,7 @@ async def live(folder: Path, course: list[Named]) -> None:
 
 
 @given(course=st.lists(actions, min_size=1, max_size=30))
-@settings(max_examples=100)
+@settings(max_examples=settings().max_examples * 5 // 3)
 def test_every_record_arrives_once_and_in_order(course: list[Named]) -> None:
     with tempfile.TemporaryDirectory() as name:
         asyncio.run(live(Path(name), course))

@@ -230,11 +230,10 @@ def test_hole_of_a_truncated_file_is_passed_over() -> None:
 
 
 def test_output_too_small_for_one_record_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "ARENA", Arena())
     stream = LogStream(JOINED)
-    logs.ARENA.batch.out_capacity = 20
+    monkeypatch.setattr(logs, "ARENA", Arena(slab_bytes=20))
     with pytest.raises(MemoryError, match="output buffer is too small"):
-        stream.encode(T1 + b" stdout F x\n", 0, NOW_NS)
+        stream.encode(T1 + b" stdout F x\n", 0, NOW_NS)  # no scratch memory was reserved in this arena
 
 
 def test_many_appended_fields_are_one_copy_and_all_there() -> None:
@@ -245,7 +244,7 @@ def test_many_appended_fields_are_one_copy_and_all_there() -> None:
 
 def test_plan_changes_between_batches() -> None:
     stream = LogStream(LogPlan(Framing.LINE, Layout()))
-    first = stream.encode(b"x\n", 0, NOW_NS).entries
+    first = bytes(stream.encode(b"x\n", 0, NOW_NS).entries)
     stream.set_plan(LogPlan(Framing.LINE, Layout(content="message")))
     assert first + stream.encode(b"y\n", 2, NOW_NS).entries == entry(NOW_NS, [("log", "x")]) + entry(
         NOW_NS, [("message", "y")]

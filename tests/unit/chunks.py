@@ -1,4 +1,4 @@
-"""Chunks for tests of outputs."""
+"""Chunks for tests of outputs: with views of memory, as those of files mostly are."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def chunk(*records: list[tuple[Any, Any]], tag: str = "kube.x") -> Chunk:
     entries = b"".join(
         pack_entry(TIME_NS + number * 10**9 + 5, pairs) for number, pairs in enumerate(records)
     )
-    return Chunk(b"i" * 16, tag, entries, len(records), "tail.0", 0)
+    return Chunk(b"i" * 16, tag, memoryview(entries), len(records), "tail.0", 0)
 
 
 def chunk_of(*records: dict[Any, Any], tag: str = "kube.a", time_ns: int = TIME_NS) -> Chunk:
     """Records of one time; the id is that of the content."""
     entries = b"".join(pack_entry(time_ns, list(record.items())) for record in records)
-    return Chunk(chunk_id(tag, entries), tag, entries, len(records), "tail.0", 0)
+    return Chunk(chunk_id(tag, entries), tag, memoryview(entries), len(records), "tail.0", 0)
 
 
 def broken(tag: str = "kube.x") -> Chunk:

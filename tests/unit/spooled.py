@@ -29,7 +29,9 @@ def copy(folder: Path, to: Path) -> None:
 def event(number: int, tag: str = "kernel.process", worth: Worth = Worth.WITNESS, size: int = 1000) -> Chunk:
     """A chunk without a file, whose entries are its number again and again."""
     entries = number.to_bytes(4, "big") * (size // 4)
-    return Chunk(chunk_id(tag, number), tag, entries, 1, "ebpf.0", time.monotonic_ns(), None, 0, worth)
+    return Chunk(
+        chunk_id(tag, number), tag, memoryview(entries), 1, "ebpf.0", time.monotonic_ns(), None, 0, worth
+    )
 
 
 def position_of(number: int, inode: int = 2) -> Position:

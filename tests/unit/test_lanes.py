@@ -10,7 +10,7 @@ from collector.delivery.lanes import Lanes, Parcel, Ticket
 
 
 def ticket(tag: str, entries: bytes) -> Ticket:
-    return Ticket(Chunk(chunk_id(tag, entries), tag, entries, 1, "tail.0", 0), len(entries), 1)
+    return Ticket(Chunk(chunk_id(tag, entries), tag, memoryview(entries), 1, "tail.0", 0), len(entries), 1)
 
 
 def take(lanes: Lanes) -> Parcel:

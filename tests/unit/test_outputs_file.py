@@ -130,4 +130,4 @@ def test_msgpack_is_what_is_in_a_chunk(tmp_path: Path) -> None:
     one = output(tmp_path, File="out", Format="msgpack")
     asyncio.run(one.deliver(chunk(*RECORDS)))
     asyncio.run(one.deliver(chunk(*RECORDS)))
-    assert (tmp_path / "out").read_bytes() == chunk(*RECORDS).entries * 2
+    assert (tmp_path / "out").read_bytes() == bytes(chunk(*RECORDS).entries) * 2

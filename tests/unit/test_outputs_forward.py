@@ -26,7 +26,7 @@ TIME_NS = 1_700_000_000_123_456_789
 
 def chunk(*records: dict[str, object], tag: str = "kube.a") -> Chunk:
     entries = b"".join(pack_entry(TIME_NS, list(record.items())) for record in records)
-    return Chunk(chunk_id(tag, entries), tag, entries, len(records), "tail.0", 0)
+    return Chunk(chunk_id(tag, entries), tag, memoryview(entries), len(records), "tail.0", 0)
 
 
 def output(receiver: Receiver, **settings: object) -> ForwardOutput:

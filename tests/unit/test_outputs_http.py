@@ -43,7 +43,7 @@ def test_formats(settings: dict[str, Any], body: str) -> None:
 
 
 def test_msgpack_is_the_chunk_itself() -> None:
-    assert body_of(CHUNK.entries, Settings(format="msgpack")) is CHUNK.entries
+    assert body_of(CHUNK.entries, Settings(format="msgpack")) == CHUNK.entries
 
 
 def test_what_is_sent() -> None:

@@ -324,7 +324,7 @@ def test_losses_are_logged_once_however_often_they_have_to_be_told(caplog: pytes
 Step = tuple[int, int, bool]
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings().max_examples * 5 // 12)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3000), st.booleans()), max_size=60),
     st.lists(st.sampled_from([None, refuse, reject]), max_size=60),

@@ -26,7 +26,7 @@ class Picky:
         if chunk.tag == LOSS_TAG:
             self.losses += [dict(pairs) for _, pairs in unpack_entries(chunk.entries)]
             return
-        raise Rejected("one is too old", chunk_of({"n": 1}).entries, 1)
+        raise Rejected("one is too old", bytes(chunk_of({"n": 1}).entries), 1)
 
     async def close(self) -> None:
         pass

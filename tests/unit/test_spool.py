@@ -132,7 +132,7 @@ def images(spool: Spool, folder: Path) -> Iterator[Path]:
 Writes = list[tuple[int, bool]]
 
 
-@settings(max_examples=8)
+@settings(max_examples=settings().max_examples * 2 // 15)
 @given(st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=4))
 def test_a_crash_between_any_two_steps(tmp_path_factory: pytest.TempPathFactory, batches: Writes) -> None:
     """Whatever is left of a spool: it has just the chunks that its position covers."""

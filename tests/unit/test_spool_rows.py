@@ -22,7 +22,7 @@ def test_the_age_of_a_chunk_survives_another_boot() -> None:
     row = refused(made, "a", 1256)
     assert abs(row.created_ns - (time.time_ns() - 10**9)) < 10**8
     assert row.created_ns - wall_clock_ns(made) < 10**8
-    back = chunk_of(row, made.id, made.worth, made.entries)
+    back = chunk_of(row, made.id, made.worth, bytes(made.entries))
     assert abs(back.created_ns - made.created_ns) < 10**8
     assert (back.worth, back.position) == (Worth.WITNESS, None)
 
@@ -42,7 +42,7 @@ def test_a_clock_that_jumps_changes_the_age_only(monkeypatch: pytest.MonkeyPatch
     row = refused(made, "a", 1256)
     now_ns = time.time_ns() + jump_s * 10**9
     monkeypatch.setattr(time, "time_ns", lambda: now_ns)
-    back = chunk_of(row, made.id, made.worth, made.entries)
+    back = chunk_of(row, made.id, made.worth, bytes(made.entries))
     assert (back.id, back.entries, back.records) == (made.id, made.entries, made.records)
     loss = row_loss(row, "storage_limit")
     assert loss.since_ns == row.created_ns

@@ -37,7 +37,9 @@ def line(number: int, vanishing: Callable[[], bool] | None = None, tag: str = "k
     position = Position(FileKey(1, 2), "/var/log/a", number * 1000)
     entries = number.to_bytes(4, "big") * 250
     ident = chunk_id(tag, number)
-    return Chunk(ident, tag, entries, 1, "tail.0", time.monotonic_ns(), position, 1000, vanishing=vanishing)
+    return Chunk(
+        ident, tag, memoryview(entries), 1, "tail.0", time.monotonic_ns(), position, 1000, vanishing=vanishing
+    )
 
 
 def numbers(output: Recorder, tag: str = "") -> list[int]:

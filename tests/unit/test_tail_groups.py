@@ -26,7 +26,7 @@ def grouping(
 def regroup(groups: LineGroups, text: str, framing: Framing, *, offset_key: str = HIDDEN_OFFSET) -> Regrouped:
     layout = CRI_JOINED_LAYOUT if framing.joins else Layout()
     plan = LogPlan(framing, replace(layout, offset=offset_key)).then(Field(Op.APPEND, "file", "a.log"))
-    return groups.take(LogStream(plan).encode(text.encode(), 0, 7).entries, NOW_S)
+    return groups.take(bytes(LogStream(plan).encode(text.encode(), 0, 7).entries), NOW_S)
 
 
 def records(regrouped: Regrouped) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import gzip
 import os
 import random
 import resource
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,4 +110,29 @@ def test_random_content_of_some_size() -> None:
     content = random.Random(1).randbytes(1 << 20)
     fd = fd_of(gzip.compress(content))
     assert read_all(fd, 12_345) == content
+    os.close(fd)
+
+
+def until_damage(reader: GzipReader, count: int) -> Iterator[bytes]:
+    with contextlib.suppress(Damaged):
+        while piece := reader.read(count):
+            yield piece
+
+
+@pytest.mark.parametrize("count", [100, 4096, 1 << 20])
+@pytest.mark.parametrize("at", [0.1, 0.5, 0.99])
+def test_all_that_is_before_the_damage_is_read_however_much_is_asked_for(count: int, at: float) -> None:
+    packed = bytearray(gzip.compress(CONTENT, mtime=0))
+    place = int(len(packed) * at)
+    packed[place : place + 8] = b"\xff" * 8
+    fd = fd_of(bytes(packed))
+    reader = GzipReader(fd)
+    found = b"".join(until_damage(reader, count))
+    good = zlib.decompressobj(31)
+    least = sum(len(good.decompress(packed[one : one + 1])) for one in range(place - 1))
+    assert len(found) >= least
+    assert CONTENT.startswith(found[:least])
+    assert reader.offset == len(found)
+    with pytest.raises(Damaged, match="Error -3"):
+        reader.read(count)
     os.close(fd)

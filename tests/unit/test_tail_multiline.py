@@ -176,7 +176,7 @@ def written(lines: Sequence[str], number: int) -> list[str]:
 
 
 @given(st.lists(st.tuples(LINES, st.booleans()), min_size=1, max_size=5))
-@settings(max_examples=40)
+@settings(max_examples=settings().max_examples * 2 // 3)
 def test_restarts_and_rotations_change_nothing(steps: list[tuple[list[str], bool]]) -> None:
     """The same records of each stream as of a reader that saw it all in one go. The agent is stopped between
     the steps, and before some of them the log is rotated."""

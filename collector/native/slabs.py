@@ -1,0 +1,55 @@
+"""Memory that entries are encoded into and stay in until they are delivered: neither copied nor cleared.
+
+What is much is handed out as a view of the slab that it was written to, which comes back when the last view
+of it is gone, its pages already there. What is little is copied, so that it does not hold a slab.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from collector._native import ffi
+from collector.delivery.chunk import Packed
+
+SLAB_BYTES = 3 << 20
+"""A portion of 2 MiB (collector/native/logs.py) and what its last piece adds."""
+
+KEPT_SLABS = 4
+"""That wait for the next portion; more are given back to the kernel."""
+
+uncleared = ffi.new_allocator(should_clear_after_alloc=False)
+
+
+class Slabs:
+    """`current` is to be written to; one user at a time. Views may end in any thread.
+
+    What is handed out fills half a slab at least, so views together hold at most twice their bytes.
+    """
+
+    def __init__(self, slab_bytes: int = SLAB_BYTES) -> None:
+        self.slab_bytes = slab_bytes
+        self._free: list[Any] = []
+        self.current: Any = self._take()
+
+    @property
+    def waiting(self) -> int:
+        """Slabs that are free."""
+        return len(self._free)
+
+    def part(self, used_bytes: int) -> Packed:
+        """The first bytes of `current`, which is to be written anew from its start: maybe another slab."""
+        if used_bytes < self.slab_bytes // 2:
+            return bytes(ffi.buffer(self.current, used_bytes))
+        owned = ffi.gc(self.current, self._give_back)
+        self.current = self._take()
+        return memoryview(ffi.buffer(owned, used_bytes)).toreadonly()
+
+    def _take(self) -> Any:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return uncleared("uint8_t[]", self.slab_bytes)
+
+    def _give_back(self, slab: Any) -> None:
+        if len(self._free) < KEPT_SLABS:
+            self._free.append(slab)

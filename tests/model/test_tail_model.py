@@ -68,8 +68,9 @@ def delete(container: int, late: int) -> Named:
 
 def truncate(container: int) -> Named:
     async def act(node: Node, one: Container) -> None:
-        # Nobody mixes truncation and renaming: records that began in a renamed file would come twice.
-        if one.log.exists() and not any(one.open.values()) and not one.rotations:
+        # Nobody mixes truncation with renaming or copying: records that began in another file, and were not
+        # acknowledged, would come again without their end.
+        if one.log.exists() and not any(one.open.values()) and not one.rotations and not one.copies:
             await node.is_seen(one)
             await node.has_all()
             one.log.write_bytes(b"")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from collector.dns_fields import DNS_FIELDS
-from collector.exec_fields import EXEC_FIELDS, SESSION
+from collector.exec_fields import EXEC_FIELDS, EXECUTED, SESSION
 from collector.notice_fields import (
     CONTAINER,
     CONTAINER_FIELDS,
@@ -21,6 +21,7 @@ from collector.notice_fields import (
     PROBES_FIELDS,
 )
 from collector.privilege_fields import CALLED, OF_FILES, PRIVILEGE, PRIVILEGE_FIELDS
+from collector.program_fields import program_fields
 from collector.record_field import FLUENT_BIT, OWN, RecordField, always
 
 LISTENS = ("listen", "listening")
@@ -376,6 +377,7 @@ EVENT_FIELDS = (
         "podwitness.socket.acked_bytes", "long", TCP, "What the other end confirmed; absent when 0.", OWN
     ),
     *EXEC_FIELDS,
+    *program_fields(tuple(kind for kind in EVERY if kind not in (*EXECUTED, "session-start"))),
     *(
         RecordField(field.name, field.type, field.kinds, field.meaning, OWN, field.always)
         for field in PRIVILEGE_FIELDS

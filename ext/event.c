@@ -1,5 +1,6 @@
 #include "dns.h"
 #include "event_encode.h"
+#include "program.h"
 
 struct kind_row {
   uint16_t least_bytes;
@@ -161,7 +162,7 @@ enum { ANSWER_ROOM = 2 * PW_DNS_NAME_BYTES + 160, ANSWER_LEAST_BYTES = 11 };
 static uint32_t room_of_dns(const struct pw_dns *dns)
 {
   const uint32_t possible = dns->payload_bytes / ANSWER_LEAST_BYTES;
-  return 3 * FIXED_BYTES + ANSWER_ROOM * (possible < PW_DNS_ANSWERS ? possible : PW_DNS_ANSWERS);
+  return 3 * FIXED_BYTES + PW_PROGRAM_PAIRS_BYTES + ANSWER_ROOM * (possible < PW_DNS_ANSWERS ? possible : PW_DNS_ANSWERS);
 }
 
 uint32_t pw_event_room(const struct pw_head *head)
@@ -169,9 +170,10 @@ uint32_t pw_event_room(const struct pw_head *head)
   if (head->kind == PW_DNS)
     return room_of_dns((const struct pw_dns *)head);
   if (pw_is_privilege(head->kind)) /* twice: who did it, and what it changed */
-    return 2 * FIXED_BYTES + BYTES_PER_BYTE * parts_of_privilege((const struct pw_privilege *)head);
+    return 2 * FIXED_BYTES + PW_PROGRAM_PAIRS_BYTES +
+           BYTES_PER_BYTE * parts_of_privilege((const struct pw_privilege *)head);
   if (!pw_is_exec(head->kind))
-    return FIXED_BYTES;
+    return FIXED_BYTES + PW_PROGRAM_PAIRS_BYTES;
   const struct pw_exec *exec = (const struct pw_exec *)head;
   return FIXED_BYTES + BYTES_PER_BYTE * (exec_text_bytes(exec) + exec->args_bytes);
 }

@@ -96,6 +96,7 @@ struct pw_event_clock { /* and what else the collector knows that the kernel doe
   const struct pw_resolutions *names; /* of other ends; NULL: none are known */
   const struct pw_translations *translations; /* the same of addresses */
   const struct pw_containers *targets; /* whose a target is: pairs by its cgroup; NULL: nobody knows */
+  struct pw_programs *programs; /* what processes run; NULL: it is not told. A drain notes there what it takes */
 };
 
 enum pw_drain_end { /* why a drain returned */
@@ -134,6 +135,7 @@ struct pw_newborn {
 struct pw_drain {
   /* set by the caller */
   uint32_t max_records;
+  uint64_t until_ns; /* a record that is later stays in the ring, with what is behind it; 0: none does */
   struct pw_event_clock clock;
   const struct pw_containers *process_containers; /* pairs of PW_EXEC, PW_FORK, PW_EXIT */
   const struct pw_containers *network_containers; /* pairs of PW_TCP_* */

@@ -261,7 +261,8 @@ static uint8_t *put_podwitness(uint8_t *p, const struct pw_dns *dns, uint32_t sc
 
 static struct pw_owner owner_of(const struct pw_dns *dns)
 {
-  return (struct pw_owner){dns->comm, &dns->entry, dns->owner_start_ns, dns->owner_pid, dns->owner_uid};
+  return (struct pw_owner){dns->comm, &dns->entry, dns->owner_start_ns, dns->owner_pid, dns->owner_uid,
+                           dns->head.time_ns, dns->head.time_ns};
 }
 
 uint32_t pw_dns_event_pairs(const struct pw_dns *dns)

@@ -2,6 +2,7 @@
 #include "event_encode.h"
 #include "event_ends.h"
 #include "flow_track.h"
+#include "programs.h"
 #include "resolve.h"
 #include "ringbuf.h"
 
@@ -118,6 +119,13 @@ static enum taken take_event(struct pw_drain *drain, const struct pw_head *head)
   return append_entry(output, head, fragment, &drain->clock) ? TAKEN : NO_ROOM;
 }
 
+/* Before it is told, a child runs what its maker does; all else counts for what comes after it. */
+static void note_program(struct pw_drain *drain, const struct pw_head *head, int is_told)
+{
+  if (drain->clock.programs != NULL && is_told == (head->kind != PW_FORK))
+    pw_programs_note(drain->clock.programs, head);
+}
+
 static void note_newborn(struct pw_drain *drain, const struct pw_task *task)
 {
   if (task->start_ns >= drain->born_before_ns || drain->newborn_count >= PW_NEWBORNS)
@@ -182,13 +190,26 @@ static enum taken take(struct pw_drain *drain, const struct pw_slot *slot)
     drain->heard[head->kind]++;
     return TAKEN;
   }
+  note_program(drain, head, 0);
   const enum taken taken = pw_is_control(head->kind) ? take_control(drain, head) : take_event(drain, head);
   if (taken == NO_ROOM)
     return taken;
+  note_program(drain, head, 1);
   if (head->kind == PW_FORK)
     note_newborn(drain, &((const struct pw_fork *)head)->task);
   drain->events[head->kind]++;
   return taken;
+}
+
+/* A clock that is ahead by more is not the one that `until_ns` was read from. */
+enum { LATEST_NS = 1000000000 };
+
+static int is_too_late(const struct pw_drain *drain, const struct pw_slot *slot)
+{
+  if (drain->until_ns == 0 || slot->bytes < sizeof(struct pw_head))
+    return 0;
+  const uint64_t time_ns = ((const struct pw_head *)(const void *)slot->record)->time_ns;
+  return time_ns > drain->until_ns && time_ns - drain->until_ns < LATEST_NS;
 }
 
 /* Takes what stands at *position, moves it, and says in drain->end when to stop: then 0 is returned. */
@@ -196,7 +217,10 @@ static int step(struct pw_drain *drain, const struct pw_ring *ring, uint64_t *po
 {
   struct pw_slot slot;
   enum taken taken = TAKEN;
-  switch (pw_ring_look(ring, *position, producer, &slot)) {
+  const enum pw_slot_state state = pw_ring_look(ring, *position, producer, &slot);
+  if (state == PW_SLOT_RECORD && is_too_late(drain, &slot))
+    return 0; /* drain->end is PW_DRAIN_BOUND */
+  switch (state) {
     case PW_SLOT_EMPTY:
       drain->end = PW_DRAIN_EMPTY;
       return 0;

@@ -3,6 +3,7 @@
 
 #include "community_id.h"
 #include "event_encode.h"
+#include "program.h"
 #include "resolutions.h"
 
 enum { FAMILY_IPV4 = 2, FAMILY_IPV6 = 10 };
@@ -163,6 +164,8 @@ static uint8_t *put_process(uint8_t *p, const struct pw_owner *owner, const stru
     p = pw_put_entity_id(PUT(p, "entity_id"), clock->node_id, owner->start_ns, owner->pid);
     pairs++;
   }
+  const struct pw_actor actor = {owner->start_ns, owner->since_ns, owner->time_ns, owner->comm, owner->pid};
+  p = pw_put_program(p, clock, &actor, &pairs);
   if (owner->entry != NULL)
     p = pw_put_entry_leader(p, owner->entry, clock, &pairs);
   p = pw_put_user(p, owner->uid);

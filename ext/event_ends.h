@@ -33,6 +33,8 @@ struct pw_owner {
   uint64_t start_ns;
   uint32_t pid; /* 0: not known */
   uint32_t uid;
+  uint64_t since_ns; /* from then on it was the one: see struct pw_actor */
+  uint64_t time_ns;
 };
 
 /* Finds the other end's name, and what it is translated to, where ours is the client. */

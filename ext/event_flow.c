@@ -29,7 +29,8 @@ static struct pw_entry entry_of(const struct pw_flow *flow)
 
 static struct pw_owner owner_of(const struct pw_flow *flow, const struct pw_entry *entry)
 {
-  return (struct pw_owner){flow->comm, entry, flow->owner_start_ns, flow->owner_pid, flow->owner_uid};
+  return (struct pw_owner){flow->comm, entry, flow->owner_start_ns, flow->owner_pid, flow->owner_uid, flow->first_ns,
+                           flow->last_ns};
 }
 
 static int is_icmp(const struct pw_flow *flow)
@@ -104,7 +105,9 @@ uint8_t *pw_put_flow_event(uint8_t *p, const struct pw_flow *flow, uint32_t scop
 
 static struct pw_owner binder_of(const struct pw_bind *bound)
 {
-  return (struct pw_owner){bound->comm, &bound->entry, bound->owner_start_ns, bound->owner_pid, bound->owner_uid};
+  const uint64_t time_ns = bound->head.time_ns;
+  return (struct pw_owner){bound->comm, &bound->entry, bound->owner_start_ns, bound->owner_pid, bound->owner_uid,
+                           pw_is_state(bound->head.kind) ? 0 : time_ns, time_ns};
 }
 
 uint32_t pw_bind_event_pairs(const struct pw_bind *bound)

@@ -34,7 +34,9 @@ static struct pw_ends ends_of(const struct pw_tcp *tcp)
 
 static struct pw_owner owner_of(const struct pw_tcp *tcp)
 {
-  return (struct pw_owner){tcp->comm, &tcp->entry, tcp->owner_start_ns, tcp->owner_pid, tcp->owner_uid};
+  const int is_older = (tcp->head.flags & PW_OWNER_UNKNOWN) != 0; /* nobody knows since when */
+  return (struct pw_owner){tcp->comm, &tcp->entry, tcp->owner_start_ns, tcp->owner_pid, tcp->owner_uid,
+                           is_older ? 0 : tcp->head.time_ns - tcp->duration_ns, tcp->head.time_ns};
 }
 
 static uint8_t *put_role(uint8_t *p, const struct pw_tcp *tcp)

@@ -1,5 +1,6 @@
 /* exec, fork, exit and sessions; and who it was, in all records of what a process does. */
 #include "event_encode.h"
+#include "program.h"
 
 enum { SETUID = 04000, SETGID = 02000 };
 
@@ -120,6 +121,15 @@ static uint8_t *put_exec_process(uint8_t *p, const struct pw_exec *exec, const s
   return pw_put_variables(p, clock, environment_of(exec), exec->environment_bytes, flags & PW_ENVIRONMENT_CUT, pairs);
 }
 
+/* A session starts before its first program is told: that comes next. */
+static uint8_t *put_program(uint8_t *p, const struct pw_head *head, const struct pw_event_clock *clock, unsigned *pairs)
+{
+  const struct pw_task *task = task_of(head);
+  const struct pw_actor actor = {task->start_ns, head->time_ns, 0 /* from the ring that programs are learnt from */,
+                                 task->comm, task->pid};
+  return head->kind == PW_SESSION_START ? p : pw_put_program(p, clock, &actor, pairs);
+}
+
 static uint8_t *put_process(uint8_t *p, const struct pw_head *head, const struct pw_event_clock *clock)
 {
   unsigned pairs = 0;
@@ -128,6 +138,8 @@ static uint8_t *put_process(uint8_t *p, const struct pw_head *head, const struct
   p = put_task(p, head, clock, &pairs);
   if (pw_is_exec(head->kind))
     p = put_exec_process(p, (const struct pw_exec *)head, clock, &pairs);
+  else
+    p = put_program(p, head, clock, &pairs);
   if (head->kind == PW_SESSION_START)
     p = put_tty(p, ((const struct pw_session *)head)->tty_device, &pairs);
   if (head->kind == PW_EXIT && (((const struct pw_exit *)head)->status & 0x7f) == 0) {

@@ -99,6 +99,11 @@ int pw_is_mapped_ipv4(const uint8_t address[16]);
 /* As text; IPv6 as RFC 5952 says, a mapped address as the IPv4 address that it is. */
 uint8_t *pw_put_address(uint8_t *p, const uint8_t address[16], int is_ipv6);
 
+struct pw_actor;
+
+/* process.executable, args and args_count of the program that a process runs: up to three pairs. */
+uint8_t *pw_put_program(uint8_t *p, const struct pw_event_clock *clock, const struct pw_actor *actor, unsigned *pairs);
+
 /* A path from its components, leaf first, each NUL ended. No components: "/".
  * `is_cut`: "..." stands for the part towards the root that is missing. */
 uint8_t *pw_put_path(uint8_t *p, const char *components, uint32_t length, int is_cut);

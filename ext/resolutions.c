@@ -30,6 +30,7 @@ struct query {
 
 struct pw_resolutions {
   uint32_t host_net_ns;
+  struct pw_unread unread;
   struct resolved names[PW_RESOLVED_NAMES];
   struct query queries[PW_OPEN_QUERIES];
   struct pw_stream streams[PW_DNS_STREAMS];
@@ -51,6 +52,16 @@ void pw_resolutions_free(struct pw_resolutions *known)
 struct pw_stream *pw_resolutions_streams(struct pw_resolutions *known)
 {
   return known->streams;
+}
+
+void pw_resolutions_give_up(struct pw_resolutions *known)
+{
+  known->unread.streams++;
+}
+
+const struct pw_unread *pw_resolutions_unread(const struct pw_resolutions *known)
+{
+  return &known->unread;
 }
 
 static uint64_t mixed(uint64_t hash, uint64_t word)
@@ -173,8 +184,13 @@ uint64_t pw_resolve_note(struct pw_resolutions *known, const struct pw_dns *dns,
   struct pw_dns_message message;
   char name[PW_DNS_NAME_BYTES];
   uint32_t name_bytes = 0;
-  if (known == NULL || !pw_dns_parse(payload, dns->payload_bytes, dns->payload_bytes < dns->payload_total_bytes, &message) ||
-      message.question_at == 0)
+  if (known == NULL)
+    return 0;
+  if (!pw_dns_parse(payload, dns->payload_bytes, dns->payload_bytes < dns->payload_total_bytes, &message)) {
+    known->unread.malformed++;
+    return 0;
+  }
+  if (message.question_at == 0)
     return 0;
   pw_dns_name(message.bytes, message.length, message.question_at, name, &name_bytes);
   lowered(name, name_bytes);

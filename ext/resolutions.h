@@ -16,6 +16,14 @@ struct pw_resolutions;
 struct pw_resolutions *pw_resolutions_new(uint32_t host_net_ns);
 void pw_resolutions_free(struct pw_resolutions *known);
 
+/* What could not be read since the start. */
+struct pw_unread {
+  uint64_t malformed; /* packets, and messages of TCP, that are no DNS */
+  uint64_t streams;   /* of TCP, given up: a byte was missing, or their place was needed within a message */
+};
+
+const struct pw_unread *pw_resolutions_unread(const struct pw_resolutions *known);
+
 /* Whose the name is looked for. */
 struct pw_inquirer {
   uint64_t cgroup_id;

@@ -16,6 +16,9 @@ struct pw_stream { /* one direction of a connection */
   uint8_t kept[PW_DNS_BYTES];
 };
 
+/* Of a stream the rest can't be read. */
+void pw_resolutions_give_up(struct pw_resolutions *known);
+
 struct pw_stream *pw_resolutions_streams(struct pw_resolutions *known);
 
 #endif

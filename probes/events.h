@@ -196,7 +196,7 @@ struct pw_task {
   __u32 uts_ns;
   __u32 ipc_ns;
   __u32 cgroup_ns;
-  __u32 pad;
+  __u32 maker_pid;         /* PW_FORK: who made it, not always the parent: CLONE_PARENT; else 0 */
   char comm[PW_COMM_BYTES];
   char parent_comm[PW_COMM_BYTES];
 };

@@ -171,6 +171,7 @@ PROGRAM(sched_process_fork)
   if (!fork)
     return 0;
   fill_task_only(&fork->task, child);
+  fork->task.maker_pid = FIELD(thread, tgid);
   if (state)
     fork->task.entry = state->entry;
   submit(fork, PW_FORK);

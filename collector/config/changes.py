@@ -23,6 +23,8 @@ LIVE = frozenset(
         "retry_base_s",
         "retry_cap_s",
         "parsers_files",
+        "storage_type",  # of inputs, which show that they are others
+        "storage_inherit",
     }
 )
 

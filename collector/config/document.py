@@ -193,6 +193,7 @@ class _Reading:
         self._environ = environ
         self._sections = sections
         self.notices: list[str] = []
+        self._service = ServiceSettings()
         self.known_parsers: dict[str, Parser] = dict(STOCK)
         self.known_multiline_parsers: dict[str, MultilineParser] = {}
         self._parser_places: dict[tuple[str, str], str] = {}
@@ -205,7 +206,8 @@ class _Reading:
         merged = self._without_ignored("service", "", merged)
         names = foreign.unsupported("service", "")
         loaded = read(ServiceSettings, merged, self._draft.problems, unsupported=names)
-        return loaded or ServiceSettings()
+        self._service = loaded or ServiceSettings()
+        return self._service
 
     def _of(self, name: str) -> list[Section]:
         return [section for section in self._sections if section.name == name]
@@ -334,7 +336,7 @@ class _Reading:
             common=ours,
             unsupported=foreign.unsupported(row.kind, row.name),
         )
-        common = read(common_class, _only(section, [key.name for key in ours]), problems)
+        common = read(common_class, self._inherited(_only(section, [key.name for key in ours])), problems)
         self._check_parser(section, {key.name for key in theirs})
         name = (common and common.alias) or name
         processors = tuple(self._processors(name, row.kind, section.processors))
@@ -342,6 +344,14 @@ class _Reading:
             return None
         nodes = self._nodes(module.Settings, section, [key.name for key in ours])
         return PluginConfig(row.kind, row.name, name, settings, common, section, nodes, processors)
+
+    def _inherited(self, section: Section) -> Section:
+        """An input's with the storage.type of [SERVICE], where inputs have that one."""
+        service = self._service
+        if section.name != "INPUT" or not service.storage_inherit or section.get("storage.type") is not None:
+            return section
+        entry = Entry("storage.type", service.storage_type, section.file, section.line)
+        return replace(section, entries=(*section.entries, entry))
 
     def _nodes(self, settings: Any, section: Section, common: list[str]) -> tuple[upstreams.Node, ...]:
         """The receivers of an output's Upstream."""

@@ -21,14 +21,16 @@ IGNORED: dict[str, dict[str, str]] = {
         "dns.mode": _SYSTEM_RESOLVER,
         "dns.resolver": _SYSTEM_RESOLVER,
         "enable_chunk_trace": "chunks can't be traced; Log_Level trace names them",
+        "json.convert_nan_to_null": "what is no number is null in JSON",
+        "json.escape_unicode": "JSON is written in UTF-8, which reads the same",
         "hot_reload.ensure_thread_safety": "a reload needs no such precaution",
         "hot_reload.timeout": "a reload stops nothing that could hang; a stopped input has Grace",
         "plugins_file": "podwitness loads no plugins from files; one that is used is refused by name",
         "storage.backlog.flush_on_shutdown": "the spool is delivered from until the end of Grace",
         "storage.delete_irrecoverable_chunks": "a chunk that can't be read is removed, counted and told",
-        "storage.inherit": "storage.type is filesystem unless an input says otherwise",
         "sp.convert_from_str_to_num": "podwitness has no stream processor",
         "storage.trim_files": "the spool gives its room back when it is emptied",
+        "windows.maxstdio": "this is not Windows",
     },
     "input": {
         "log_suppress_interval": _REPEATED,
@@ -134,12 +136,12 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
         config_watch coro_stack_size daemon dns.mode dns.prefer_ipv4 dns.prefer_ipv6 dns.resolver
         enable_chunk_trace flush grace hc_errors_count hc_period hc_retry_failure_count health_check
         hot_reload hot_reload.ensure_thread_safety hot_reload.timeout http_listen http_port http_proxy
-        http_server json.convert_nan_to_null json.escape_unicode log_file log_level parsers_file
-        plugins_file scheduler.base scheduler.cap sp.convert_from_str_to_num
-        storage.backlog.flush_on_shutdown storage.backlog.mem_limit storage.checksum
-        storage.delete_irrecoverable_chunks storage.inherit storage.keep.rejected
+        http_server json.convert_nan_to_null json.escape_unicode log_file log_level
+        multiline_buffer_limit parsers_file plugins_file scheduler.base scheduler.cap
+        sp.convert_from_str_to_num storage.backlog.flush_on_shutdown storage.backlog.mem_limit
+        storage.checksum storage.delete_irrecoverable_chunks storage.inherit storage.keep.rejected
         storage.max_chunks_up storage.metrics storage.path storage.rejected.path storage.sync
-        storage.trim_files storage.type streams_file
+        storage.trim_files storage.type streams_file windows.maxstdio
     """),
     ("input", "tail"): _names("""
         buffer_chunk_size buffer_max_size db db.compare_filename db.journal_mode db.locking db.sync
@@ -279,8 +281,6 @@ REFUSED: dict[tuple[str, str], dict[str, str]] = {
         "config_watch": "Reload by SIGHUP, or by POST /api/v2/reload with Hot_Reload On.",
         "dns.prefer_": "Set net.dns.prefer_ipv4 or net.dns.prefer_ipv6 in the outputs.",
         "http_proxy": "Set Proxy in the outputs, or HTTP_PROXY in the environment.",
-        "json.": "Remove the line: JSON is written in UTF-8, and what is no number as null.",
-        "storage.type": "Set storage.type in the inputs.",
         "streams_file": "Remove the line; podwitness has no stream processor.",
     },
     ("input", ""): {

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from collector.config.kinds import Kind
 from collector.config.onigmo import Pattern
-from collector.config.schema import choice, glob, key, pattern, size_bytes, text
-from collector.config.service import level_kind
+from collector.config.schema import glob, key, pattern, size_bytes, text
+from collector.config.service import level_kind, storage_type_kind
 
 
 def _read_retry_limit(written: str) -> int | None:
@@ -52,10 +52,10 @@ class InputCommon(Common):
     )
     storage_type: str = key(
         "storage.type",
-        choice("filesystem", "memory"),
+        storage_type_kind,
         default="filesystem",
         help="Whether what could not be read again may go to the spool, where there is one (`storage.path`). "
-        "Files that are still there are not copied.",
+        "Files that are still there are not copied. `memrb` is taken for memory.",
     )
 
 

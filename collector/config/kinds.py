@@ -65,12 +65,12 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmg])(i?)b?|b)?", re.IGNORECAS
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
 
 
-def _read_size_bytes(written: str) -> int:
+def _read_size_bytes(written: str, power: int = 1000) -> int:
     found = _SIZE.fullmatch(written)
     if found is None:
         raise ValueError("expected a size such as 32k, 50MB or 1G.")
     number, unit, binary = found.groups(default="")
-    return int(float(number) * (1024 if binary else 1000) ** _POWERS[unit.lower()])
+    return int(float(number) * (1024 if binary else power) ** _POWERS[unit.lower()])
 
 
 _TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)?", re.IGNORECASE)
@@ -160,6 +160,8 @@ def repeated_list(kind: Kind[Any]) -> Kind[Any]:
 integer = Integer(*_whole(None, None))
 text: Kind[str] = Kind("text", str, show=lambda value: "" if value is None else str(value))
 size_bytes: Kind[int] = Kind("size", _read_size_bytes)
+# As flb_utils_size_to_binary_bytes: k, M and G are powers of 1024 too.
+binary_bytes: Kind[int] = Kind("size", lambda written: _read_size_bytes(written, 1024))
 seconds: Kind[float] = Kind("time", _read_seconds, show=lambda value: "" if value is None else f"{value:g}")
 boolean: Kind[bool] = Kind("On or Off", _read_boolean, show=lambda value: "On" if value else "Off")
 words: Kind[tuple[str, ...]] = Kind(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from collector.config.kinds import Kind
+from collector.config.kinds import Kind, binary_bytes
 from collector.config.schema import boolean, choice, integer, key, repeated, seconds, size_bytes, text
 
+LEAST_RECORD_BYTES = 1 << 10
 LOG_LEVELS = ("off", "error", "warn", "info", "debug", "trace")
 
 
@@ -22,6 +23,13 @@ def _read_daemon(written: str) -> bool:
         raise ValueError("expected Off: podwitness stays in the foreground, where its supervisor can see it.")
     return False
 
+
+_storage_type = choice("filesystem", "memory", "memrb")
+# Of Fluent Bit's ring in memory only the place is meant: nothing is dropped for what comes later.
+storage_type_kind = Kind(
+    _storage_type.name,
+    lambda written: "memory" if _storage_type.read(written) == "memrb" else _storage_type.read(written),
+)
 
 _foreground = Kind("Off", _read_daemon, show=boolean.show)
 
@@ -96,6 +104,14 @@ class ServiceSettings:
     )
     retry_cap_s: float = key("scheduler.cap", seconds, default="2000", help="The longest such time.")
 
+    multiline_buffer_limit_bytes: int = key(
+        "multiline_buffer_limit",
+        binary_bytes,
+        default="2M",
+        help="Longest record that is joined of several lines or parts, by `tail` and by the filter "
+        "`multiline`; a longer one is cut and marked. A larger Buffer_Max_Size counts for its input.",
+    )
+
     storage_path: str = key(
         "storage.path",
         text,
@@ -137,6 +153,13 @@ class ServiceSettings:
         help="Most bytes of that folder; what goes beyond is not kept.",
     )
 
+    storage_type: str = key(
+        "storage.type",
+        storage_type_kind,
+        default="filesystem",
+        help="With storage.inherit: what inputs without a storage.type of their own have.",
+    )
+    storage_inherit: bool = key("storage.inherit", boolean, default="Off", help="Whether they have it.")
     storage_metrics: bool = key(
         "storage.metrics", boolean, default="On", help="Whether /api/v1/storage exists."
     )
@@ -146,6 +169,8 @@ class ServiceSettings:
             raise ValueError("Stall_Timeout must be more than 0.")
         if self.retry_base_s > self.retry_cap_s:
             raise ValueError("scheduler.base must not be larger than scheduler.cap.")
+        if self.multiline_buffer_limit_bytes < LEAST_RECORD_BYTES:
+            raise ValueError("multiline_buffer_limit must be 1k or more.")
         if self.flush_s <= 0:
             raise ValueError("Flush must be more than 0.")
         if self.storage_keep_rejected and not self.storage_path:

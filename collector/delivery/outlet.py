@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -108,7 +108,7 @@ class Outlet:
     held: dict[Parcel, asyncio.TimerHandle] = field(default_factory=dict)  # to be tried again later
     complaint: str = ""  # why deliveries fail; "" since one did not
     _complained_s: float = float("-inf")
-    _work: asyncio.Event = field(default_factory=asyncio.Event)
+    _resting: deque[asyncio.Future[None]] = field(default_factory=deque)  # of workers without a parcel
 
     def usable_bytes(self, durable: bool) -> int:
         """What chunks that can be read again (or not) may fill of the share."""
@@ -172,15 +172,30 @@ class Outlet:
         self.give_back(parcel)
 
     def wake(self) -> None:
-        """To be called when the lanes have something to send."""
-        self._work.set()
+        """To be called when the lanes have something to send: one that rests takes it, and wakes the next."""
+        while self._resting:
+            rest = self._resting.popleft()
+            if not rest.done():
+                rest.set_result(None)
+                return
 
     async def next(self) -> Parcel:
         """The next parcel to send."""
         while (parcel := self.lanes.take()) is None:
-            self._work.clear()
-            await self._work.wait()
+            await self._rest()
+        if self.lanes.ready:
+            self.wake()
         return parcel
+
+    async def _rest(self) -> None:
+        rest = asyncio.get_running_loop().create_future()
+        self._resting.append(rest)
+        try:
+            await rest
+        except asyncio.CancelledError:
+            if not rest.cancelled():
+                self.wake()  # it was this one's turn, and is another's now
+            raise
 
     def stalls(self, now_s: float) -> Iterator[Stall]:
         """How long its oldest chunk waits, and its longest delivery takes."""

@@ -64,7 +64,10 @@ class Settings:
         "Emitter_Storage.type", choice("memory", "filesystem"), default="memory", help="Accepted."
     )
     emitter_mem_buf_limit_bytes: int = key(
-        "Emitter_Mem_Buf_Limit", size_bytes, default="10M", help="Longest record; a longer one is cut."
+        "Emitter_Mem_Buf_Limit",
+        size_bytes,
+        default="10M",
+        help="Longest record, where it is less than multiline_buffer_limit.",
     )
 
     def __post_init__(self) -> None:
@@ -92,12 +95,14 @@ class Multiline:
         parsers: Sequence[MultilineParser],
         matches: Callable[[str], bool],
         send: Send,
+        longest_bytes: int = 2 << 20,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.matches = matches
         self._settings = settings
         self._parsers = tuple(parsers)
         self._send = send
+        self._limit_bytes = min(longest_bytes, settings.emitter_mem_buf_limit_bytes)
         self._clock = clock
         self._streams: dict[tuple[str, Any], _Stream] = {}
 
@@ -124,9 +129,7 @@ class Multiline:
         place = (tag, next((str(value) for name, value in record.pairs if names(name, "stream")), None))
         known = self._streams.get(place)
         if known is None:
-            joiner: Joiner[Record] = Joiner(
-                self._parsers or (MultilineParser("none"),), self._settings.emitter_mem_buf_limit_bytes
-            )
+            joiner: Joiner[Record] = Joiner(self._parsers or (MultilineParser("none"),), self._limit_bytes)
             known = self._streams[place] = _Stream(joiner, tag, identity)
         known.identity = identity
         return known
@@ -228,4 +231,5 @@ def make(settings: Settings, context: Context) -> BatchFilter:
         named = ", ".join(settings.multiline_parser)
         problem = f"{place}: {named} joins the parts of a runtime's line, which records do not have any more."
         raise ConfigError(problem, remedy="Name it in the input tail, as multiline.parser there.")
-    return Multiline(settings, parsers, context.plugin.matches, context.send)
+    limit_bytes = context.document.service.multiline_buffer_limit_bytes
+    return Multiline(settings, parsers, context.plugin.matches, context.send, limit_bytes)

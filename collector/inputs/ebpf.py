@@ -131,6 +131,12 @@ class Settings:
         help="How often podwitness does what its own probes must report, to see that they do; 0: never.",
     )
 
+    program: bool = key(
+        "Program",
+        boolean,
+        default="On",
+        help="Whether all records of a process tell its executable and arguments, or its exec alone.",
+    )
     variables: tuple[str, ...] = key(
         "Environment",
         variables_kind,
@@ -382,7 +388,7 @@ class Ebpf:
         has_more = self._suppression and not self._left
         if has_more and self._context.intake.offer(self._suppressed_chunk(watching.drain)):
             self._suppression.clear()
-        trouble = watching.vigil.tick(now_s, was_lost=bool(losses))
+        trouble = watching.vigil.tick(now_s, was_lost=any(loss.kind != Kind.DNS.label for loss in losses))
         if watching.vigil.is_proven and trouble is None:
             self._patience.helped()
             context.report(f"{context.name} probes", True, "")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from collector.inputs.event_containers import EventContainers
 from collector.inputs.event_flow import EventFlow
-from collector.inputs.event_losses import KernelLoss, LossCounters, drain_losses
+from collector.inputs.event_losses import KernelLoss, LossCounters, dns_losses, drain_losses
 from collector.inputs.event_pending import Pending
 from collector.inputs.event_plans import Planner
+from collector.inputs.event_programs import ToldPrograms
 from collector.inputs.event_rings import NAMES, Rings
 from collector.inputs.event_translations import Tracking
 from collector.inputs.watched_names import shown_names, table_of, write_table
@@ -92,12 +93,14 @@ class EventDrain:
             self._encoder, self._containers, self._pending, context.chain, tags, context.metrics
         )
         self._tracking: Tracking | None = None
+        self._names: Resolutions | None = None
         self._flows = self._open_flows(settings)
         self._clock = WallClock()
         self._counters = LossCounters()
         self._losses: list[KernelLoss] = []
         self._ticks = 0
         self.drained_bytes: tuple[int, ...] = (0, 0)  # of each ring, by the last drain
+        self.programs = ToldPrograms(self._encoder) if settings.program else None
 
     def _open_flows(self, settings: Settings) -> FlowTable | None:
         """None where flows are not traced. Raises OSError."""
@@ -111,7 +114,8 @@ class EventDrain:
             self._rings.close()
             raise
         self._encoder.watch(flows)
-        self._encoder.learn(Resolutions(host_network()))
+        self._names = Resolutions(host_network())
+        self._encoder.learn(self._names)
         self._track()
         return flows
 
@@ -162,21 +166,23 @@ class EventDrain:
         """Bounded drains of both rings; whether both are empty."""
         security_bytes = 0
         for _ in range(SECURITY_TURNS):
+            since_ns = boot_ns()
             is_empty, drained_bytes = self._drain(self._rings.security)
             security_bytes += drained_bytes
             if is_empty:
                 break
         if self._tracking is not None:
             self._tracking.read()
-        are_flows_read, flow_bytes = self._drain(self._rings.flow)
+        until_ns = self.programs.read_until(since_ns if is_empty else 0) if self.programs else 0
+        are_flows_read, flow_bytes = self._drain(self._rings.flow, until_ns)
         self.drained_bytes = (security_bytes, flow_bytes)
         return is_empty and are_flows_read
 
-    def _drain(self, ring: Ring) -> tuple[bool, int]:
+    def _drain(self, ring: Ring, until_ns: int = 0) -> tuple[bool, int]:
         """(whether it is empty, bytes taken)."""
         now_ns = boot_ns()
         self._encoder.set_clock(self._clock.refresh())
-        drained = self._encoder.drain(ring, self._containers.tables, DRAIN_RECORDS)
+        drained = self._encoder.drain(ring, self._containers.tables, DRAIN_RECORDS, until_ns)
         self._losses += drain_losses(drained)
         self.flow.take(drained, now_ns)
         return drained.end is DrainEnd.EMPTY, drained.drained_bytes
@@ -195,9 +201,16 @@ class EventDrain:
         if self._tracking is not None:
             overruns = self._tracking.take_overruns()
             self._context.metrics.add("podwitness_kernel_translation_overruns_total", by=overruns)
+        if self._names is not None:
+            unread = self._counters.unread_dns(self._names.unread)
+            self._context.metrics.add("podwitness_kernel_dns_malformed_total", by=unread.malformed)
+            self._context.metrics.add("podwitness_kernel_dns_streams_lost_total", by=unread.streams)
+            found += dns_losses(unread)
         if self._ticks % MISSED_TICKS == 0:
             found += self._counters.not_run(self._attached.missed(), self._attached.hooks)
         self._ticks += 1
+        if self.programs is not None:
+            self.programs.note_losses(found, now_ns)
         if any(loss.subject == CGROUPS for loss in found):
             self._context.identities.scan()
         return found
@@ -215,7 +228,10 @@ class EventDrain:
 
     def suppressed(self) -> Suppressed:
         """What limits kept from being reported since the last look."""
-        return self._limits.suppressed()
+        found = self._limits.suppressed()
+        if self.programs is not None:
+            self.programs.note_suppressed(found, boot_ns())
+        return found
 
     def identity_of(self, cgroup_id: int) -> Identity | None:
         plans = self._containers.plans(cgroup_id, boot_ns())

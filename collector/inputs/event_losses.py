@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from collector.native.events import Drained, Kind
+from collector.native.events import Drained, Kind, UnreadDns
 from probes.launch import HookReport
 
 ANY_KIND = "any"
@@ -28,6 +28,7 @@ class LossCounters:
         self._lost: Sequence[int] = ()
         self._missed: Mapping[str, int] = {}
         self._untracked = 0
+        self._dns = UnreadDns(0, 0)
 
     def ring_full(self, lost: Sequence[int]) -> list[KernelLoss]:
         """`lost` by kind: records that found the ring full."""
@@ -41,6 +42,11 @@ class LossCounters:
         before, self._untracked = self._untracked, lost[UNTRACKED]
         return self._untracked - before
 
+    def unread_dns(self, dns: UnreadDns) -> UnreadDns:
+        """What is new of that."""
+        before, self._dns = self._dns, dns
+        return UnreadDns(dns.malformed - before.malformed, dns.streams - before.streams)
+
     def not_run(self, missed: Mapping[str, int], hooks: Sequence[HookReport]) -> list[KernelLoss]:
         """`missed` by tracepoint: times that the kernel did not run the program. Each may have been a record,
         where the hook makes any."""
@@ -51,6 +57,11 @@ class LossCounters:
             for hook in hooks
             if hook.kinds and new.get(hook.hook)
         ]
+
+
+def dns_losses(new: UnreadDns) -> list[KernelLoss]:
+    """At least one message of each connection; what is malformed is told by records of its own."""
+    return [KernelLoss(Kind.DNS.label, "unreadable", new.streams, Kind.DNS.subject)] if new.streams else []
 
 
 def drain_losses(drained: Drained) -> list[KernelLoss]:

@@ -85,7 +85,7 @@ class Snapshot:
         newborns = self._drain.newborns()
         for record in split(content):
             whole: RawRecord | None = record if record.kind in self._told else None
-            if whole is not None and record.kind == Kind.RUNNING:
+            if record.kind == Kind.RUNNING:
                 whole = self._completed(record, newborns)
             if whole is not None:
                 self._drain.flow.add(whole, now_ns)
@@ -95,11 +95,14 @@ class Snapshot:
     def _completed(self, record: RawRecord, newborns: Collection[tuple[int, int]]) -> RawRecord | None:
         """With the arguments; None for a process that is told of by its fork."""
         start_ns, pid = born(record.bytes_padded)
-        if start_ns >= self._attached_ns or (start_ns, pid) in newborns:
-            return None
         found, content = arguments_of(pid, start_ns), record.bytes_padded
         content = with_arguments(content, *found) if found else without_arguments(content)
-        return record._replace(bytes_padded=content)
+        completed = record._replace(bytes_padded=content)
+        if self._drain.programs is not None:
+            self._drain.programs.note(completed)
+        if start_ns >= self._attached_ns or (start_ns, pid) in newborns:
+            return None
+        return completed
 
     def _tell_containers(self, wall_ns: int) -> None:
         made = [container_entry(cgroup_id, who, wall_ns) for cgroup_id, who in self._containers()]

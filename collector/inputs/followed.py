@@ -148,7 +148,7 @@ class Followed:
             os.close(opened.fd)
             known.replaced |= replaced
             return
-        log = LogStream(succession.plan, max_record_bytes=self._settings.max_record_bytes)
+        log = LogStream(succession.plan, max_record_bytes=self._plans.max_record_bytes)
         kind = CompressedFile if opened.is_compressed else FollowedFile
         file = kind(opened, succession.place, log, found_s=now_s, grown_s=now_s)
         file.framing = succession.plan.framing

@@ -13,6 +13,7 @@ import os
 import re
 import socket
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ from collector.inputs.forward_messages import (
 from collector.inputs.listener import Listener, listen, listen_unix
 from collector.inputs.made_chunks import chunks
 from collector.inputs.tls import ServerTlsSettings, server_sessions
+from collector.inputs.under_way import UnderWay
+from collector.service.stalls import Stall
 
 if TYPE_CHECKING:
     from collector.context import InputContext
@@ -133,6 +136,7 @@ class Forward:
         self._admission = Admission(max(LARGEST_TOGETHER * settings.buffer_max_size, 1 << 20))
         self._started_ns = time.time_ns()
         self._messages = 0
+        self._taking = UnderWay(context.name, "message")
         tls = server_sessions(settings, context.log)
         sock, self._beats = _open_sockets(settings)
         self.address = sock.getsockname()
@@ -142,6 +146,10 @@ class Forward:
         self._stop = asyncio.Event()
         self._idle: set[asyncio.Task[Any]] = set()  # waiting for their client
         self._under_way: dict[bytes, asyncio.Task[bool]] = {}  # chunks to be acknowledged, by their ids
+
+    def stalls(self, now_s: float) -> Iterable[Stall]:
+        """Messages that are there whole and not handed over."""
+        return self._taking.stalls(now_s)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Receives until `stop`; a message that is there whole is still taken."""
@@ -261,27 +269,31 @@ class Forward:
 
     async def _take(self, raw: bytes, writer: asyncio.StreamWriter, holder: Holder) -> None:
         """Hands a message to the router and acknowledges it."""
-        limit_bytes = self._settings.buffer_max_size
-        now_ns = time.time_ns()
-        if len(raw) < IN_THREAD_FROM_BYTES:
-            message = read_message(raw, now_ns, limit_bytes)
-        else:
-            message = await asyncio.to_thread(read_message, raw, now_ns, limit_bytes)
-        if message is None:
-            return
+        with self._taking.taken():
+            message = await self._read_message(raw)
+            if message is None:
+                return
+            await self._context.chain.ready(self._tag(message.tag))
+            made = self._chunked(message)
         size_bytes = len(raw) + len(message.entries)
         is_safe = True
-        await self._context.chain.ready(self._tag(message.tag))
-        for chunk in self._chunked(message):
-            if message.ack:
-                await self._admission.hold(holder, 0)
-                is_safe = await self._hand_over(chunk, size_bytes)
-            else:
-                await self._admission.hold(holder, size_bytes, complete=True)
-                await self._context.intake.submit(chunk)
+        for chunk in made:
+            with self._taking.offered():
+                if message.ack:
+                    await self._admission.hold(holder, 0)
+                    is_safe = await self._hand_over(chunk, size_bytes)
+                else:
+                    await self._admission.hold(holder, size_bytes, complete=True)
+                    await self._context.intake.submit(chunk)
         # Without an ack the client sends the message again.
         if message.ack and is_safe:
             await self._acknowledge(writer, message.ack)
+
+    async def _read_message(self, raw: bytes) -> Message | None:
+        limit_bytes, now_ns = self._settings.buffer_max_size, time.time_ns()
+        if len(raw) < IN_THREAD_FROM_BYTES:
+            return read_message(raw, now_ns, limit_bytes)
+        return await asyncio.to_thread(read_message, raw, now_ns, limit_bytes)
 
     async def _acknowledge(self, writer: asyncio.StreamWriter, ack: bytes) -> None:
         writer.write(acknowledgement(ack))

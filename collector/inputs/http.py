@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -17,13 +18,16 @@ from typing import TYPE_CHECKING
 from collector.config.instances import InputCommon
 from collector.config.kinds import Kind
 from collector.config.schema import boolean, choice, integer, key, repeated, size_bytes, text
+from collector.delivery.chunk import Chunk
 from collector.entries import pack_entry
 from collector.inputs.http_records import BadBody, records, tag_in, tag_of, unpacked
 from collector.inputs.listener import Listener, listen
 from collector.inputs.made_chunks import chunks, filtered
 from collector.inputs.tls import ServerTlsSettings, server_sessions
+from collector.inputs.under_way import UnderWay
 from collector.plugin import Pairs
 from collector.service.http import MAX_HEAD_BYTES, BadRequest, Request, parse_head
+from collector.service.stalls import Stall
 
 if TYPE_CHECKING:
     from collector.context import InputContext
@@ -111,8 +115,13 @@ class Http:
         self._room = Room(BODIES_BYTES)
         self._started_ns = time.time_ns()
         self._requests = 0
+        self._taking = UnderWay(context.name, "request")
         self.port = settings.port
         self.is_listening = asyncio.Event()
+
+    def stalls(self, now_s: float) -> Iterable[Stall]:
+        """Requests that are there whole and not handed over."""
+        return self._taking.stalls(now_s)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Raises Unlistenable."""
@@ -192,9 +201,13 @@ class Http:
             if request.method not in ("POST", "PUT"):
                 raise BadBody("records are posted")
             encoding = request.headers.get("content-encoding", "")
-            plain = await asyncio.to_thread(unpacked, body, encoding, settings.buffer_max_size)
-            found = records(plain, request.headers.get("content-type", ""))
-            is_safe = await self._hand_over(found, tag_of(request.path), address)
+            with self._taking.taken():
+                plain = await asyncio.to_thread(unpacked, body, encoding, settings.buffer_max_size)
+                found = records(plain, request.headers.get("content-type", ""))
+                made = await self._chunked(found, tag_of(request.path), address)
+            with self._taking.offered():
+                safe = [await self._context.intake.submit_safely(chunk) for chunk in made]
+                is_safe = all(safe)
         if not is_safe:
             await self._answer(
                 writer, HTTPStatus.SERVICE_UNAVAILABLE, "podwitness is stopping\n", keep_alive=False
@@ -202,8 +215,7 @@ class Http:
             return
         await self._answer(writer, settings.successful_response_code, "", keep_alive=request.keep_alive)
 
-    async def _hand_over(self, found: list[Pairs], path_tag: str, address: str) -> bool:
-        """Whether the records are taken."""
+    async def _chunked(self, found: list[Pairs], path_tag: str, address: str) -> list[Chunk]:
         context, now_ns = self._context, time.time_ns()
         by_tag: dict[str, list[bytes]] = {}
         for pairs in found:
@@ -216,8 +228,7 @@ class Http:
         for tag in by_tag:
             await context.chain.ready(tag)
         parts = [part for tag, packed in by_tag.items() for part in filtered(context, tag, b"".join(packed))]
-        safe = [await context.intake.submit_safely(chunk) for chunk in chunks(context.name, parts, ident)]
-        return all(safe)
+        return chunks(context.name, parts, ident)
 
     @property
     def _own_tag(self) -> str:

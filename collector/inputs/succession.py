@@ -14,6 +14,7 @@ from collector.identity.table import IdentityTable
 from collector.inputs.follow import FollowedFile
 from collector.inputs.tail_parser import Step as ParserStep
 from collector.inputs.tail_paths import UNKNOWN_CONTAINER_ID, KubeletRoots, Selection, tag_of
+from collector.native.logs import DEFAULT_MAX_RECORD_BYTES
 from collector.plan import Field, LogPlan, Op
 from collector.plugin import LogSource
 
@@ -66,11 +67,13 @@ class Plans:
         tag_pattern: Pattern | None = None,
         folds: bool = True,
         step: ParserStep | None = None,
+        max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
     ) -> None:
         """`folds` False: records are worked on after the plan, so filters have to see them.
 
         So they have when they can't come before `step`, which is done to records first.
         """
+        self.max_record_bytes = max_record_bytes
         self._plan = plan
         self._tag = tag
         self._path_key = path_key

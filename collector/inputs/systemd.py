@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from collector.entries import pack_entry
 from collector.errors import OperatorError
 from collector.inputs.journal import MAX_FIELD_BYTES, Entry, Fields, Gap, Journal, Place, folder_of
 from collector.inputs.made_chunks import chunks, filtered
+from collector.service.stalls import Stall
 
 if TYPE_CHECKING:
     from collector.context import InputContext
@@ -145,6 +148,14 @@ class Systemd:
         self._key = FileKey(JOURNAL_DEVICE, int.from_bytes(chunk_id(context.name)[:8], "little"))
         self._wake = asyncio.Event()
         self._committed: Place | None = None
+        self._turned_s: float | None = None  # when a turn last ended; None: there is no journal
+        self._look_s = LOOK_S
+
+    def stalls(self, now_s: float) -> Iterable[Stall]:
+        """Whether nobody reads the journal: it is looked at now and then, whatever happens."""
+        if self._turned_s is not None:
+            age_s = max(0.0, now_s - self._turned_s - self._look_s)
+            yield Stall(self._context.name, "the journal is not read", age_s, True)
 
     async def run(self, stop: asyncio.Event) -> None:
         stopping = asyncio.get_running_loop().create_task(stop.wait())
@@ -200,20 +211,22 @@ class Systemd:
         loop = asyncio.get_running_loop()
         descriptor = journal.fileno()
         loop.add_reader(descriptor, self._wake.set)
-        look_s = LOOK_S if journal.tells_changes else LOOK_UNTOLD_S
+        self._look_s = LOOK_S if journal.tells_changes else LOOK_UNTOLD_S
         try:
             while not stop.is_set():
+                self._turned_s = time.monotonic()
                 # Before more is read: what is gone now was not read, what goes later is still to be read.
                 self._tell(journal.changed())
                 turn = self._read(journal)
                 await self._hand_over(turn)
                 if not turn.entries:
-                    await self._pause(look_s)
+                    await self._pause(self._look_s)
         except OSError as error:
             self._context.log.error("the journal can't be read (%s): it is opened again", error)
             loop.remove_reader(descriptor)
             await self._pause(FAILED_S)
         finally:
+            self._turned_s = None
             loop.remove_reader(descriptor)
 
     async def _pause(self, timeout_s: float) -> None:

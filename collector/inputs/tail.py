@@ -31,7 +31,7 @@ from collector.inputs.succession import Plans, Succession
 from collector.inputs.tail_files import POLL_S, Discovery, Found, Reports
 from collector.inputs.tail_paths import KubeletRoots, select
 from collector.inputs.tail_room import LOOK_S, HeldBack
-from collector.inputs.tail_settings import Settings, grouping_of, plan_of, step_of
+from collector.inputs.tail_settings import Settings, grouping_of, max_record_bytes, plan_of, step_of
 from collector.inputs.tail_unread import UnreadFiles
 from collector.native.files import has_writer
 from collector.plan import LogPlan
@@ -88,6 +88,7 @@ class Tail:
             tag_pattern=settings.tag_regex,
             folds=self._grouping is None,
             step=self._step,
+            max_record_bytes=max_record_bytes(settings, context),
         )
         self._ready: deque[FollowedFile] = deque()
         self._due_s: dict[FollowedFile, float] = {}  # when to look again at files that nothing happens to

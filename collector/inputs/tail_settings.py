@@ -19,6 +19,7 @@ from collector.config.schema import (
     size_bytes,
     text,
 )
+from collector.config.service import LEAST_RECORD_BYTES
 from collector.errors import ConfigError
 from collector.inputs.tail_groups import HIDDEN_OFFSET, Grouping
 from collector.inputs.tail_parser import Step, reading
@@ -29,8 +30,6 @@ from collector.plan import CRI_JOINED_LAYOUT, Framing, Layout, LogPlan
 
 if TYPE_CHECKING:
     from collector.context import InputContext
-
-LEAST_BUFFER_BYTES = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ class Settings:
         "Buffer_Max_Size",
         size_bytes,
         default="2M",
-        help="Longest record, 2M at least where lines or parts are joined; a longer one is cut and marked.",
+        help="Longest line; a longer one is cut and marked. For joined ones there is multiline_buffer_limit.",
     )
     skip_long_lines: bool = key(
         "Skip_Long_Lines",
@@ -143,7 +142,7 @@ class Settings:
             raise ValueError("has an empty Path, so there is nothing to follow.")
         if self.refresh_interval_s <= 0:
             raise ValueError("has a Refresh_Interval of 0. Write a time such as 10.")
-        if self.buffer_max_size < LEAST_BUFFER_BYTES:
+        if self.buffer_max_size < LEAST_RECORD_BYTES:
             raise ValueError("has a Buffer_Max_Size under 1k. Write a size such as 2M.")
         if self.multiline:
             raise ValueError(
@@ -153,11 +152,18 @@ class Settings:
         if self.docker_mode and self.multiline_parser:
             raise ValueError("has Docker_Mode and multiline.parser. Write docker among the latter instead.")
 
-    @property
-    def max_record_bytes(self) -> int:
-        """Of a line; what is joined of several ones Fluent Bit, too, delivers whole up to 2 MB."""
-        joins = bool(self.multiline_parser) or self.docker_mode
-        return max(self.buffer_max_size, DEFAULT_MAX_RECORD_BYTES) if joins else self.buffer_max_size
+
+def max_record_bytes(settings: Settings, context: InputContext) -> int:
+    """Buffer_Max_Size for a line, multiline_buffer_limit for what is joined of several ones.
+
+    In configurations of Fluent Bit the former is often less than 2 MB, since there it is the length of a line
+    in the file; only where it is raised it counts for joined records too.
+    """
+    longest = settings.buffer_max_size
+    if not (settings.multiline_parser or settings.docker_mode):
+        return longest
+    joined = context.document.service.multiline_buffer_limit_bytes
+    return max(longest, joined) if longest > DEFAULT_MAX_RECORD_BYTES else joined
 
 
 def plan_of(settings: Settings, context: InputContext) -> LogPlan:
@@ -230,7 +236,7 @@ def grouping_of(settings: Settings, context: InputContext) -> Grouping | None:
     looked_at = next((one.key_pattern for one in parsers if one.key_pattern), "")
     return Grouping(
         parsers,
-        settings.max_record_bytes,
+        max_record_bytes(settings, context),
         plan.framing,
         content if plan.framing is not Framing.LINE else settings.line_key,
         looked_at,

@@ -6,10 +6,13 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collector._native import ffi, lib
 from collector.native.translations import Translations
+
+if TYPE_CHECKING:
+    from collector.native.programs import Programs
 
 OUTPUT_BYTES_LEAST: int = lib.PW_EVENT_OUTPUT_BYTES
 FRAGMENT_BYTES_MOST: int = lib.PW_FRAGMENT_BYTES
@@ -269,6 +272,18 @@ class Resolutions:
         name = lib.pw_resolutions_find(self._known, inquirer, address.ljust(16, b"\0"), now_ns, found_bytes)
         return None if name == ffi.NULL else bytes(ffi.buffer(name, found_bytes[0])).decode()
 
+    @property
+    def unread(self) -> UnreadDns:
+        found = lib.pw_resolutions_unread(self._known)
+        return UnreadDns(int(found.malformed), int(found.streams))
+
+
+class UnreadDns(NamedTuple):
+    """Since the start. `streams`: of TCP, given up for a byte that is missing."""
+
+    malformed: int
+    streams: int
+
 
 class Heartbeat(NamedTuple):
     """What the collector did so that its own probes report it; see struct pw_heartbeat."""
@@ -350,9 +365,11 @@ class EventEncoder:
         found = self._drain.newborns[0 : self._drain.newborn_count]
         return frozenset((int(one.start_ns), int(one.pid)) for one in found)
 
-    def drain(self, ring: Ring, tables: Tables, max_records: int) -> Drained:
-        """Takes up to `max_records` records out of the ring."""
+    def drain(self, ring: Ring, tables: Tables, max_records: int, until_ns: int = 0) -> Drained:
+        """Takes up to `max_records` records out of the ring, up to the first that is later than `until_ns`
+        (CLOCK_BOOTTIME; 0: however late)."""
         self._drain.max_records = max_records
+        self._drain.until_ns = until_ns
         self._prepare(tables)
         _check(lib.pw_ring_drain(ring._ring, self._drain), "drain")
         return self._drained()
@@ -372,6 +389,11 @@ class EventEncoder:
         """What is done to a process of a cgroup that is in the table gets the pairs there with the target."""
         self._targets = targets
         self._drain.clock.targets = targets._table
+
+    def recall(self, programs: Programs) -> None:
+        """Processes that execute, fork or end are noted there, and all records tell what is known there."""
+        self._programs = programs
+        self._drain.clock.programs = programs.table
 
     def know(self, translations: Translations) -> None:
         """Connections that are translated get both addresses from now on."""

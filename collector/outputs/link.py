@@ -1,8 +1,8 @@
-"""One connection of an output: a non-blocking socket, plain or TLS, written without copies.
+"""One connection of an output: a non-blocking socket, plain or TLS, written with few copies.
 
 asyncio's streams would copy: what a socket does not take at once is appended to a
-buffer, and TLS goes through two memory BIOs. Here the chunk's own bytes are given
-to the kernel (`sendmsg`) or to OpenSSL until all are taken.
+buffer. Here the chunk's own bytes are given to the kernel (`sendmsg`), or to OpenSSL
+and what that made of them to the kernel (tls_stream.py), until all are taken.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from collector.outputs.dialling import SILENCE_S
+from collector.outputs.tls_stream import BATCH_BYTES, TlsStream
 
 Result = TypeVar("Result")
 
@@ -24,6 +25,9 @@ Result = TypeVar("Result")
 LINGER_S = 1.0
 
 RECEIVE_BYTES = 4096
+# The longest record of TLS, with what surrounds it, and the next one's beginning.
+TLS_RECEIVE_BYTES = 20 << 10
+# Small messages are one record.
 TLS_RECORD_BYTES = 16 << 10
 
 
@@ -35,31 +39,40 @@ class ConnectionEnded(ConnectionResetError):
 
 
 class Link:
-    """A connection. A wait without progress for `silence_s` ends with TimeoutError."""
+    """A connection. A wait without progress for `silence_s` ends with TimeoutError.
+
+    Its socket is registered for reading once and for all, since two system calls for each
+    chunk would cost more than the message around it; what arrives is for who waits, for who
+    watches, or for later.
+    """
 
     def __init__(self, sock: socket.socket, silence_s: float = SILENCE_S) -> None:
         self._socket = sock
+        self._tls: TlsStream | None = None
         self._silence_s = silence_s
         self._loop = asyncio.get_running_loop()
-        self._watched = False
+        self._is_registered = False
+        self._awaited: asyncio.Future[None] | None = None
+        self._ended: Callable[[], None] | None = None
         self.uses = 0
         self.reusable = True  # what the receiver said about it
 
     async def start_tls(self, context: ssl.SSLContext, server_name: str) -> None:
         """Puts TLS on the connection. Raises ssl.SSLError, OSError, TimeoutError."""
-        secured = context.wrap_socket(
-            self._socket, server_hostname=server_name, do_handshake_on_connect=False
-        )
-        self._socket = secured
-        await self._complete(secured.do_handshake, self._readable)
+        tls = TlsStream(context, server_name)
+        try:
+            while not tls.shake_hands():
+                await self._exchange(tls)
+        except ssl.SSLError:
+            self._say_why(tls)
+            raise
+        await self._flush(tls)
+        self._tls = tls
 
     async def send(self, buffers: Sequence[bytes | memoryview]) -> None:
         """Writes the buffers one after the other; returns when the kernel has all of them."""
-        if isinstance(self._socket, ssl.SSLSocket):
-            if sum(map(len, buffers)) <= TLS_RECORD_BYTES:
-                buffers = (b"".join(buffers),)
-            for buffer in buffers:
-                await self._send_secured(self._socket, memoryview(buffer))
+        if self._tls:
+            await self._send_sealed(self._tls, buffers)
             return
         views = deque(memoryview(buffer) for buffer in buffers if buffer)
         while views:
@@ -69,66 +82,110 @@ class Link:
             if sent:
                 views[0] = views[0][sent:]
 
-    async def _send_secured(self, secured: ssl.SSLSocket, view: memoryview) -> None:
-        """OpenSSL takes one TLS record a call, 65,000 of them for a GiB: nothing else is done between two."""
+    async def _send_sealed(self, tls: TlsStream, buffers: Sequence[bytes | memoryview]) -> None:
+        if sum(map(len, buffers)) <= TLS_RECORD_BYTES:
+            buffers = (b"".join(buffers),)
+        for buffer in buffers:
+            view = memoryview(buffer)
+            while view:
+                try:
+                    view = tls.seal(view)
+                except ssl.SSLWantReadError:
+                    await self._exchange(tls)
+                if tls.sealed_bytes >= BATCH_BYTES:
+                    await self._flush(tls)
+        await self._flush(tls)
+
+    async def _flush(self, tls: TlsStream) -> None:
+        """Sends what is sealed."""
+        view = memoryview(tls.take_sealed())
         while view:
             try:
-                while view:
-                    view = view[secured.send(view) :]
-            except ssl.SSLWantWriteError:
+                view = view[self._socket.send(view) :]
+            except BlockingIOError:
                 await self._writable()
-            except ssl.SSLWantReadError:
-                await self._readable()
+
+    async def _exchange(self, tls: TlsStream) -> None:
+        """Sends what is sealed and feeds what the receiver says."""
+        await self._flush(tls)
+        tls.feed(await self._receive(TLS_RECEIVE_BYTES))
+
+    def _say_why(self, tls: TlsStream) -> None:
+        """The alert that says why there will be no session, if there is room for it."""
+        with contextlib.suppress(OSError):
+            self._socket.send(tls.take_sealed())
 
     async def receive(self, most: int = RECEIVE_BYTES) -> bytes:
         """Some bytes, at least one. Raises ConnectionEnded."""
-        data = await self._complete(lambda: self._socket.recv(most), self._readable)
+        data = await (self._receive_opened(self._tls, most) if self._tls else self._receive(most))
         if not data:
             raise ConnectionEnded
         return data
+
+    async def _receive_opened(self, tls: TlsStream, most: int) -> bytes:
+        while (data := tls.open(most)) is None:
+            await self._exchange(tls)
+        return data
+
+    async def _receive(self, most: int) -> bytes:
+        return await self._complete(lambda: self._socket.recv(most), self._readable)
 
     async def receive_all(self, most: int) -> bytes:
         """What is there, one byte at least; TLS gives one record a call. Raises ConnectionEnded."""
         parts = [await self.receive(most)]
         left = most - len(parts[0])
-        while left > 0:
-            try:
-                part = self._socket.recv(left)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                break
-            except OSError:
-                break  # what came before it counts; the next call meets it again
-            if not part:
-                break
-            parts.append(part)
-            left -= len(part)
+        with contextlib.suppress(OSError):  # what came before it counts; the next call meets it again
+            while left > 0 and (part := self._receive_now(left)):
+                parts.append(part)
+                left -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _read(self) -> bytes:
-        return self._socket.recv(RECEIVE_BYTES)
+    def _receive_now(self, most: int) -> bytes | None:
+        """What is there; None: nothing yet. Raises OSError."""
+        try:
+            if self._tls is None:
+                return self._socket.recv(most)
+            while (data := self._tls.open(most)) is None:
+                self._tls.feed(self._socket.recv(TLS_RECEIVE_BYTES))
+        except BlockingIOError:
+            return None
+        return data
 
     def watch(self, ended: Callable[[], None]) -> None:
         """While nothing is asked of the receiver: calls `ended` when it closes, or says anything."""
-        self._watched = True
-        self._loop.add_reader(self._socket.fileno(), self._look, ended)
+        self._ended = ended
+        self._register()
+        if self._tls and self._tls.unopened_bytes:
+            self._loop.call_soon(self._look)
 
-    def _look(self, ended: Callable[[], None]) -> None:
+    def _look(self) -> None:
+        if self._ended and self._has_ended():
+            self._ended()
+
+    def _has_ended(self) -> bool:
+        """Whether the receiver has closed, or said what it was not asked for."""
         try:
-            self._read()
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return  # TLS 1.3 session tickets come by themselves
+            data = self._socket.recv(TLS_RECEIVE_BYTES)
+        except BlockingIOError:
+            data = None
         except OSError:
-            pass
-        ended()
+            return True
+        if not self._tls or data == b"":
+            return data is not None
+        if data:
+            self._tls.feed(data)
+        try:
+            return self._tls.open(1) is not None
+        except ssl.SSLError:
+            return True
 
     def unwatch(self) -> None:
-        if self._watched:
-            self._watched = False
-            self._loop.remove_reader(self._socket.fileno())
+        self._ended = None
 
     def close(self) -> None:
         """Drops the connection."""
         self.unwatch()
+        self._unregister()
         self._socket.close()
 
     async def finish(self) -> None:
@@ -139,12 +196,12 @@ class Link:
         """
         self.unwatch()
         try:
-            with contextlib.suppress(ssl.SSLError):
-                if isinstance(self._socket, ssl.SSLSocket):
-                    self._socket.unwrap()
-            self._socket.shutdown(socket.SHUT_WR)
             async with asyncio.timeout(LINGER_S):
-                while await self._complete(self._read, self._readable):
+                if self._tls:
+                    self._tls.end()
+                    await self._flush(self._tls)
+                self._socket.shutdown(socket.SHUT_WR)
+                while await self._receive(RECEIVE_BYTES):
                     pass
         except OSError:
             pass  # it is being ended: what it says no longer matters
@@ -152,36 +209,61 @@ class Link:
             self.close()
 
     async def _complete(self, operation: Callable[[], Result], wait: Callable[[], Awaitable[None]]) -> Result:
-        """Tries until the socket does not say that it would block. TLS may want to read in order to write."""
+        """Tries until the socket does not say that it would block."""
         while True:
             try:
                 return operation()
             except BlockingIOError:
                 await wait()
-            except ssl.SSLWantReadError:
-                await self._readable()
-            except ssl.SSLWantWriteError:
-                await self._writable()
+
+    def _register(self) -> None:
+        if not self._is_registered:
+            self._is_registered = True
+            self._loop.add_reader(self._socket.fileno(), self._arrived)
+
+    def _unregister(self) -> None:
+        if self._is_registered:
+            self._is_registered = False
+            self._loop.remove_reader(self._socket.fileno())
+
+    def _arrived(self) -> None:
+        if self._awaited:
+            _set(self._awaited)
+        elif self._ended:
+            self._look()
+        else:
+            # Epoll would tell again and again what is read when it is asked for.
+            self._unregister()
 
     async def _readable(self) -> None:
-        ready = self._loop.create_future()
-        self._loop.add_reader(self._socket.fileno(), _set, ready)
+        self._register()
+        self._awaited = self._loop.create_future()
         try:
-            async with asyncio.timeout(self._silence_s):
-                await ready
+            await self._wait(self._awaited)
         finally:
-            self._loop.remove_reader(self._socket.fileno())
+            self._awaited = None
 
     async def _writable(self) -> None:
         ready = self._loop.create_future()
         self._loop.add_writer(self._socket.fileno(), _set, ready)
         try:
-            async with asyncio.timeout(self._silence_s):
-                await ready
+            await self._wait(ready)
         finally:
             self._loop.remove_writer(self._socket.fileno())
+
+    async def _wait(self, ready: asyncio.Future[None]) -> None:
+        silence = self._loop.call_later(self._silence_s, _give_up, ready)
+        try:
+            await ready
+        finally:
+            silence.cancel()
 
 
 def _set(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_result(None)
+
+
+def _give_up(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_exception(TimeoutError())

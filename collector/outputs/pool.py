@@ -114,20 +114,22 @@ class ConnectionSettings:
 
 
 class Pool:
-    """Idle connections, the last used first. `open_link` makes a new one."""
+    """Idle connections, the last used first. `open_link` makes a new one.
+
+    One timer looks after all of them: one for each use would be set and cancelled with each chunk.
+    """
 
     def __init__(self, settings: ConnectionSettings, open_link: Callable[[], Awaitable[Link]]) -> None:
         self._settings = settings
         self._open = open_link
-        self._idle: dict[Link, asyncio.TimerHandle | None] = {}
+        self._idle: dict[Link, float] = {}  # and when they are given up, by the loop's clock
+        self._expiry: asyncio.TimerHandle | None = None
 
     async def take(self) -> Link:
         """An idle connection (`uses` > 0), or a new one. Raises what opening raises."""
         if not self._idle:
             return await self._open()
-        link, expiry = self._idle.popitem()
-        if expiry:
-            expiry.cancel()
+        link, _ = self._idle.popitem()
         link.unwatch()
         return link
 
@@ -139,24 +141,33 @@ class Pool:
         if not self._settings.keepalive or not link.reusable or worn_out:
             await link.finish()
             return
-        timeout_s = self._settings.idle_timeout_s
-        loop = asyncio.get_running_loop()
-        self._idle[link] = loop.call_later(timeout_s, self._drop, link) if timeout_s else None
+        timeout_s, loop = self._settings.idle_timeout_s, asyncio.get_running_loop()
+        self._idle[link] = loop.time() + timeout_s
+        if timeout_s and self._expiry is None:
+            self._expiry = loop.call_later(timeout_s, self._drop_expired)
         link.watch(lambda: self._drop(link))
 
+    def _drop_expired(self) -> None:
+        """They stand in the order in which they were given back: the first is the next to be given up."""
+        loop = asyncio.get_running_loop()
+        self._expiry = None
+        while self._idle:
+            link, when_s = next(iter(self._idle.items()))
+            if when_s > loop.time():
+                self._expiry = loop.call_at(when_s, self._drop_expired)
+                return
+            self._drop(link)
+
     def _drop(self, link: Link) -> None:
-        expiry = self._idle.pop(link)
-        if expiry:
-            expiry.cancel()
+        del self._idle[link]
         link.close()
 
     async def close(self) -> None:
         """Ends the idle connections in good order."""
         links = list(self._idle)
-        for expiry in self._idle.values():
-            if expiry:
-                expiry.cancel()
         self._idle.clear()
+        if self._expiry:
+            self._expiry.cancel()
         await asyncio.gather(*(link.finish() for link in links))
 
     def __len__(self) -> int:

@@ -254,6 +254,20 @@ KERNEL: Final = (
         "Give the agent more CPU.",
     ),
     Metric(
+        "podwitness_kernel_dns_malformed_total",
+        "counter",
+        (),
+        "Packets from or to Dns_Ports that are no DNS. Each is a record of its own, with its first bytes.",
+        "Look who sends them: a tunnel, or another protocol on that port.",
+    ),
+    Metric(
+        "podwitness_kernel_dns_streams_lost_total",
+        "counter",
+        (),
+        "Connections of DNS over TCP that could not be read further; told as cause unreadable_dns.",
+        "If events are lost too, raise Flow_Ring_Size; else segments came out of order.",
+    ),
+    Metric(
         "podwitness_kernel_events_unresolved_total",
         "counter",
         (),

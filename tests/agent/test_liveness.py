@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -13,11 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 
 from tests.agent.agent import Agent, get
 from tests.agent.held_reads import HeldReads
 from tests.agent.test_run_lifecycle import EBPF, WITHOUT_BPF, configuration, free_port
+from tests.journal_files import export, write_journal
 
 NULL = "[OUTPUT]\n    Name null\n    Match *\n"
 
@@ -224,6 +227,119 @@ def test_rings_that_nobody_reads(tmp_path: Path) -> None:
         until(lambda: answers(port)[0] == 503)
         assert "ebpf.0: for " in get(port, "/livez")[1]
         assert "the rings are not read" in get(port, "/livez")[1]
+
+
+# At SIGUSR1 whoever has something to hand over waits forever. The journal is looked at every 0.2 s.
+STUCK = """
+import asyncio, os, signal, sys
+from collector.cli import main
+from collector.filters.chain import FilterChain
+from collector.inputs import systemd
+
+async def wait(self, what):
+    await asyncio.Event().wait()
+
+def stick(*_):
+    FilterChain.ready = systemd.Systemd._hand_over = wait
+
+systemd.LOOK_S = 0.2
+signal.signal(signal.SIGUSR1, stick)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def send_and_stay(port: int, data: bytes) -> None:
+    """As soon as somebody listens; nobody waits for the answer."""
+    sock = socket.socket()
+    _LEFT_OPEN.append(sock)
+    until(lambda: sock.connect_ex(("127.0.0.1", port)) == 0)
+    sock.sendall(data)
+
+
+def post(port: int) -> None:
+    head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n"
+    send_and_stay(port, head.encode() + b'{"log":"line"}')
+
+
+def forward(port: int) -> None:
+    entry = [int(time.time()), {"log": "line"}]
+    send_and_stay(port, msgpack.packb(["logs", [entry], {"chunk": "one"}]))
+
+
+_LEFT_OPEN: list[socket.socket] = []
+LISTENING = [
+    ("http", post, "a request that was received is not read or filtered"),
+    ("forward", forward, "a message that was received is not read or filtered"),
+]
+
+
+@pytest.fixture
+def left_open() -> Iterator[None]:
+    yield
+    while _LEFT_OPEN:
+        _LEFT_OPEN.pop().close()
+
+
+@contextlib.contextmanager
+def stuck(folder: Path, *sections: str) -> Iterator[Agent]:
+    script = folder / "stuck.py"
+    script.write_text(STUCK)
+    path = configuration(folder, *sections)
+    with Agent("-c", path, command=(sys.executable, str(script))) as agent:
+        agent.wait_until_running()
+        yield agent
+
+
+@pytest.mark.parametrize(("name", "send", "said"), LISTENING)
+@pytest.mark.usefixtures("left_open")
+def test_what_was_received_and_is_not_handed_over(
+    tmp_path: Path, name: str, send: Callable[[int], None], said: str
+) -> None:
+    port, own = free_port(), free_port()
+    listening = f"[INPUT]\n    Name {name}\n    Listen 127.0.0.1\n    Port {own}\n"
+    with stuck(tmp_path, service(port, Stall_Timeout=0.5), listening, NULL) as agent:
+        until(lambda: answers(port) == WELL)
+        os.kill(agent.process.pid, signal.SIGUSR1)
+        send(own)
+        until(lambda: answers(port)[0] == 503)
+        assert f"{name}.0: for " in get(port, "/livez")[1]
+        assert said in get(port, "/livez")[1]
+        assert counted(port, "podwitness_stalled_seconds", f'{{name="{name}.0"}}') > 1.5
+
+
+@pytest.mark.parametrize(("name", "send", "_"), LISTENING)
+@pytest.mark.usefixtures("left_open")
+def test_what_the_outputs_have_no_receipt_for_is_no_reason_to_restart(
+    tmp_path: Path, aggregator: Aggregator, name: str, send: Callable[[int], None], _: str
+) -> None:
+    port, own = free_port(), free_port()
+    aggregator.answers.clear()
+    listening = f"[INPUT]\n    Name {name}\n    Tag logs\n    Listen 127.0.0.1\n    Port {own}\n"
+    with running(tmp_path, service(port, Stall_Timeout=0.5), listening, to(aggregator.server_port)):
+        send(own)
+        until(lambda: "waits for the outputs" in get(port, "/readyz")[1])
+        stalled = f'{{name="{name}.0"}}'
+        until(lambda: counted(port, "podwitness_stalled_seconds", stalled) > 2)
+        assert answers(port) == (200, 503, 200, 200)
+        aggregator.answers.set()
+        until(lambda: answers(port) == WELL)
+        assert counted(port, "podwitness_stalled_seconds", stalled) == 0
+
+
+def test_a_journal_that_nobody_reads(tmp_path: Path) -> None:
+    port = free_port()
+    write_journal(tmp_path / "journal", export(0, "sshd.service", "one"))
+    journal = f"[INPUT]\n    Name systemd\n    Path {tmp_path}/journal\n"
+    with stuck(tmp_path, service(port, Stall_Timeout=0.5), journal, NULL) as agent:
+        until(lambda: counted(port, "fluentbit_input_records_total", '{name="systemd.0"}') == 1)
+        end_s = time.monotonic() + 2.5
+        while time.monotonic() < end_s:
+            assert answers(port) == WELL  # nothing new is no stall
+            time.sleep(0.1)
+        os.kill(agent.process.pid, signal.SIGUSR1)
+        until(lambda: answers(port)[0] == 503)
+        assert "systemd.0: for " in get(port, "/livez")[1]
+        assert "the journal is not read" in get(port, "/livez")[1]
 
 
 def test_probes_that_can_not_be_attached(tmp_path: Path) -> None:

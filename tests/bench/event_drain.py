@@ -16,6 +16,7 @@ from collector._native import ffi, lib
 from collector.identity.identity import Identity
 from collector.inputs.event_plans import constant_pairs, identity_fields, pack_fragment, scope_of
 from collector.native.events import ContainerTable, DrainEnd, EventEncoder, Tables
+from collector.native.programs import Programs
 from tests.bench.row import Row
 from tests.reference import event_records as records
 from tests.reference.ring_memory import MemoryRing
@@ -50,7 +51,7 @@ TCP: dict[str, Any] = {
     "owner_source": lib.PW_OWNER_BY_CALL,
     "local_address": bytes((10, 244, 1, 17)) + bytes(12),
     "remote_address": bytes((10, 96, 0, 1)) + bytes(12),
-    "comm": b"httpd",
+    "comm": b"sh",
 }
 
 
@@ -75,11 +76,11 @@ MIXES: dict[str, tuple[int, ...]] = {
 }
 
 
-def filled_ring(kinds: tuple[int, ...]) -> tuple[MemoryRing, int]:
-    """A full ring and how many records it has."""
+def filled_ring(kinds: tuple[int, ...], most: int = 1 << 30) -> tuple[MemoryRing, int]:
+    """A full ring, or one with the most records that it shall have, and how many it has."""
     ring = MemoryRing(RING_BYTES)
     count = 0
-    while ring.submit(sample(kinds[count % len(kinds)], 1000 + count % CGROUPS)):
+    while count < most and ring.submit(sample(kinds[count % len(kinds)], 1000 + count % CGROUPS)):
         count += 1
     return ring, count
 
@@ -102,10 +103,13 @@ def known_tables() -> Tables:
     return tables
 
 
-def encode_rate(ring: MemoryRing, count: int) -> float:
+def encode_rate(ring: MemoryRing, count: int, *, tells_programs: bool = True) -> float:
     """Records a second through EventEncoder.drain, as the input calls it."""
     tables = known_tables()
     encoder = EventEncoder(1)
+    if tells_programs:
+        encoder.recall(Programs())
+        encoder.drain(filled_ring((lib.PW_EXEC,), 1)[0], tables, 1)
     producer = ring.producer
 
     def drain_whole_ring() -> int:

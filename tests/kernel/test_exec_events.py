@@ -13,6 +13,7 @@ import pytest
 
 from tests.kernel.event_layout import LAYOUT, exec_parts
 from tests.kernel.sandbox import Cgroup, execve, run
+from tests.kernel.test_session_events import clone_parent
 from tests.kernel.witness import Witness
 
 ENVIRONMENT_BYTES = LAYOUT.constants["PW_ENVIRONMENT_BYTES"]
@@ -231,3 +232,18 @@ def test_environment_stays_in_the_kernel_otherwise(witness: Witness, cgroup: Cgr
     (event,) = execs(witness, cgroup, lambda: execve(str(programs / "nothing"), [b"nothing"], [b"SECRET=1"]))
     assert (event.environment_bytes, event.environment_total_bytes) == (0, 0)
     assert b"SECRET" not in event.tail
+
+
+def test_maker_of_a_process_is_told_though_another_is_its_parent(witness: Witness, cgroup: Cgroup) -> None:
+    def work() -> None:
+        if os.fork() == 0:
+            clone_parent()
+            os._exit(0)
+        os.wait()
+        os.wait()
+
+    pid, _ = run(cgroup, work)
+    witness.wait_for(lambda: witness.counts(cgroup.id)["EXIT"] == 3)
+    first, second = witness.events(cgroup.id, "FORK")[-2:]
+    assert (first.parent_pid, first.maker_pid) == (pid, pid)
+    assert (second.parent_pid, second.maker_pid) == (pid, first.pid)

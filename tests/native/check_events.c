@@ -6,7 +6,7 @@
 
 enum { RING_BYTES = 1 << 16, ROUNDS = 3000 };
 
-static const struct pw_event_clock CLOCK = {INT64_C(1700000000123456789), UINT64_C(0xfeedface), "V\0W", 4, NULL, NULL, NULL};
+static const struct pw_event_clock CLOCK = {INT64_C(1700000000123456789), UINT64_C(0xfeedface), "V\0W", 4, NULL, NULL, NULL, NULL};
 static const struct pw_fragment NO_PAIRS = {(const uint8_t *)"", 0, 0, PW_SCOPE_HOST};
 
 static void fill_text(uint8_t *text, size_t bytes, uint64_t *state)

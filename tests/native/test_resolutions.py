@@ -277,6 +277,7 @@ def test_what_is_sent_again_counts_once(rig: Rig) -> None:
 def test_a_gap_ends_a_stream(rig: Rig) -> None:
     first, second, third = segments(framed(*QUERIES), [10, 20], ingress=False)
     assert rig.records(first, third, second) == []
+    assert rig.names.unread == (0, 1)
 
 
 def test_a_message_longer_than_what_is_kept(rig: Rig) -> None:
@@ -299,6 +300,7 @@ def test_a_segment_that_is_cut(rig: Rig) -> None:
     lost = packet(framed(QUERIES[0])[:10], ingress=True, sequence=0, protocol=6, total=40, socket_id=9)
     after = packet(framed(QUERIES[0]), ingress=True, sequence=40, protocol=6, socket_id=9)
     assert rig.records(lost, after) == []
+    assert rig.names.unread.streams == 1
 
 
 def test_malformed_packets_are_kept_raw(rig: Rig) -> None:
@@ -306,6 +308,16 @@ def test_malformed_packets_are_kept_raw(rig: Rig) -> None:
     assert record["podwitness"]["dns"] == {"malformed": True, "payload": "GET / HTTP/1.0\r\n"}
     assert record["event"]["outcome"] == "failure"
     assert "dns" not in record
+    assert rig.names.unread == (1, 0)
+
+
+def test_a_stream_whose_place_is_needed_within_a_message_is_lost(rig: Rig) -> None:
+    """Between messages nothing is: it begins anew."""
+    for number in range(lib.PW_DNS_STREAMS + 3):
+        rest = framed(QUERIES[0])[:20] if number == 1 else framed(QUERIES[0])
+        where = {"sequence": 0, "protocol": 6, "socket_id": number + 1, "time_ns": number + 1}
+        rig.drain(packet(rest, ingress=False, **where))
+    assert rig.names.unread == (0, 1)
 
 
 def test_dns_is_counted(rig: Rig) -> None:

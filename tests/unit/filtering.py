@@ -10,6 +10,7 @@ from typing import Any
 from collector.config.classic import read
 from collector.config.schema import load
 from collector.config.sections import Draft
+from collector.config.service import ServiceSettings
 from collector.config.stock_parsers import STOCK
 from collector.entries import pack_entry, unpack_entries
 from collector.filters.chain import FilterChain
@@ -33,11 +34,12 @@ class SectionText:
         return load(module.Settings, self.section)
 
 
-def make(module: Any, section: SectionText, **more: Any) -> AnyFilter:
+def make(module: Any, section: SectionText, service: ServiceSettings | None = None, **more: Any) -> AnyFilter:
     """The filter, which matches every tag."""
+    service = service or ServiceSettings()
     context = SimpleNamespace(
         plugin=SimpleNamespace(matches=lambda tag: True, section=section.section),
-        document=SimpleNamespace(parsers=dict(STOCK), multiline_parsers={}),
+        document=SimpleNamespace(parsers=dict(STOCK), multiline_parsers={}, service=service),
         log=logging.getLogger("test"),
         **more,
     )

@@ -101,6 +101,25 @@ def test_keys_without_effect_are_told(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("service", "own", "spools"),
+    [
+        ("storage.type memory\n    storage.inherit On", "", False),
+        ("storage.type memrb\n    storage.inherit On", "", False),
+        ("storage.type memory\n    storage.inherit On", "    storage.type filesystem\n", True),
+        ("storage.type memory", "", True),
+        ("storage.inherit On", "", True),
+    ],
+)
+def test_inputs_have_the_storage_type_of_the_service(
+    tmp_path: Path, service: str, own: str, spools: bool
+) -> None:
+    input_line = next(line for line in MINIMAL.splitlines(keepends=True) if "Name" in line)
+    text = f"[SERVICE]\n    {service}\n" + MINIMAL.replace(input_line, input_line + own, 1)
+    document = load_file(write(tmp_path, main=text), {})
+    assert document.inputs[0].common.storage_type == ("filesystem" if spools else "memory")  # type: ignore[attr-defined]
+
+
 def test_stock_parsers_files_may_be_missing(tmp_path: Path) -> None:
     text = "[SERVICE]\n    Parsers_File parsers.conf\n    Parsers_File /etc/custom_parsers.conf\n" + MINIMAL
     document = load_file(write(tmp_path, main=text), {})

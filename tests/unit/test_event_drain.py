@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from collector._native import lib
@@ -11,7 +13,8 @@ from collector._native import lib
 from collector.delivery.chunk import Chunk
 from collector.entries import unpack_entries
 from collector.inputs.event_drain import DRAIN_RECORDS, SECURITY_TURNS, EventDrain, WallClock
-from collector.native.events import Entries
+from collector.inputs.event_losses import KernelLoss
+from collector.native.events import Entries, UnreadDns
 from tests.reference import event_records as records
 from tests.reference.cgroups import CONTAINER_PATH
 from tests.unit.ebpf_rig import CGROUP, Probes, Rig, fork, made_probes, settings
@@ -106,3 +109,12 @@ def test_a_flood_of_flows_leaves_the_other_ring_alone(probes: Probes, drain: Eve
         pass
     seen = [tag for tag, _ in shipped(drain)]
     assert (seen.count("kernel.process"), seen.count("kernel.network")) == (1, sent)
+
+
+def test_dns_that_could_not_be_read_is_counted_and_told(drain: EventDrain) -> None:
+    drain._names = cast(Any, SimpleNamespace(unread=UnreadDns(malformed=3, streams=2)))
+    assert drain.tick() == [KernelLoss("dns", "unreadable", 2, "network")]
+    assert drain.tick() == []
+    metrics = drain._context.metrics
+    assert metrics.value("podwitness_kernel_dns_malformed_total") == 3
+    assert metrics.value("podwitness_kernel_dns_streams_lost_total") == 2

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collector.inputs.event_losses import ANY_KIND, KernelLoss, LossCounters, drain_losses
-from collector.native.events import Drained, DrainEnd, Entries, Kind
+from collector.inputs.event_losses import ANY_KIND, KernelLoss, LossCounters, dns_losses, drain_losses
+from collector.native.events import Drained, DrainEnd, Entries, Kind, UnreadDns
 from probes.catalog import KINDS, RecordKind
 from probes.launch import HookReport
 
@@ -42,6 +42,14 @@ def test_processes_without_room_are_no_lost_records() -> None:
 
 def test_what_was_lost_before_the_first_look_counts() -> None:
     assert LossCounters().ring_full(counts(FORK=9)) == [KernelLoss("fork", "ring_full", 9, "process")]
+
+
+def test_dns_that_could_not_be_read() -> None:
+    counters = LossCounters()
+    assert counters.unread_dns(UnreadDns(2, 1)) == (2, 1)
+    assert counters.unread_dns(UnreadDns(2, 3)) == (0, 2)
+    assert dns_losses(UnreadDns(5, 0)) == []
+    assert dns_losses(UnreadDns(0, 2)) == [KernelLoss("dns", "unreadable", 2, "network")]
 
 
 def test_programs_not_run_count_where_their_hook_makes_records() -> None:

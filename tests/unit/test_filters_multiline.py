@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from collector.config.schema import InvalidConfiguration
+from collector.config.service import ServiceSettings
 from collector.entries import pack_entry
 from collector.errors import ConfigError
 from collector.filters import multiline
@@ -37,8 +38,8 @@ class Sent:
         self.grown.set()
 
 
-def made(folder: Path, text: str, sent: Any = None) -> Multiline:
-    one = make(multiline, SectionText(folder, text), send=sent or Sent())
+def made(folder: Path, text: str, sent: Any = None, **more: Any) -> Multiline:
+    one = make(multiline, SectionText(folder, text), send=sent or Sent(), **more)
     assert isinstance(one, Multiline)
     return one
 
@@ -106,8 +107,15 @@ def test_without_a_buffer_nothing_waits(tmp_path: Path) -> None:
 
 def test_the_longest_record_is_bounded(tmp_path: Path) -> None:
     one = made(tmp_path, "multiline.parser python\nEmitter_Mem_Buf_Limit 100")
-    found = give(one, lines(TRACE[0], *(["    " + "x" * 40] * 10), "end"))
-    assert max(len(dict(record)["log"]) for record in found) <= 101
+    found = give(one, lines(TRACE[0], *([TRACE[1], "    " + "x" * 40] * 10), "end"))
+    assert 50 < max(len(dict(record)["log"]) for record in found) <= 101
+
+
+def test_the_longest_record_of_the_service_counts_too(tmp_path: Path) -> None:
+    service = ServiceSettings(multiline_buffer_limit_bytes=1024)
+    one = made(tmp_path, "multiline.parser python", service=service)
+    found = give(one, lines(TRACE[0], *([TRACE[1], "    " + "x" * 40] * 50), "end"))
+    assert 500 < max(len(dict(record)["log"]) for record in found) <= 1025
 
 
 def pieces(*texts: str, ident: str = "a", last: bool = True) -> list[Pairs]:

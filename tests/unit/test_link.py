@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import subprocess
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -94,6 +98,131 @@ def test_finish_waits_until_the_other_end_has_read_everything() -> None:
         assert not finishing.done()
         other.close()
         await finishing
+
+    asyncio.run(scenario())
+
+
+def test_what_comes_while_nobody_asks_is_there_when_somebody_does() -> None:
+    async def scenario() -> None:
+        link, other = await pair()
+        for word in (b"early", b"late"):
+            waiting = asyncio.create_task(link.receive())
+            await asyncio.sleep(0)
+            other.send(b"first")
+            assert await waiting == b"first"
+            other.send(word)
+            # The loop looks at the socket while the link is in use, and nobody reads.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert await link.receive() == word
+        ended = asyncio.Event()
+        link.watch(ended.set)
+        other.close()
+        async with asyncio.timeout(20):
+            await ended.wait()
+        link.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_link_in_use_again_says_nothing_of_its_end() -> None:
+    async def scenario() -> None:
+        link, other = await pair()
+        link.watch(lambda: pytest.fail("it was in use"))
+        link.unwatch()
+        other.close()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        with pytest.raises(ConnectionEnded):
+            await link.receive()
+        link.close()
+
+    asyncio.run(scenario())
+
+
+@asynccontextmanager
+async def openssl_server(
+    directory: Path, version: str
+) -> AsyncIterator[tuple[Link, asyncio.subprocess.Process]]:
+    """A link to `openssl s_server`, which obeys single letters on its standard input."""
+    authority = Authority.make(directory)
+    certificate, key = map(str, authority.issue("server"))
+    command = ("openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", certificate, "-key", key, version)
+    server = await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=PIPE, stderr=subprocess.DEVNULL
+    )
+    assert server.stdout is not None
+    try:
+        accepting = await server.stdout.readuntil(b"ACCEPT 127.0.0.1:")
+        port = int(await server.stdout.readline())
+        assert accepting
+        sock = socket.create_connection(("127.0.0.1", port))
+        sock.setblocking(False)
+        link = Link(sock)
+        await link.start_tls(ssl.create_default_context(cafile=str(authority.certificate)), "localhost")
+        yield link, server
+        await link.finish()
+    finally:
+        server.kill()
+        await server.communicate()
+
+
+@pytest.mark.parametrize(
+    ("version", "letter"), [("-tls1_3", b"k"), ("-tls1_3", b"K"), ("-tls1_2", b"r"), ("-tls1_2", b"R")]
+)
+@pytest.mark.parametrize("is_idle", [False, True])
+def test_other_keys_and_another_handshake_within_a_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, letter: bytes, is_idle: bool
+) -> None:
+    async def scenario() -> None:
+        async with asyncio.timeout(30), openssl_server(tmp_path, version) as (link, server):
+            assert server.stdin is not None
+            assert server.stdout is not None
+            await link.send([b"begin\n"])
+            await server.stdout.readuntil(b"begin\n")
+            if is_idle:
+                looked = asyncio.Event()
+                look = link._look
+
+                def look_and_tell() -> None:
+                    look()
+                    looked.set()
+
+                monkeypatch.setattr(link, "_look", look_and_tell)
+                link.watch(lambda: pytest.fail("it has not ended"))
+            server.stdin.write(letter + b"\n")
+            if is_idle:
+                await looked.wait()
+                link.unwatch()
+            sending = asyncio.create_task(link.send([b"x" * 1_000_000, b"\nend\n"]))
+            while b"end" not in await _line(server.stdout):
+                pass
+            await sending
+            server.stdin.write(b"go on\n")
+            assert await link.receive() == b"go on\n"
+
+    asyncio.run(scenario())
+
+
+async def _line(stream: asyncio.StreamReader) -> bytes:
+    """A line of any length."""
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = await stream.read(1 << 16)
+        assert piece, line[-200:]
+        line += piece
+    return line
+
+
+def test_what_came_with_the_last_answer_is_seen_when_the_link_is_idle(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with asyncio.timeout(30), openssl_server(tmp_path, "-tls1_3") as (link, server):
+            assert server.stdin is not None
+            server.stdin.write(b"one answer\n")
+            assert await link.receive(3) == b"one"
+            ended = asyncio.Event()
+            link.watch(ended.set)
+            await ended.wait()
 
     asyncio.run(scenario())
 

@@ -61,3 +61,39 @@ def test_next_waits_for_work() -> None:
         assert (await waiting).chunk is chunk
 
     asyncio.run(scenario())
+
+
+def ticket(tag: str) -> Ticket:
+    return Ticket(Chunk(tag.encode() * 4, tag, b"x", 1, "tail.0", 0), 1, 1)
+
+
+def test_one_is_woken_for_a_parcel_and_wakes_another_for_the_next() -> None:
+    async def scenario() -> None:
+        subject = outlet()
+        waiting = [asyncio.create_task(subject.next()) for _ in range(4)]
+        await asyncio.sleep(0)
+        for tag in ("kube.a", "kube.b", "kube.c"):
+            subject.lanes.push(ticket(tag))
+        subject.wake()
+        done, resting = await asyncio.wait(waiting, timeout=0.05)
+        assert sorted(task.result().tag for task in done) == ["kube.a", "kube.b", "kube.c"]
+        subject.lanes.push(ticket("kube.d"))
+        subject.wake()
+        assert (await resting.pop()).tag == "kube.d"
+
+    asyncio.run(scenario())
+
+
+def test_who_is_cancelled_when_its_turn_has_come_leaves_it_to_another() -> None:
+    async def scenario() -> None:
+        subject = outlet()
+        first, second = (asyncio.create_task(subject.next()) for _ in range(2))
+        await asyncio.sleep(0)
+        subject.lanes.push(ticket("kube.a"))
+        subject.wake()
+        first.cancel()
+        async with asyncio.timeout(20):
+            assert (await second).tag == "kube.a"
+        assert first.cancelled()
+
+    asyncio.run(scenario())

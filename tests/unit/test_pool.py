@@ -101,3 +101,31 @@ def test_close_ends_idle_links() -> None:
         assert len(pool) == 0
 
     asyncio.run(scenario())
+
+
+def test_idle_links_are_dropped_one_after_the_other() -> None:
+    async def scenario() -> None:
+        pool = Pool(ConnectionSettings(idle_timeout_s=0.2), QuietOpener())
+        first, second, third = [await pool.take() for _ in range(3)]
+        loop = asyncio.get_running_loop()
+        left: list[tuple[int, float]] = []
+        await pool.give_back(first)
+        await pool.give_back(second)
+        began_s = loop.time()
+        await asyncio.sleep(0.1)
+        await pool.give_back(third)
+        while len(pool):
+            before = len(pool)
+            while len(pool) == before:  # noqa: ASYNC110 - the pool tells nobody
+                await asyncio.sleep(0.005)
+            left.append((len(pool), loop.time() - began_s))
+        assert [count for count, _ in left][-2:] == [1, 0]
+        assert left[-1][1] >= 0.3
+        assert left[-2][1] >= 0.2
+        # The timer is set again by who is given back next.
+        await pool.give_back(await pool.take())
+        async with asyncio.timeout(20):
+            while len(pool):  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    asyncio.run(scenario())

@@ -12,7 +12,7 @@ from collector.config.sections import Entry, Section
 from collector.context import InputContext
 from collector.errors import ConfigError
 from collector.inputs.tail_groups import HIDDEN_OFFSET
-from collector.inputs.tail_settings import Settings, plan_of
+from collector.inputs.tail_settings import Settings, grouping_of, max_record_bytes, plan_of
 from collector.plan import CRI_JOINED_LAYOUT, CRI_LAYOUT, Framing, Layout, LogPlan
 
 BRIEF = """
@@ -38,11 +38,12 @@ BRIEF = """
 """
 
 
-def loaded(**keys: str) -> tuple[Settings, InputContext]:
+def loaded(service: dict[str, str] | None = None, /, **keys: str) -> tuple[Settings, InputContext]:
     entries = {"Name": "tail", "Path": "/var/log/*.log", **{k.replace("__", "."): v for k, v in keys.items()}}
     section = Section("INPUT", "f", 1, tuple(Entry(key, value, "f", 2) for key, value in entries.items()))
     output = Section("OUTPUT", "f", 9, (Entry("Name", "null", "f", 9),))
-    document = load_sections([section, output], {})
+    common = Section("SERVICE", "f", 20, tuple(Entry(*one, "f", 20) for one in (service or {}).items()))
+    document = load_sections([section, output, common], {})
     context = InputContext.__new__(InputContext)
     object.__setattr__(context, "document", document)
     object.__setattr__(context, "plugin", document.inputs[0])
@@ -97,14 +98,26 @@ def test_a_parser_that_can_not_be_run_is_named_with_its_place() -> None:
 @pytest.mark.parametrize(("written", "expected"), [("32k", 2 << 20), ("8M", 8_000_000)])
 def test_what_is_joined_may_have_two_mebibytes_at_least(written: str, expected: int) -> None:
     for joins in ({"multiline__parser": "cri"}, {"Docker_Mode": "On"}, {"multiline__parser": "java"}):
-        settings, _ = loaded(Buffer_Max_Size=written, **joins)
-        assert settings.max_record_bytes == expected
+        assert max_record_bytes(*loaded(Buffer_Max_Size=written, **joins)) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "joined", "expected"),
+    [("2M", "200KB", 200 << 10), ("32k", "4M", 4 << 20), ("8M", "4M", 8_000_000), ("8M", "10MB", 10 << 20)],
+)
+def test_what_is_joined_may_have_what_the_service_says(line: str, joined: str, expected: int) -> None:
+    service = {"Multiline_Buffer_Limit": joined}
+    assert max_record_bytes(*loaded(service, Buffer_Max_Size=line, multiline__parser="cri")) == expected
+    assert max_record_bytes(*loaded(service, Buffer_Max_Size="32k")) == 32_000
+    grouping = grouping_of(*loaded(service, Buffer_Max_Size=line, multiline__parser="java"))
+    assert grouping is not None
+    assert grouping.limit_bytes == expected
 
 
 @pytest.mark.parametrize(("written", "expected"), [("32k", 32_000), ("1024", 1024), ("8M", 8_000_000)])
 def test_a_line_may_have_what_the_user_says(written: str, expected: int) -> None:
-    assert loaded(Buffer_Max_Size=written)[0].max_record_bytes == expected
-    assert loaded()[0].max_record_bytes == 2_000_000
+    assert max_record_bytes(*loaded(Buffer_Max_Size=written)) == expected
+    assert max_record_bytes(*loaded()) == 2_000_000
 
 
 @pytest.mark.parametrize("key", ["Path", "Refresh_Interval", "multiline__parser", "Buffer_Max_Size"])

@@ -1,0 +1,41 @@
+"""What all records tell of the program that their process runs, and when that is not to be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from collector.inputs.event_losses import ANY_KIND, KernelLoss
+from collector.native.events import EventEncoder, Kind
+from collector.native.programs import Programs
+
+if TYPE_CHECKING:
+    from collector.native.events import RawRecord
+    from collector.native.limits import Suppressed
+
+
+class ToldPrograms:
+    """Execs come by one ring and connections by another: a connection is read when all that was executed
+    before it has been, or its process must still have the name that goes with the program."""
+
+    def __init__(self, encoder: EventEncoder) -> None:
+        self._programs = Programs()
+        encoder.recall(self._programs)
+
+    def read_until(self, time_ns: int) -> int:
+        """The ring of processes is read up to that time; 0: it was not read to its end. What to read of the
+        other ring."""
+        self._programs.known_until(time_ns)
+        return time_ns
+
+    def note(self, record: RawRecord) -> None:
+        """What was there before the probes."""
+        self._programs.note(record)
+
+    def note_losses(self, losses: Sequence[KernelLoss], now_ns: int) -> None:
+        if any(loss.kind in (Kind.EXEC.label, ANY_KIND) for loss in losses):
+            self._programs.doubt(now_ns)
+
+    def note_suppressed(self, suppressed: Suppressed, now_ns: int) -> None:
+        if any(counts[Kind.EXEC] for counts in suppressed.values()):
+            self._programs.doubt(now_ns)

@@ -1,0 +1,34 @@
+/* Which program a process runs: learnt from its exec, inherited at a fork, told in all its records. */
+#ifndef PODWITNESS_PROGRAMS_H
+#define PODWITNESS_PROGRAMS_H
+
+#include <linux/types.h>
+#include <stdint.h>
+
+#include "probes/events.h"
+
+/* Kept of a program; what is longer is cut, paths at their root's end. */
+#define PW_PROGRAM_PATH_BYTES 1024
+#define PW_PROGRAM_ARGS_BYTES 1024
+
+struct pw_programs;
+
+/* For up to `max_processes`, whose programs take `max_bytes` together. When either is reached, those that have
+ * ended are forgotten, then those that nobody asked for since they were last passed over. NULL: out of memory. */
+struct pw_programs *pw_programs_new(uint32_t max_processes, uint64_t max_bytes);
+void pw_programs_free(struct pw_programs *programs);
+
+/* A checked record, in the order of its ring: PW_EXEC, PW_FORK and PW_EXIT change what is known. A
+ * PW_STATE_PROCESS only adds what is not. */
+void pw_programs_note(struct pw_programs *programs, const struct pw_head *head);
+
+/* Records of processes were lost: of what was learnt before, only that is believed of which the name still fits. */
+void pw_programs_doubt(struct pw_programs *programs, uint64_t time_ns);
+
+/* The records of processes have been noted up to this time; of what is later the name has to fit. */
+void pw_programs_known_until(struct pw_programs *programs, uint64_t time_ns);
+
+uint32_t pw_programs_count(const struct pw_programs *programs);
+uint64_t pw_programs_bytes(const struct pw_programs *programs);
+
+#endif

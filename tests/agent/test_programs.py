@@ -1,0 +1,55 @@
+"""A running agent tells the program in all records of its process, also of one that is older."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agent.agent import Agent
+from tests.agent.test_run_lifecycle import STDOUT, configuration
+
+pytestmark = pytest.mark.kernel
+
+EBPF = "[INPUT]\n    Name ebpf\n    Tag kernel.*\n    Heartbeat_Interval 0\n    Trace process network flow\n"
+CLIENT = """
+import os, socket, sys
+sys.stdin.readline()
+server = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(server.getsockname())
+datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+datagrams.sendto(b"x", ("127.0.0.1", 9))
+if (pid := os.fork()) == 0:
+    os._exit(0)
+os.waitpid(pid, 0)
+"""
+NETWORK = {"listen", "connect", "accept", "close", "unlisten", "flow-start", "flow-end"}
+
+
+def of_executable(agent: Agent, mark: str) -> list[dict[str, Any]]:
+    """Records of processes with that argument."""
+    return [record for record in agent.records() if mark in record.get("process", {}).get("args", ())]
+
+
+def test_a_new_process_and_an_old_one_are_told_alike(tmp_path: Path) -> None:
+    commands = [[sys.executable, "-c", CLIENT, mark] for mark in ("an-old-one", "a-new-one")]
+    with subprocess.Popen(commands[0], stdin=subprocess.PIPE) as old:
+        with Agent("-c", str(configuration(tmp_path, EBPF, STDOUT))) as agent:
+            agent.out.wait_for('"running"[^\\n]*an-old-one')
+            new = subprocess.Popen(commands[1], stdin=subprocess.PIPE)
+            for client in (old, new):
+                client.communicate(b"\n")
+                agent.out.wait_for(f'"action": ?"exit".*"pid": ?{client.pid},')
+            assert agent.stop() == 0
+        agent.out.rest()
+    for command, mark in zip(commands, ("an-old-one", "a-new-one"), strict=True):
+        told = of_executable(agent, mark)
+        assert {record["process"]["executable"] for record in told} == {os.path.realpath(sys.executable)}
+        assert {json.dumps(record["process"]["args"]) for record in told} == {json.dumps(command)}
+        actions = {record["event"]["action"] for record in told}
+        assert actions >= NETWORK | {"fork", "exit"}, mark

@@ -1,0 +1,245 @@
+"""collector.native.programs: what records tell of the program of their process, beside its specification."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import pytest
+from collector._native import ffi, lib
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.native.events import ContainerTable, DrainEnd, EventEncoder, Fragment, RawRecord, Scope, Tables
+from collector.native.programs import Programs
+from tests.reference import event_records as records
+from tests.reference import programs as reference
+from tests.reference.programs import Actor
+from tests.reference.ring_memory import MemoryRing
+
+CGROUP = 4242
+FRAGMENT = Fragment(b"", 0, Scope.CONTAINER)
+NAMES = ("executable", "args", "args_count")
+Told = dict[str, Any]
+
+
+class Scene:
+    """An encoder with a table of programs, and a ring that it drains."""
+
+    def __init__(self, programs: Programs | None = None) -> None:
+        self.programs = Programs() if programs is None else programs
+        self.encoder = EventEncoder(1)
+        self.encoder.recall(self.programs)
+        self.tables = Tables(ContainerTable(4), ContainerTable(4))
+        assert self.tables.process.set(CGROUP, FRAGMENT)
+        assert self.tables.network.set(CGROUP, FRAGMENT)
+
+    def drain(self, *drained: bytes) -> list[Told]:
+        """The records' maps `process`, in order; those of processes before those of connections."""
+        ring = MemoryRing(1 << 18)
+        for record in drained:
+            assert ring.submit(record)
+        found = self.encoder.drain(ring, self.tables, len(drained) + 1)
+        assert found.end is DrainEnd.EMPTY
+        unpacker = msgpack.Unpacker()
+        unpacker.feed(found.process.entries + found.network.entries)
+        return [record["process"] for _, record in unpacker]
+
+    def ask(self, actor: Actor) -> Told:
+        """By a connection's end."""
+        (process,) = self.drain(closed(actor))
+        return program(process)
+
+
+def program(process: Told) -> Told:
+    return {name: process[name] for name in NAMES if name in process}
+
+
+def closed(actor: Actor) -> bytes:
+    return records.record(
+        lib.PW_TCP_CLOSE,
+        cgroup_id=CGROUP,
+        time_ns=actor.time_ns,
+        duration_ns=actor.time_ns - actor.since_ns,
+        owner_pid=actor.pid,
+        owner_start_ns=actor.start_ns,
+        comm=actor.comm,
+    )
+
+
+def execed(pid: int, start_ns: int, time_ns: int, comm: bytes, args: bytes = b"", **more: Any) -> bytes:
+    more = {"exe": comm + b"\0bin\0", "argc": args.count(b"\0"), **more}
+    return records.exec_record(
+        args=args,
+        task_pid=pid,
+        task_start_ns=start_ns,
+        task_comm=comm,
+        time_ns=time_ns,
+        cgroup_id=CGROUP,
+        **more,
+    )
+
+
+def of_task(kind: int, pid: int, start_ns: int, time_ns: int, **more: Any) -> bytes:
+    made = {"cgroup_id": CGROUP, "time_ns": time_ns, "task_pid": pid, "task_start_ns": start_ns, **more}
+    return records.record(kind, **made)
+
+
+def forked(pid: int, start_ns: int, parent: int, parent_start_ns: int, maker: int = 0) -> bytes:
+    of_parent = {"task_parent_pid": parent, "task_parent_start_ns": parent_start_ns, "task_maker_pid": maker}
+    return of_task(lib.PW_FORK, pid, start_ns, start_ns, **of_parent)
+
+
+pids = st.integers(1, 4)
+times = st.integers(1, 6)
+names = st.sampled_from((b"sh", b"curl", b"fifteen-letters"))
+noted = st.one_of(
+    st.builds(execed, pids, times, times, names, records.hostile_text),
+    st.builds(execed, pids, times, times, names, kind=st.just(lib.PW_STATE_PROCESS)),
+    st.builds(forked, pids, times, pids, times, st.integers(0, 4)),
+    st.builds(of_task, st.just(lib.PW_EXIT), pids, times, times),
+)
+actors = st.builds(
+    lambda pid, start_ns, comm, since_ns, later: Actor(pid, start_ns, comm, since_ns, since_ns + later),
+    *(pids, st.integers(0, 6), names, times, st.integers(0, 3)),
+)
+steps = noted | actors | st.tuples(st.sampled_from(("doubt_ns", "known_until_ns")), times)
+
+
+@given(st.lists(steps, max_size=40))
+def test_what_is_told_is_that_of_the_specification(taken: list[Any]) -> None:
+    scene, model = Scene(), reference.Programs()
+    for step in taken:
+        if isinstance(step, Actor):
+            assert scene.ask(step) == model.find(step)
+        elif isinstance(step, bytes):
+            model.note(step)
+            scene.drain(step)
+        else:
+            what, time_ns = step
+            setattr(model, what, time_ns)
+            scene.programs.doubt(time_ns) if what == "doubt_ns" else scene.programs.known_until(time_ns)
+
+
+@given(records.filled(lib.PW_EXEC))
+def test_any_program_is_kept_as_the_specification_has_it(record: bytes) -> None:
+    scene = Scene()
+    padded = record + bytes(-len(record) % 8)
+    scene.programs.note(RawRecord(lib.PW_EXEC, CGROUP, padded))
+    task = ffi.from_buffer("struct pw_exec *", padded).task
+    time_ns = 2**64 - 1
+    actor = Actor(int(task.pid), int(task.start_ns), b"", time_ns, time_ns)
+    expected = reference.program_of(padded).fields if actor.pid and actor.start_ns else {}
+    told = scene.drain(closed(actor)) if actor.pid else [{}]
+    assert program(told[0]) == expected
+
+
+def test_every_record_of_a_process_tells_its_program() -> None:
+    scene = Scene()
+    scene.drain(execed(7, 1, 2, b"web", b"web\0-p\x0080\0"))
+    web = {"executable": "/bin/web", "args": ["web", "-p", "80"], "args_count": 3}
+    owner: dict[str, Any] = {"cgroup_id": CGROUP, "time_ns": 9, "owner_pid": 7, "owner_start_ns": 1}
+    for kind in records.SHIPPED:
+        if kind in (lib.PW_EXEC, lib.PW_STATE_PROCESS, lib.PW_SESSION_START):
+            continue
+        if kind == lib.PW_FORK:
+            made = forked(8, 9, 7, 1)
+        elif not lib.pw_kind_is_flow(kind):
+            made = of_task(kind, 7, 1, 9)
+        elif kind in (lib.PW_FLOW_START, lib.PW_FLOW_UPDATE, lib.PW_FLOW_END):
+            made = records.record(kind, **owner, first_ns=9, last_ns=9)
+        else:
+            made = records.record(kind, **owner, comm=b"web")
+        (process,) = scene.drain(made)
+        assert program(process) == web, kind
+
+
+def test_a_session_that_starts_does_not_tell_what_its_process_ran_before() -> None:
+    scene = Scene()
+    scene.drain(execed(7, 1, 2, b"runc"))
+    (process,) = scene.drain(of_task(lib.PW_SESSION_START, 7, 1, 3))
+    assert program(process) == {}
+
+
+def test_a_child_of_another_maker_than_its_parent_runs_what_the_maker_runs() -> None:
+    """CLONE_PARENT: the parent is its maker's."""
+    scene = Scene()
+    scene.drain(execed(1, 1, 1, b"init"), execed(2, 1, 2, b"worker"), forked(3, 3, 1, 1, maker=2))
+    assert scene.ask(Actor(3, 3, b"", 4, 4))["executable"] == "/bin/worker"
+
+
+def test_a_connection_that_outlives_the_program_that_made_it_tells_that() -> None:
+    scene = Scene()
+    scene.drain(execed(1, 1, 1, b"sh"), execed(1, 1, 5, b"nc"))
+    assert scene.ask(Actor(1, 1, b"sh", 3, 9))["executable"] == "/bin/sh"
+    assert scene.ask(Actor(1, 1, b"nc", 6, 9))["executable"] == "/bin/nc"
+    assert scene.ask(Actor(1, 1, b"renamed", 6, 9))["executable"] == "/bin/nc"
+    assert scene.ask(Actor(1, 1, b"renamed", 3, 9)) == {}
+
+
+def test_a_drain_stops_before_what_is_later() -> None:
+    scene, ring = Scene(), MemoryRing(1 << 16)
+    for time_ns in (5, 6, 7, 5):
+        assert ring.submit(closed(Actor(1, 1, b"a", time_ns, time_ns)))
+    drained = scene.encoder.drain(ring, scene.tables, 10, until_ns=6)
+    assert (drained.end, drained.network.records) == (DrainEnd.BOUND, 2)
+    drained = scene.encoder.drain(ring, scene.tables, 10, until_ns=7)
+    assert (drained.end, drained.network.records) == (DrainEnd.EMPTY, 2)
+
+
+def test_a_clock_that_is_far_ahead_stops_no_drain() -> None:
+    scene, ring = Scene(), MemoryRing(1 << 16)
+    assert ring.submit(closed(Actor(1, 1, b"a", 2 * 10**9, 2 * 10**9)))
+    assert scene.encoder.drain(ring, scene.tables, 10, until_ns=1).end is DrainEnd.EMPTY
+
+
+def test_the_ended_are_forgotten_first_then_who_was_not_asked_for() -> None:
+    scene = Scene(Programs(max_processes=3))
+    for pid in (1, 2, 3):
+        scene.drain(execed(pid, 1, 1, b"a"))
+    scene.drain(of_task(lib.PW_EXIT, 2, 1, 2))
+    assert scene.ask(Actor(2, 1, b"a", 3, 3))  # what ends with it is told later
+    scene.drain(execed(4, 1, 3, b"a"))
+    assert [pid for pid in (1, 2, 3, 4) if scene.ask(Actor(pid, 1, b"a", 9, 9))] == [1, 3, 4]
+    scene.drain(of_task(lib.PW_FORK, 5, 9, 9, task_parent_pid=4, task_parent_start_ns=1))
+    assert len(scene.programs) == 3
+    assert scene.ask(Actor(5, 9, b"a", 9, 9))
+
+
+def test_who_is_asked_for_stays() -> None:
+    scene = Scene(Programs(max_processes=3))
+    for pid in (1, 2, 3):
+        scene.drain(execed(pid, 1, 1, b"a"))
+    assert scene.ask(Actor(1, 1, b"a", 3, 3))
+    scene.drain(execed(4, 1, 3, b"a"), execed(5, 1, 3, b"a"))
+    assert [pid for pid in (1, 2, 3, 4, 5) if scene.ask(Actor(pid, 1, b"a", 9, 9))] == [1, 4, 5]
+
+
+def test_programs_have_a_bound_in_bytes_and_are_shared_by_those_that_inherit_them() -> None:
+    scene = Scene(Programs(max_bytes=20000))
+    scene.drain(execed(1, 1, 1, b"a", b"x" * 1000))
+    once = scene.programs.size_bytes
+    assert 1000 < once < 1200
+    scene.drain(*(forked(pid, 2, 1, 1) for pid in range(2, 500)))
+    assert (len(scene.programs), scene.programs.size_bytes) == (499, once)
+    scene.drain(*(execed(pid, 3, 3, b"a", b"x" * 1000) for pid in range(1000, 1100)))
+    assert scene.programs.size_bytes <= 20000
+    assert scene.ask(Actor(1099, 3, b"a", 9, 9))
+
+
+def test_a_program_that_has_no_room_is_not_told_as_the_one_before() -> None:
+    scene = Scene(Programs(max_bytes=400))
+    scene.drain(execed(1, 1, 1, b"a"))
+    assert scene.ask(Actor(1, 1, b"a", 9, 9))
+    scene.drain(execed(1, 1, 2, b"a", b"x" * 1000))
+    assert scene.ask(Actor(1, 1, b"a", 9, 9)) == {}
+    assert scene.programs.size_bytes == 0
+
+
+@pytest.mark.parametrize("count", [1, 17, 16384])
+def test_pids_of_one_bucket_are_told_apart(count: int) -> None:
+    scene = Scene(Programs(max_processes=count + 3))
+    for place in range(4):
+        scene.drain(execed(1 + place * 16384, 1, 1, b"abcd"[place : place + 1]))
+    found = [scene.ask(Actor(1 + place * 16384, 1, b"", 9, 9)).get("executable") for place in range(4)]
+    assert found[-3:] == ["/bin/b", "/bin/c", "/bin/d"]

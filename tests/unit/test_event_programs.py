@@ -1,0 +1,137 @@
+"""collector.inputs.event_programs: a process's program while rings are read and losses come."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from collector._native import lib
+
+from collector.delivery.chunk import Chunk
+from collector.entries import unpack_entries
+from collector.inputs.event_drain import EventDrain, boot_ns
+from collector.inputs.event_losses import ANY_KIND, KernelLoss
+from collector.native.events import Entries, Kind
+from collector.native.limits import Suppressed
+from tests.reference import event_records as records
+from tests.unit.ebpf_rig import CGROUP, Probes, Rig, made_probes, settings
+
+PID, START_NS = 7, 5
+
+
+class Scene:
+    def __init__(self, probes: Probes, **changes: Any) -> None:
+        self.probes = probes
+        tags = {subject: f"kernel.{subject}" for subject in ("process", "network")}
+        rig = Rig(probes, settings(**changes))
+        self.drain = EventDrain(settings(**changes), rig.context, probes, tags)  # type: ignore[arg-type]
+
+    def execute(self, comm: bytes) -> None:
+        made = records.exec_record(
+            exe=comm + b"\0bin\0", task_comm=comm, cgroup_id=CGROUP, time_ns=boot_ns(),
+            task_pid=PID, task_start_ns=START_NS,
+        )  # fmt: skip
+        assert self.probes.ring.submit(made)
+
+    def connect(self, comm: bytes) -> None:
+        made = records.record(
+            lib.PW_TCP_CONNECT, cgroup_id=CGROUP, time_ns=boot_ns(), owner_pid=PID,
+            owner_start_ns=START_NS, comm=comm, family=2,
+        )  # fmt: skip
+        assert self.probes.flow_ring.submit(made)
+
+    def told(self) -> list[str | None]:
+        """The executables of the connections, when both rings are empty."""
+        while not self.drain.drain():
+            pass
+
+        def chunk(tag: str, entries: Entries) -> Chunk:
+            return Chunk(b"", tag, entries.entries, entries.records, "", 0)
+
+        chunks = [one for one in self.drain.flow.chunks(chunk) if one.tag == "kernel.network"]
+        found = [dict(pairs) for one in chunks for _, pairs in unpack_entries(one.entries)]
+        return [record["process"].get("executable") for record in found]
+
+
+@pytest.fixture
+def probes() -> Iterator[Probes]:
+    with made_probes() as made:
+        yield made
+
+
+@pytest.fixture
+def scene(probes: Probes) -> Iterator[Scene]:
+    made = Scene(probes)
+    yield made
+    made.drain.close()
+
+
+def test_what_was_executed_before_is_read_before_a_connection_is_told(scene: Scene) -> None:
+    scene.execute(b"sh")
+    scene.connect(b"sh")
+    assert scene.told() == ["/bin/sh"]
+    scene.execute(b"curl")
+    scene.connect(b"curl")
+    assert scene.told() == ["/bin/curl"]
+
+
+def test_a_connection_that_comes_while_rings_are_read_waits_for_the_next_turn(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exec and the connection happen after the ring of processes was seen empty."""
+    scene.execute(b"sh")
+    assert scene.told() == []
+    drain_flows = scene.drain._rings.flow
+
+    read = scene.drain._drain
+
+    def meanwhile(ring: object, until_ns: int = 0) -> tuple[bool, int]:
+        if ring is drain_flows:
+            monkeypatch.undo()
+            scene.execute(b"curl")
+            scene.connect(b"curl")
+        return read(ring, until_ns)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scene.drain, "_drain", meanwhile)
+    assert not scene.drain.drain()
+    assert scene.told() == ["/bin/curl"]
+
+
+LOST = KernelLoss("exec", "ring_full", 1, "process")
+NOT_RUN = KernelLoss(ANY_KIND, "not_run_sched_process_exec", 1, "process")
+OTHERS: Suppressed = {1: Counter({Kind.FORK: 3})}
+EXECS: Suppressed = {1: Counter({Kind.EXEC: 3})}
+
+
+@pytest.mark.parametrize("loss", [LOST, NOT_RUN])
+def test_after_a_loss_the_name_must_fit(scene: Scene, loss: KernelLoss) -> None:
+    scene.execute(b"sh")
+    assert scene.told() == []
+    assert scene.drain.programs is not None
+    scene.drain.programs.note_losses([loss], boot_ns())
+    scene.connect(b"sh")
+    scene.connect(b"curl")
+    assert scene.told() == ["/bin/sh", None]
+    scene.execute(b"curl")
+    scene.connect(b"renamed")
+    assert scene.told() == ["/bin/curl"]
+
+
+@pytest.mark.parametrize(("suppressed", "told"), [(OTHERS, "/bin/sh"), (EXECS, None)])
+def test_after_suppressed_execs_too(scene: Scene, suppressed: Suppressed, told: str | None) -> None:
+    scene.execute(b"sh")
+    assert scene.told() == []
+    assert scene.drain.programs is not None
+    scene.drain.programs.note_suppressed(suppressed, boot_ns())
+    scene.connect(b"renamed")
+    assert scene.told() == [told]
+
+
+def test_nothing_is_told_when_it_is_off(probes: Probes) -> None:
+    scene = Scene(probes, program=False)
+    scene.execute(b"sh")
+    scene.connect(b"sh")
+    assert scene.told() == [None]
+    scene.drain.close()

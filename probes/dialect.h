@@ -61,6 +61,10 @@ static void *(*rdonly_cast)(const void *pointer, u32 type) = (void *)(KERNEL_FUN
  * when they can prove it needless and so take the proof from the verifier. */
 #define BOUND(value, mask) asm volatile("%0 &= %1" : "+r"(value) : "i"(mask))
 
+/* Takes from the compiler what it knows of a value of 64 bits, so that it compares the very register that is used
+ * afterwards. It would rather compare what that was made of, which tells the verifier nothing. */
+#define OPAQUE(value) asm volatile("" : "+r"(value))
+
 /* The same value out of a map's memory, read again. The verifier knows nothing of it any more, so it does not
  * check all that follows once for each way that the value was come by. */
 #define FORGOTTEN(member) (*(volatile typeof(member) *)&(member))

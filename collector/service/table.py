@@ -1,102 +1,15 @@
 """The rows of the metrics table. A room that counts something adds its rows here, and counts nowhere else.
 
-The `fluentbit_` names are those of Fluent Bit, so that dashboards and alerts stay
-valid (its docs: administration/monitoring); `name` is the instance's name or Alias.
+`name` is the instance's name or Alias.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
+from collector.service.fluent_bit_metrics import FLUENT_BIT
 from collector.service.kernel_table import KERNEL
-from collector.service.metrics import Metric, Metrics
-
-FLUENT_BIT: Final = (
-    Metric("fluentbit_input_records_total", "counter", ("name",), "Records that an input handed over."),
-    Metric("fluentbit_input_bytes_total", "counter", ("name",), "Bytes of these records, encoded."),
-    Metric("fluentbit_input_files_opened_total", "counter", ("name",), "Files that a tail input opened."),
-    Metric("fluentbit_input_files_closed_total", "counter", ("name",), "Files that a tail input closed."),
-    Metric("fluentbit_input_files_rotated_total", "counter", ("name",), "Files whose rotation was seen."),
-    Metric("fluentbit_filter_add_records_total", "counter", ("name",), "Records that a filter added."),
-    Metric("fluentbit_filter_drop_records_total", "counter", ("name",), "Records that a filter dropped."),
-    Metric("fluentbit_output_proc_records_total", "counter", ("name",), "Records delivered."),
-    Metric("fluentbit_output_proc_bytes_total", "counter", ("name",), "Bytes delivered, encoded."),
-    Metric(
-        "fluentbit_output_errors_total",
-        "counter",
-        ("name",),
-        "Deliveries that the receiver refused for good.",
-        "See the log for the receiver's reason; the records are in a loss record.",
-    ),
-    Metric(
-        "fluentbit_output_retries_total",
-        "counter",
-        ("name",),
-        "Deliveries that failed and are tried again.",
-        "See the log for the reason; check that the receiver is up and reachable.",
-    ),
-    Metric(
-        "fluentbit_output_retries_failed_total",
-        "counter",
-        ("name",),
-        "Deliveries given up at the output's Retry_Limit.",
-        "Raise Retry_Limit (no_limits never gives up) or mend the receiver.",
-    ),
-    Metric(
-        "fluentbit_output_dropped_records_total",
-        "counter",
-        ("name",),
-        "Records that an output will not deliver.",
-        "Each is told in a loss record; see podwitness_lost_records_total for the cause.",
-    ),
-    Metric("fluentbit_output_retried_records_total", "counter", ("name",), "Records in these retries."),
-    Metric(
-        "fluentbit_output_latency_seconds",
-        "histogram",
-        ("input", "output"),
-        "Time from when a chunk was read to when its output had delivered it.",
-        bounds=(0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0),
-    ),
-    Metric("fluentbit_uptime", "counter", ("hostname",), "Seconds since start."),
-    Metric(
-        "process_start_time_seconds",
-        "gauge",
-        (),
-        "Start time of the process since the Unix epoch in seconds.",
-    ),
-    Metric("fluentbit_process_start_time_seconds", "gauge", ("hostname",), "The same."),
-    Metric(
-        "fluentbit_hot_reloaded_times",
-        "gauge",
-        ("hostname",),
-        "Times that another configuration was put in place.",
-    ),
-    Metric(
-        "fluentbit_build_info",
-        "gauge",
-        ("hostname", "version", "os", "edition"),
-        "Version of this build; always 1.",
-    ),
-    Metric("fluentbit_storage_chunks", "gauge", (), "Chunks that are not delivered."),
-    Metric("fluentbit_storage_mem_chunks", "gauge", (), "Those of them in memory."),
-    Metric("fluentbit_storage_fs_chunks", "gauge", (), "Those in the spool, once for each output."),
-    Metric("fluentbit_storage_fs_chunks_up", "gauge", (), "Those in the spool and in memory."),
-    Metric("fluentbit_storage_fs_chunks_down", "gauge", (), "Those in the spool alone."),
-    Metric(
-        "fluentbit_input_storage_overlimit",
-        "gauge",
-        ("name",),
-        "1 while an input is at its Mem_Buf_Limit.",
-        "Its files wait on disk meanwhile; look at the slow output.",
-    ),
-    Metric("fluentbit_input_storage_memory_bytes", "gauge", ("name",), "Memory of an input's chunks."),
-    Metric("fluentbit_input_storage_chunks", "gauge", ("name",), "Chunks of an input."),
-    Metric("fluentbit_input_storage_chunks_up", "gauge", ("name",), "Those of them in memory."),
-    Metric("fluentbit_input_storage_chunks_down", "gauge", ("name",), "Those in the spool alone."),
-    Metric("fluentbit_input_storage_chunks_busy", "gauge", ("name",), "Those that outputs are sending."),
-    Metric("fluentbit_input_storage_chunks_busy_bytes", "gauge", ("name",), "Their bytes."),
-)
+from collector.service.metrics import Metric
 
 DELIVERY: Final = (
     Metric(
@@ -380,16 +293,3 @@ GROUPS: Final = {
     "Container runtime": CRI,
 }
 TABLE: Final = tuple(metric for group in GROUPS.values() for metric in group)
-
-
-def begin_at_zero(
-    metrics: Metrics, *, inputs: Iterable[str], filters: Iterable[str], outputs: Iterable[str]
-) -> None:
-    """Shows the counters of every instance before anything was counted, as Fluent Bit does."""
-    for prefix, names in (("input", inputs), ("filter", filters), ("output", outputs)):
-        counters = [row.name for row in FLUENT_BIT if row.kind == "counter"]
-        rows = [row for row in counters if row.startswith(f"fluentbit_{prefix}_")]
-        for name in names:
-            for row in rows:
-                if not row.startswith("fluentbit_input_files_"):
-                    metrics.add(row, name, by=0)

@@ -37,7 +37,7 @@ class Portions:
 
     def submit(self, succession: Succession, file: FollowedFile, portion: Portion, key: FileKey) -> None:
         """Hands a portion over, or lets it wait behind what waits of its log."""
-        self._count(portion)
+        portion.count_into(self._context.metrics, self._context.name)
         parts = self._filtered(succession, portion)
         if not parts:
             return
@@ -100,13 +100,3 @@ class Portions:
         if portion.records and succession.rest:
             parts = self._context.chain.apply(succession.rest, succession.tag, entries, succession.identity)
         return [part for part in parts if part.records]
-
-    def _count(self, portion: Portion) -> None:
-        name, metrics = self._context.name, self._context.metrics
-        metrics.add("podwitness_tail_unparsed_lines_total", name, by=portion.unparsed)
-        if portion.cut:
-            metrics.add("podwitness_tail_cut_records_total", name, by=portion.cut)
-            metrics.add("podwitness_tail_cut_bytes_total", name, by=portion.cut_bytes)
-        if portion.skipped:
-            metrics.add("podwitness_tail_skipped_lines_total", name, by=portion.skipped)
-            metrics.add("podwitness_tail_skipped_bytes_total", name, by=portion.skipped_bytes)

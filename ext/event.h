@@ -155,6 +155,7 @@ struct pw_drain {
   uint32_t control_bytes;
   uint64_t drained_bytes;
   uint64_t events[PW_KINDS]; /* records taken, by kind; those of the heartbeat are not among them */
+  uint64_t exempt[PW_KINDS]; /* of these, uses of watched files that are not told: see programs.h */
   uint64_t malformed;        /* records that are not what their kind says: dropped */
   uint64_t corrupt_bytes;    /* skipped because a length in the ring made no sense */
   uint8_t control[PW_CONTROL_BYTES];

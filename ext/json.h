@@ -29,17 +29,28 @@ struct pw_json_input {
   int trim;                     /* values of the object: Fluent Bit's Merge_Log_Trim */
   const struct pw_text *watches; /* packed keys: seen[i] is set when the object has watches[i] */
   size_t watch_count;
-  uint64_t watch_lengths;       /* pw_json_lengths() of the watches: most keys have another */
+  uint64_t watch_marks;         /* pw_json_marks() of the watches: most keys have another */
   uint8_t *seen;
 };
 
-/* Bit n: there is a text of n bytes, or 64 more. */
-static inline uint64_t pw_json_lengths(const struct pw_text *texts, size_t count)
+/* One of 64 bits for a packed key, by its length and two of its characters. */
+static inline uint64_t pw_json_mark(const uint8_t *packed, size_t bytes)
 {
-  uint64_t lengths = 0;
+  return (uint64_t)1 << (bytes + packed[bytes / 2] + 4u * packed[bytes - 1]) % 64;
+}
+
+static inline uint64_t pw_json_marks(const struct pw_text *packed, size_t count)
+{
+  uint64_t marks = 0;
   for (size_t i = 0; i < count; i++)
-    lengths |= (uint64_t)1 << texts[i].bytes % 64;
-  return lengths;
+    marks |= pw_json_mark(packed[i].at, packed[i].bytes);
+  return marks;
+}
+
+/* Whether it is worth a try: most text that is none costs two looks. */
+static inline int pw_may_be_object(const struct pw_text *text)
+{
+  return text->bytes >= 2 && (*text->at == '{' || *text->at <= ' ');
 }
 
 /* As pw_json_pairs() of log.h. `seen` may be set by a text that is no object. */

@@ -207,7 +207,7 @@ HOT struct cursor key(const struct parser *p, struct cursor c, int is_watched)
   if (!c.at)
     return NOT_JSON;
   size_t bytes = (size_t)(c.out - packed);
-  if (is_watched && p->input->watch_lengths >> bytes % 64 & 1)
+  if (is_watched && p->input->watch_marks & pw_json_mark(packed, bytes))
     note_key(p->input, packed, bytes);
   c.at = skip_space(p, c.at);
   if (c.at >= p->end || *c.at != ':')

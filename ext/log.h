@@ -59,6 +59,19 @@ struct pw_merge {
   int32_t trim;
 };
 
+/* What the steps come to for a record that has the pairs of its framing and perhaps those of an object in its
+ * content, none of whose keys a step looks at. Keys as msgpack str; bytes == 0: the pair is left out. */
+struct pw_direct {
+  int32_t is_on;          /* 0: the steps are applied one by one, which gives the same */
+  int32_t merges;         /* PW_MERGE is the first step, of the content, and lifts the pairs */
+  struct pw_text time;
+  struct pw_text stream;
+  struct pw_text logtag;
+  struct pw_text content; /* of one that is not merged, or kept */
+  struct pw_text tail;    /* constant pairs at the end */
+  size_t tail_pairs;
+};
+
 /* One run of pairs of the record under construction. Private to the encoder. */
 struct pw_piece {
   const uint8_t *key;
@@ -86,6 +99,7 @@ struct pw_plan {
   const struct pw_step *steps;
   size_t step_count;
   struct pw_merge merge;
+  struct pw_direct direct;
   const struct pw_text *watches; /* packed keys that steps look at */
   size_t watch_count;
   size_t noted_count;     /* the first of them: what an object has of these is noted in seen */
@@ -100,6 +114,7 @@ struct pw_log_batch {
   size_t out_capacity;    /* in: at least pw_log_out_bytes() */
   uint8_t *work;          /* in: scratch */
   size_t work_capacity;   /* in: at least pw_log_work_bytes() */
+  size_t wider_bytes;     /* 0 before the first call: by how much the last object's header exceeded a byte */
   size_t out_bytes;
   size_t consumed;        /* of the input: whole lines, and an overlong rest */
   size_t records;

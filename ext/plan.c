@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cri.h"
+#include "direct.h"
 #include "json.h"
 #include "msgpack.h"
 
@@ -173,7 +174,7 @@ static void note_keys(const struct pw_plan *plan, const uint8_t *at, const uint8
         plan->seen[i] = 1;
 }
 
-/* Text to the pairs of a map at `out`. Most text is no object and costs two looks. */
+/* Text to the pairs of a map at `out`. */
 static int64_t lift_text(const struct pw_plan *plan, const struct source *source, int lifted, uint8_t *out,
                          size_t *out_bytes)
 {
@@ -185,10 +186,10 @@ static int64_t lift_text(const struct pw_plan *plan, const struct source *source
     .trim = plan->merge.trim,
     .watches = plan->watches,
     .watch_count = lifted ? plan->noted_count : 0,
-    .watch_lengths = pw_json_lengths(plan->watches, plan->noted_count),
+    .watch_marks = pw_json_marks(plan->watches, plan->noted_count),
     .seen = plan->seen,
   };
-  if (input.bytes < 2 || (*input.text != '{' && *input.text > ' '))
+  if (!pw_may_be_object(&source->value))
     return -1;
   return pw_json_object(&input, out, out_bytes);
 }
@@ -227,6 +228,29 @@ static void note_again(const struct build *b)
       note_keys(b->plan, b->pieces[i].value, b->pieces[i].value + b->pieces[i].value_bytes);
 }
 
+/* Puts the pairs that were lifted out of `source` in their place; they are at b->work or behind it. */
+static void place_pairs(struct build *b, int32_t watch, const struct source *source, uint8_t *pairs, size_t bytes,
+                        size_t count)
+{
+  const struct pw_plan *plan = b->plan;
+  if (!plan->merge.keep && source->in_run)
+    drop_from_run(&b->pieces[source->piece], &plan->watches[watch], 1);
+  else if (!plan->merge.keep)
+    drop_piece(b, source->piece);
+  b->work = pairs + bytes;
+  if (count == 0)
+    return;
+  if (plan->merge.under.packed.bytes == 0) {
+    push_run(b, pairs, bytes, count);
+    return;
+  }
+  uint8_t *map = pairs - pw_count_head_bytes(count);
+  pw_put_map_head(map, count);
+  push(b, (struct pw_piece){.key = plan->merge.under.packed.at, .key_bytes = plan->merge.under.packed.bytes,
+                            .value = map, .value_bytes = (size_t)(pairs + bytes - map), .pairs = 1,
+                            .kind = PACKED, .watch = plan->merge.under.watch});
+}
+
 static void merge(struct build *b, int32_t watch, size_t content_readable_bytes)
 {
   const struct pw_plan *plan = b->plan;
@@ -237,26 +261,10 @@ static void merge(struct build *b, int32_t watch, size_t content_readable_bytes)
   if (!find_source(b, watch, content_readable_bytes, &source))
     return;
   int64_t count = lift(plan, &source, lifted, pairs, &bytes);
-  if (count < 0) {
+  if (count < 0)
     note_again(b);
-    return;
-  }
-  if (!plan->merge.keep && source.in_run)
-    drop_from_run(&b->pieces[source.piece], &plan->watches[watch], 1);
-  else if (!plan->merge.keep)
-    drop_piece(b, source.piece);
-  b->work = pairs + bytes;
-  if (count == 0)
-    return;
-  if (lifted) {
-    push_run(b, pairs, bytes, (size_t)count);
-    return;
-  }
-  uint8_t *map = pairs - pw_count_head_bytes((size_t)count);
-  pw_put_map_head(map, (size_t)count);
-  push(b, (struct pw_piece){.key = plan->merge.under.packed.at, .key_bytes = plan->merge.under.packed.bytes,
-                            .value = map, .value_bytes = (size_t)(pairs + bytes - map), .pairs = 1,
-                            .kind = PACKED, .watch = plan->merge.under.watch});
+  else
+    place_pairs(b, watch, &source, pairs, bytes, (size_t)count);
 }
 
 static void apply(struct build *b, const struct pw_step *step, size_t content_readable_bytes)
@@ -309,7 +317,7 @@ static int push_object(struct build *b, const struct pw_record *record)
     .vectors = b->plan->vectors,
     .watches = b->plan->watches,
     .watch_count = b->plan->noted_count,
-    .watch_lengths = pw_json_lengths(b->plan->watches, b->plan->noted_count),
+    .watch_marks = pw_json_marks(b->plan->watches, b->plan->noted_count),
     .seen = b->plan->seen,
   };
   size_t bytes;
@@ -432,17 +440,37 @@ static int write_entry(const struct build *b, struct pw_log_batch *batch)
   return 1;
 }
 
+/* The pieces of a record, its content merged already if `lifted`, which takes the place of the first step.
+ * Returns whether the line fits the framing. */
+static int build_record(struct build *b, const struct pw_record *record, const struct pw_lifted *lifted)
+{
+  const struct pw_plan *plan = b->plan;
+  int fits = push_record(b, record);
+  size_t first = 0;
+  if (lifted) {
+    struct source content = {.piece = b->count - 1};
+    pw_put_bytes(b->work, lifted->at, lifted->bytes);
+    place_pairs(b, plan->steps[first++].watch, &content, b->work, lifted->bytes, (size_t)lifted->pairs);
+  }
+  for (size_t i = first; i < plan->step_count; i++)
+    apply(b, &plan->steps[i], record->readable_bytes);
+  return fits;
+}
+
 int pw_plan_emit(const struct pw_plan *plan, const struct pw_record *record, struct pw_log_batch *batch)
 {
-  struct build b = {.plan = plan, .pieces = plan->pieces, .work = batch->work + record->work_bytes,
-                    .seconds = record->seconds, .nanoseconds = record->nanoseconds};
+  struct pw_lifted lifted;
+  int fits = 1;
   if (plan->noted_count)
     memset(plan->seen, 0, plan->noted_count);
-  int fits = push_record(&b, record);
-  for (size_t i = 0; i < plan->step_count; i++)
-    apply(&b, &plan->steps[i], record->readable_bytes);
-  if (!write_entry(&b, batch))
-    return 0;
+  enum pw_direct_outcome outcome = pw_direct_emit(plan, record, batch, &lifted);
+  if (outcome != PW_DIRECT_WRITTEN) {
+    struct build b = {.plan = plan, .pieces = plan->pieces, .work = batch->work + record->work_bytes,
+                      .seconds = record->seconds, .nanoseconds = record->nanoseconds};
+    fits = build_record(&b, record, outcome == PW_DIRECT_LIFTED ? &lifted : NULL);
+    if (!write_entry(&b, batch))
+      return 0;
+  }
   batch->records++;
   batch->unparsed += !fits;
   batch->cut += record->is_cut != 0;

@@ -261,16 +261,6 @@ static __always_inline void report(struct pw_privilege *out, struct task_struct 
   output(out, kind, bytes);
 }
 
-/* The same value, of which the verifier knows nothing any more: else it would check all that follows anew for
- * each of the calls. */
-static __always_inline u32 forgotten(struct pw_privilege *out, u32 recipe)
-{
-  *(volatile u32 *)&out->pad = recipe;
-  recipe = *(volatile u32 *)&out->pad;
-  out->pad = 0;
-  return recipe;
-}
-
 PROGRAM(sys_exit)
 {
   struct pt_regs *registers = ARGUMENT(0);

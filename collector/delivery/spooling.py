@@ -380,6 +380,9 @@ class Spooling:
             self._metrics.set("podwitness_spool_oldest_seconds", name, to=max(0.0, age_s))
             self._metrics.set("podwitness_spool_bytes", name, to=self._spool.used_bytes[name])
             self._metrics.set("podwitness_spool_limit_bytes", name, to=outlet.route.spool_limit_bytes)
+            free = 1 - self._spool.used_bytes[name] / outlet.route.spool_limit_bytes
+            percent = max(0.0, 100.0 * free)
+            self._metrics.set("fluentbit_output_chunk_available_capacity_percent", name, to=percent)
             chunks = sum(amount.chunks for amount in outlet.shelf.behind.values())
             self._metrics.set("podwitness_spool_chunks", name, to=chunks)
         self._metrics.set("podwitness_spool_chunks_up", to=self._chunks_up)

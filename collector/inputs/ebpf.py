@@ -21,6 +21,7 @@ from collector.inputs.event_keys import (
     MAX_DNS_PORTS,
     SUBJECTS,
     TRACED,
+    executables_kind,
     folder_kind,
     ports_kind,
     ring_kind,
@@ -170,10 +171,22 @@ class Settings:
         "the file is: `/etc/shadow` is watched in every container. `*` stands for any name. `off`: none.",
     )
 
+    exempt: tuple[str, ...] = key(
+        "Watch_Exempt",
+        executables_kind,
+        default="off",
+        help="Programs of the node, such as /usr/bin/kubelet, whose use of watched files is counted and not "
+        "told: those on the host's own mounts, and only with `Program`, `State` and `Trace process`.",
+    )
+
     @property
     def rates(self) -> dict[str, Rate]:
         rates = (self.process_rate, self.network_rate, self.privilege_rate)
         return {name: Rate(*rate) for name, rate in zip(CLASSES, rates, strict=True)}
+
+    @property
+    def knows_exempt(self) -> bool:
+        return self.program and self.state and "process" in self.subjects
 
     @property
     def watched(self) -> tuple[WatchedName, ...]:

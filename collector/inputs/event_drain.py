@@ -100,7 +100,9 @@ class EventDrain:
         self._losses: list[KernelLoss] = []
         self._ticks = 0
         self.drained_bytes: tuple[int, ...] = (0, 0)  # of each ring, by the last drain
-        self.programs = ToldPrograms(self._encoder) if settings.program else None
+        self.programs = ToldPrograms(self._encoder, settings.exempt) if settings.program else None
+        if settings.exempt and not settings.knows_exempt:
+            context.log.error("Watch_Exempt does nothing without Program, State and Trace process")
 
     def _open_flows(self, settings: Settings) -> FlowTable | None:
         """None where flows are not traced. Raises OSError."""

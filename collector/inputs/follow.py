@@ -17,6 +17,7 @@ from collector.inputs.vanishing import Vanishing
 from collector.native.files import has_writer, read
 from collector.native.logs import LogBatch, LogStream
 from collector.plan import Framing
+from collector.service.metrics import Metrics
 
 FINGERPRINT_BYTES = 1024
 # Where reading begins at the end, it begins behind a newline; a line longer than this is cut instead.
@@ -59,6 +60,18 @@ class Portion(NamedTuple):
     skipped: int = 0
     skipped_bytes: int = 0
     began: tuple[int, ...] = ()  # where records began that are whole though no byte was read
+
+    def count_into(self, metrics: Metrics, name: str) -> None:
+        """What was odd, of the input of that name."""
+        metrics.add("podwitness_tail_unparsed_lines_total", name, by=self.unparsed)
+        metrics.add("fluentbit_input_long_line_truncated_total", name, by=self.cut)
+        metrics.add("fluentbit_input_long_line_skipped_total", name, by=self.skipped)
+        if self.cut:
+            metrics.add("podwitness_tail_cut_records_total", name, by=self.cut)
+            metrics.add("podwitness_tail_cut_bytes_total", name, by=self.cut_bytes)
+        if self.skipped:
+            metrics.add("podwitness_tail_skipped_lines_total", name, by=self.skipped)
+            metrics.add("podwitness_tail_skipped_bytes_total", name, by=self.skipped_bytes)
 
 
 @dataclass(slots=True, eq=False)

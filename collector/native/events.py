@@ -96,6 +96,9 @@ class Kind(IntEnum):
         return "network" if lib.pw_kind_is_flow(self) else "process"
 
 
+WATCHED = (Kind.FILE_READ, Kind.FILE_WRITE, Kind.FILE_DELETE, Kind.FILE_RENAME, Kind.FILE_CONNECT)
+
+
 class Scope(IntEnum):
     """Whose process it is: `podwitness.scope`."""
 
@@ -157,6 +160,7 @@ class Drained(NamedTuple):
     malformed: int
     corrupt_bytes: int
     drained_bytes: int
+    exempt: dict[Kind, int]  # of the events, those that are not told
 
 
 class RawRecord(NamedTuple):
@@ -424,6 +428,7 @@ class EventEncoder:
             int(drain.malformed),
             int(drain.corrupt_bytes),
             int(drain.drained_bytes),
+            {kind: int(count) for kind in WATCHED if (count := drain.exempt[kind])},
         )
 
     def encode(self, records: bytes, fragment: Fragment) -> Iterator[Encoded]:

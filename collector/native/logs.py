@@ -7,12 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import msgpack
-
 from collector._native import ffi, lib
 from collector.delivery.chunk import Packed, Position
+from collector.native.log_steps import Constant, concatenated, direct, packed, watched
 from collector.native.slabs import SLAB_BYTES, Slabs, uncleared
-from collector.plan import Field, Framing, LogPlan, Merge, Op, Step
+from collector.plan import Framing, LogPlan, Merge, Op
 
 DEFAULT_MAX_RECORD_BYTES = 2 << 20
 """As much as Fluent Bit joins of one record (multiline buffer limit)."""
@@ -226,18 +225,13 @@ def json_pairs(text: bytes, *, trim: bool = False) -> tuple[int, bytes] | None:
     return None if pairs < 0 else (pairs, ffi.buffer(out, out_bytes[0])[:])
 
 
-def packed(value: Any) -> bytes:
-    """As msgpack; bytes of names that are not UTF-8 come through surrogateescape."""
-    return bytes(msgpack.packb(value, use_bin_type=True, unicode_errors="surrogateescape"))
-
-
 class _Plan:
     """A LogPlan as struct pw_plan, with everything it points to kept alive."""
 
     def __init__(self, plan: LogPlan) -> None:
         self._kept: list[Any] = []
-        self._watches, noted_count = _watched(plan)
-        steps = _concatenated(plan.steps, self._watches)
+        self._watches, noted_count = watched(plan)
+        steps = concatenated(plan.steps, self._watches)
         native = self.native = ffi.new("struct pw_plan *")
         native.framing = plan.framing
         native.vectors = VECTORS
@@ -253,6 +247,7 @@ class _Plan:
         for key, index in self._watches.items():
             self._set_text(native.watches[index], packed(key))
         native.seen = self._keep(ffi.new("uint8_t[]", len(self._watches)))
+        self._set_direct(plan)
         native.pieces = self._keep(ffi.new("struct pw_piece[]", len(steps) + lib.PW_LOG_PIECES))
 
     def _keep(self, value: Any) -> Any:
@@ -277,7 +272,18 @@ class _Plan:
         self._set_key(native.truncated, "truncated")
         self._set_key(native.offset, layout.offset)
 
-    def _set_step(self, native: Any, step: _Constant | Merge) -> None:
+    def _set_direct(self, plan: LogPlan) -> None:
+        found, native = direct(plan), self.native.direct
+        if found is None:
+            return
+        native.is_on, native.merges = True, found.merge is not None
+        for name in ("time", "stream", "logtag", "content"):
+            key: str = getattr(found.layout, name)
+            self._set_text(getattr(native, name), packed(key) if key else b"")
+        self._set_text(native.tail, found.tail)
+        native.tail_pairs = found.tail_pairs
+
+    def _set_step(self, native: Any, step: Constant | Merge) -> None:
         if isinstance(step, Merge):
             native.op = lib.PW_MERGE
             native.watch = self._watches[step.key]
@@ -290,56 +296,6 @@ class _Plan:
         self._set_text(native.packed, step.packed)
         native.key_bytes = step.key_bytes
         native.pairs = step.pairs
-
-
-class _Constant(NamedTuple):
-    """Pairs in msgpack; more than one only where nothing looks at their keys."""
-
-    op: Op
-    key: str
-    key_bytes: int
-    packed: bytes
-    pairs: int
-
-
-def _watched(plan: LogPlan) -> tuple[dict[str, int], int]:
-    """The keys that steps look at, with their index, and how many of them may be a JSON object's.
-
-    What is merged is only looked for in an object where the object is the record (docker's: all but its log).
-    """
-    fields = [step.key for step in plan.steps if isinstance(step, Field) and step.op != Op.APPEND]
-    merged = [step.key for step in plan.steps if isinstance(step, Merge)]
-    noted = dict.fromkeys(fields if plan.framing in _FROM_TEXT else fields + merged)
-    return {key: index for index, key in enumerate(noted | dict.fromkeys(merged))}, len(noted)
-
-
-# Framings whose records have no pairs but those that the layout names.
-_FROM_TEXT = (Framing.LINE, Framing.CRI, Framing.CRI_JOINED)
-
-
-def _constant(field: Field) -> _Constant:
-    key = packed(field.key)
-    pair = b"" if field.op == Op.REMOVE else key + packed(field.value)
-    return _Constant(field.op, field.key, len(key), pair, 1)
-
-
-def _concatenated(steps: tuple[Step, ...], watches: dict[str, int]) -> list[_Constant | Merge]:
-    """The steps, neighbours that only append made one."""
-    result: list[_Constant | Merge] = []
-    for step in steps:
-        made = step if isinstance(step, Merge) else _constant(step)
-        last = result[-1] if result else None
-        if _only_appends(last, watches) and _only_appends(made, watches):
-            assert isinstance(last, _Constant)
-            assert isinstance(made, _Constant)
-            result[-1] = last._replace(packed=last.packed + made.packed, pairs=last.pairs + made.pairs)
-        else:
-            result.append(made)
-    return result
-
-
-def _only_appends(step: _Constant | Merge | None, watches: dict[str, int]) -> bool:
-    return isinstance(step, _Constant) and step.op == Op.APPEND and step.key not in watches
 
 
 assert tuple(Framing) == (

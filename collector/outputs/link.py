@@ -182,6 +182,10 @@ class Link:
     def unwatch(self) -> None:
         self._ended = None
 
+    @property
+    def is_closed(self) -> bool:
+        return self._socket.fileno() < 0
+
     def close(self) -> None:
         """Drops the connection."""
         self.unwatch()

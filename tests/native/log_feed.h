@@ -70,6 +70,43 @@ static struct pw_plan make_plan(uint64_t choice, struct pw_step *steps, uint8_t 
   return plan;
 }
 
+/* What the steps come to, where pw_direct can say it; `tail` has room for all constants. */
+static struct pw_direct make_direct(uint64_t choice, const struct pw_plan *plan, uint8_t *tail)
+{
+  struct pw_direct direct = {
+    .is_on = plan->framing != PW_JSON && plan->framing != PW_DOCKER_JOINED && !plan->offset.packed.bytes,
+    .merges = choice >> 2 & 2 ? 1 : 0,
+    .content = plan->content.packed,
+    .tail = {tail, 0},
+  };
+  if ((direct.merges && (plan->steps[0].op != PW_MERGE || plan->steps[0].watch != 0 ||
+                         plan->merge.under.packed.bytes)) ||
+      !direct.is_on)
+    return (struct pw_direct){0};
+  if (plan->framing != PW_LINE) {
+    direct.time = plan->time.packed;
+    direct.stream = plan->stream.packed;
+    direct.logtag = plan->logtag.packed;
+  }
+  for (size_t i = 0; i < plan->step_count; i++) {
+    const struct pw_step *step = &plan->steps[i];
+    if (step->op == PW_REMOVE) { /* of what PW_ADD has appended: its one pair comes first, if any */
+      size_t left = direct.tail.bytes > A_ONE.bytes ? direct.tail.bytes - A_ONE.bytes : 0;
+      int has_one = plan->steps[0].op == PW_ADD;
+      if (has_one)
+        memmove(tail, tail + A_ONE.bytes, left);
+      direct.tail.bytes -= has_one ? A_ONE.bytes : 0;
+      direct.tail_pairs -= has_one;
+      continue;
+    }
+    if (step->packed.bytes)
+      memcpy(tail + direct.tail.bytes, step->packed.at, step->packed.bytes);
+    direct.tail.bytes += step->packed.bytes;
+    direct.tail_pairs += step->pairs;
+  }
+  return direct;
+}
+
 /* What came out so far of one way of feeding. */
 struct sum {
   uint8_t *entries;
@@ -143,9 +180,12 @@ static inline int both_ways(const uint8_t *text, size_t bytes, uint64_t choice)
   size_t limit = LIMITS[(choice >> 16) % LENGTH(LIMITS)];
   size_t budget = choice & 1 << 14 ? 700 : 1 << 20;
   struct sum whole = {0}, parts = {0};
+  uint8_t tail[64];
   CHECK(seen && pieces);
+  plan.direct = make_direct(choice, &plan, tail);
   if (feed(&plan, text, bytes, bytes, limit, budget, &whole))
     return 1;
+  plan.direct.is_on = 0; /* one step after the other gives the same */
   plan.vectors = (int32_t)((choice >> 40) % (uint64_t)(plan.vectors + 1));
   if (feed(&plan, text, bytes, 1 + (choice >> 24) % 40, limit, budget, &parts))
     return 1;

@@ -185,6 +185,22 @@ def plans(draw: st.DrawFn) -> LogPlan:
     return LogPlan(framing, layout, tuple(steps), draw(st.booleans()), draw(st.booleans()))
 
 
+@st.composite
+def direct_plans(draw: st.DrawFn) -> LogPlan:
+    """Plans whose steps come to the same for most records: what is merged is the content, and first."""
+    layout = draw(st.sampled_from([CRI_LAYOUT, CRI_JOINED_LAYOUT, Layout(), Layout("b", "b", "", "a")]))
+    framing = draw(st.sampled_from([Framing.LINE, Framing.CRI, Framing.CRI_JOINED, Framing.CONTAINER_JOINED]))
+    merge = Merge(layout.content, "", draw(st.booleans()), draw(st.booleans()))
+    fields = draw(st.lists(FIELDS, max_size=6))
+    steps: list[Field | Merge] = [
+        merge,
+        *(field for field in fields if field.op != Op.ADD or field.key != layout.content),
+    ]
+    if draw(st.booleans()):
+        del steps[0]
+    return LogPlan(framing, layout, tuple(steps))
+
+
 VECTORS = st.integers(0, logs.VECTORS)
 LIMITS = st.sampled_from([8, 40, 300, 1 << 20])
 
@@ -199,10 +215,19 @@ class Follower:
     Its arena is its own and as small as it may be, so that outputs become full.
     """
 
-    def __init__(self, plan: LogPlan, limit: int, vectors: int = logs.VECTORS) -> None:
-        logs.ARENA = Arena(slab_bytes=SLAB_BYTES)
+    def __init__(
+        self,
+        plan: LogPlan,
+        limit: int,
+        vectors: int = logs.VECTORS,
+        *,
+        is_direct: bool = True,
+        slab_bytes: int = SLAB_BYTES,
+    ) -> None:
+        logs.ARENA = Arena(slab_bytes=slab_bytes)
         self.stream = LogStream(plan, max_record_bytes=limit)
         self.stream.native_plan.vectors = vectors
+        self.stream.native_plan.direct.is_on &= is_direct
         self.offset = 0
         self.pending = b""
         self.total = Encoded()
@@ -232,10 +257,16 @@ class Follower:
 
 
 def follow(
-    data: bytes, plan: LogPlan, limit: int, cuts: Sequence[int] = (), vectors: int = logs.VECTORS
+    data: bytes,
+    plan: LogPlan,
+    limit: int,
+    cuts: Sequence[int] = (),
+    vectors: int = logs.VECTORS,
+    *,
+    is_direct: bool = True,
 ) -> Follower:
     """The whole file, arriving up to each of the cuts and then the rest."""
-    follower = Follower(plan, limit, vectors)
+    follower = Follower(plan, limit, vectors, is_direct=is_direct)
     start = 0
     for cut in sorted(cuts):
         follower.feed(data[start:cut])

@@ -12,7 +12,7 @@ from collector.delivery.chunk import FileKey, Position
 from collector.native import logs
 from collector.native.logs import Arena, LogStream, json_pairs
 from collector.plan import CRI_JOINED_LAYOUT, CRI_LAYOUT, Field, Framing, Layout, LogPlan, Merge, Op
-from tests.native.log_inputs import LIMITS, NOW_NS, VECTORS, Follower, files, follow, plans
+from tests.native.log_inputs import LIMITS, NOW_NS, VECTORS, Follower, direct_plans, files, follow, plans
 from tests.reference.json_msgpack import pack_pairs
 from tests.reference.pairs import Object
 from tests.reference.plan import Pairs, encode, entry
@@ -25,9 +25,22 @@ T2 = b"2024-01-02T04:04:06+01:00"
 T2_NS = 1_704_164_646_000_000_000
 
 
-@given(files(), plans(), LIMITS, VECTORS)
-def test_whole_file_as_the_reference(data: bytes, plan: LogPlan, limit: int, vectors: int) -> None:
-    assert follow(data, plan, limit, vectors=vectors).total == encode(data, plan, NOW_NS, limit)
+@given(files(), plans(), LIMITS, VECTORS, st.booleans())
+def test_whole_file_as_the_reference(
+    data: bytes, plan: LogPlan, limit: int, vectors: int, is_direct: bool
+) -> None:
+    made = follow(data, plan, limit, vectors=vectors, is_direct=is_direct)
+    assert made.total == encode(data, plan, NOW_NS, limit)
+
+
+@given(files(), direct_plans(), VECTORS)
+def test_records_written_straight_to_their_place_are_as_the_reference(
+    data: bytes, plan: LogPlan, vectors: int
+) -> None:
+    follower = Follower(plan, 1 << 20, vectors, slab_bytes=1 << 20)
+    assert follower.stream.native_plan.direct.is_on
+    follower.feed(data, end=True)
+    assert follower.total == encode(data, plan, NOW_NS, 1 << 20)
 
 
 @given(files(), plans(), LIMITS, st.lists(st.integers(0, 600), max_size=8))

@@ -113,6 +113,26 @@ def test_leaders_of_group_and_session(witness: Witness, cgroup: Cgroup, programs
     assert (event.group_leader_pid, event.group_leader_start_ns) == (event.pid, event.start_ns)
 
 
+def test_leader_that_is_gone_has_its_number_only(witness: Witness, cgroup: Cgroup, programs: Path) -> None:
+    def work() -> None:
+        ready, go = os.pipe()
+        leader = os.fork()
+        if leader == 0:
+            os.setpgid(0, 0)
+            if os.fork() == 0:
+                os.close(go)
+                os.read(ready, 1)  # until all others have closed it: the leader by its end
+                execve(str(programs / "nothing"), [b"nothing"])
+            os._exit(0)
+        os.waitpid(leader, 0)
+
+    _, _ = run(cgroup, work)
+    witness.wait_for(lambda: bool(witness.events(cgroup.id, "EXEC")))
+    (event,) = witness.events(cgroup.id, "EXEC")
+    assert event.group_leader_pid not in (0, event.pid)
+    assert event.group_leader_start_ns == 0
+
+
 def test_credentials_that_a_setuid_program_put_away(witness: Witness, cgroup: Cgroup, programs: Path) -> None:
     program = Path(f"/var/tmp/podwitness-setuid-{os.getpid()}")
     shutil.copy(programs / "nothing", program)

@@ -309,7 +309,7 @@ class _Reading:
         if row is None:
             problem = f"there is no {called} called {shown(name.value)}."
             wanted = name.value.lower()
-            instead = foreign.INSTEAD.get((called, wanted)) or foreign.INSTEAD.get((kind, wanted))
+            instead = foreign.instead(called, wanted) or foreign.instead(kind, wanted)
             remedy = instead or nearest(name.value, catalogue.names(kind))
             self._draft.problem(name.place, problem, remedy)
         return row

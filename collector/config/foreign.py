@@ -343,9 +343,6 @@ REFUSED: dict[tuple[str, str], dict[str, str]] = {
 }
 
 
-_OF_A_CLOUD = (
-    "Send by the output forward to a Fluent Bit or Fluentd that has it, or by opentelemetry to a collector."
-)
 # Plugins of Fluent Bit that podwitness has not, where something else does their work.
 INSTEAD: dict[tuple[str, str], str] = {
     ("filter", "lua"): "podwitness runs no scripts: modify, record_modifier, nest, grep, parser and "
@@ -367,30 +364,38 @@ INSTEAD: dict[tuple[str, str], str] = {
     ("output", "splunk"): "Send by the output http, to the collector's raw endpoint.",
     ("output", "elasticsearch"): "It is called es.",
     ("output", "prometheus_exporter"): "Metrics are served at /metrics when HTTP_Server is On.",
-} | {
-    ("output", name): _OF_A_CLOUD
-    for name in (
-        *(
-            "azure",
-            "azure_blob",
-            "azure_kusto",
-            "azure_logs_ingestion",
-            "bigquery",
-            "cloudwatch",
-            "chronicle",
-        ),
-        *(
-            "cloudwatch_logs",
-            "datadog",
-            "firehose",
-            "kinesis",
-            "kinesis_firehose",
-            "kinesis_streams",
-            "logdna",
-        ),
-        *("nrlogs", "oracle_log_analytics", "s3", "stackdriver"),
-    )
 }
+_BY_FORWARD = {
+    "input": "Receive it by a Fluent Bit, which sends it here: the input forward takes it.",
+    "filter": "A Fluent Bit behind the output forward has it.",
+    "processor": "A Fluent Bit behind the output forward has it.",
+    "output": "Send by the output forward to a Fluent Bit or Fluentd that has it, or by opentelemetry to a "
+    "collector.",
+}
+# The others of Fluent Bit 5, so that nobody looks for a slip of the pen.
+OTHERS = {
+    "input": _names("""
+        blob collectd disk docker elasticsearch etw event_test event_type exec_wasi gpu_metrics head health
+        kafka kmsg mqtt nginx_metrics opentelemetry podman_metrics proc process_exporter_metrics
+        prometheus_remote_write prometheus_scrape prometheus_textfile random serial splunk statsd stdin
+        stream_processor tcp thermal udp unix_socket windows_exporter_metrics winevtlog winlog winstat
+    """),
+    "filter": _names("""
+        alter_size checklist ecs expect geoip2 log_to_metrics lookup nightfall stdout sysinfo tensorflow
+    """),
+    "processor": _names("cumulative_to_delta labels metrics_selector sampling tda"),
+    "output": _names("""
+        azure azure_blob azure_kusto azure_logs_ingestion bigquery chronicle cloudwatch cloudwatch_logs
+        counter datadog exit firehose flowcounter gelf influxdb kafka-rest kinesis kinesis_firehose kinesis_streams
+        logdna nats nrlogs oracle_log_analytics pgsql plot prometheus_remote_write retry s3 skywalking slack
+        stackdriver syslog tcp td udp vivo_exporter websocket
+    """),
+}
+
+
+def instead(kind: str, name: str) -> str:
+    """What to do without a plugin that Fluent Bit has; "" for what it has not either."""
+    return INSTEAD.get((kind, name)) or (_BY_FORWARD[kind] if name in OTHERS.get(kind, ()) else "")
 
 
 def ignored(kind: str, plugin: str) -> dict[str, str]:

@@ -44,12 +44,28 @@ static long (*read_kernel_text)(void *to, u32 bytes, const void *from) = (void *
 #define KERNEL_FUNCTION 0x70000000 /* as in compiler.py */
 #if defined(PW_TP_BTF) && defined(FUNCTION_bpf_rdonly_cast)
 static void *(*rdonly_cast)(const void *pointer, u32 type) = (void *)(KERNEL_FUNCTION + FUNCTION_bpf_rdonly_cast);
+#define CASTS_POINTERS
 #define TYPED(type, pointer) ((struct type *)rdonly_cast(pointer, TYPE_##type))
 #define FOLLOWED(pointer, member) ((pointer)->member)
 #else
 #define TYPED(type, pointer) ((struct type *)(pointer))
 #define FOLLOWED(pointer, member) PROBED(pointer, member)
 #endif
+
+/* A pointer as a number to calculate with, which the verifier takes from pointers only as their difference. */
+static __always_inline u64 number_of(const void *pointer)
+{
+#if defined(CASTS_POINTERS)
+  return (u64)pointer - (u64)TYPED(task_struct, 0);
+#elif defined(PW_TP_BTF)
+  const void *held = pointer;
+  u64 number = 0;
+  read_kernel(&number, sizeof(number), &held);
+  return number;
+#else
+  return (u64)pointer;
+#endif
+}
 
 #ifdef PW_TP_BTF
 #define FIELD(pointer, member) ((pointer)->member)
@@ -84,6 +100,7 @@ static long (*map_update)(void *map, const void *key, const void *value, u64 fla
 static long (*map_delete)(void *map, const void *key) = (void *)3;
 
 #if defined(PW_TP_BTF) && LINUX_VERSION_CODE >= KERNEL_VERSION(5, 11, 0)
+#define CURRENT_IS_TYPED
 #define CURRENT_TASK() TYPED(task_struct, current_task_btf())
 #define CURRENT_FIELD(task, member) ((task)->member)
 #else

@@ -219,7 +219,7 @@ struct pw_exec {
   struct pw_head head;
   struct pw_task task;
   struct pw_credentials before; /* with PW_CREDENTIALS_CHANGED */
-  __u64 group_leader_start_ns;  /* of the process group; 0: not known, or it has ended */
+  __u64 group_leader_start_ns;  /* of the process group; 0: it is gone */
   __u64 session_leader_start_ns; /* of setsid(2) */
   __u64 inode;
   __u32 device;            /* kernel's dev_t: major << 20 | minor */

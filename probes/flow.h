@@ -76,7 +76,7 @@ static __always_inline u64 cgroup_of_socket(struct sock *sk)
 }
 
 /* The calling process. Only where the caller is the one that acts on the socket; nothing for a kernel thread. */
-static __always_inline bool fill_caller(struct flow_owner *owner)
+static __always_inline bool fill_caller(struct owner *owner)
 {
   struct task_struct *task = (struct task_struct *)bpf_get_current_task();
   struct task_struct *leader = PROBED(task, group_leader);

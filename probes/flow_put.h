@@ -4,7 +4,7 @@
 #include "emit.h"
 #include "flow.h"
 
-static __always_inline void set_owner(struct pw_flow *flow, const struct flow_owner *owner, u8 source)
+static __always_inline void set_owner(struct pw_flow *flow, const struct owner *owner, u8 source)
 {
   flow->entry_start_ns = owner->entry.entry_start_ns;
   flow->entry_pid = owner->entry.entry_pid;
@@ -21,7 +21,7 @@ static __always_inline void set_owner(struct pw_flow *flow, const struct flow_ow
  * bound the socket is known, or had it open when the probes came. */
 static __always_inline void find_owner(struct pw_flow *flow, struct sock *sk, bool is_ingress)
 {
-  struct flow_owner owner = {};
+  struct owner owner = {};
   struct holder *holder;
   u64 own_cgroup_id = cgroup_of_socket(sk), *cgroup_id, socket_id = flow->socket_id;
   u32 net_ns = flow->net_ns;
@@ -150,7 +150,7 @@ static __always_inline struct pw_flow_slot *add_flow(u32 set, const struct packe
 /* A flow that began with a packet that came in learns who answers. */
 static __always_inline void learn_sender(struct pw_flow *flow)
 {
-  struct flow_owner owner = {};
+  struct owner owner = {};
   if (!(flow->head.flags & PW_KERNEL_SOCKET) && fill_caller(&owner))
     set_owner(flow, &owner, PW_OWNER_BY_IO);
   else

@@ -251,7 +251,7 @@ def make_maps(subjects: Sequence[str], sizes: RingSizes) -> dict[Map, int]:
             f"The kernel refuses to make the map {wanted.name}: bpf(2): {error.strerror}.",
             NOTHING_LOADED,
             "Ring buffers need Linux 5.8 and a size that is a power of two; all maps need memory, about "
-            "16 MiB and the rings.",
+            "20 MiB and the rings.",
         ) from error
     return made
 

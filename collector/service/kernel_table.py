@@ -37,7 +37,7 @@ KERNEL: Final = (
         "podwitness_kernel_processes_untracked_total",
         "counter",
         (),
-        "Times that a process had no room among the 16,384 that are remembered: its records lack the tree.",
+        "Times that a process had no room among those that are remembered: its records lack the tree.",
         "Look for a process that forks without end, or spread the pods over more nodes.",
     ),
     Metric(

@@ -187,18 +187,22 @@ def test_subject_that_does_not_compile_leaves_the_others() -> None:
 
 
 def test_exec_on_a_kernel_that_lacks_what_is_optional(cgroup: Cgroup, programs: Path) -> None:
-    """No audit, capabilities in two halves, overlayfs a module that is not loaded, no bpf_rdonly_cast."""
+    """No audit, capabilities in two halves, overlayfs a module that is not loaded, no bpf_rdonly_cast, and a
+    struct cred whose members are anywhere."""
     absent = (
         "HAVE_task_struct__loginuid",
         "HAVE_kernel_cap_t__val",
         "HAVE_ovl_inode____upperdentry",
         "FUNCTION_bpf_rdonly_cast",
+        "OFF_cred__cap_ambient",
     )
     witness = Witness.attach(["process"], without=absent)
     whole = Witness.attach(["process"])
     run(cgroup, lambda: execve(str(programs / "nothing"), [b"nothing"]))
     (event,), (other,) = (found.events(cgroup.id, "EXEC") for found in (witness, whole))
     assert event.loginuid == 0xFFFFFFFF
+    assert (event.uid, event.gid, event.euid, event.egid) == (other.uid, other.gid, other.euid, other.egid)
+    assert event.cap_permitted == other.cap_permitted > 0
     assert event.cap_effective == other.cap_effective > 0
     assert (event.pid, event.start_ns, event.tail) == (other.pid, other.start_ns, other.tail)
     witness.close()

@@ -386,8 +386,8 @@ OTHERS = {
     "processor": _names("cumulative_to_delta labels metrics_selector sampling tda"),
     "output": _names("""
         azure azure_blob azure_kusto azure_logs_ingestion bigquery chronicle cloudwatch cloudwatch_logs
-        counter datadog exit firehose flowcounter gelf influxdb kafka-rest kinesis kinesis_firehose kinesis_streams
-        logdna nats nrlogs oracle_log_analytics pgsql plot prometheus_remote_write retry s3 skywalking slack
+        counter datadog exit firehose flowcounter gelf influxdb kafka-rest kinesis kinesis_firehose
+        kinesis_streams logdna nats nrlogs oracle_log_analytics pgsql plot prometheus_remote_write retry s3 skywalking slack
         stackdriver syslog tcp td udp vivo_exporter websocket
     """),
 }

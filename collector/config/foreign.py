@@ -147,8 +147,8 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
     ("input", "tail"): _names("""
         buffer_chunk_size buffer_max_size db db.compare_filename db.journal_mode db.locking db.sync
         docker_mode docker_mode_flush docker_mode_parser event_batch_size exclude_path exit_on_eof
-        file_cache_advise fstat_interval generic.encoding ignore_active_older_files ignore_older inotify_watcher
-        keep_file_handle key multiline multiline.parser multiline_flush offset_key parser
+        file_cache_advise fstat_interval generic.encoding ignore_active_older_files ignore_older
+        inotify_watcher keep_file_handle key multiline multiline.parser multiline_flush offset_key parser
         parser_firstline path path_key progress_check_interval progress_check_interval_nsec
         read_from_head read_newly_discovered_files_from_head refresh_interval rotate_wait
         skip_empty_lines skip_long_lines static_batch_size tag_regex truncate_long_lines

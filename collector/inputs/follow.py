@@ -112,6 +112,8 @@ class FollowedFile:
     turned_s: float = 0.0  # when it last had its turn, whether or not it was read
     carried: bytes = b""  # entries of inherited lines that are whole
     carried_records: int = 0
+    _key: FileKey | None = field(default=None, init=False)  # as of `_key_head`, asked for with each portion
+    _key_head: bytes = field(default=b"", init=False)
 
     def __post_init__(self) -> None:
         self.vanishing = Vanishing(self.file.fd, self.place)
@@ -126,7 +128,10 @@ class FollowedFile:
 
     @property
     def key(self) -> FileKey:
-        return FileKey(self.file.device, self.file.inode, fingerprint(self.head), len(self.head))
+        if self._key is None or self._key_head is not self.head:
+            self._key_head = self.head
+            self._key = FileKey(self.file.device, self.file.inode, fingerprint(self.head), len(self.head))
+        return self._key
 
     @property
     def partials(self) -> tuple[int, int]:

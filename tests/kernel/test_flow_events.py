@@ -19,7 +19,7 @@ from tests.kernel.event_layout import LAYOUT
 from tests.kernel.sandbox import CLONE_NEWNET, Cgroup, Process, libc, run, unshare
 from tests.kernel.test_connection_ways import SEND, Uring
 from tests.kernel.test_network_events import address_of, set_loopback_up
-from tests.kernel.witness import Witness
+from tests.kernel.witness import KEPT_PROBES, Witness
 
 AF = {"IPv4": (socket.AF_INET, "127.0.0.1"), "IPv6": (socket.AF_INET6, "::1")}
 FAMILIES = pytest.mark.parametrize(("family", "address"), AF.values(), ids=AF)
@@ -366,7 +366,7 @@ def test_error_that_the_kernel_sends(witness: Witness, cgroup: Cgroup) -> None:
 
 
 def test_loader_hands_over_a_socket_of_connection_tracking() -> None:
-    probes = asyncio.run(launch(["flow"], ring_bytes=1 << 16))
+    probes = asyncio.run(launch(["flow"], ring_bytes=1 << 16, cache=KEPT_PROBES.name))
     held = probes.tracking_fd
     assert os.readlink(f"/proc/self/fd/{held}").startswith("socket:")
     assert not os.get_inheritable(held)

@@ -156,7 +156,7 @@ def test_every_record_of_a_process_tells_its_program() -> None:
 
 def test_an_exec_tells_what_its_parent_runs() -> None:
     scene = Scene()
-    parent = {"task_parent_pid": 7, "task_parent_start_ns": 1}
+    parent: dict[str, Any] = {"task_parent_pid": 7, "task_parent_start_ns": 1}
     scene.drain(execed(7, 1, 2, b"sh", b"sh\0-c\0ls\0"), forked(8, 3, 7, 1))
     (process,) = scene.drain(execed(8, 3, 4, b"ls", **parent))
     assert program(process["parent"]) == {

@@ -98,7 +98,7 @@ void pw_flow_table_close(struct pw_flow_table *table)
 /* The kernel makes the version odd while it puts another flow in. 0: nothing to be read there now. */
 static int read_slot(const struct pw_flow_slot *slot, struct pw_flow *flow)
 {
-  const uint64_t version = __atomic_load_n(&slot->version, __ATOMIC_ACQUIRE);
+  const uint32_t version = __atomic_load_n(&slot->version, __ATOMIC_ACQUIRE);
   if (version % 2 != 0 || __atomic_load_n(&slot->flow.first_ns, __ATOMIC_RELAXED) == 0)
     return 0;
   memcpy(flow, &slot->flow, sizeof *flow);

@@ -93,6 +93,7 @@ static long (*ring_output)(void *ring, void *record, u64 bytes, u64 flags) = (vo
 static struct tcp_sock *(*as_tcp_sock)(void *sk) = (void *)137;           /* 5.9 */
 static struct task_struct *(*current_task_btf)(void) = (void *)158;       /* 5.11 */
 static u64 (*socket_cookie)(void *sk) = (void *)46;                       /* tracing: 5.12 */
+static u64 (*jiffies64)(void) = (void *)118;                              /* 5.6 */
 static long (*seq_write)(void *seq, const void *bytes, u32 length) = (void *)127; /* 5.8, of walks */
 static struct socket *(*socket_of_file)(void *file) = (void *)162;        /* 5.11 */
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;

@@ -57,7 +57,8 @@ static __always_inline void begin_flow(struct pw_flow *flow, const struct packet
   find_owner(flow, sk, packet->is_ingress);
   flow->head.record_bytes = sizeof(*flow);
   flow->first_ns = now_ns;
-  count_packet(flow, packet, now_ns);
+  flow->last_ns = now_ns;
+  count_packet(flow, packet);
 }
 
 static __always_inline void emit_flow(struct pw_flow *flow, u16 kind)
@@ -114,7 +115,8 @@ static __always_inline struct pw_flow_slot *put_flow(u32 set, const struct packe
   struct pw_flow_slot *slot = find_flow(set, &packet->key); /* another CPU may have been first */
   u32 index = 0;
   if (slot && now_ns - slot->flow.last_ns <= PW_FLOW_IDLE_NS) {
-    count_packet(&slot->flow, packet, now_ns);
+    slot->flow.last_ns = now_ns;
+    count_packet(&slot->flow, packet);
     return slot;
   }
   if (!slot)
@@ -159,12 +161,18 @@ static __always_inline void learn_sender(struct pw_flow *flow)
 
 static __always_inline struct pw_flow_slot *on_flow(struct __sk_buff *skb, const struct packet *packet)
 {
-  u64 now_ns = bpf_ktime_get_boot_ns();
-  u32 set = set_of(&packet->key);
+  u32 set = set_of(&packet->key), tick = jiffies64();
   struct pw_flow_slot *slot = find_flow(set, &packet->key);
+  u64 now_ns;
   struct sock *sk;
+  if (slot && is_time_known(slot, tick))
+    now_ns = slot->flow.last_ns;
+  else
+    now_ns = bpf_ktime_get_boot_ns();
   if (slot && now_ns - slot->flow.last_ns <= PW_FLOW_IDLE_NS) {
-    count_packet(&slot->flow, packet, now_ns);
+    slot->tick = tick;
+    slot->flow.last_ns = now_ns;
+    count_packet(&slot->flow, packet);
     if (!packet->is_ingress && slot->flow.owner_source != PW_OWNER_BY_IO)
       learn_sender(&slot->flow);
     return slot;

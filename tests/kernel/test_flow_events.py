@@ -164,6 +164,31 @@ class Message(ctypes.Structure):
     )
 
 
+TICK_NS = 10_000_000  # the longest that kernels are built with
+
+
+def test_end_is_exact_of_a_short_flow_and_to_a_tick_of_a_long_one(witness: Witness, cgroup: Cgroup) -> None:
+    """All ticks have packets of the long one: its last ones need not tell the time."""
+
+    def work() -> None:
+        for count in (3, 3000):
+            with (
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reader,
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+            ):
+                reader.bind(("127.0.0.1", 0))
+                sender.connect(reader.getsockname())
+                for _ in range(count):
+                    sender.send(b"x")
+
+    run(cgroup, work)
+    short, long = [flow for flow in flows(witness, cgroup, "END") if flow.packets_sent]
+    assert (short.packets_sent, long.packets_sent) == (3, 3000)
+    assert short.first_ns < short.last_ns < short.time_ns
+    assert long.first_ns < long.last_ns
+    assert 0 < long.time_ns - long.last_ns < TICK_NS + 20_000_000
+
+
 def send_many(descriptor: int, count: int) -> None:
     text = ctypes.create_string_buffer(b"x" * 10, 10)
     part = struct.pack("@PN", ctypes.addressof(text), 10)

@@ -33,8 +33,8 @@ static int is_told_in_its_room(uint16_t kind, const struct pw_event_clock *clock
   *head = (struct pw_head){kind, 0, (uint32_t)bytes, 2, 1};
   struct pw_task *task = &((struct pw_fork *)(void *)record)->task;
   if (pw_is_process_event(kind)) {
-    task->pid = 1;
-    task->start_ns = 1;
+    task->pid = task->parent_pid = 1;
+    task->start_ns = task->parent_start_ns = 1;
   } else {
     struct pw_tcp *tcp = (struct pw_tcp *)(void *)record;
     tcp->owner_pid = 1;
@@ -54,7 +54,7 @@ static int is_told_in_its_room(uint16_t kind, const struct pw_event_clock *clock
 static int longest_program_is_told_in_the_room_of_each_record(void)
 {
   static const uint8_t fills[][2] = {{0xff, 0xff}, {0xff, 0}, {0, 0}, {'\\', 'x'}, {'a', 'a'}};
-  static const uint16_t kinds[] = {PW_EXIT, PW_TCP_CLOSE, PW_PRIVILEGE_MOUNT, PW_PRIVILEGE_FILE_READ};
+  static const uint16_t kinds[] = {PW_EXEC, PW_EXIT, PW_TCP_CLOSE, PW_PRIVILEGE_MOUNT, PW_PRIVILEGE_FILE_READ};
   for (unsigned at = 0; at < sizeof fills / sizeof *fills; at++) {
     struct pw_programs *programs = pw_programs_new(4, 1 << 20);
     if (!programs) abort();

@@ -154,6 +154,21 @@ def test_every_record_of_a_process_tells_its_program() -> None:
         assert program(process) == web, kind
 
 
+def test_an_exec_tells_what_its_parent_runs() -> None:
+    scene = Scene()
+    parent: dict[str, Any] = {"task_parent_pid": 7, "task_parent_start_ns": 1}
+    scene.drain(execed(7, 1, 2, b"sh", b"sh\0-c\0ls\0"), forked(8, 3, 7, 1))
+    (process,) = scene.drain(execed(8, 3, 4, b"ls", **parent))
+    assert program(process["parent"]) == {
+        "executable": "/bin/sh",
+        "args": ["sh", "-c", "ls"],
+        "args_count": 3,
+    }
+    assert process["executable"] == "/bin/ls"
+    (process,) = scene.drain(forked(9, 5, 7, 1))
+    assert program(process["parent"]) == {}
+
+
 def test_a_session_that_starts_does_not_tell_what_its_process_ran_before() -> None:
     scene = Scene()
     scene.drain(execed(7, 1, 2, b"runc"))
@@ -247,7 +262,7 @@ def test_a_drain_stops_before_what_is_later() -> None:
     for time_ns in (5, 6, 7, 5):
         assert ring.submit(closed(Actor(1, 1, b"a", time_ns, time_ns)))
     drained = scene.encoder.drain(ring, scene.tables, 10, until_ns=6)
-    assert (drained.end, drained.network.records) == (DrainEnd.BOUND, 2)
+    assert (drained.end, drained.network.records) == (DrainEnd.LATER, 2)
     drained = scene.encoder.drain(ring, scene.tables, 10, until_ns=7)
     assert (drained.end, drained.network.records) == (DrainEnd.EMPTY, 2)
 

@@ -262,7 +262,7 @@ def test_a_drain_stops_before_what_is_later() -> None:
     for time_ns in (5, 6, 7, 5):
         assert ring.submit(closed(Actor(1, 1, b"a", time_ns, time_ns)))
     drained = scene.encoder.drain(ring, scene.tables, 10, until_ns=6)
-    assert (drained.end, drained.network.records) == (DrainEnd.BOUND, 2)
+    assert (drained.end, drained.network.records) == (DrainEnd.LATER, 2)
     drained = scene.encoder.drain(ring, scene.tables, 10, until_ns=7)
     assert (drained.end, drained.network.records) == (DrainEnd.EMPTY, 2)
 

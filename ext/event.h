@@ -104,6 +104,7 @@ enum pw_drain_end { /* why a drain returned */
   PW_DRAIN_BOUND = 1,   /* max_records */
   PW_DRAIN_FULL = 2,    /* an output, or `unknown`, has no room for the next record */
   PW_DRAIN_CONTROL = 3, /* a PW_CGROUP_* record is in `control` */
+  PW_DRAIN_LATER = 4,   /* the next record is later than until_ns; the kernel does not notify of those behind it */
 };
 
 #define PW_CONTROL_BYTES 1024

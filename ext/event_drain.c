@@ -228,8 +228,10 @@ static int step(struct pw_drain *drain, const struct pw_ring *ring, uint64_t *po
   struct pw_slot slot;
   enum taken taken = TAKEN;
   const enum pw_slot_state state = pw_ring_look(ring, *position, producer, &slot);
-  if (state == PW_SLOT_RECORD && is_too_late(drain, &slot))
-    return 0; /* drain->end is PW_DRAIN_BOUND */
+  if (state == PW_SLOT_RECORD && is_too_late(drain, &slot)) {
+    drain->end = PW_DRAIN_LATER;
+    return 0;
+  }
   switch (state) {
     case PW_SLOT_EMPTY:
       drain->end = PW_DRAIN_EMPTY;

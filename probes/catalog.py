@@ -7,7 +7,6 @@ new kind of record a line in events.h and in `RecordKind`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
 from typing import NamedTuple
 
@@ -109,8 +108,7 @@ class CgroupAttach(IntEnum):
         return self <= CgroupAttach.EGRESS
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(NamedTuple):
     """A tracepoint, and the program `on_<tracepoint>` in <subject>.bpf.c.
 
     With `cgroup` it is no tracepoint, but a program at the root of the cgroup tree; `tracepoint` is its name.
@@ -358,8 +356,7 @@ class MapType(Enum):
     RINGBUF = 27
 
 
-@dataclass(frozen=True, slots=True)
-class Map:
+class Map(NamedTuple):
     """MAP(<name>) in the probes. The C side asserts the sizes."""
 
     name: str

@@ -89,8 +89,8 @@ static __always_inline struct process_state *find_state(u32 pid, u64 start_ns)
   return 0;
 }
 
-/* A place for a process that has none, to be filled; start_ns last, by which it is found. It is the place of the
- * process that had this number before if that is still there, because its end was not seen. NULL: there is none. */
+/* A place for a process that has none, to be filled; start_ns last, by which it is found. The first that
+ * is free, or that of a process that had this number before and whose end was not seen. NULL: there is none. */
 static __always_inline struct process_state *place_for_process(u32 pid)
 {
 #pragma clang loop unroll(disable)

@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from probes import bpf
@@ -46,8 +45,7 @@ LOG_SHOWN_CHARACTERS = 4096
 NEEDS_NET_ADMIN = " (programs of cgroups need the capability NET_ADMIN)"
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(NamedTuple):
     """Descriptors of an attached program."""
 
     hook: Hook

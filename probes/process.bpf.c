@@ -57,6 +57,17 @@ static __always_inline struct process_state *state_of(struct task_struct *leader
   return adopt(pid, state);
 }
 
+/* What state_of() returned. To look again costs nanoseconds, as the places are an array; to keep the pointer would
+ * have the verifier check twice all that comes between: with a state, and without. */
+static __always_inline struct process_state *state_again(u32 pid, u64 start_ns, u32 scratch)
+{
+  struct process_state *state = find_state(pid, start_ns);
+  if (state)
+    return state;
+  state = process_scratch(scratch);
+  return state && state->start_ns == start_ns ? state : 0;
+}
+
 /* Where a process has come to since it was last looked at. A tree that it left is over for it. */
 static __always_inline void follow(struct process_state *state, struct task_struct *leader)
 {
@@ -110,6 +121,7 @@ PROGRAM(sched_process_exec)
   exec->environment_bytes = append_environment(exec, bytes, mm);
   bytes += FORGOTTEN(exec->environment_bytes);
 #endif
+  state = state_again(exec->task.pid, exec->task.start_ns, SCRATCH_OF_MAKER);
   if (state) {
     exec->task.entry = state->entry;
     fill_old_credentials(exec, state);

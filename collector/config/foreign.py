@@ -156,8 +156,8 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
     """)
     | {f"parser_{number}" for number in range(1, 10)},  # of the lines after Parser_Firstline
     ("input", "systemd"): _names("""
-        db db.sync lowercase max_entries max_fields path read_from_tail strip_underscores
-        systemd_filter systemd_filter_type
+        db db.sync lowercase max_entries max_fields path read_from_tail read_since_minutes_ago
+        strip_underscores systemd_filter systemd_filter_type
     """),
     ("filter", "kubernetes"): _names("""
         annotations aws_pod_association_endpoint aws_pod_association_host
@@ -304,6 +304,9 @@ REFUSED: dict[tuple[str, str], dict[str, str]] = {
         "generic.encoding": "Let the writer write UTF-8; other bytes are kept as they are.",
         "unicode.encoding": "Let the writer write UTF-8; other bytes are kept as they are.",
         "ignore_active_older_files": "Remove the line: Ignore_Older is about files when they are found.",
+    },
+    ("input", "systemd"): {
+        "read_since_minutes_ago": "Set Read_From_Tail On for what comes from now on; DB is for restarts.",
     },
     ("input", "cpu"): {"pid": _EBPF},
     ("input", "mem"): {"pid": _EBPF},

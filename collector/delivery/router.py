@@ -318,6 +318,8 @@ class Router:
             for outlet in self._outlets_of(tag):
                 if spooling.has_room(0):
                     spooling.secure(outlet, tag)
+        for tag in {ticket.chunk.tag for ticket in self._open if self._admission.is_filling(ticket)}:
+            spooling.secure_failing(self._outlets_of(tag), tag)
 
     def _is_at_risk(self, ticket: Ticket) -> bool:
         chunk = ticket.chunk

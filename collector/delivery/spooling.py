@@ -132,6 +132,13 @@ class Spooling:
             self._staging.add(ticket, (outlet,))
         self._wake()
 
+    def secure_failing(self, outlets: Sequence[Outlet], tag: str) -> None:
+        """What outputs that fail have of a tag, where it holds up others of these, which don't."""
+        failing = [outlet for outlet in outlets if outlet.complaint]
+        if len(failing) < len(outlets) and self.has_room(0):
+            for outlet in failing:
+                self.secure(outlet, tag)
+
     def overdue_tags(self, before_s: float) -> set[str]:
         """Tags of what has been waiting to be written since then, for an output that delivers nothing."""
         return {unit.chunk.tag for unit in self._staging.units() if unit.since_s <= before_s}

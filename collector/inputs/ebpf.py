@@ -185,10 +185,6 @@ class Settings:
         return {name: Rate(*rate) for name, rate in zip(CLASSES, rates, strict=True)}
 
     @property
-    def knows_exempt(self) -> bool:
-        return self.program and self.state and "process" in self.subjects
-
-    @property
     def watched(self) -> tuple[WatchedName, ...]:
         return tuple(name for line in self.watch_paths for name in line)
 
@@ -364,7 +360,10 @@ class Ebpf:
             self._turned_s = time.monotonic()
             if is_empty or self._left:
                 is_hurried = self._left or drain.is_waiting or not watching.snapshot.is_done
-                await self._pause(watching, RETRY_S if is_hurried else tick_at - time.monotonic())
+                pause_s = RETRY_S if is_hurried else tick_at - time.monotonic()
+                # Of what is behind a record that is held no notification comes.
+                pause_s = min(pause_s, self._settings.drain_interval_s) if drain.is_held else pause_s
+                await self._pause(watching, pause_s)
             if time.monotonic() >= tick_at:
                 tick_at = time.monotonic() + TICK_S
                 if trouble := self._tick(watching):
@@ -419,7 +418,7 @@ class Ebpf:
         for chunk in left:
             await self._context.intake.submit(chunk)
         unread = Unread(drain.fill_bytes)
-        while not unread.is_nothing and not drain.drain():
+        while not unread.is_nothing and not drain.drain(is_last=True):
             unread.read(drain.drained_bytes)
             await self._submit(drain)
         drain.report_flows(is_last=True)

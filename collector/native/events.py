@@ -115,6 +115,7 @@ class DrainEnd(IntEnum):
     BOUND = lib.PW_DRAIN_BOUND
     FULL = lib.PW_DRAIN_FULL
     CONTROL = lib.PW_DRAIN_CONTROL
+    LATER = lib.PW_DRAIN_LATER
 
 
 class Fragment(NamedTuple):

@@ -262,7 +262,7 @@ def test_a_drain_stops_before_what_is_later() -> None:
     for time_ns in (5, 6, 7, 5):
         assert ring.submit(closed(Actor(1, 1, b"a", time_ns, time_ns)))
     drained = scene.encoder.drain(ring, scene.tables, 10, until_ns=6)
-    assert (drained.end, drained.network.records) == (DrainEnd.BOUND, 2)
+    assert (drained.end, drained.network.records) == (DrainEnd.LATER, 2)
     drained = scene.encoder.drain(ring, scene.tables, 10, until_ns=7)
     assert (drained.end, drained.network.records) == (DrainEnd.EMPTY, 2)
 
@@ -284,6 +284,15 @@ def test_the_ended_are_forgotten_first_then_who_was_not_asked_for() -> None:
     scene.drain(of_task(lib.PW_FORK, 5, 9, 9, task_parent_pid=4, task_parent_start_ns=1))
     assert len(scene.programs) == 3
     assert scene.ask(Actor(5, 9, b"a", 9, 9))
+
+
+def test_of_the_ended_the_last_are_kept() -> None:
+    scene = Scene(Programs(max_processes=80))
+    for pid in range(1, 21):
+        scene.drain(execed(pid, 1, 1, b"a"), of_task(lib.PW_EXIT, pid, 1, 2))
+    assert len(scene.programs) == 11
+    assert scene.ask(Actor(20, 1, b"a", 3, 3))
+    assert not scene.ask(Actor(9, 1, b"a", 3, 3))
 
 
 def test_who_is_asked_for_stays() -> None:

@@ -22,6 +22,27 @@ _WORDS = {logging.CRITICAL: "error", logging.WARNING: " warn", logging.INFO: " i
 ROOT = "podwitness"
 
 
+class _Counting(logging.Filter):
+    """Lets all pass, and counts it by the level's name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines = dict.fromkeys(("error", "warn", "info", "debug", "trace"), 0)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        word = _WORDS.get(record.levelno, record.levelname.lower()).strip()
+        self.lines[word] = self.lines.get(word, 0) + 1
+        return True
+
+
+_counting = _Counting()
+
+
+def lines() -> dict[str, int]:
+    """How many lines were written since the start, by level."""
+    return dict(_counting.lines)
+
+
 class OwnFormat(logging.Formatter):
     """One line a message, whatever it quotes: names and log lines of containers are hostile."""
 
@@ -47,6 +68,7 @@ def configure(level: str, file: str) -> None:
             "Name a file in a folder that exists and is writable.",
         ) from None
     writer.setFormatter(OwnFormat())
+    writer.addFilter(_counting)
     root = logging.getLogger(ROOT)
     root.handlers[:] = [writer]
     root.propagate = False

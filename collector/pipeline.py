@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
@@ -16,12 +16,13 @@ from collector.config.changes import Turnover
 from collector.config.document import Document, PluginConfig
 from collector.context import Context, InputContext
 from collector.delivery.census import Census
+from collector.delivery.chunk import Chunk
 from collector.delivery.positions import PositionStores
 from collector.delivery.retry import Backoff
-from collector.delivery.router import Route, Router
+from collector.delivery.router import TAGS_REMEMBERED, Route, Router
 from collector.delivery.storage import open_storage
 from collector.errors import ConfigError, OperatorError
-from collector.filters.chain import FilterChain
+from collector.filters.chain import Counts, FilterChain
 from collector.identity.identity import Identity
 from collector.identity.table import IdentityTable
 from collector.inputs.made_chunks import chunks
@@ -29,11 +30,14 @@ from collector.plugin import AnyFilter, Input
 from collector.processed_output import ProcessedOutput
 from collector.record import Record
 from collector.service.exposition import set_storage_gauges
+from collector.service.fluent_bit_metrics import begin_at_zero
 from collector.service.health import Health
 from collector.service.metrics import Metrics
 from collector.service.stalls import Stall, longest
-from collector.service.table import begin_at_zero
 from probes.starter import Starter
+
+# A source that begins so is a filter that hands on by itself.
+EMITTER = "emitter_for_"
 
 
 @dataclass(slots=True)
@@ -90,6 +94,7 @@ class Pipeline:
         """Makes all of them; inputs begin to work with `begin`. Raises OperatorError."""
         document = rooms.document
         self._rooms = rooms
+        self._seen_by = functools.lru_cache(TAGS_REMEMBERED)(self._names_of_filters)
         self._filters: dict[str, AnyFilter] = {
             one.name: make(one, self._context(one, document)) for one in document.filters
         }
@@ -114,6 +119,7 @@ class Pipeline:
             spool=storage.spool,
             bounds=storage.bounds,
             rejected=storage.rejected,
+            accepted=self._count_passed,
         )
         self.stores.spooling = self.router.spooling
         self._made: dict[str, Made] = self.make_inputs(document.inputs, document)
@@ -144,15 +150,36 @@ class Pipeline:
         output = make(config, self._context(config, document))
         if config.processors:
             made = {make(one, self._context(one, document)): one.name for one in config.processors}
-            output = ProcessedOutput(output, list(made), lambda one, *by: self._count_as(made[one], *by))
+            output = ProcessedOutput(
+                output, list(made), lambda *what: self._count_as(made.__getitem__, *what)
+            )
         return Route(config.name, output, config.matches, config.retry_limit, config.spool_limit_bytes)
 
-    def _count(self, one: AnyFilter, dropped: int, added: int) -> None:
-        self._count_as(self._name_of(one), dropped, added)
+    def _count(self, one: AnyFilter, counts: Counts) -> None:
+        self._count_as(self._name_of, one, counts)
 
-    def _count_as(self, name: str, dropped: int, added: int) -> None:
-        self._rooms.metrics.add("fluentbit_filter_drop_records_total", name, by=dropped)
-        self._rooms.metrics.add("fluentbit_filter_add_records_total", name, by=added)
+    def _count_as(self, name_of: Callable[[AnyFilter], str], one: AnyFilter, counts: Counts) -> None:
+        name, add = name_of(one), self._rooms.metrics.add
+        add("fluentbit_filter_drop_records_total", name, by=counts.dropped)
+        add("fluentbit_filter_add_records_total", name, by=counts.added)
+        add("fluentbit_filter_emit_records_total", name, by=counts.emitted)
+        add("fluentbit_filter_bytes_total", name, by=counts.passed_bytes)
+        add("fluentbit_filter_records_total", name, by=counts.passed + counts.dropped)
+        for earlier in counts.before:
+            add("fluentbit_filter_records_total", name_of(earlier), by=counts.dropped)
+
+    def _count_passed(self, chunk: Chunk) -> None:
+        """Filters that are folded into plans see no records: what is handed over went through all of them."""
+        for name in self._seen_by(chunk.source, chunk.tag):
+            self._rooms.metrics.add("fluentbit_filter_records_total", name, by=chunk.records)
+            self._rooms.metrics.add("fluentbit_filter_bytes_total", name, by=len(chunk.entries))
+
+    def _names_of_filters(self, source: str, tag: str) -> tuple[str, ...]:
+        """Filters, and processors of the input, that records of this tag go through."""
+        own = self._begun[source].processors if source in self._begun else {}
+        emitter = source.removeprefix(EMITTER)
+        found = ((name, one) for many in (own, self._filters) for name, one in many.items())
+        return tuple(name for name, one in found if one.matches(tag) and name != emitter)
 
     def _name_of(self, one: AnyFilter) -> str:
         processors = [made.processors for made in self._begun.values()]
@@ -174,11 +201,12 @@ class Pipeline:
         name = self._name_of(emitter)
         chain = self._chain_of(emitter)
         parts = [part for part in chain.emit(emitter, tag, records, identity) if part.records]
-        for chunk in chunks(f"emitter_for_{name}", parts, (os.urandom(16),)):
+        for chunk in chunks(f"{EMITTER}{name}", parts, (os.urandom(16),)):
             await self.router.submit(chunk)
 
     def begin(self, tasks: asyncio.TaskGroup) -> None:
         """Starts the inputs that were made and do not run yet, and filters that work by themselves."""
+        self._seen_by.cache_clear()
         for name, made in self._made.items():
             self._begun[name] = made
             self._working_processors[name] = [
@@ -230,6 +258,8 @@ class Pipeline:
         names = [one.name for one in (*document.inputs, *document.outputs)]
         for name, age_s in longest(self.stalls(time.monotonic()), names).items():
             metrics.set("podwitness_stalled_seconds", name, to=age_s)
+        for name in self._inputs:
+            metrics.set("fluentbit_input_ingestion_paused", name, to=self.router.holds_up(name))
 
     # Reload
 
@@ -262,6 +292,7 @@ class Pipeline:
         """Other filters from now on; those that go hand on what they hold, to the new ones."""
         gone = [name for name, one in self._filters.items() if filters.get(name) is not one]
         before, self._filters = self._filters, filters
+        self._seen_by.cache_clear()
         self.chain.replace(list(filters.values()))
         ending = [self._working_filters.pop(name) for name in gone if name in self._working_filters]
         self._leaving = {name: before[name] for name in gone}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from collector.delivery.chunk import Chunk
 from collector.delivery.losses import Loss
@@ -114,3 +114,10 @@ class Output(Protocol):
 
     async def close(self) -> None:
         """Ends connections and writes what is buffered."""
+
+
+class Connections(NamedTuple):
+    """How many an output has open now, and how many of them it uses."""
+
+    total: int = 0
+    busy: int = 0

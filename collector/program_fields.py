@@ -5,6 +5,15 @@ from __future__ import annotations
 from collector.record_field import RecordField
 
 
+def parent_fields(kinds: tuple[str, ...]) -> tuple[RecordField, ...]:
+    """`kinds`: those about an exec."""
+    return (
+        RecordField("process.parent.executable", "keyword", kinds, "What the parent runs then, likewise."),
+        RecordField("process.parent.args", "keyword[]", kinds, "Its arguments."),
+        RecordField("process.parent.args_count", "long", kinds, "How many there are, cut or not."),
+    )
+
+
 def program_fields(kinds: tuple[str, ...]) -> tuple[RecordField, ...]:
     """`kinds`: all that are not about an exec, which tells more."""
     return (

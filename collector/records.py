@@ -21,7 +21,7 @@ from collector.notice_fields import (
     PROBES_FIELDS,
 )
 from collector.privilege_fields import CALLED, OF_FILES, PRIVILEGE, PRIVILEGE_FIELDS
-from collector.program_fields import program_fields
+from collector.program_fields import parent_fields, program_fields
 from collector.record_field import FLUENT_BIT, OWN, RecordField, always
 
 LISTENS = ("listen", "listening")
@@ -378,6 +378,7 @@ EVENT_FIELDS = (
     ),
     *EXEC_FIELDS,
     *program_fields(tuple(kind for kind in EVERY if kind not in (*EXECUTED, "session-start"))),
+    *parent_fields(EXECUTED),
     *(
         RecordField(field.name, field.type, field.kinds, field.meaning, OWN, field.always)
         for field in PRIVILEGE_FIELDS

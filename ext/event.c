@@ -175,12 +175,12 @@ uint32_t pw_event_room(const struct pw_head *head)
   if (!pw_is_exec(head->kind))
     return FIXED_BYTES + PW_PROGRAM_PAIRS_BYTES;
   const struct pw_exec *exec = (const struct pw_exec *)head;
-  return FIXED_BYTES + BYTES_PER_BYTE * (exec_text_bytes(exec) + exec->args_bytes);
+  return FIXED_BYTES + PW_PROGRAM_PAIRS_BYTES + BYTES_PER_BYTE * (exec_text_bytes(exec) + exec->args_bytes);
 }
 
 #define PARTS_BYTES                                                                                              \
   (2 * PW_ARGS_BYTES + 2 * PW_PATH_BYTES + PW_FILENAME_BYTES + PW_INTERPRETER_BYTES + PW_ENVIRONMENT_BYTES)
-_Static_assert(PW_EVENT_OUTPUT_BYTES >= FIXED_BYTES + PW_FRAGMENT_BYTES + BYTES_PER_BYTE * PARTS_BYTES,
+_Static_assert(PW_EVENT_OUTPUT_BYTES >= FIXED_BYTES + PW_PROGRAM_PAIRS_BYTES + PW_FRAGMENT_BYTES + BYTES_PER_BYTE * PARTS_BYTES,
                "the longest record fits an empty output");
 
 uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int is_success, uint64_t duration_ns)

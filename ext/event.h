@@ -104,6 +104,7 @@ enum pw_drain_end { /* why a drain returned */
   PW_DRAIN_BOUND = 1,   /* max_records */
   PW_DRAIN_FULL = 2,    /* an output, or `unknown`, has no room for the next record */
   PW_DRAIN_CONTROL = 3, /* a PW_CGROUP_* record is in `control` */
+  PW_DRAIN_LATER = 4,   /* the next record is later than until_ns; the kernel does not notify of those behind it */
 };
 
 #define PW_CONTROL_BYTES 1024
@@ -155,6 +156,7 @@ struct pw_drain {
   uint32_t control_bytes;
   uint64_t drained_bytes;
   uint64_t events[PW_KINDS]; /* records taken, by kind; those of the heartbeat are not among them */
+  uint64_t exempt[PW_KINDS]; /* of these, uses of watched files that are not told: see programs.h */
   uint64_t malformed;        /* records that are not what their kind says: dropped */
   uint64_t corrupt_bytes;    /* skipped because a length in the ring made no sense */
   uint8_t control[PW_CONTROL_BYTES];

@@ -2,7 +2,7 @@
 #include "event_encode.h"
 #include "event_ends.h"
 #include "flow_track.h"
-#include "programs.h"
+#include "program.h"
 #include "resolve.h"
 #include "ringbuf.h"
 
@@ -106,6 +106,12 @@ static int is_heartbeat(const struct pw_heartbeat *heartbeat, const struct pw_he
   }
 }
 
+static int is_exempt(const struct pw_drain *drain, const struct pw_head *head, uint32_t scope)
+{
+  return scope == PW_SCOPE_HOST && pw_is_privilege(head->kind) && drain->clock.programs != NULL &&
+         pw_programs_is_exempt(drain->clock.programs, (const struct pw_privilege *)head);
+}
+
 static enum taken take_event(struct pw_drain *drain, const struct pw_head *head)
 {
   const int is_process = pw_is_process_event(head->kind);
@@ -116,6 +122,10 @@ static enum taken take_event(struct pw_drain *drain, const struct pw_head *head)
     return append_raw(&drain->unknown, head) ? TAKEN : NO_ROOM;
   if (!pw_event_is_shipped(head, fragment->scope))
     return TAKEN;
+  if (is_exempt(drain, head, fragment->scope)) {
+    drain->exempt[head->kind]++;
+    return TAKEN;
+  }
   return append_entry(output, head, fragment, &drain->clock) ? TAKEN : NO_ROOM;
 }
 
@@ -218,8 +228,10 @@ static int step(struct pw_drain *drain, const struct pw_ring *ring, uint64_t *po
   struct pw_slot slot;
   enum taken taken = TAKEN;
   const enum pw_slot_state state = pw_ring_look(ring, *position, producer, &slot);
-  if (state == PW_SLOT_RECORD && is_too_late(drain, &slot))
-    return 0; /* drain->end is PW_DRAIN_BOUND */
+  if (state == PW_SLOT_RECORD && is_too_late(drain, &slot)) {
+    drain->end = PW_DRAIN_LATER;
+    return 0;
+  }
   switch (state) {
     case PW_SLOT_EMPTY:
       drain->end = PW_DRAIN_EMPTY;
@@ -250,6 +262,7 @@ static void begin(struct pw_drain *drain)
   drain->malformed = 0;
   drain->corrupt_bytes = 0;
   memset(drain->events, 0, sizeof drain->events);
+  memset(drain->exempt, 0, sizeof drain->exempt);
 }
 
 int pw_drain_begin(struct pw_drain *drain)

@@ -9,8 +9,10 @@ static const struct pw_task *task_of(const struct pw_head *head)
   return &((const struct pw_fork *)head)->task; /* stands in the same place in all */
 }
 
-static uint8_t *put_parent(uint8_t *p, const struct pw_task *task, const struct pw_event_clock *clock)
+/* Of an exec with the program, too: who started it is what one asks next. */
+static uint8_t *put_parent(uint8_t *p, const struct pw_head *head, const struct pw_event_clock *clock)
 {
+  const struct pw_task *task = task_of(head);
   unsigned pairs = 2;
   p = PUT(p, "parent");
   uint8_t *const map = p = begin_map(p);
@@ -20,6 +22,10 @@ static uint8_t *put_parent(uint8_t *p, const struct pw_task *task, const struct 
     pairs++;
   }
   p = pw_put_comm(PUT(p, "name"), task->parent_comm);
+  if (pw_is_exec(head->kind)) {
+    const struct pw_actor parent = {task->parent_start_ns, head->time_ns, 0, task->parent_comm, task->parent_pid};
+    p = pw_put_program(p, clock, &parent, &pairs);
+  }
   end_map(map, pairs);
   return p;
 }
@@ -64,7 +70,7 @@ static uint8_t *put_task(uint8_t *p, const struct pw_head *head, const struct pw
   }
   p = put_thread(p, head, pairs);
   if (task->parent_pid != 0) {
-    p = put_parent(p, task, clock);
+    p = put_parent(p, head, clock);
     *pairs += 1;
   }
   return pw_put_entry_leader(p, &task->entry, clock, pairs);

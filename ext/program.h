@@ -25,6 +25,9 @@ struct pw_actor { /* the process that a record is about */
   uint32_t pid;
 };
 
+/* Whether that is a use of a watched file, by a program that is exempt for sure. */
+int pw_programs_is_exempt(struct pw_programs *programs, const struct pw_privilege *privilege);
+
 /* NULL where none is known, or it can't be told which of two it was. Valid until the table is changed. */
 const struct pw_program *pw_programs_find(struct pw_programs *programs, const struct pw_actor *actor);
 

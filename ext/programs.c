@@ -4,10 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "event_put.h"
+#include "event_encode.h"
 #include "program.h"
 
 enum { NOBODY = 0 }; /* places are numbered from 1 */
+
+/* Of those that are kept so many are kept when they have ended: connections are told to be closed soon after, and a
+ * node that starts many processes should not hold memory for all of them. */
+enum { PART_ENDED = 8 };
 
 struct process {
   uint64_t start_ns;
@@ -22,7 +26,7 @@ struct process {
 };
 
 struct list {
-  uint32_t oldest, newest;
+  uint32_t oldest, newest, count;
 };
 
 struct pw_programs {
@@ -31,6 +35,9 @@ struct pw_programs {
   struct list living, ended;
   uint64_t max_bytes, bytes;
   uint64_t doubt_ns, known_until_ns;
+  uint8_t *exempt; /* paths as msgpack strings, one behind the other */
+  size_t exempt_bytes;
+  uint32_t node_mnt_ns; /* 0: not known */
   uint32_t max_processes, count, mask;
   uint32_t free; /* a chain by next_of_bucket */
   uint32_t made; /* places up to here have been used */
@@ -78,6 +85,7 @@ void pw_programs_free(struct pw_programs *programs)
     let_go(programs, programs->processes[at].now);
     let_go(programs, programs->processes[at].before);
   }
+  free(programs->exempt);
   free(programs->processes);
   free(programs->buckets);
   free(programs);
@@ -91,6 +99,7 @@ static struct list *list_of(struct pw_programs *programs, const struct process *
 static void take_out(struct pw_programs *programs, struct process *process)
 {
   struct list *list = list_of(programs, process);
+  list->count--;
   if (process->older != NOBODY)
     programs->processes[process->older].newer = process->newer;
   else
@@ -105,6 +114,7 @@ static void put_newest(struct pw_programs *programs, struct process *process)
 {
   struct list *list = list_of(programs, process);
   const uint32_t at = (uint32_t)(process - programs->processes);
+  list->count++;
   process->older = list->newest;
   process->newer = NOBODY;
   if (list->newest != NOBODY)
@@ -304,6 +314,8 @@ static void note_exit(struct pw_programs *programs, const struct pw_exit *exit)
   take_out(programs, process);
   process->has_ended = 1;
   put_newest(programs, process);
+  if (programs->ended.count > programs->max_processes / PART_ENDED + 1)
+    forget(programs, &programs->processes[programs->ended.oldest]);
 }
 
 void pw_programs_note(struct pw_programs *programs, const struct pw_head *head)
@@ -314,6 +326,8 @@ void pw_programs_note(struct pw_programs *programs, const struct pw_head *head)
       note_exec(programs, exec);
       break;
     case PW_STATE_PROCESS:
+      if (exec->task.pid == 1 || programs->node_mnt_ns == 0)
+        programs->node_mnt_ns = exec->task.mnt_ns;
       if (find_process(programs, exec->task.pid, exec->task.start_ns) == NULL)
         note_exec(programs, exec);
       break;
@@ -356,6 +370,51 @@ const struct pw_program *pw_programs_find(struct pw_programs *programs, const st
   if (is_now == was_before)
     return NULL;
   return is_now ? found->now : found->before;
+}
+
+int pw_programs_exempt(struct pw_programs *programs, const char *paths, uint32_t bytes)
+{
+  free(programs->exempt);
+  programs->exempt_bytes = 0;
+  programs->exempt = malloc((size_t)bytes * 4 + 32); /* a NUL pays for the head of its string */
+  if (programs->exempt == NULL)
+    return PW_E_MEMORY;
+  uint8_t *end = programs->exempt;
+  for (uint32_t at = 0; at < bytes;) {
+    const uint32_t length = (uint32_t)strnlen(paths + at, bytes - at);
+    end = pw_put_text(end, (const uint8_t *)paths + at, length);
+    at += length + 1;
+  }
+  programs->exempt_bytes = (size_t)(end - programs->exempt);
+  return PW_OK;
+}
+
+/* Strings of msgpack begin with their length, so none is found across two others but by chance of their text:
+ * hence the step from one to the next. */
+static int is_among(const struct pw_programs *programs, const uint8_t *path, size_t bytes)
+{
+  const uint8_t *at = programs->exempt, *const end = at + programs->exempt_bytes;
+  while (at < end) {
+    const size_t length = *at < 0xc0 ? 1u + (*at & 31u) : *at == 0xd9 ? 2u + at[1] : 3u + (size_t)(at[1] << 8 | at[2]);
+    if (length == bytes && memcmp(at, path, bytes) == 0)
+      return 1;
+    at += length;
+  }
+  return 0;
+}
+
+int pw_programs_is_exempt(struct pw_programs *programs, const struct pw_privilege *privilege)
+{
+  const struct pw_task *task = &privilege->task;
+  if (programs->exempt_bytes == 0 || privilege->head.kind < PW_PRIVILEGE_FILE_READ || programs->node_mnt_ns == 0 ||
+      task->mnt_ns != programs->node_mnt_ns)
+    return 0;
+  const struct process *process = find_process(programs, task->pid, task->start_ns);
+  if (process == NULL || process->since_ns < programs->doubt_ns || process->since_ns > privilege->head.time_ns)
+    return 0;
+  const struct pw_program *program = process->now;
+  return program->executable_bytes != 0 &&
+         is_among(programs, program->pairs + program->executable_at, program->executable_bytes);
 }
 
 uint32_t pw_programs_count(const struct pw_programs *programs)

@@ -14,7 +14,8 @@
 struct pw_programs;
 
 /* For up to `max_processes`, whose programs take `max_bytes` together. When either is reached, those that have
- * ended are forgotten, then those that nobody asked for since they were last passed over. NULL: out of memory. */
+ * ended are forgotten, then those that nobody asked for since they were last passed over. Of those that have ended
+ * an eighth of `max_processes` is kept, the last. NULL: out of memory. */
 struct pw_programs *pw_programs_new(uint32_t max_processes, uint64_t max_bytes);
 void pw_programs_free(struct pw_programs *programs);
 
@@ -27,6 +28,11 @@ void pw_programs_doubt(struct pw_programs *programs, uint64_t time_ns);
 
 /* The records of processes have been noted up to this time; of what is later the name has to fit. */
 void pw_programs_known_until(struct pw_programs *programs, uint64_t time_ns);
+
+/* Executables of the node whose use of watched files is not told: whole paths, each NUL ended. It holds for
+ * processes in the mount namespace of process 1, or of the first PW_STATE_PROCESS as long as that one is not noted;
+ * any other may have another file of that name. The paths stay the caller's. Returns PW_E_MEMORY, with none exempt, or PW_OK. */
+int pw_programs_exempt(struct pw_programs *programs, const char *paths, uint32_t bytes);
 
 uint32_t pw_programs_count(const struct pw_programs *programs);
 uint64_t pw_programs_bytes(const struct pw_programs *programs);

@@ -57,9 +57,10 @@ static __always_inline bool take_token(struct pw_bucket *bucket, struct pw_limit
 static __always_inline bool is_admitted(u32 kind, u64 cgroup_id, u64 now_ns)
 {
   u32 zero = 0, class = PW_LIMIT_CLASS_OF(kind);
+  u64 counted = kind;
   struct pw_limit_slot *slot;
   struct pw_rates *rates;
-  if (!PW_IS_LIMITED(kind) || kind >= PW_KINDS)
+  if (!PW_IS_LIMITED(kind))
     return true;
   rates = map_lookup(MAP(rates), &zero);
   if (!rates || !rates->limits[class].interval_ns)
@@ -71,7 +72,9 @@ static __always_inline bool is_admitted(u32 kind, u64 cgroup_id, u64 now_ns)
     slot->used_ns = now_ns;
   if (take_token(&slot->buckets[class], &rates->limits[class], now_ns))
     return true;
-  __sync_fetch_and_add(&slot->suppressed[kind], 1);
+  OPAQUE(counted);
+  if (counted < PW_KINDS)
+    __sync_fetch_and_add(&slot->suppressed[counted], 1);
   __sync_fetch_and_add(&rates->suppressed, 1);
   return false;
 }

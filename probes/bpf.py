@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import struct
 from collections.abc import Iterator
 
@@ -48,7 +47,7 @@ class VerifierError(OSError):
 
 def bpf(command: int, attributes: bytes | bytearray) -> tuple[int, bytes]:
     """(what the call returned, the attributes as the kernel left them)."""
-    number = SYSCALL_NUMBERS[platform.machine()]
+    number = SYSCALL_NUMBERS[os.uname().machine]
     buffer = ctypes.create_string_buffer(bytes(attributes), len(attributes))
     result: int = _libc.syscall(number, command, buffer, len(attributes))
     if result < 0:

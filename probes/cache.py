@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from probes.kept_code import Entry, NotKept, decode, encode
 
@@ -23,8 +23,7 @@ _NEW = "new"  # being written, under the lock of the folder
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-@dataclass(frozen=True, slots=True)
-class Cache:
+class Cache(NamedTuple):
     directory: str
 
     def read(self, key: str) -> Entry:

@@ -7,7 +7,6 @@ new kind of record a line in events.h and in `RecordKind`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
 from typing import NamedTuple
 
@@ -109,8 +108,7 @@ class CgroupAttach(IntEnum):
         return self <= CgroupAttach.EGRESS
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(NamedTuple):
     """A tracepoint, and the program `on_<tracepoint>` in <subject>.bpf.c.
 
     With `cgroup` it is no tracepoint, but a program at the root of the cgroup tree; `tracepoint` is its name.
@@ -358,8 +356,7 @@ class MapType(Enum):
     RINGBUF = 27
 
 
-@dataclass(frozen=True, slots=True)
-class Map:
+class Map(NamedTuple):
     """MAP(<name>) in the probes. The C side asserts the sizes."""
 
     name: str
@@ -390,17 +387,21 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
         Map("limits", MapType.ARRAY, 4, 40 + 4 * KINDS, LIMIT_SLOTS + 1, mappable=True),
         # struct pw_exec and PW_EXEC_DATA_BYTES, for each CPU.
         Map("exec_scratch", MapType.PERCPU_ARRAY, 4, 312 + 29696, 1, ("process",)),
-        # Live processes, 7 MB. Of more than that nothing is known but what their records say themselves.
-        Map("processes", MapType.HASH, 4, 344, 16384),
-        Map("process_scratch", MapType.PERCPU_ARRAY, 4, 344, 3, ("process",)),
+        # Live processes in 32,768 places, and scratch memory for 512 CPUs: 12 MB. Each has a choice of eight:
+        # with 8,000 live ones one in 20,000 finds none, with 12,000 one in 700. Of those nothing is known but
+        # what their records say themselves.
+        Map("processes", MapType.ARRAY, 4, 352, 32768 + 512 * 3),
+        # Processes older than the probes, while they are put there.
+        Map("adopted", MapType.LRU_HASH, 16, 1, 1024, ("process",)),
         # Cgroups, and mount namespaces, by who came first: 16,384 cgroups are what the collector keeps, too.
         Map("homes", MapType.LRU_HASH, 8, 4, 16384),
         Map("mounts", MapType.LRU_HASH, 8, 8, 16384, ("process",)),
         Map("sessions", MapType.LRU_HASH, 16, 24, 4096, ("process",)),
         # Threads that exit at once on a kernel before 6.16: it bridges microseconds.
         Map("exited", MapType.LRU_HASH, 16, 1, 1024, ("process",)),
-        # Open TCP sockets of a node, 3.7 MB. If there are more, the least used lose their owner and say so.
-        Map("sockets", MapType.LRU_HASH, 8, 72, 32768, ("network", "flow", "state")),
+        # Open TCP sockets of a node, 2.6 MB. Each has a choice of eight places; if all are taken one of them
+        # loses its owner, and says so.
+        Map("sockets", MapType.ARRAY, 4, 80, 32768, ("network", "flow", "state")),
         Map("listeners", MapType.LRU_HASH, 24, 64, 4096, ("network", "state")),
         # struct pw_flow_slot, 3 MB. Each flow has a choice of four places; if all are taken, the one that was
         # silent for longest is reported and gives way.

@@ -44,12 +44,28 @@ static long (*read_kernel_text)(void *to, u32 bytes, const void *from) = (void *
 #define KERNEL_FUNCTION 0x70000000 /* as in compiler.py */
 #if defined(PW_TP_BTF) && defined(FUNCTION_bpf_rdonly_cast)
 static void *(*rdonly_cast)(const void *pointer, u32 type) = (void *)(KERNEL_FUNCTION + FUNCTION_bpf_rdonly_cast);
+#define CASTS_POINTERS
 #define TYPED(type, pointer) ((struct type *)rdonly_cast(pointer, TYPE_##type))
 #define FOLLOWED(pointer, member) ((pointer)->member)
 #else
 #define TYPED(type, pointer) ((struct type *)(pointer))
 #define FOLLOWED(pointer, member) PROBED(pointer, member)
 #endif
+
+/* A pointer as a number to calculate with, which the verifier takes from pointers only as their difference. */
+static __always_inline u64 number_of(const void *pointer)
+{
+#if defined(CASTS_POINTERS)
+  return (u64)pointer - (u64)TYPED(task_struct, 0);
+#elif defined(PW_TP_BTF)
+  const void *held = pointer;
+  u64 number = 0;
+  read_kernel(&number, sizeof(number), &held);
+  return number;
+#else
+  return (u64)pointer;
+#endif
+}
 
 #ifdef PW_TP_BTF
 #define FIELD(pointer, member) ((pointer)->member)
@@ -60,6 +76,10 @@ static void *(*rdonly_cast)(const void *pointer, u32 type) = (void *)(KERNEL_FUN
 /* Keeps `value` under `mask` (a power of two less one) in the verifier's eyes; compilers optimise a plain & away
  * when they can prove it needless and so take the proof from the verifier. */
 #define BOUND(value, mask) asm volatile("%0 &= %1" : "+r"(value) : "i"(mask))
+
+/* Takes from the compiler what it knows of a value of 64 bits, so that it compares the very register that is used
+ * afterwards. It would rather compare what that was made of, which tells the verifier nothing. */
+#define OPAQUE(value) asm volatile("" : "+r"(value))
 
 /* The same value out of a map's memory, read again. The verifier knows nothing of it any more, so it does not
  * check all that follows once for each way that the value was come by. */
@@ -73,6 +93,7 @@ static long (*ring_output)(void *ring, void *record, u64 bytes, u64 flags) = (vo
 static struct tcp_sock *(*as_tcp_sock)(void *sk) = (void *)137;           /* 5.9 */
 static struct task_struct *(*current_task_btf)(void) = (void *)158;       /* 5.11 */
 static u64 (*socket_cookie)(void *sk) = (void *)46;                       /* tracing: 5.12 */
+static u64 (*jiffies64)(void) = (void *)118;                              /* 5.6 */
 static long (*seq_write)(void *seq, const void *bytes, u32 length) = (void *)127; /* 5.8, of walks */
 static struct socket *(*socket_of_file)(void *file) = (void *)162;        /* 5.11 */
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
@@ -80,6 +101,7 @@ static long (*map_update)(void *map, const void *key, const void *value, u64 fla
 static long (*map_delete)(void *map, const void *key) = (void *)3;
 
 #if defined(PW_TP_BTF) && LINUX_VERSION_CODE >= KERNEL_VERSION(5, 11, 0)
+#define CURRENT_IS_TYPED
 #define CURRENT_TASK() TYPED(task_struct, current_task_btf())
 #define CURRENT_FIELD(task, member) ((task)->member)
 #else

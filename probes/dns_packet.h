@@ -32,12 +32,9 @@ static __always_inline bool is_dns_port(u16 port)
   return port && (port == PW_DNS_PORT_1 || port == PW_DNS_PORT_2 || port == PW_DNS_PORT_3 || port == PW_DNS_PORT_4);
 }
 
-/* What struct socket_state of the TCP probes begins with. */
-_Static_assert(PW_VALUE_BYTES_sockets == sizeof(struct flow_owner) + 16, "owner in sockets");
-
 /* Who sends or gets a packet of DNS, and where. */
 struct dns_party {
-  struct flow_owner owner;
+  struct owner owner;
   u64 net_cookie;
   u32 net_ns;
   u8 source;
@@ -47,7 +44,7 @@ struct dns_party {
 static __always_inline void find_party(struct dns_party *party, struct __sk_buff *skb, struct pw_flow_slot *slot)
 {
   struct sock *sk = plain_socket(skb->sk);
-  struct flow_owner *known;
+  struct socket_state *known;
   if (!sk)
     return;
   party->net_ns = net_ns_of(sk);
@@ -66,10 +63,10 @@ static __always_inline void find_party(struct dns_party *party, struct __sk_buff
     __builtin_memcpy(party->owner.comm, slot->flow.comm, PW_COMM_BYTES);
     return;
   }
-  known = map_lookup(MAP(sockets), &sk);
-  if (!known || !known->pid)
+  known = find_socket((u64)sk);
+  if (!known || !known->owner.pid)
     return;
-  party->owner = *known;
+  party->owner = known->owner;
   party->source = PW_OWNER_BY_CALL;
 }
 

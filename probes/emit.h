@@ -58,8 +58,12 @@ static __always_inline void *reserve(u32 kind, u64 bytes)
 
 /* The same, of which only the first bytes are zeroed: what is behind them is written, or left out by
  * record_bytes. */
-#define RESERVE_PART(type, zeroed_bytes, kind, cgroup_id) ({ \
-  u64 cgroup_ = cgroup_id, now_ = bpf_ktime_get_boot_ns(); \
+#define RESERVE_PART(type, zeroed_bytes, kind, cgroup_id) \
+  RESERVE_AT(type, zeroed_bytes, kind, cgroup_id, bpf_ktime_get_boot_ns())
+
+/* The same, of a time that was asked for already. */
+#define RESERVE_AT(type, zeroed_bytes, kind, cgroup_id, now_ns) ({ \
+  u64 cgroup_ = cgroup_id, now_ = now_ns; \
   struct type *record_ = is_admitted(kind, cgroup_, now_) ? reserve(kind, sizeof(struct type)) : 0; \
   if (record_) { \
     __builtin_memset(record_, 0, zeroed_bytes); \

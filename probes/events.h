@@ -219,7 +219,7 @@ struct pw_exec {
   struct pw_head head;
   struct pw_task task;
   struct pw_credentials before; /* with PW_CREDENTIALS_CHANGED */
-  __u64 group_leader_start_ns;  /* of the process group; 0: not known, or it has ended */
+  __u64 group_leader_start_ns;  /* of the process group; 0: it is gone */
   __u64 session_leader_start_ns; /* of setsid(2) */
   __u64 inode;
   __u32 device;            /* kernel's dev_t: major << 20 | minor */
@@ -316,7 +316,7 @@ struct pw_flow {
   __u8 protocol;           /* IPPROTO_*: 17, 1, 58 */
   __u8 entry_way;          /* PW_ENTRY_WAY of the owner's entry: there is no room for a struct pw_entry */
   __u64 first_ns;          /* 0: the place in the table is free */
-  __u64 last_ns;
+  __u64 last_ns;           /* older by up to a tick of the kernel's (10 ms) once there were 16 packets */
   __u64 bytes_sent;
   __u64 packets_sent;
   __u64 bytes_received;
@@ -337,7 +337,8 @@ struct pw_flow {
 };
 
 struct pw_flow_slot {
-  __u64 version;           /* odd while the kernel puts another flow in */
+  __u32 version;           /* odd while the kernel puts another flow in */
+  __u32 tick;              /* of the kernel's clock, when last_ns was written */
   struct pw_flow flow;     /* what is counted for each packet is in the first two cache lines */
 };
 

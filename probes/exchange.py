@@ -12,7 +12,6 @@ import os
 import socket
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from probes.catalog import Dialect, RingSizes
@@ -36,8 +35,7 @@ class ProbeError(Exception):
         return " ".join(part for part in (self.problem, self.consequence, self.remedy) if part)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     subjects: tuple[str, ...]
     ring_sizes: RingSizes
     dialect: Dialect | None = None
@@ -57,8 +55,7 @@ class Request:
         return cls(tuple(subjects), RingSizes(*sizes), forced, tuple(without), named)
 
 
-@dataclass(frozen=True, slots=True)
-class HookResult:
+class HookResult(NamedTuple):
     """Of one tracepoint. Attached in `dialect`, if any; `reasons`: why not in those tried before."""
 
     tracepoint: str
@@ -112,15 +109,15 @@ def receive_descriptors(channel: socket.socket) -> tuple[bytes, list[int]]:
     return content, passed.tolist()
 
 
-@dataclass(slots=True)
 class Answer:
     """What has come back so far. Owns the descriptors until they are taken."""
 
-    descriptors: dict[str, int] = field(default_factory=dict)
-    results: dict[str, HookResult] = field(default_factory=dict)
-    origin: Origin = COMPILED
-    attached_ns: int = 0  # CLOCK_BOOTTIME, when all were
-    error: ProbeError | None = None
+    def __init__(self) -> None:
+        self.descriptors: dict[str, int] = {}
+        self.results: dict[str, HookResult] = {}
+        self.origin = COMPILED
+        self.attached_ns = 0  # CLOCK_BOOTTIME, when all were
+        self.error: ProbeError | None = None
 
     def receive(self, channel: socket.socket) -> bool:
         """Takes one message of a channel that is readable; False: there will be no more."""

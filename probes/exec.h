@@ -9,8 +9,10 @@
 #define OVERLAYFS_MAGIC 0x794c7630
 #define TMPFS_MAGIC 0x01021994
 
-#define PIDTYPE_PGID 2 /* include/linux/pid_types.h */
+#define PIDTYPE_TGID 1 /* include/linux/pid_types.h */
+#define PIDTYPE_PGID 2
 #define PIDTYPE_SID 3
+#define HLIST_NODE_BYTES 16
 
 /* What the verifier is told of offsets in the data: a power of two less one. Comparisons do the rest. */
 #define DATA_MASK 32767
@@ -153,16 +155,19 @@ static __always_inline u64 append_ancestors(struct pw_exec *exec, u64 at, const 
   return bytes;
 }
 
-/* The number that the node gives, and when that process started, if it is still there. */
-static __always_inline u32 fill_leader(u64 *start_ns, struct pid *leader)
+/* The number that the node gives, and when that process started, if it is still there: no other process gets the
+ * number as long as the group has one left. */
+static __always_inline u32 fill_leader(u64 *start_ns, struct pid *number)
 {
+  struct pid *leader = TYPED(pid, number);
+  struct hlist_node *link = FOLLOWED(leader, tasks[PIDTYPE_TGID].first);
   struct upid *upid = TYPED(upid, (char *)leader + OFF_pid__numbers);
-  struct process_state *state;
-  u32 pid = FOLLOWED(upid, nr);
-  state = map_lookup(MAP(processes), &pid);
-  if (state)
-    *start_ns = state->start_ns;
-  return pid;
+  struct task_struct *task;
+  if (link) {
+    task = TYPED(task_struct, (char *)link - OFF_task_struct__pid_links - PIDTYPE_TGID * HLIST_NODE_BYTES);
+    *start_ns = FOLLOWED(task, start_boottime);
+  }
+  return FOLLOWED(upid, nr);
 }
 
 static __always_inline void fill_leaders(struct pw_exec *exec, struct task_struct *task)

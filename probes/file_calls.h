@@ -14,6 +14,16 @@
 #define O_TRUNC 01000
 #define O_PATH 010000000
 
+/* The same value, of which the verifier knows nothing any more: else it would check all that follows anew for
+ * each of the calls. */
+static __always_inline u32 forgotten(struct pw_privilege *out, u32 recipe)
+{
+  *(volatile u32 *)&out->pad = recipe;
+  recipe = *(volatile u32 *)&out->pad;
+  out->pad = 0;
+  return recipe;
+}
+
 static __always_inline struct file *open_file(struct task_struct *task, int descriptor)
 {
   struct files_struct *files = CURRENT_FIELD(task, files);
@@ -42,22 +52,33 @@ static __always_inline bool is_open_of_interest(struct watched *watched, struct 
 static __always_inline bool is_text_watched(struct watched *watched, struct pw_privilege *out, u32 number, u32 recipe,
                                             struct task_struct *task)
 {
-  u32 place = recipe >> 20 & 15;
+  u64 text = (u64)number - 1, place = (recipe >> 20 & 15) - 1ull;
   struct fs_struct *fs = CURRENT_FIELD(task, fs);
   struct dentry *folder = PROBED(fs, pwd.dentry);
   struct vfsmount *mount = PROBED(fs, pwd.mnt);
-  if (number == 0 || number > PW_ARGUMENTS)
+  OPAQUE(text);
+  OPAQUE(place);
+  if (text >= PW_ARGUMENTS || bpf_probe_read_user_str(out->data, PW_TEXT_BYTES + 1, (void *)out->arguments[text]) <= 0)
     return false;
-  if (bpf_probe_read_user_str(out->data, PW_TEXT_BYTES + 1, (void *)out->arguments[number - 1]) <= 0)
-    return false;
-  if (place && place <= PW_ARGUMENTS && (int)out->arguments[place - 1] != AT_FDCWD) {
-    struct file *file = open_file(task, (int)out->arguments[place - 1]);
+  if (place < PW_ARGUMENTS && (int)out->arguments[place] != AT_FDCWD) {
+    struct file *file = open_file(task, (int)out->arguments[place]);
     if (!file && out->data[0] != '/')
       return false;
     folder = PROBED(file, f_path.dentry);
     mount = PROBED(file, f_path.mnt);
   }
   return is_watched_path(watched, out->data, &out->text_bytes[1], &out->text_bytes[2], folder, mount);
+}
+
+/* In a loop, since the verifier looks at its body much less than at two of them. */
+static __always_inline bool is_any_text_watched(struct watched *watched, struct pw_privilege *out, u32 recipe,
+                                                struct task_struct *task)
+{
+#pragma clang loop unroll(disable)
+  for (int shift = 8; shift <= 12; shift += 4)
+    if (is_text_watched(watched, out, recipe >> shift & 15, recipe, task))
+      return true;
+  return false;
 }
 
 /* Where open(2) and its like have flags. */
@@ -88,13 +109,13 @@ static __always_inline u32 kind_of_file_call(struct watched *watched, struct pw_
       return 0;
     out->arguments[5] = out->arguments[1] + sizeof(family);
   }
-  if (kind != PW_PRIVILEGE_FILE_READ)
-    return is_text_watched(watched, out, recipe >> 8 & 15, recipe, task) ||
-                   is_text_watched(watched, out, recipe >> 12 & 15, recipe, task)
-             ? kind
-             : 0;
-  if ((s64)out->result < 0 && !is_text_watched(watched, out, recipe >> 8 & 15, recipe & ~(15 << 20), task))
-    return 0;
+  if (kind != PW_PRIVILEGE_FILE_READ || (s64)out->result < 0) {
+    u32 texts = kind == PW_PRIVILEGE_FILE_READ ? recipe & ~(15 << 20) : recipe;
+    if (!is_any_text_watched(watched, out, forgotten(out, texts), task))
+      return 0;
+    if (kind != PW_PRIVILEGE_FILE_READ)
+      return kind;
+  }
   flags = open_flags(out, recipe);
   if (flags & O_PATH) /* neither reads nor writes; what it is opened by again does */
     return 0;

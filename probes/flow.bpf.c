@@ -144,7 +144,7 @@ static __always_inline int on_bind(struct bpf_sock *ctx, u16 family)
   struct sock *sk = plain_socket(ctx);
   u64 cookie = skb_socket_cookie(ctx);
   struct holder holder = {.source = PW_OWNER_BY_BIND};
-  struct flow_owner *owner = &holder.owner;
+  struct owner *owner = &holder.owner;
   struct pw_bind *out;
   if (!fill_caller(owner))
     return ALLOW;

@@ -20,6 +20,7 @@
 #define SOCKET_FLOWS 8 /* flows of a socket that end at once with it; more end when the collector looks */
 #define PF_KTHREAD 0x00200000
 #define UPDATE_IF_NEW 1
+#define PACKETS_TIMED 16 /* at the start of each flow: short ones have their exact duration */
 
 /* Where the flows of a socket are, by its cookie. */
 struct socket_flows {
@@ -76,7 +77,7 @@ static __always_inline u64 cgroup_of_socket(struct sock *sk)
 }
 
 /* The calling process. Only where the caller is the one that acts on the socket; nothing for a kernel thread. */
-static __always_inline bool fill_caller(struct flow_owner *owner)
+static __always_inline bool fill_caller(struct owner *owner)
 {
   struct task_struct *task = (struct task_struct *)bpf_get_current_task();
   struct task_struct *leader = PROBED(task, group_leader);
@@ -154,7 +155,7 @@ static __always_inline struct pw_flow_slot *choose_place(u32 set, u32 *index)
   return best;
 }
 
-static __always_inline void count_packet(struct pw_flow *flow, const struct packet *packet, u64 now_ns)
+static __always_inline void count_packet(struct pw_flow *flow, const struct packet *packet)
 {
   if (packet->is_ingress) {
     __sync_fetch_and_add(&flow->bytes_received, packet->payload_bytes);
@@ -163,7 +164,13 @@ static __always_inline void count_packet(struct pw_flow *flow, const struct pack
     __sync_fetch_and_add(&flow->bytes_sent, packet->payload_bytes);
     __sync_fetch_and_add(&flow->packets_sent, packet->segments);
   }
-  flow->last_ns = now_ns;
+}
+
+/* To ask for the time is half the cost of counting a packet. So a flow's first packets tell when they came, and of the
+ * others the first within a tick (1 to 10 ms): last_ns may be older than the last packet by as much. */
+static __always_inline bool is_time_known(const struct pw_flow_slot *slot, u32 tick)
+{
+  return slot->tick == tick && slot->flow.packets_sent + slot->flow.packets_received >= PACKETS_TIMED;
 }
 
 #endif

@@ -2,23 +2,15 @@
 #ifndef PODWITNESS_FLOW_OWNER_H
 #define PODWITNESS_FLOW_OWNER_H
 #include "events.h"
+#include "socket_table.h"
 
 #define IPPROTO_ICMP 1
 #define IPPROTO_UDP 17
 #define IPPROTO_ICMPV6 58
 
-struct flow_owner { /* as struct owner of the TCP probes */
-  struct pw_entry entry;
-  u64 start_ns;
-  u64 cgroup_id;
-  u32 pid;
-  u32 uid;
-  char comm[PW_COMM_BYTES];
-};
-
 /* Value of the map `flow_owners`, by the socket's cookie. */
 struct holder {
-  struct flow_owner owner;
+  struct owner owner;
   u64 source; /* enum pw_owner_source */
 };
 

@@ -4,7 +4,7 @@
 #include "emit.h"
 #include "flow.h"
 
-static __always_inline void set_owner(struct pw_flow *flow, const struct flow_owner *owner, u8 source)
+static __always_inline void set_owner(struct pw_flow *flow, const struct owner *owner, u8 source)
 {
   flow->entry_start_ns = owner->entry.entry_start_ns;
   flow->entry_pid = owner->entry.entry_pid;
@@ -21,7 +21,7 @@ static __always_inline void set_owner(struct pw_flow *flow, const struct flow_ow
  * bound the socket is known, or had it open when the probes came. */
 static __always_inline void find_owner(struct pw_flow *flow, struct sock *sk, bool is_ingress)
 {
-  struct flow_owner owner = {};
+  struct owner owner = {};
   struct holder *holder;
   u64 own_cgroup_id = cgroup_of_socket(sk), *cgroup_id, socket_id = flow->socket_id;
   u32 net_ns = flow->net_ns;
@@ -57,7 +57,8 @@ static __always_inline void begin_flow(struct pw_flow *flow, const struct packet
   find_owner(flow, sk, packet->is_ingress);
   flow->head.record_bytes = sizeof(*flow);
   flow->first_ns = now_ns;
-  count_packet(flow, packet, now_ns);
+  flow->last_ns = now_ns;
+  count_packet(flow, packet);
 }
 
 static __always_inline void emit_flow(struct pw_flow *flow, u16 kind)
@@ -114,7 +115,8 @@ static __always_inline struct pw_flow_slot *put_flow(u32 set, const struct packe
   struct pw_flow_slot *slot = find_flow(set, &packet->key); /* another CPU may have been first */
   u32 index = 0;
   if (slot && now_ns - slot->flow.last_ns <= PW_FLOW_IDLE_NS) {
-    count_packet(&slot->flow, packet, now_ns);
+    slot->flow.last_ns = now_ns;
+    count_packet(&slot->flow, packet);
     return slot;
   }
   if (!slot)
@@ -150,7 +152,7 @@ static __always_inline struct pw_flow_slot *add_flow(u32 set, const struct packe
 /* A flow that began with a packet that came in learns who answers. */
 static __always_inline void learn_sender(struct pw_flow *flow)
 {
-  struct flow_owner owner = {};
+  struct owner owner = {};
   if (!(flow->head.flags & PW_KERNEL_SOCKET) && fill_caller(&owner))
     set_owner(flow, &owner, PW_OWNER_BY_IO);
   else
@@ -159,12 +161,18 @@ static __always_inline void learn_sender(struct pw_flow *flow)
 
 static __always_inline struct pw_flow_slot *on_flow(struct __sk_buff *skb, const struct packet *packet)
 {
-  u64 now_ns = bpf_ktime_get_boot_ns();
-  u32 set = set_of(&packet->key);
+  u32 set = set_of(&packet->key), tick = jiffies64();
   struct pw_flow_slot *slot = find_flow(set, &packet->key);
+  u64 now_ns;
   struct sock *sk;
+  if (slot && is_time_known(slot, tick))
+    now_ns = slot->flow.last_ns;
+  else
+    now_ns = bpf_ktime_get_boot_ns();
   if (slot && now_ns - slot->flow.last_ns <= PW_FLOW_IDLE_NS) {
-    count_packet(&slot->flow, packet, now_ns);
+    slot->tick = tick;
+    slot->flow.last_ns = now_ns;
+    count_packet(&slot->flow, packet);
     if (!packet->is_ingress && slot->flow.owner_source != PW_OWNER_BY_IO)
       learn_sender(&slot->flow);
     return slot;

@@ -28,7 +28,7 @@ Wanted = Mapping[str, Sequence[str]]
 WANTED_LINES = """
 task_struct pid tgid real_parent group_leader nsproxy thread_pid cred mm fs comm start_boottime exit_code
 task_struct cgroups signal flags utime stime se loginuid sessionid thread_node
-task_struct files ptraced ptrace_entry thread_info
+task_struct files ptraced ptrace_entry thread_info pid_links
 thread_info flags status
 pt_regs orig_ax di si dx r10 r8 r9 bx cx bp regs orig_x0 syscallno
 kernel_siginfo si_code
@@ -43,7 +43,8 @@ cred cap_effective cap_permitted cap_inheritable cap_ambient
 kuid_t val
 kgid_t val
 kernel_cap_t val
-pid level numbers
+pid level numbers tasks
+hlist_head first
 upid nr ns
 nsproxy mnt_ns net_ns uts_ns ipc_ns pid_ns_for_children cgroup_ns time_ns_for_children
 time_namespace ns

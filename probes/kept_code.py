@@ -10,7 +10,6 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from probes.catalog import Dialect
@@ -39,8 +38,7 @@ class Program(NamedTuple):
 Programs = dict[tuple[Dialect, str], Program]  # by dialect and tracepoint
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     key: str
     compiler: str  # which BCC made it
     btf_ids: dict[str, int]  # of the tracepoints that the kernel's BTF has

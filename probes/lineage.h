@@ -9,14 +9,27 @@
 #define PODWITNESS_LINEAGE_H
 #include "dialect.h"
 #include "events.h"
+#include "place.h"
 
 #define MAP_NOEXIST 1
 #define PARENTS_CLIMBED 16 /* of a process older than the probes, to find how it came into its container */
+#define LIVE_PROCESSES 32768
+#define PROCESS_PLACES 8 /* of a process, one behind the other: numbers follow each other, so the first is mostly free */
 
-/* Value of the map `processes`, by pid; from fork to exit. */
+/* Behind the places there is memory for what is not kept, for each CPU: of the same map, so that the verifier looks
+ * once only at what is done with either. */
+#define SCRATCH_CPUS 512
+#define SCRATCHES 3
+#define SCRATCH_OF_CHILD 0
+#define SCRATCH_OF_MAKER 1
+#define SCRATCH_OF_WALK 2
+
+/* Value of the map `processes`, from fork to exit. */
 struct process_state {
+  u32 claims;
+  u32 pid;
+  u64 start_ns;    /* tells apart processes that had the same pid; 0: nobody's */
   struct pw_entry entry;
-  u64 start_ns;    /* tells apart processes that had the same pid */
   u64 home;        /* the cgroup that holds all of its container: where the first process came in */
   u64 cgroup_id;   /* where it was last seen */
   u64 mounts;      /* its mount namespace, likewise */
@@ -36,6 +49,7 @@ struct home {
 };
 
 _Static_assert(PW_VALUE_BYTES_processes == sizeof(struct process_state), "value of processes");
+_Static_assert(PW_ENTRIES_processes == LIVE_PROCESSES + SCRATCH_CPUS * SCRATCHES, "entries of processes");
 _Static_assert(PW_VALUE_BYTES_homes == sizeof(struct home), "value of homes");
 
 /* Two loads where the verifier lets typed pointers be followed, else a call. */
@@ -49,11 +63,57 @@ static __always_inline void copy_comm(char out[PW_COMM_BYTES], struct task_struc
 #endif
 }
 
-/* NULL: the table was full when it was forked. */
+static __always_inline struct process_state *process_place(u32 pid, u32 number)
+{
+  u32 at = (pid + number) & (LIVE_PROCESSES - 1);
+  return map_lookup(MAP(processes), &at);
+}
+
+static __always_inline struct process_state *process_scratch(u32 number)
+{
+  u32 at = LIVE_PROCESSES + (bpf_get_smp_processor_id() & (SCRATCH_CPUS - 1)) * SCRATCHES + number;
+  return map_lookup(MAP(processes), &at);
+}
+
+/* NULL: its places were taken when it was forked. */
 static __always_inline struct process_state *find_state(u32 pid, u64 start_ns)
 {
-  struct process_state *state = map_lookup(MAP(processes), &pid);
-  return state && state->start_ns == start_ns ? state : 0;
+#pragma clang loop unroll(disable)
+  for (u32 number = 0; number < PROCESS_PLACES; number++) {
+    struct process_state *state = process_place(pid, number);
+    if (!state)
+      return 0;
+    if (state->start_ns == start_ns && state->pid == pid)
+      return state;
+  }
+  return 0;
+}
+
+/* A place for a process that has none, to be filled; start_ns last, by which it is found. The first that
+ * is free, or that of a process that had this number before and whose end was not seen. NULL: there is none. */
+static __always_inline struct process_state *place_for_process(u32 pid)
+{
+#pragma clang loop unroll(disable)
+  for (u32 number = 0; number < PROCESS_PLACES; number++) {
+    struct process_state *state = process_place(pid, number);
+    if (!state)
+      return 0;
+    if (state->pid == pid && state->start_ns) {
+      state->start_ns = 0;
+      return state;
+    }
+    if (take_place(&state->claims)) {
+      state->pid = pid;
+      return state;
+    }
+  }
+  return 0;
+}
+
+static __always_inline void forget_process(struct process_state *state)
+{
+  state->start_ns = 0;
+  leave_place(&state->claims);
 }
 
 /* `start_ns`: of the process, that is of its first thread. */

@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from probes import bpf
@@ -46,8 +45,7 @@ LOG_SHOWN_CHARACTERS = 4096
 NEEDS_NET_ADMIN = " (programs of cgroups need the capability NET_ADMIN)"
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(NamedTuple):
     """Descriptors of an attached program."""
 
     hook: Hook
@@ -251,7 +249,7 @@ def make_maps(subjects: Sequence[str], sizes: RingSizes) -> dict[Map, int]:
             f"The kernel refuses to make the map {wanted.name}: bpf(2): {error.strerror}.",
             NOTHING_LOADED,
             "Ring buffers need Linux 5.8 and a size that is a power of two; all maps need memory, about "
-            "16 MiB and the rings.",
+            "20 MiB and the rings.",
         ) from error
     return made
 

@@ -16,47 +16,30 @@
 
 #define PF_KTHREAD 0x00200000
 
-static __always_inline struct pw_tcp *begin_tcp(struct sock *sk, struct socket_state *state, u16 kind)
+/* What the caller of connect() or listen() is behind from now on. */
+static __always_inline struct socket_state *begin_socket(struct sock *sk, u8 role, u64 now_ns)
 {
-  struct pw_tcp *out = RESERVE(pw_tcp, kind, flow_cgroup_id(sk, state));
-  if (out)
-    fill_tcp(out, sk, state);
-  return out;
+  struct socket_state *state = hold_socket(number_of(sk));
+  if (!state)
+    return 0;
+  state->since_ns = now_ns;
+  state->role = role;
+  state->owner_source = PW_OWNER_BY_CALL;
+  fill_owner(&state->owner);
+  return state;
 }
 
-static __always_inline void on_connect_called(struct sock *sk)
+static __always_inline struct socket_state *on_listen(struct sock *sk, u64 now_ns)
 {
-  u64 key = (u64)sk;
-  struct socket_state state = {};
-  fill_owner(&state.owner);
-  state.since_ns = bpf_ktime_get_boot_ns();
-  state.role = PW_CLIENT;
-  state.owner_source = PW_OWNER_BY_CALL;
-  map_update(MAP(sockets), &key, &state, 0);
-}
-
-static __always_inline void on_listen(struct sock *sk)
-{
-  u64 key = (u64)sk;
-  struct socket_state state = {};
+  struct socket_state *state = begin_socket(sk, PW_LISTENER, now_ns);
   struct listener_key place = {};
-  struct listener listener = {};
-  struct pw_tcp *out;
-  fill_owner(&state.owner);
-  state.since_ns = bpf_ktime_get_boot_ns();
-  state.role = PW_LISTENER;
-  state.owner_source = PW_OWNER_BY_CALL;
-  map_update(MAP(sockets), &key, &state, 0);
+  struct listener listener = {.socket = (u64)sk};
+  if (!state)
+    return 0;
   fill_listener_key(&place, sk);
-  listener.owner = state.owner;
-  listener.socket = key;
+  listener.owner = state->owner;
   map_update(MAP(listeners), &place, &listener, 0);
-  out = begin_tcp(sk, &state, PW_TCP_LISTEN);
-  if (!out)
-    return;
-  out->duration_ns = 0;
-  out->backlog = FIELD(sk, sk_max_ack_backlog);
-  submit(out, PW_TCP_LISTEN);
+  return state;
 }
 
 static __always_inline struct listener *find_listener(struct sock *sk)
@@ -71,31 +54,25 @@ static __always_inline struct listener *find_listener(struct sock *sk)
   return map_lookup(MAP(listeners), &place);
 }
 
-static __always_inline void on_accepted(struct sock *sk)
+static __always_inline struct socket_state *on_accepted(struct sock *sk, u64 now_ns)
 {
-  u64 key = (u64)sk;
-  struct socket_state state = {};
+  struct socket_state *state = hold_socket(number_of(sk));
   struct listener *listener = find_listener(sk);
-  struct pw_tcp *out;
-  state.since_ns = bpf_ktime_get_boot_ns();
-  state.role = PW_SERVER;
+  if (!state)
+    return 0;
+  state->since_ns = now_ns;
+  state->role = PW_SERVER;
   if (listener) {
-    state.owner = listener->owner;
-    state.owner_source = PW_OWNER_BY_LISTENER;
+    state->owner = listener->owner;
+    state->owner_source = PW_OWNER_BY_LISTENER;
   }
-  map_update(MAP(sockets), &key, &state, 0);
-  out = begin_tcp(sk, &state, PW_TCP_ACCEPT);
-  if (!out)
-    return;
-  out->duration_ns = 0;
-  submit(out, PW_TCP_ACCEPT);
+  return state;
 }
 
 /* The caller becomes the owner of an accepted socket if nothing better is known. */
 static __always_inline void claim(struct sock *sk, u8 source)
 {
-  u64 key = (u64)sk;
-  struct socket_state *state = map_lookup(MAP(sockets), &key);
+  struct socket_state *state = find_socket(number_of(sk));
   if (!state || state->role != PW_SERVER)
     return;
   if (state->owner_source >= source && state->owner_source != PW_OWNER_BY_DESCRIPTOR)
@@ -144,92 +121,113 @@ static __always_inline u8 role_by_state(int old_state)
   return old_state == TCP_SYN_SENT ? PW_CLIENT : 0;
 }
 
-static __always_inline void emit_closed(struct sock *sk, struct socket_state *state, int old_state)
+/* What is known of a socket that ends, NULL if that is not to be told. Those without a state were opened before the
+ * probes. One that ends in SYN_RECV never was a connection: what is known of its address was of an older socket. One
+ * that was in CLOSE is done with already. */
+static __always_inline struct socket_state *on_closed(struct sock *sk, int old_state)
 {
-  u16 kind = closing_kind(old_state);
-  struct pw_tcp *out = begin_tcp(sk, state, kind);
-  int error;
-  if (!out)
-    return;
-  error = FIELD(sk, sk_err);
-  if (kind == PW_TCP_CONNECT_FAILED)
-    out->error = error;
-  if (kind == PW_TCP_CLOSE && is_reset(old_state, error))
-    out->head.flags |= PW_RESET;
-  if (kind != PW_TCP_UNLISTEN)
-    fill_counters(out, sk, old_state);
-  submit(out, PW_TCP_CLOSE); /* any kind of flow */
-}
-
-/* Sockets without a state were opened before the probes. One that ends in SYN_RECV never was a connection: what
- * is known of its address was of an older socket. One that was in CLOSE is done with already. */
-static __always_inline void on_closed(struct sock *sk, int old_state)
-{
-  u64 key = (u64)sk;
-  struct socket_state unknown = {.role = role_by_state(old_state)};
-  struct socket_state *state = map_lookup(MAP(sockets), &key);
-  bool never_open = old_state == TCP_SYN_RECV && !(state && state->simultaneous);
+  struct socket_state *state = find_socket(number_of(sk));
   if (old_state == TCP_LISTEN)
     forget_listener(sk);
-  if (state && !never_open)
-    emit_closed(sk, state, old_state);
-  else if (!never_open && old_state != TCP_CLOSE)
-    emit_closed(sk, &unknown, old_state);
-  if (state)
-    map_delete(MAP(sockets), &key);
+  if (old_state == TCP_SYN_RECV && !(state && state->simultaneous)) {
+    if (state)
+      forget_socket(state);
+    return 0;
+  }
+  if (!state && old_state != TCP_CLOSE) {
+    state = hold_socket(number_of(sk));
+    if (state)
+      state->role = role_by_state(old_state);
+  }
+  return state;
 }
 
 /* Both ends called connect() at once. */
 static __always_inline void on_simultaneous_open(struct sock *sk)
 {
-  u64 key = (u64)sk;
-  struct socket_state *state = map_lookup(MAP(sockets), &key);
+  struct socket_state *state = find_socket(number_of(sk));
   if (state)
     state->simultaneous = 1;
 }
 
-static __always_inline void on_established(struct sock *sk, int old_state)
+static __always_inline struct socket_state *on_established(struct sock *sk, int old_state, u64 now_ns)
 {
-  u64 key = (u64)sk;
-  struct socket_state *state = map_lookup(MAP(sockets), &key);
+  struct socket_state *state = find_socket(number_of(sk));
+  if (old_state == TCP_SYN_RECV && !(state && state->simultaneous))
+    return on_accepted(sk, now_ns);
+  return state;
+}
+
+static __always_inline void fill_end(struct pw_tcp *out, struct sock *sk, u16 kind, int old_state)
+{
+  int error = FIELD(sk, sk_err);
+  if (kind == PW_TCP_CONNECT_FAILED)
+    out->error = error;
+  if (kind == PW_TCP_CLOSE && is_reset(old_state, error))
+    out->head.flags |= PW_RESET;
+  fill_counters(out, sk, old_state);
+}
+
+/* For all kinds in one place: it is most of the program. `kind` is one of TCP, which the compiler has to see. */
+static __always_inline void
+emit_tcp(struct sock *sk, struct socket_state *state, u16 kind, int old_state, u64 now_ns)
+{
   struct pw_tcp *out;
-  if (old_state == TCP_SYN_RECV && !(state && state->simultaneous)) {
-    on_accepted(sk);
+  if (kind < PW_TCP_CONNECT || kind > PW_TCP_UNLISTEN)
     return;
-  }
-  out = state ? begin_tcp(sk, state, PW_TCP_CONNECT) : 0;
-  if (out)
-    submit(out, PW_TCP_CONNECT);
+  out = RESERVE_AT(pw_tcp, sizeof(struct pw_tcp), kind, flow_cgroup_id(sk, state), now_ns);
+  if (!out)
+    return;
+  fill_tcp(out, sk, state);
+  if (kind == PW_TCP_LISTEN)
+    out->backlog = FIELD(sk, sk_max_ack_backlog);
+  else if (kind == PW_TCP_CLOSE || kind == PW_TCP_CONNECT_FAILED)
+    fill_end(out, sk, kind, old_state);
+  submit(out, PW_TCP_CLOSE); /* any kind of flow */
 }
 
 PROGRAM(inet_sock_set_state)
 {
   struct sock *sk = ARGUMENT(0);
   int old_state = ctx[1], new_state = ctx[2];
+  struct socket_state *state = 0;
+  u64 now_ns;
+  u16 kind;
   if (FIELD(sk, sk_protocol) != IPPROTO_TCP)
     return 0;
+  now_ns = bpf_ktime_get_boot_ns();
   switch (new_state) {
   case TCP_SYN_SENT:
-    on_connect_called(sk);
-    break;
-  case TCP_LISTEN:
-    on_listen(sk);
-    break;
+    begin_socket(sk, PW_CLIENT, now_ns);
+    return 0;
   case TCP_SYN_RECV:
     if (old_state == TCP_SYN_SENT)
       on_simultaneous_open(sk);
-    break;
-  case TCP_ESTABLISHED:
-    on_established(sk, old_state);
-    break;
+    return 0;
   case TCP_FIN_WAIT1:
   case TCP_LAST_ACK:
     on_close_called(sk);
+    return 0;
+  case TCP_LISTEN:
+    state = on_listen(sk, now_ns);
+    kind = PW_TCP_LISTEN;
+    break;
+  case TCP_ESTABLISHED:
+    state = on_established(sk, old_state, now_ns);
+    kind = state && state->role == PW_SERVER ? PW_TCP_ACCEPT : PW_TCP_CONNECT;
     break;
   case TCP_CLOSE:
-    on_closed(sk, old_state);
+    state = on_closed(sk, old_state);
+    kind = closing_kind(old_state);
     break;
+  default:
+    return 0;
   }
+  if (!state)
+    return 0;
+  emit_tcp(sk, state, kind, old_state, now_ns);
+  if (new_state == TCP_CLOSE)
+    forget_socket(state);
   return 0;
 }
 

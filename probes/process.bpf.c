@@ -7,24 +7,38 @@
 #include "task.h"
 
 #define SIGNAL_GROUP_EXIT 4 /* signal_struct.flags: group_exit_code is valid */
-#define SCRATCH_OF_FORK 0
-#define SCRATCH_OF_EXEC 1
-#define SCRATCH_OF_WALK 2
 
 #define THREADS_WALKED 64   /* threads of a dying group that are not yet reaped; few, see exit below */
 
+struct process_key {
+  u64 start_ns;
+  u64 pid;
+};
+
 _Static_assert(PW_VALUE_BYTES_exec_scratch == sizeof(struct pw_exec) + PW_EXEC_DATA_BYTES, "scratch of exec");
-_Static_assert(PW_VALUE_BYTES_process_scratch == sizeof(struct process_state), "scratch of processes");
+_Static_assert(PW_KEY_BYTES_adopted == sizeof(struct process_key), "key of adopted");
 
-#define E2BIG_RESULT -7
-
-/* Puts a process into the table of live ones. False: it is full, which is counted, or another was faster. */
-static __always_inline bool keep_state(u32 pid, const struct process_state *state, u64 flags)
+/* Worked out of a process that is older than the probes. Of several threads that come to it at once the others do
+ * without its being kept, as where there is no place. */
+static __always_inline struct process_state *adopt(u32 pid, struct process_state *state)
 {
-  long refused = map_update(MAP(processes), &pid, state, flags);
-  if (refused == E2BIG_RESULT)
+  struct process_key key = {.start_ns = state->start_ns, .pid = pid};
+  struct process_state *known, *place;
+  u8 present = 1;
+  if (map_update(MAP(adopted), &key, &present, MAP_NOEXIST))
+    return state;
+  known = find_state(pid, state->start_ns);
+  place = known ? known : place_for_process(pid);
+  if (!place)
     count_lost(PW_UNTRACKED);
-  return !refused;
+  if (place && !known) {
+    __builtin_memcpy(&place->entry, &state->entry, sizeof(*state) - __builtin_offsetof(struct process_state, entry));
+    *(volatile u64 *)&place->start_ns = key.start_ns;
+    if (is_in_session(state))
+      join_session(state, key.start_ns);
+  }
+  map_delete(MAP(adopted), &key);
+  return place ? place : state;
 }
 
 /* What is known of a process; of one older than the probes it is worked out, and kept if there is room. NULL for
@@ -35,14 +49,23 @@ static __always_inline struct process_state *state_of(struct task_struct *leader
   struct process_state *state = find_state(pid, FIELD(leader, start_boottime));
   if (state)
     return state;
-  state = map_lookup(MAP(process_scratch), &scratch);
+  state = process_scratch(scratch);
   if (!state || !work_out_state(state, leader))
     return 0;
   take_home(state->home);
   map_update(MAP(mounts), &state->mounts, &state->home, MAP_NOEXIST);
-  if (keep_state(pid, state, MAP_NOEXIST) && is_in_session(state))
-    join_session(state, state->start_ns);
-  return state;
+  return adopt(pid, state);
+}
+
+/* What state_of() returned. To look again costs nanoseconds, as the places are an array; to keep the pointer would
+ * have the verifier check twice all that comes between: with a state, and without. */
+static __always_inline struct process_state *state_again(u32 pid, u64 start_ns, u32 scratch)
+{
+  struct process_state *state = find_state(pid, start_ns);
+  if (state)
+    return state;
+  state = process_scratch(scratch);
+  return state && state->start_ns == start_ns ? state : 0;
 }
 
 /* Where a process has come to since it was last looked at. A tree that it left is over for it. */
@@ -59,12 +82,12 @@ static __always_inline void follow(struct process_state *state, struct task_stru
  * with the old leader's start time: the entity stays. */
 PROGRAM(sched_process_exec)
 {
-  struct task_struct *task = TYPED(task_struct, ARGUMENT(0));
+  struct task_struct *argument = ARGUMENT(0), *task = TYPED(task_struct, argument);
   struct linux_binprm *binary = TYPED(linux_binprm, ARGUMENT(2));
   struct mm_struct *mm = FIELD(task, mm);
   struct file *file = FIELD(mm, exe_file);
   struct fs_struct *fs = FIELD(task, fs);
-  struct process_state *state = state_of(task, SCRATCH_OF_EXEC);
+  struct process_state *state = state_of(task, SCRATCH_OF_MAKER);
   u64 bytes;
   u32 zero = 0;
   struct pw_exec *exec = map_lookup(MAP(exec_scratch), &zero);
@@ -78,7 +101,7 @@ PROGRAM(sched_process_exec)
   __builtin_memset(exec, 0, sizeof(*exec));
   if (!begin(&exec->head, PW_EXEC, cgroup_id_of(task)))
     return 0;
-  fill_task_only(&exec->task, task);
+  fill_task_only(&exec->task, argument);
   fill_leaders(exec, task);
   exec->tty_device = fill_tty(exec->tty, task);
   exec->argc = FIELD(binary, argc);
@@ -98,6 +121,7 @@ PROGRAM(sched_process_exec)
   exec->environment_bytes = append_environment(exec, bytes, mm);
   bytes += FORGOTTEN(exec->environment_bytes);
 #endif
+  state = state_again(exec->task.pid, exec->task.start_ns, SCRATCH_OF_MAKER);
   if (state) {
     exec->task.entry = state->entry;
     fill_old_credentials(exec, state);
@@ -138,21 +162,30 @@ PROGRAM(sched_prepare_exec)
   return 0;
 }
 
-/* The child's state, in scratch memory. NULL: nothing is known of its maker. */
+/* The child's state. NULL: nothing is known of its maker. The child is found by it once start_ns is there, which is
+ * written last. */
 static __always_inline struct process_state *state_of_child(struct task_struct *maker, struct task_struct *child)
 {
-  u32 scratch = SCRATCH_OF_FORK, pid = FIELD(child, tgid), maker_scratch = SCRATCH_OF_EXEC;
-  struct process_state *known = state_of(maker, maker_scratch);
-  struct process_state *state = map_lookup(MAP(process_scratch), &scratch);
-  if (!known || !state)
+  u32 pid = FIELD(child, tgid);
+  struct process_state *known = state_of(maker, SCRATCH_OF_MAKER), *state;
+  bool is_kept;
+  if (!known)
     return 0;
   follow(known, maker);
+  state = place_for_process(pid);
+  is_kept = state != 0;
+  if (!is_kept) {
+    count_lost(PW_UNTRACKED);
+    state = process_scratch(SCRATCH_OF_CHILD);
+  }
+  if (!state)
+    return 0;
   inherit(state, known);
   note_ancestor(&state->ancestor[0], maker);
-  state->start_ns = FIELD(child, start_boottime);
   settle(state, child);
-  if (keep_state(pid, state, 0) && is_in_session(state))
+  if (is_kept && is_in_session(state))
     join_session(state, 0);
+  *(volatile u64 *)&state->start_ns = FIELD(child, start_boottime);
   return state;
 }
 
@@ -161,16 +194,16 @@ static __always_inline struct process_state *state_of_child(struct task_struct *
 PROGRAM(sched_process_fork)
 {
   struct task_struct *thread = TYPED(task_struct, ARGUMENT(0));
-  struct task_struct *child = TYPED(task_struct, ARGUMENT(1));
+  struct task_struct *argument = ARGUMENT(1), *child = TYPED(task_struct, argument);
   struct process_state *state;
   struct pw_fork *fork;
-  if (FIELD(child, pid) != FIELD(child, tgid)) /* a thread */
+  if (FIELD(argument, pid) != FIELD(argument, tgid)) /* a thread */
     return 0;
   state = state_of_child(FIELD(thread, group_leader), child);
   fork = RESERVE(pw_fork, PW_FORK, cgroup_id_of(child));
   if (!fork)
     return 0;
-  fill_task_only(&fork->task, child);
+  fill_task_only(&fork->task, argument);
   fork->task.maker_pid = FIELD(thread, tgid);
   if (state)
     fork->task.entry = state->entry;
@@ -243,7 +276,7 @@ static __always_inline bool is_last_thread(u64 *ctx, struct signal_struct *signa
 #if ARGUMENTS_sched_process_exit >= 2
   return (bool)ctx[1];
 #else
-  struct { u64 start_ns; u64 pid; } process = {};
+  struct process_key process = {};
   u8 present = 1;
   if (FIELD(signal, live.counter) != 0)
     return false;
@@ -289,7 +322,7 @@ PROGRAM(sched_process_exit)
     return 0;
   if (is_in_session(state))
     leave_session(&state->entry, task);
-  map_delete(MAP(processes), &pid);
+  forget_process(state);
   return 0;
 }
 

@@ -4,6 +4,7 @@
 #include "dialect.h"
 #include "events.h"
 #include "lineage.h"
+#include "socket_table.h"
 
 #define AF_INET 2
 #define AF_INET6 10
@@ -24,25 +25,6 @@
 #define SOCK_DONE 1 /* bit of sk_flags: the peer's FIN has arrived */
 #define MAPPED_PREFIX 0xffff0000u /* third word of ::ffff:a.b.c.d, as little-endian machines see it */
 
-struct owner {
-  struct pw_entry entry;
-  u64 start_ns;
-  u64 cgroup_id;
-  u32 pid;
-  u32 uid;
-  char comm[PW_COMM_BYTES];
-};
-
-/* Value of the map `sockets`, by the address of the kernel's socket. */
-struct socket_state {
-  struct owner owner;
-  u64 since_ns; /* connect(), accept or listen(), 0 if before the probes; also tells apart sockets that had the same address */
-  u8 role;
-  u8 owner_source;
-  u8 simultaneous; /* a client that has met the other end's SYN: SYN_SENT -> SYN_RECV */
-  u8 pad[5];
-};
-
 /* Key of the map `listeners`. IPv4 stands as ::ffff:a.b.c.d, "any" of both families as zeroes: a listener on
  * :: is found for IPv4 too. */
 struct listener_key {
@@ -59,17 +41,24 @@ struct listener {
 
 _Static_assert(PW_KEY_BYTES_listeners == sizeof(struct listener_key), "key of listeners");
 _Static_assert(PW_VALUE_BYTES_listeners == sizeof(struct listener), "value of listeners");
-_Static_assert(PW_VALUE_BYTES_sockets == sizeof(struct socket_state), "value of sockets");
 
 /* The calling process, by the name of its leader: threads often have names of their own. Only where the caller
  * is the one that acts on the socket. */
 static __always_inline void fill_owner(struct owner *owner)
 {
-  struct task_struct *leader = CURRENT_FIELD(CURRENT_TASK(), group_leader);
+  struct task_struct *task = CURRENT_TASK();
+  struct task_struct *leader = CURRENT_FIELD(task, group_leader);
   owner->start_ns = CURRENT_FIELD(leader, start_boottime);
+#ifdef CURRENT_IS_TYPED /* loads are cheaper than calls then */
+  struct cred *cred = (struct cred *)CURRENT_FIELD(task, cred);
+  owner->cgroup_id = id_of(cgroup_of(task));
+  owner->pid = CURRENT_FIELD(task, tgid);
+  owner->uid = CURRENT_FIELD(cred, uid.val);
+#else
   owner->cgroup_id = bpf_get_current_cgroup_id();
   owner->pid = bpf_get_current_pid_tgid() >> 32;
   owner->uid = bpf_get_current_uid_gid();
+#endif
   copy_comm(owner->comm, leader);
   fill_entry(&owner->entry, owner->pid, owner->start_ns);
 }
@@ -145,7 +134,9 @@ static __always_inline u16 fill_addresses(u8 local[16], u8 remote[16], struct so
 
 static __always_inline u16 local_port(struct sock *sk)
 {
-#ifdef PW_TP_BTF
+#ifdef CASTS_POINTERS
+  return bpf_ntohs(TYPED(inet_sock, sk)->inet_sport);
+#elif defined(PW_TP_BTF)
   struct tcp_sock *tcp = as_tcp_sock(sk);
   return tcp ? bpf_ntohs(((struct inet_sock *)tcp)->inet_sport) : 0;
 #else
@@ -177,7 +168,9 @@ static __always_inline void payload_only(struct pw_tcp *out, struct sock *sk, st
 /* `state`: the socket's before it was closed. */
 static __always_inline void fill_counters(struct pw_tcp *out, struct sock *sk, int state)
 {
-#ifdef PW_TP_BTF
+#ifdef CASTS_POINTERS
+  struct tcp_sock *tcp = TYPED(tcp_sock, sk);
+#elif defined(PW_TP_BTF)
   struct tcp_sock *tcp = as_tcp_sock(sk);
   if (!tcp)
     return;

@@ -152,13 +152,11 @@ static __always_inline void write_bound(struct seq_file *seq, struct sock *sk, s
 static __always_inline void on_datagrams(struct seq_file *seq, struct sock *sk, struct task_struct *task, u16 protocol)
 {
   struct holder holder = {.source = PW_OWNER_BY_DESCRIPTOR};
-  struct owner *owner = (struct owner *)&holder.owner;
   u64 cookie = socket_cookie(sk);
-  _Static_assert(sizeof(*owner) == sizeof(holder.owner), "the same of TCP");
-  fill_holder(owner, task);
+  fill_holder(&holder.owner, task);
   if (!map_update(MAP(flow_owners), &cookie, &holder, 1 /* BPF_NOEXIST */) && protocol == IPPROTO_UDP &&
       FIELD(sk, __sk_common.skc_num))
-    write_bound(seq, sk, owner, cookie);
+    write_bound(seq, sk, &holder.owner, cookie);
 }
 
 static __always_inline bool is_of_datagrams(u16 protocol)
@@ -173,12 +171,11 @@ PROGRAM(sockets_before)
 {
   struct task_struct *task = ARGUMENT(1);
   struct file *file = ARGUMENT(3);
-  struct socket_state state = {.owner_source = PW_OWNER_BY_DESCRIPTOR};
+  struct socket_state *state;
   struct socket *socket;
   struct sock *sk;
   u16 family, protocol;
   u8 now;
-  u64 key;
   if (!task || !file)
     return 0;
   socket = socket_of_file(file);
@@ -196,14 +193,17 @@ PROGRAM(sockets_before)
   now = FIELD(sk, __sk_common.skc_state);
   if (protocol != IPPROTO_TCP || now == TCP_CLOSE || now == TCP_SYN_RECV)
     return 0;
-  state.role = now == TCP_LISTEN ? PW_LISTENER : now == TCP_SYN_SENT ? PW_CLIENT : role_of_connection(sk);
-  fill_holder(&state.owner, task);
-  key = (u64)sk;
-  if (map_update(MAP(sockets), &key, &state, 1 /* BPF_NOEXIST */))
+  if (find_socket(number_of(sk)))
     return 0;
+  state = hold_socket(number_of(sk));
+  if (!state)
+    return 0;
+  state->role = now == TCP_LISTEN ? PW_LISTENER : now == TCP_SYN_SENT ? PW_CLIENT : role_of_connection(sk);
+  state->owner_source = PW_OWNER_BY_DESCRIPTOR;
+  fill_holder(&state->owner, task);
   if (now == TCP_LISTEN)
-    remember_listener(sk, &state);
+    remember_listener(sk, state);
   if (now != TCP_SYN_SENT)
-    write_socket(SEQUENCE(), sk, &state);
+    write_socket(SEQUENCE(), sk, state);
   return 0;
 }

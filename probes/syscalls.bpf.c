@@ -244,10 +244,10 @@ static __always_inline void report(struct pw_privilege *out, struct task_struct 
   append_text(out, recipe >> 8 & 15, 0);
   if ((kind == PW_PRIVILEGE_SYMLINK || kind == PW_PRIVILEGE_LINK) && !is_place_that_matters(out->data))
     return;
-  if (PW_IS_FLOW(kind)) /* never; so the compiler knows the ring */
-    return;
   if (!begin(&out->head, kind, bpf_get_current_cgroup_id()))
     return;
+  recipe = forgotten(out, recipe); /* which class it is of made a difference there */
+  kind = recipe & 255;
   append_text(out, recipe >> 12 & 15, 1);
   append_text(out, recipe >> 16 & 15, 2);
   append_path(out, recipe, task);
@@ -258,17 +258,9 @@ static __always_inline void report(struct pw_privilege *out, struct task_struct 
   BOUND(bytes, PW_PRIVILEGE_DATA_BYTES - 1);
   bytes += sizeof(*out);
   out->head.record_bytes = bytes;
+  if (PW_IS_FLOW(kind)) /* never; so the compiler knows the ring */
+    return;
   output(out, kind, bytes);
-}
-
-/* The same value, of which the verifier knows nothing any more: else it would check all that follows anew for
- * each of the calls. */
-static __always_inline u32 forgotten(struct pw_privilege *out, u32 recipe)
-{
-  *(volatile u32 *)&out->pad = recipe;
-  recipe = *(volatile u32 *)&out->pad;
-  out->pad = 0;
-  return recipe;
 }
 
 PROGRAM(sys_exit)

@@ -85,7 +85,7 @@ class _File:
             self._header = (name, number)
             self._slot = len(self._draft.sections)
         elif name in UNSUPPORTED_SECTIONS:
-            problem = f"[{name}] is a section of Fluent Bit that podwitness does not support yet."
+            problem = f"[{name}] is a section of Fluent Bit that podwitness does not have."
             self._problem(number, problem, UNSUPPORTED_SECTIONS[name])
         else:
             self._problem(number, f"there is no section [{header['name']}].", nearest(name, SECTIONS))
@@ -127,7 +127,7 @@ class _File:
             return
         key, *value = stripped.split(maxsplit=1)
         if key.startswith("["):
-            problem = f"{shown(stripped)} is a group inside a section, which podwitness does not support yet."
+            problem = f"{shown(stripped)} is a group inside a section, which podwitness does not have."
             self._problem(number, problem, "A section stands at the beginning of its line.")
         elif self._header is None:
             self._problem(

@@ -17,7 +17,7 @@ from collector.config.instances import Common, FilterCommon, InputCommon, Output
 from collector.config.kinds import shown
 from collector.config.multiline import MultilineSection, check_names
 from collector.config.parsers import Parser, find, framing
-from collector.config.schema import InvalidConfiguration, commas, keys_of, nearest, read
+from collector.config.schema import InvalidConfiguration, Key, commas, keys_of, nearest, read
 from collector.config.sections import Draft, Entry, Section
 from collector.config.service import ServiceSettings
 from collector.config.stock_parsers import STOCK
@@ -203,7 +203,7 @@ class _Reading:
         for section in self._of("SERVICE"):
             first = merged if merged.file else section
             merged = replace(first, entries=(*merged.entries, *section.entries))
-        merged = self._without_ignored("service", "", merged)
+        merged = self._without_ignored("service", "", merged, keys_of(ServiceSettings))
         names = foreign.unsupported("service", "")
         loaded = read(ServiceSettings, merged, self._draft.problems, unsupported=names)
         self._service = loaded or ServiceSettings()
@@ -212,15 +212,16 @@ class _Reading:
     def _of(self, name: str) -> list[Section]:
         return [section for section in self._sections if section.name == name]
 
-    def _without_ignored(self, kind: str, plugin: str, section: Section) -> Section:
+    def _without_ignored(self, kind: str, plugin: str, section: Section, own: Iterable[Key] = ()) -> Section:
+        """Without what has no effect, and what Fluent Bit has beside `own` keys and is off."""
         ignored = foreign.ignored(kind, plugin)
         kept: list[Entry] = []
         for entry in section.entries:
-            reason = ignored.get(entry.key.lower())
-            if reason is None:
+            name = entry.key.lower()
+            if name in ignored:
+                self.notices.append(f"{entry.place}: {entry.key} has no effect: {ignored[name]}.")
+            elif not (entry.value.lower() in _OFF and own and _is_foreign(kind, plugin, name, own)):
                 kept.append(entry)
-            else:
-                self.notices.append(f"{entry.place}: {entry.key} has no effect: {reason}.")
         return replace(section, entries=tuple(kept))
 
     def parsers(self, more_files: Iterable[str]) -> None:
@@ -309,7 +310,7 @@ class _Reading:
         if row is None:
             problem = f"there is no {called} called {shown(name.value)}."
             wanted = name.value.lower()
-            instead = foreign.INSTEAD.get((called, wanted)) or foreign.INSTEAD.get((kind, wanted))
+            instead = foreign.instead(called, wanted) or foreign.instead(kind, wanted)
             remedy = instead or nearest(name.value, catalogue.names(kind))
             self._draft.problem(name.place, problem, remedy)
         return row
@@ -322,12 +323,12 @@ class _Reading:
             self._draft.problem(section.place, problem, "Install what is missing, or remove the section.")
             return None
         called = section.name.lower()
-        section = self._without_ignored(row.kind, row.name, section)
+        common_class = _COMMON[called]
+        theirs, ours = keys_of(module.Settings), keys_of(common_class)
+        section = self._without_ignored(row.kind, row.name, section, (*theirs, *ours))
         if called == "processor":
             section = self._without_ignored(called, "", section)
         problems = self._draft.problems
-        common_class = _COMMON[called]
-        theirs, ours = keys_of(module.Settings), keys_of(common_class)
         settings = read(
             module.Settings,
             section,
@@ -424,12 +425,17 @@ class _Reading:
                 self._draft.problem(config.section.place, problem, "Give it another Alias.")
 
 
+_OFF = ("off", "false", "no")
 _COMMON: dict[str, type[Common]] = {
     "input": InputCommon,
     "processor": ProcessorCommon,
     "filter": FilterCommon,
     "output": OutputCommon,
 }
+
+
+def _is_foreign(kind: str, plugin: str, name: str, own: Iterable[Key]) -> bool:
+    return name in foreign.unsupported(kind, plugin) and all(key.name.lower() != name for key in own)
 
 
 def _only(section: Section, names: Iterable[str]) -> Section:

@@ -42,6 +42,7 @@ IGNORED: dict[str, dict[str, str]] = {
     },
     "input tail": {
         "event_batch_size": _PORTIONS,
+        "fstat_interval": _WATCHED,
         "file_cache_advise": "what was read is left to the kernel's own judgement",
         "keep_file_handle": "a followed file is held open",
         "progress_check_interval": _WATCHED,
@@ -146,19 +147,25 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
     ("input", "tail"): _names("""
         buffer_chunk_size buffer_max_size db db.compare_filename db.journal_mode db.locking db.sync
         docker_mode docker_mode_flush docker_mode_parser event_batch_size exclude_path exit_on_eof
-        file_cache_advise generic.encoding ignore_active_older_files ignore_older inotify_watcher
-        keep_file_handle key multiline multiline.parser multiline_flush offset_key parser
+        file_cache_advise fstat_interval generic.encoding ignore_active_older_files ignore_older
+        inotify_watcher keep_file_handle key multiline multiline.parser multiline_flush offset_key parser
         parser_firstline path path_key progress_check_interval progress_check_interval_nsec
         read_from_head read_newly_discovered_files_from_head refresh_interval rotate_wait
         skip_empty_lines skip_long_lines static_batch_size tag_regex truncate_long_lines
         unicode.encoding watcher_interval
-    """),
+    """)
+    | {f"parser_{number}" for number in range(1, 10)},  # of the lines after Parser_Firstline
     ("input", "systemd"): _names("""
-        db db.sync lowercase max_entries max_fields path read_from_tail strip_underscores
-        systemd_filter systemd_filter_type
+        db db.sync lowercase max_entries max_fields path read_from_tail read_since_minutes_ago
+        strip_underscores systemd_filter systemd_filter_type
     """),
     ("filter", "kubernetes"): _names("""
-        annotations aws_pod_association_host aws_pod_association_port aws_use_pod_association
+        annotations aws_pod_association_endpoint aws_pod_association_host
+        aws_pod_association_host_client_cert_file aws_pod_association_host_client_key_file
+        aws_pod_association_host_server_ca_file aws_pod_association_host_tls_debug
+        aws_pod_association_host_tls_verify aws_pod_association_port
+        aws_pod_service_map_refresh_interval aws_pod_service_map_ttl
+        aws_pod_service_preload_cache_dir aws_use_pod_association set_platform use_pod_association
         buffer_size cache_use_docker_id dns_retries dns_wait_time dummy_meta k8s-logging.exclude
         k8s-logging.parser keep_log kube_ca_file kube_ca_path kube_meta_cache_ttl
         kube_meta_namespace_cache_ttl kube_meta_preload_cache_dir kube_tag_prefix
@@ -268,6 +275,7 @@ FLUENT_BIT_COMMON: dict[str, frozenset[str]] = {
 _SIGNING = "Send through a proxy that signs requests, such as aws-sigv4-proxy."
 _TOKENS = "Give a token by Header (Authorization Bearer ...), or send through a proxy that fetches tokens."
 _CLIENT_CERTIFICATES = "Ask clients for certificates, by tls.verify_client_cert."
+_FIXED_LABELS = "Add fixed labels by the filter record_modifier."
 _ELASTIC_CLOUD = "Use the output es for Elastic Cloud."
 _MULTILINE = "Write a [MULTILINE_PARSER] and name it in multiline.parser."
 _GELF = "Choose another Format: GELF is not written."
@@ -292,10 +300,13 @@ REFUSED: dict[tuple[str, str], dict[str, str]] = {
     ("input", "tail"): {
         "docker_mode_parser": _MULTILINE,
         "multiline_flush": _MULTILINE,
-        "parser_firstline": _MULTILINE,
+        "parser_": _MULTILINE,
         "generic.encoding": "Let the writer write UTF-8; other bytes are kept as they are.",
         "unicode.encoding": "Let the writer write UTF-8; other bytes are kept as they are.",
         "ignore_active_older_files": "Remove the line: Ignore_Older is about files when they are found.",
+    },
+    ("input", "systemd"): {
+        "read_since_minutes_ago": "Set Read_From_Tail On for what comes from now on; DB is for restarts.",
     },
     ("input", "cpu"): {"pid": _EBPF},
     ("input", "mem"): {"pid": _EBPF},
@@ -306,7 +317,11 @@ REFUSED: dict[tuple[str, str], dict[str, str]] = {
         "http_server.max_connections": "Remove the line: there are up to 256 connections.",
         "max_connections": "Remove the line: there are up to 256 connections.",
     },
-    ("filter", "kubernetes"): {"aws_": "Add fixed labels by the filter record_modifier."},
+    ("filter", "kubernetes"): {
+        "aws_": _FIXED_LABELS,
+        "use_pod_association": _FIXED_LABELS,
+        "set_platform": "Remove the line: it is for tests of Fluent Bit itself.",
+    },
     ("output", "http"): {
         "aws_": _SIGNING,
         "oauth2.": _TOKENS,
@@ -343,9 +358,6 @@ REFUSED: dict[tuple[str, str], dict[str, str]] = {
 }
 
 
-_OF_A_CLOUD = (
-    "Send by the output forward to a Fluent Bit or Fluentd that has it, or by opentelemetry to a collector."
-)
 # Plugins of Fluent Bit that podwitness has not, where something else does their work.
 INSTEAD: dict[tuple[str, str], str] = {
     ("filter", "lua"): "podwitness runs no scripts: modify, record_modifier, nest, grep, parser and "
@@ -367,30 +379,39 @@ INSTEAD: dict[tuple[str, str], str] = {
     ("output", "splunk"): "Send by the output http, to the collector's raw endpoint.",
     ("output", "elasticsearch"): "It is called es.",
     ("output", "prometheus_exporter"): "Metrics are served at /metrics when HTTP_Server is On.",
-} | {
-    ("output", name): _OF_A_CLOUD
-    for name in (
-        *(
-            "azure",
-            "azure_blob",
-            "azure_kusto",
-            "azure_logs_ingestion",
-            "bigquery",
-            "cloudwatch",
-            "chronicle",
-        ),
-        *(
-            "cloudwatch_logs",
-            "datadog",
-            "firehose",
-            "kinesis",
-            "kinesis_firehose",
-            "kinesis_streams",
-            "logdna",
-        ),
-        *("nrlogs", "oracle_log_analytics", "s3", "stackdriver"),
-    )
 }
+_BY_FORWARD = {
+    "input": "Receive it by a Fluent Bit, which sends it here: the input forward takes it.",
+    "filter": "A Fluent Bit behind the output forward has it.",
+    "processor": "A Fluent Bit behind the output forward has it.",
+    "output": "Send by the output forward to a Fluent Bit or Fluentd that has it, or by opentelemetry to a "
+    "collector.",
+}
+# The others of Fluent Bit 5, so that nobody looks for a slip of the pen.
+OTHERS = {
+    "input": _names("""
+        blob collectd disk docker elasticsearch etw event_test event_type exec_wasi gpu_metrics head health
+        kafka kmsg mqtt nginx_metrics opentelemetry podman_metrics proc process_exporter_metrics
+        prometheus_remote_write prometheus_scrape prometheus_textfile random serial splunk statsd stdin
+        stream_processor tcp thermal udp unix_socket windows_exporter_metrics winevtlog winlog winstat
+    """),
+    "filter": _names("""
+        alter_size checklist ecs expect geoip2 log_to_metrics lookup nightfall stdout sysinfo tensorflow
+    """),
+    "processor": _names("cumulative_to_delta labels metrics_selector sampling tda"),
+    "output": _names("""
+        azure azure_blob azure_kusto azure_logs_ingestion bigquery chronicle cloudwatch
+        cloudwatch_logs counter datadog exit firehose flowcounter gelf influxdb kafka-rest kinesis
+        kinesis_firehose kinesis_streams logdna nats nrlogs oracle_log_analytics pgsql plot
+        prometheus_remote_write retry s3 skywalking slack stackdriver syslog tcp td udp
+        vivo_exporter websocket
+    """),
+}
+
+
+def instead(kind: str, name: str) -> str:
+    """What to do without a plugin that Fluent Bit has; "" for what it has not either."""
+    return INSTEAD.get((kind, name)) or (_BY_FORWARD[kind] if name in OTHERS.get(kind, ()) else "")
 
 
 def ignored(kind: str, plugin: str) -> dict[str, str]:

@@ -114,7 +114,7 @@ def _lines() -> Iterator[str]:
     yield "Keys of Fluent Bit that have nothing to set up here; the reason is logged at the start.\n"
     yield from _ignored()
     yield "\n## Refused\n"
-    yield "Other keys of Fluent Bit are errors, and these say what to do instead.\n"
+    yield "Other keys of Fluent Bit are errors, unless they are Off; these say what to do instead.\n"
     yield from _refused()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from collector.config.kinds import Kind, binary_bytes
 from collector.config.schema import boolean, choice, integer, key, repeated, seconds, size_bytes, text
 
-LEAST_RECORD_BYTES = 1 << 10
+LEAST_RECORD_BYTES = 1_000
 LOG_LEVELS = ("off", "error", "warn", "info", "debug", "trace")
 
 

@@ -88,7 +88,7 @@ class _File:
 
     def _unknown(self, node: Node, name: str, known: dict[str, Callable[[str, Node], None]]) -> None:
         if name in _UNSUPPORTED:
-            problem = f"{name} is a part of Fluent Bit that podwitness does not support yet."
+            problem = f"{name} is a part of Fluent Bit that podwitness does not have."
             self._problem(node, problem, _UNSUPPORTED[name])
         else:
             self._problem(node, f"{name} is not a part of a configuration.", nearest(name, known))

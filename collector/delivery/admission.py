@@ -89,6 +89,12 @@ class Admission:
         """Whether files of an input wait because of its own bound."""
         return self._is_over_limit(Request("", source, PORTION_BYTES, True))
 
+    def is_filling(self, ticket: Ticket) -> bool:
+        """Whether a chunk is in memory, could be in the spool, and its input is at its own bound."""
+        source = ticket.chunk.source
+        is_bounded = source in self._limits and source not in self.memory_only
+        return is_bounded and not ticket.seq and self.is_at_limit(source)
+
     def decide(self, request: Request, outlets: Outlets) -> Outlets | None:
         """The outputs for which it goes to the spool, () for memory everywhere; None: it has to wait.
 

@@ -70,8 +70,9 @@ class Courier:
                 await self._failed(outlet, parcel, str(reason))
             else:
                 self._delivered(outlet, parcel)
-            # A receiver that is never slower than we are would otherwise keep the loop to itself.
-            await asyncio.sleep(0)
+            if outlet.lanes.ready:
+                # A receiver that is never slower than we are would otherwise keep the loop to itself.
+                await asyncio.sleep(0)
 
     async def _refused(self, outlet: Outlet, parcel: Parcel, reason: Rejected) -> None:
         """All of it, or some records."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from collector.delivery.lanes import Lanes, Parcel
-from collector.plugin import Output
+from collector.plugin import Connections, Output
+from collector.service.metrics import Metrics
 from collector.service.stalls import Stall
 
 # A receiver that fails in turns for this reason and for that is not news each time.
@@ -196,6 +197,14 @@ class Outlet:
             if not rest.cancelled():
                 self.wake()  # it was this one's turn, and is another's now
             raise
+
+    def set_gauges(self, metrics: Metrics) -> None:
+        name = self.route.name
+        connections = getattr(self.route.output, "connections", Connections())
+        metrics.set("fluentbit_output_upstream_total_connections", name, to=connections.total)
+        metrics.set("fluentbit_output_upstream_busy_connections", name, to=connections.busy)
+        metrics.set("podwitness_delivery_bytes", name, to=self.size_bytes)
+        metrics.set("podwitness_delivery_share_bytes", name, to=self.share_bytes)
 
     def stalls(self, now_s: float) -> Iterator[Stall]:
         """How long its oldest chunk waits, and its longest delivery takes."""

@@ -109,11 +109,12 @@ class Router:
         spool: Spool | None = None,
         bounds: Bounds | None = None,
         rejected: RejectedFolder | None = None,
+        accepted: Callable[[Chunk], None] = lambda _: None,
     ) -> None:
         self._roster = Roster(routes, total_bytes, log)
         self._metrics = metrics
         self._log = log
-        self._record = record
+        self._record, self._accepted = record, accepted
         self._flush_s = flush_s
         self._outlets_of = functools.lru_cache(TAGS_REMEMBERED)(self._match)
         self._open: dict[Ticket, None] = {}  # in the order of acceptance
@@ -220,6 +221,7 @@ class Router:
         """Under way to these outputs, to `spooled` of them by way of the spool."""
         self._metrics.add("fluentbit_input_records_total", chunk.source, by=chunk.records)
         self._metrics.add("fluentbit_input_bytes_total", chunk.source, by=len(chunk.entries))
+        self._accepted(chunk)
         step = self._order.begin(chunk.source, chunk.position) if chunk.position else None
         ticket = Ticket(chunk, size_of(chunk), len(outlets), step)
         self._open[ticket] = None
@@ -316,6 +318,8 @@ class Router:
             for outlet in self._outlets_of(tag):
                 if spooling.has_room(0):
                     spooling.secure(outlet, tag)
+        for tag in {ticket.chunk.tag for ticket in self._open if self._admission.is_filling(ticket)}:
+            spooling.secure_failing(self._outlets_of(tag), tag)
 
     def _is_at_risk(self, ticket: Ticket) -> bool:
         chunk = ticket.chunk
@@ -487,9 +491,7 @@ class Router:
     def set_gauges(self) -> None:
         """Brings the gauges of the metrics table up to date; called before they are shown."""
         for outlet in self._roster.all:
-            name = outlet.route.name
-            self._metrics.set("podwitness_delivery_bytes", name, to=outlet.size_bytes)
-            self._metrics.set("podwitness_delivery_share_bytes", name, to=outlet.share_bytes)
+            outlet.set_gauges(self._metrics)
         self._metrics.set("podwitness_delivery_waiting", to=len(self._admission.waiters))
         oldest = next(iter(self._open), None)
         age_s = (time.monotonic_ns() - oldest.chunk.created_ns) / 1e9 if oldest else 0.0

@@ -132,6 +132,13 @@ class Spooling:
             self._staging.add(ticket, (outlet,))
         self._wake()
 
+    def secure_failing(self, outlets: Sequence[Outlet], tag: str) -> None:
+        """What outputs that fail have of a tag, where it holds up others of these, which don't."""
+        failing = [outlet for outlet in outlets if outlet.complaint]
+        if len(failing) < len(outlets) and self.has_room(0):
+            for outlet in failing:
+                self.secure(outlet, tag)
+
     def overdue_tags(self, before_s: float) -> set[str]:
         """Tags of what has been waiting to be written since then, for an output that delivers nothing."""
         return {unit.chunk.tag for unit in self._staging.units() if unit.since_s <= before_s}
@@ -380,6 +387,9 @@ class Spooling:
             self._metrics.set("podwitness_spool_oldest_seconds", name, to=max(0.0, age_s))
             self._metrics.set("podwitness_spool_bytes", name, to=self._spool.used_bytes[name])
             self._metrics.set("podwitness_spool_limit_bytes", name, to=outlet.route.spool_limit_bytes)
+            free = 1 - self._spool.used_bytes[name] / outlet.route.spool_limit_bytes
+            percent = max(0.0, 100.0 * free)
+            self._metrics.set("fluentbit_output_chunk_available_capacity_percent", name, to=percent)
             chunks = sum(amount.chunks for amount in outlet.shelf.behind.values())
             self._metrics.set("podwitness_spool_chunks", name, to=chunks)
         self._metrics.set("podwitness_spool_chunks_up", to=self._chunks_up)

@@ -34,18 +34,29 @@ class _Stretch(NamedTuple):
     emitters: frozenset[int]  # ids of filters
 
 
+class Counts(NamedTuple):
+    """What a filter made of a portion. `before`: filters that had seen what it dropped; `passed` are records
+    that went on to the end, of so many bytes."""
+
+    dropped: int = 0
+    added: int = 0
+    emitted: int = 0
+    before: Rest = ()
+    passed: int = 0
+    passed_bytes: int = 0
+
+
 class FilterChain:
     """Folds filters into plans as far as they are constant, and applies the rest to records.
 
     The first filter that can't be folded ends a plan: it and all that follow
-    work on what the plan made. `counted(filter, dropped, added)` is told what a
-    filter made more or fewer.
+    work on what the plan made.
     """
 
     def __init__(
         self,
         filters: Sequence[AnyFilter],
-        counted: Callable[[AnyFilter, int, int], None] = lambda *_: None,
+        counted: Callable[[AnyFilter, Counts], None] = lambda *_: None,
     ) -> None:
         self._filters = tuple(filters)
         self._counted = counted
@@ -143,11 +154,17 @@ class FilterChain:
             before = len(records)
             records = self._apply_one(one, stretch.tag, records, identity, made)
             emitted += self._stretches(one, stretch, made)
-            added = sum(map(len, made.values()))
+            emitted_records = sum(map(len, made.values()))
             changed = len(records) - before
-            if changed or added:
-                self._counted(one, max(-changed, 0), max(changed, 0) + added)
+            if changed or emitted_records:
+                earlier = self._earlier(one, stretch) if changed < 0 else ()
+                self._counted(one, Counts(max(-changed, 0), max(changed, 0), emitted_records, earlier))
         return records
+
+    def _earlier(self, one: AnyFilter, stretch: _Stretch) -> Rest:
+        """Those that these records have gone through, folded ones too."""
+        matching = self._matching(stretch.tag)
+        return matching[: matching.index(one)] if one in matching else ()
 
     def _apply_one(
         self,
@@ -185,7 +202,7 @@ class _InputChain(FilterChain):
         self,
         processors: Sequence[AnyFilter],
         filters: FilterChain,
-        counted: Callable[[AnyFilter, int, int], None],
+        counted: Callable[[AnyFilter, Counts], None],
     ) -> None:
         super().__init__(processors, counted)
         self._behind = filters

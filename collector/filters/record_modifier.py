@@ -87,12 +87,15 @@ class RecordModifier:
         return plan.then(*(Field(Op.APPEND, *pair) for pair in self._settings.record))
 
     def apply(self, tag: str, record: Pairs, identity: Identity | None) -> Pairs | None:
+        had_any = bool(record)
         if self._listed:
             record = [one for one in record if self._is_listed(one[0]) != self._removes_listed]
         more: list[tuple[str, Any]] = list(self._settings.record)
         if self._settings.uuid_key:
             more.append((self._settings.uuid_key, str(uuid.uuid4())))
-        return [*record, *more]
+        made = [*record, *more]
+        # As in Fluent Bit: a record that nothing is left of is dropped.
+        return made if made or not had_any else None
 
     def _is_listed(self, name: Any) -> bool:
         if isinstance(name, bytes):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Container as ContainerOf
 from typing import Protocol, Self
 
 from collector.identity.bundles import Bundle, Bundles, BundleUnreadable
@@ -51,7 +52,9 @@ class LogSource(Protocol):
     """collector.identity.log_directories.LogDirectories"""
 
     def name_of(self, path: str) -> LogName | None: ...
-    def pods(self) -> Iterable[tuple[str, str, str, tuple[str, ...]]]: ...
+    def pods(
+        self, uids: ContainerOf[str] | None = None
+    ) -> Iterable[tuple[str, str, str, tuple[str, ...]]]: ...
     def changed_links(self) -> Iterable[LogName]: ...
 
 
@@ -231,7 +234,7 @@ class IdentityTable:
                 self._drop(cgroup_id)
         due = [key for key, (when_ns, _) in self._retries.items() if when_ns <= now_ns][:_MAX_DUE]
         if due:
-            self._read_logs()
+            self._read_logs({identity.pod_uid for key in due if (identity := self._containers.identity(key))})
         for key in due:
             self._retry(key, now_ns)
 
@@ -382,8 +385,9 @@ class IdentityTable:
                 log.warning("%s", reason)
             return None
 
-    def _read_logs(self) -> None:
-        for namespace, name, uid, logged in self._logs.pods():
+    def _read_logs(self, uids: ContainerOf[str] | None = None) -> None:
+        """Of all pods or of these, and of all links that are new."""
+        for namespace, name, uid, logged in self._logs.pods(uids):
             self._containers.name_pod(uid, namespace, name, logged)
         self._read_links()
 

@@ -127,6 +127,9 @@ class Beginnings:
             if file.offset:
                 # Recorded now: after a restart the file would else count as new.
                 self._positions.record(Position(file.key, path, file.offset))
+        if not file.head:
+            # It may be copied and cut off before its first turn: then the copy is known by these bytes.
+            file.look_at_head()
 
     def _stored(self, file: OpenFile, path: str) -> Position | None:
         """How far this very file was read before, as the log `path`.
@@ -298,7 +301,9 @@ class Beginnings:
         for index, look in enumerate(looked_at):
             later = looked_at[index + 1 :]
             is_done = _is_done(look, later)
-            if look.name in before and self._is_unread(look, is_done, since_ns, later):
+            # What was open when a file that is held was begun went on in that one, though it may have lost
+            # its name since.
+            if look.name in before and self._is_unread(look, is_done or bool(held), since_ns, later):
                 found.append(Sibling(look.file, is_done))
             else:
                 os.close(look.file.fd)

@@ -21,6 +21,7 @@ from collector.inputs.event_keys import (
     MAX_DNS_PORTS,
     SUBJECTS,
     TRACED,
+    executables_kind,
     folder_kind,
     ports_kind,
     ring_kind,
@@ -168,6 +169,14 @@ class Settings:
         default=" ".join(DEFAULT),
         help="With `syscalls`: files and sockets to report the use of. The last two names count, wherever "
         "the file is: `/etc/shadow` is watched in every container. `*` stands for any name. `off`: none.",
+    )
+
+    exempt: tuple[str, ...] = key(
+        "Watch_Exempt",
+        executables_kind,
+        default="off",
+        help="Programs of the node, such as /usr/bin/kubelet, whose use of watched files is counted and not "
+        "told: those on the host's own mounts, and only with `Program`, `State` and `Trace process`.",
     )
 
     @property
@@ -351,7 +360,10 @@ class Ebpf:
             self._turned_s = time.monotonic()
             if is_empty or self._left:
                 is_hurried = self._left or drain.is_waiting or not watching.snapshot.is_done
-                await self._pause(watching, RETRY_S if is_hurried else tick_at - time.monotonic())
+                pause_s = RETRY_S if is_hurried else tick_at - time.monotonic()
+                # Of what is behind a record that is held no notification comes.
+                pause_s = min(pause_s, self._settings.drain_interval_s) if drain.is_held else pause_s
+                await self._pause(watching, pause_s)
             if time.monotonic() >= tick_at:
                 tick_at = time.monotonic() + TICK_S
                 if trouble := self._tick(watching):
@@ -406,7 +418,7 @@ class Ebpf:
         for chunk in left:
             await self._context.intake.submit(chunk)
         unread = Unread(drain.fill_bytes)
-        while not unread.is_nothing and not drain.drain():
+        while not unread.is_nothing and not drain.drain(is_last=True):
             unread.read(drain.drained_bytes)
             await self._submit(drain)
         drain.report_flows(is_last=True)

@@ -99,8 +99,12 @@ class EventDrain:
         self._counters = LossCounters()
         self._losses: list[KernelLoss] = []
         self._ticks = 0
+        self.is_held = False
         self.drained_bytes: tuple[int, ...] = (0, 0)  # of each ring, by the last drain
-        self.programs = ToldPrograms(self._encoder) if settings.program else None
+        self.programs = ToldPrograms(self._encoder, settings.exempt) if settings.program else None
+        is_known = settings.program and settings.state and "process" in settings.subjects
+        if settings.exempt and not is_known:
+            context.log.error("Watch_Exempt does nothing without Program, State and Trace process")
 
     def _open_flows(self, settings: Settings) -> FlowTable | None:
         """None where flows are not traced. Raises OSError."""
@@ -162,8 +166,9 @@ class EventDrain:
         """Records wait for their cgroup to become known."""
         return bool(self._pending)
 
-    def drain(self) -> bool:
-        """Bounded drains of both rings; whether both are empty."""
+    def drain(self, *, is_last: bool = False) -> bool:
+        """Bounded drains of both rings; whether both are empty, but for connections that happened meanwhile:
+        these are held until the next time (`is_held`), unless it is the last."""
         security_bytes = 0
         for _ in range(SECURITY_TURNS):
             since_ns = boot_ns()
@@ -174,7 +179,7 @@ class EventDrain:
         if self._tracking is not None:
             self._tracking.read()
         until_ns = self.programs.read_until(since_ns if is_empty else 0) if self.programs else 0
-        are_flows_read, flow_bytes = self._drain(self._rings.flow, until_ns)
+        are_flows_read, flow_bytes = self._drain(self._rings.flow, 0 if is_last else until_ns)
         self.drained_bytes = (security_bytes, flow_bytes)
         return is_empty and are_flows_read
 
@@ -185,7 +190,8 @@ class EventDrain:
         drained = self._encoder.drain(ring, self._containers.tables, DRAIN_RECORDS, until_ns)
         self._losses += drain_losses(drained)
         self.flow.take(drained, now_ns)
-        return drained.end is DrainEnd.EMPTY, drained.drained_bytes
+        self.is_held = drained.end is DrainEnd.LATER
+        return drained.end in (DrainEnd.EMPTY, DrainEnd.LATER), drained.drained_bytes
 
     def tick(self) -> list[KernelLoss]:
         """Once a second: what was lost meanwhile; and what is no longer worth keeping is forgotten."""

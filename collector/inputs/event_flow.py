@@ -141,6 +141,8 @@ class EventFlow:
         return self._others.setdefault(tag, Batch(tag))
 
     def _count(self, drained: Drained) -> None:
+        for kind, count in drained.exempt.items():
+            self._metrics.add("podwitness_kernel_events_exempt_total", kind.label, by=count)
         for kind, count in drained.events.items():
             self._metrics.add("podwitness_kernel_events_total", kind.label, by=count)
 

@@ -10,6 +10,7 @@ from collector.config.schema import choice, size_bytes
 SUBJECTS = ("process", "network")  # each with a tag of its own
 TRACED = (*SUBJECTS, "flow", "privilege", "syscalls")  # flow goes with network, the latter two with process
 MAX_DNS_PORTS = 4
+MAX_EXECUTABLES = 64
 
 
 def _read_subjects(written: str) -> tuple[str, ...]:
@@ -56,6 +57,19 @@ def _read_variables(written: str) -> tuple[str, ...]:
     return names
 
 
+def _read_executables(written: str) -> tuple[str, ...]:
+    paths = tuple(path for path in written.replace(",", " ").split() if path.lower() != "off")
+    for path in paths:
+        if not os.path.isabs(path) or os.path.normpath(path) != path:
+            raise ValueError(f"expected absolute paths without links, not {path}.")
+    if len(paths) > MAX_EXECUTABLES:
+        raise ValueError(f"expected up to {MAX_EXECUTABLES} paths.")
+    return paths
+
+
+executables_kind = ValueKind(
+    "list of paths, or off", _read_executables, show=lambda paths: " ".join(paths) or "off"
+)
 variables_kind = ValueKind("list of names, or off", _read_variables, show=" ".join)
 folder_kind = ValueKind("absolute path, or off", _read_folder)
 ports_kind = ValueKind("list of ports, or off", _read_ports, show=lambda ports: " ".join(map(str, ports)))

@@ -18,8 +18,9 @@ class ToldPrograms:
     """Execs come by one ring and connections by another: a connection is read when all that was executed
     before it has been, or its process must still have the name that goes with the program."""
 
-    def __init__(self, encoder: EventEncoder) -> None:
+    def __init__(self, encoder: EventEncoder, exempt: Sequence[str] = ()) -> None:
         self._programs = Programs()
+        self._programs.exempt(exempt)
         encoder.recall(self._programs)
 
     def read_until(self, time_ns: int) -> int:

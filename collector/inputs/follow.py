@@ -17,6 +17,7 @@ from collector.inputs.vanishing import Vanishing
 from collector.native.files import has_writer, read
 from collector.native.logs import LogBatch, LogStream
 from collector.plan import Framing
+from collector.service.metrics import Metrics
 
 FINGERPRINT_BYTES = 1024
 # Where reading begins at the end, it begins behind a newline; a line longer than this is cut instead.
@@ -60,6 +61,18 @@ class Portion(NamedTuple):
     skipped_bytes: int = 0
     began: tuple[int, ...] = ()  # where records began that are whole though no byte was read
 
+    def count_into(self, metrics: Metrics, name: str) -> None:
+        """What was odd, of the input of that name."""
+        metrics.add("podwitness_tail_unparsed_lines_total", name, by=self.unparsed)
+        metrics.add("fluentbit_input_long_line_truncated_total", name, by=self.cut)
+        metrics.add("fluentbit_input_long_line_skipped_total", name, by=self.skipped)
+        if self.cut:
+            metrics.add("podwitness_tail_cut_records_total", name, by=self.cut)
+            metrics.add("podwitness_tail_cut_bytes_total", name, by=self.cut_bytes)
+        if self.skipped:
+            metrics.add("podwitness_tail_skipped_lines_total", name, by=self.skipped)
+            metrics.add("podwitness_tail_skipped_bytes_total", name, by=self.skipped_bytes)
+
 
 @dataclass(slots=True, eq=False)
 class FollowedFile:
@@ -99,6 +112,8 @@ class FollowedFile:
     turned_s: float = 0.0  # when it last had its turn, whether or not it was read
     carried: bytes = b""  # entries of inherited lines that are whole
     carried_records: int = 0
+    _key: FileKey | None = field(default=None, init=False)  # as of `_key_head`, asked for with each portion
+    _key_head: bytes = field(default=b"", init=False)
 
     def __post_init__(self) -> None:
         self.vanishing = Vanishing(self.file.fd, self.place)
@@ -113,7 +128,10 @@ class FollowedFile:
 
     @property
     def key(self) -> FileKey:
-        return FileKey(self.file.device, self.file.inode, fingerprint(self.head), len(self.head))
+        if self._key is None or self._key_head is not self.head:
+            self._key_head = self.head
+            self._key = FileKey(self.file.device, self.file.inode, fingerprint(self.head), len(self.head))
+        return self._key
 
     @property
     def partials(self) -> tuple[int, int]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # At the start everything that is there wants its metadata at once: so long it waits for the list.
 FIRST_LIST_S = 5.0
-# A log of a new pod waits so long; the watch tells within some ms, a container's id within a second.
+# A log of a new pod waits so long; the watch tells within 0.2 s, a container's id within a second.
 NEW_POD_S = 1.0
 # Records from elsewhere wait so long for a pod of another node.
 OTHER_POD_S = 2.0

@@ -96,6 +96,9 @@ class Kind(IntEnum):
         return "network" if lib.pw_kind_is_flow(self) else "process"
 
 
+WATCHED = (Kind.FILE_READ, Kind.FILE_WRITE, Kind.FILE_DELETE, Kind.FILE_RENAME, Kind.FILE_CONNECT)
+
+
 class Scope(IntEnum):
     """Whose process it is: `podwitness.scope`."""
 
@@ -112,6 +115,7 @@ class DrainEnd(IntEnum):
     BOUND = lib.PW_DRAIN_BOUND
     FULL = lib.PW_DRAIN_FULL
     CONTROL = lib.PW_DRAIN_CONTROL
+    LATER = lib.PW_DRAIN_LATER
 
 
 class Fragment(NamedTuple):
@@ -157,6 +161,7 @@ class Drained(NamedTuple):
     malformed: int
     corrupt_bytes: int
     drained_bytes: int
+    exempt: dict[Kind, int]  # of the events, those that are not told
 
 
 class RawRecord(NamedTuple):
@@ -424,6 +429,7 @@ class EventEncoder:
             int(drain.malformed),
             int(drain.corrupt_bytes),
             int(drain.drained_bytes),
+            {kind: int(count) for kind in WATCHED if (count := drain.exempt[kind])},
         )
 
     def encode(self, records: bytes, fragment: Fragment) -> Iterator[Encoded]:

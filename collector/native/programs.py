@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from collector._native import ffi, lib
 from collector.native.events import RawRecord
 
@@ -14,6 +16,12 @@ class Programs:
         if programs == ffi.NULL:
             raise MemoryError("table of programs")
         self.table = ffi.gc(programs, lib.pw_programs_free)
+
+    def exempt(self, paths: Sequence[str]) -> None:
+        """Executables of the node whose use of watched files is not told."""
+        joined = b"".join(path.encode() + b"\0" for path in paths)
+        if lib.pw_programs_exempt(self.table, joined, len(joined)):
+            raise MemoryError("exempt programs")
 
     def note(self, record: RawRecord) -> None:
         """A well-formed exec, fork, exit or state that does not come by the ring."""

@@ -28,7 +28,7 @@ from collector.entries import spans, unpack_entries
 from collector.outputs.http_client import DELIVERIES, HeaderSettings, HttpClient
 from collector.outputs.parts import Parts, TooLarge, in_halves, rejection
 from collector.outputs.text import as_json
-from collector.plugin import DeliveryError, Pairs, Rejected
+from collector.plugin import Connections, DeliveryError, Pairs, Rejected
 
 if TYPE_CHECKING:
     from collector.delivery.chunk import Chunk
@@ -346,6 +346,10 @@ class Bulk:
             raise DeliveryError(f"{self._client.endpoint} has no room for {len(again)} records: {transient}")
         if refused:
             raise rejection(chunk, refused, self._client.endpoint, reason)
+
+    @property
+    def connections(self) -> Connections:
+        return self._client.connections
 
     async def close(self) -> None:
         await self._client.close()

@@ -41,7 +41,7 @@ from collector.outputs.link import Link
 from collector.outputs.pool import Pool
 from collector.outputs.resolver import Endpoint
 from collector.outputs.upstream import Upstream
-from collector.plugin import DeliveryError, Output
+from collector.plugin import Connections, DeliveryError, Output
 
 if TYPE_CHECKING:
     from collector.context import Context
@@ -193,9 +193,13 @@ class ForwardOutput:
                 if not kept:
                     raise
                 # The receiver ended it while it was idle: nothing that a new connection would not mend.
-                await self._send_over(await self._connector.open(), requests)
+                await self._send_over(await self._pool.take_new(), requests)
         except (OSError, ProtocolError) as reason:
             raise DeliveryError(f"{self._connector.endpoint} {sentence(reason)}") from reason
+
+    @property
+    def connections(self) -> Connections:
+        return self._pool.connections
 
     async def close(self) -> None:
         """Ends connections in good order."""

@@ -19,7 +19,7 @@ from collector.outputs.http_client import (
 )
 from collector.outputs.parts import in_halves
 from collector.outputs.text import DATE_FORMATS, FORMATS, framed, json_objects
-from collector.plugin import Output, Rejected
+from collector.plugin import Connections, Output, Rejected
 
 if TYPE_CHECKING:
     from collector.context import Context
@@ -108,6 +108,10 @@ class Http:
         elif own.header_tag:
             self._log.warning("the tag %r can't stand in a header: sent without", tag)
         return headers if own.allow_duplicated_headers else last_of_each(headers)
+
+    @property
+    def connections(self) -> Connections:
+        return self._client.connections
 
     async def close(self) -> None:
         await self._client.close()

@@ -26,7 +26,7 @@ from collector.outputs.pool import Pool
 from collector.outputs.proxy import Proxy, environment_proxy, proxy_kind
 from collector.outputs.resolver import Endpoint
 from collector.outputs.text import quoted
-from collector.plugin import DeliveryError, Rejected
+from collector.plugin import Connections, DeliveryError, Rejected
 from collector.version import version
 
 # Chunks on their way at the same time, each on a connection of its own: a server takes its time to answer.
@@ -154,6 +154,10 @@ class HttpClient:
         self._judge(response)
         return response
 
+    @property
+    def connections(self) -> Connections:
+        return self._pool.connections
+
     async def close(self) -> None:
         """Ends connections in good order."""
         await self._pool.close()
@@ -178,7 +182,7 @@ class HttpClient:
             if not kept or reader.has_begun:
                 raise
         # The server ended it while it was idle: nothing that a new connection would not mend.
-        link = await self._connector.open()
+        link = await self._pool.take_new()
         return await self._exchange_over(link, ResponseReader(self._max_body_bytes), head, body)
 
     async def _exchange_over(self, link: Link, reader: ResponseReader, head: bytes, body: bytes) -> Response:

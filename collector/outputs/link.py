@@ -27,6 +27,9 @@ LINGER_S = 1.0
 RECEIVE_BYTES = 4096
 # The longest record of TLS, with what surrounds it, and the next one's beginning.
 TLS_RECEIVE_BYTES = 20 << 10
+# What TLS itself answers while a link is idle goes out with the next use; a receiver that wants more
+# (26 bytes for each change of keys) is done without.
+IDLE_ANSWERS_BYTES = 16 << 10
 # Small messages are one record.
 TLS_RECORD_BYTES = 16 << 10
 
@@ -175,12 +178,17 @@ class Link:
         if data:
             self._tls.feed(data)
         try:
-            return self._tls.open(1) is not None
+            is_silent = self._tls.open(1) is None  # session tickets, other keys
         except ssl.SSLError:
             return True
+        return not is_silent or self._tls.sealed_bytes > IDLE_ANSWERS_BYTES
 
     def unwatch(self) -> None:
         self._ended = None
+
+    @property
+    def is_closed(self) -> bool:
+        return self._socket.fileno() < 0
 
     def close(self) -> None:
         """Drops the connection."""

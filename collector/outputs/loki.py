@@ -25,7 +25,7 @@ from collector.outputs.loki_streams import (
     read_label,
 )
 from collector.outputs.parts import in_halves
-from collector.plugin import Output, Rejected
+from collector.plugin import Connections, Output, Rejected
 
 if TYPE_CHECKING:
     from collector.context import Context
@@ -181,6 +181,10 @@ class Loki:
         if tenant or own.tenant_id:
             headers.append(("X-Scope-OrgID", tenant or own.tenant_id))
         return headers
+
+    @property
+    def connections(self) -> Connections:
+        return self._client.connections
 
     async def close(self) -> None:
         await self._client.close()

@@ -17,7 +17,7 @@ from collector.outputs.http import uri
 from collector.outputs.http_client import DELIVERIES, HeaderSettings, HttpClient
 from collector.outputs.otlp import Mapping, refused, request
 from collector.outputs.parts import Parts, TooLarge, in_halves, rejection
-from collector.plugin import Output, Rejected
+from collector.plugin import Connections, Output, Rejected
 
 if TYPE_CHECKING:
     from collector.context import Context
@@ -141,6 +141,10 @@ class OpenTelemetry:
             why = f"{self._client.endpoint} refused {done.refused} of {chunk.records} records: {done.reason}"
             # Which ones the protocol does not tell.
             raise Rejected(why, records=min(done.refused, chunk.records))
+
+    @property
+    def connections(self) -> Connections:
+        return self._client.connections
 
     async def close(self) -> None:
         await self._client.close()

@@ -10,6 +10,7 @@ from socket import AF_INET, AF_INET6, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL
 from collector.config.schema import boolean, integer, key, seconds, text
 from collector.outputs.dialling import SILENCE_S, Dialling, source
 from collector.outputs.link import Link
+from collector.plugin import Connections
 
 
 @dataclass(frozen=True)
@@ -123,18 +124,33 @@ class Pool:
         self._settings = settings
         self._open = open_link
         self._idle: dict[Link, float] = {}  # and when they are given up, by the loop's clock
+        self._lent: set[Link] = set()
         self._expiry: asyncio.TimerHandle | None = None
+
+    @property
+    def connections(self) -> Connections:
+        busy = sum(not link.is_closed for link in self._lent)
+        return Connections(busy + len(self._idle), busy)
 
     async def take(self) -> Link:
         """An idle connection (`uses` > 0), or a new one. Raises what opening raises."""
         if not self._idle:
-            return await self._open()
+            return await self.take_new()
         link, _ = self._idle.popitem()
         link.unwatch()
+        self._lent.add(link)
+        return link
+
+    async def take_new(self) -> Link:
+        """A connection that was not used before. Raises what opening raises."""
+        link = await self._open()
+        # Those that had an error are not given back.
+        self._lent = {one for one in self._lent if not one.is_closed} | {link}
         return link
 
     async def give_back(self, link: Link) -> None:
         """After a use without error. A connection that had an error is closed by who had it."""
+        self._lent.discard(link)
         link.uses += 1
         # Fluent Bit counts when a connection is handed back and closes it beyond the limit: limit + 1 uses.
         worn_out = 0 < self._settings.max_recycle < link.uses

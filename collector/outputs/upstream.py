@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from collector.config.upstreams import Node
-from collector.plugin import DeliveryError, Output
+from collector.plugin import Connections, DeliveryError, Output
 
 if TYPE_CHECKING:
     from collector.delivery.chunk import Chunk
@@ -77,6 +77,12 @@ class Upstream:
         self._turns = Turns([node.weight for node, _ in nodes])
         self._log = log
         self.deliveries = max(int(getattr(output, "deliveries", 1)) for output in self._outputs)
+
+    @property
+    def connections(self) -> Connections:
+        """Of all of them together."""
+        found = [getattr(output, "connections", Connections()) for output in self._outputs]
+        return Connections(sum(one.total for one in found), sum(one.busy for one in found))
 
     async def deliver(self, chunk: Chunk) -> None:
         """Returns when one of them has the chunk. Raises DeliveryError, Rejected."""

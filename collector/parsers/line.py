@@ -63,7 +63,7 @@ class LineParser:
     def parse(self, text: bytes, now_ns: int) -> Parsed | None:
         """None: the text is not of the parser's form."""
         found = self._split(text)
-        if not found:
+        if found is None:
             return None
         pairs: Pairs = []
         time_ns: int | None = None
@@ -116,15 +116,16 @@ def _splitter(parser: Parser) -> Callable[[bytes], Pairs | None]:
     if parser.pattern is not None:
         return _by_pattern(parser.pattern, skips_empty=parser.skip_empty_values)
     if parser.format == "ltsv":
-        return lambda line: _texts(ltsv(line))
+        return lambda line: _texts(ltsv(line)) or None
     no_bare_keys, is_raw = parser.logfmt_no_bare_keys, bool(parser.types)
-    return lambda line: _texts(logfmt(line, no_bare_keys=no_bare_keys, is_raw=is_raw) or [])
+    return lambda line: _texts(logfmt(line, no_bare_keys=no_bare_keys, is_raw=is_raw) or []) or None
 
 
 def _by_pattern(pattern: Pattern, *, skips_empty: bool) -> Callable[[bytes], Pairs | None]:
     def split(line: bytes) -> Pairs | None:
         found = pattern.fields(line)
-        if found is None:
+        # Groups that took part and are empty leave a record without pairs, as in Fluent Bit.
+        if found is None or all(value is None for _, value in found):
             return None
         return [(name, _text(value or b"")) for name, value in found if value or not skips_empty]
 

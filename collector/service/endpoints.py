@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
+from collector import own_log
 from collector.service import stalls
 from collector.service.exposition import (
     CONTENT_TYPE,
@@ -181,7 +182,11 @@ class Endpoints:
         self._metrics.set("fluentbit_uptime", self._node, to=int(uptime_s))
         self._metrics.set("process_start_time_seconds", to=started_at_s)
         self._metrics.set("fluentbit_process_start_time_seconds", self._node, to=started_at_s)
-        self._metrics.set("fluentbit_build_info", self._node, self._version, "linux", "podwitness", to=1)
+        build = (self._node, self._version, "linux", "podwitness")
+        self._metrics.set("fluentbit_build_info", *build, to=started_at_s)
+        self._metrics.set("fluentbit_hot_reloaded_times", self._node, to=self._reload.count)
+        for level, lines in own_log.lines().items():
+            self._metrics.set("fluentbit_logger_logs_total", level, to=lines)
         self._work.set_gauges()
 
     def _livez(self) -> Response:

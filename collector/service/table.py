@@ -1,101 +1,15 @@
 """The rows of the metrics table. A room that counts something adds its rows here, and counts nowhere else.
 
-The `fluentbit_` names are those of Fluent Bit, so that dashboards and alerts stay
-valid (its docs: administration/monitoring); `name` is the instance's name or Alias.
+`name` is the instance's name or Alias.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
-from collector.service.metrics import Metric, Metrics
-
-FLUENT_BIT: Final = (
-    Metric("fluentbit_input_records_total", "counter", ("name",), "Records that an input handed over."),
-    Metric("fluentbit_input_bytes_total", "counter", ("name",), "Bytes of these records, encoded."),
-    Metric("fluentbit_input_files_opened_total", "counter", ("name",), "Files that a tail input opened."),
-    Metric("fluentbit_input_files_closed_total", "counter", ("name",), "Files that a tail input closed."),
-    Metric("fluentbit_input_files_rotated_total", "counter", ("name",), "Files whose rotation was seen."),
-    Metric("fluentbit_filter_add_records_total", "counter", ("name",), "Records that a filter added."),
-    Metric("fluentbit_filter_drop_records_total", "counter", ("name",), "Records that a filter dropped."),
-    Metric("fluentbit_output_proc_records_total", "counter", ("name",), "Records delivered."),
-    Metric("fluentbit_output_proc_bytes_total", "counter", ("name",), "Bytes delivered, encoded."),
-    Metric(
-        "fluentbit_output_errors_total",
-        "counter",
-        ("name",),
-        "Deliveries that the receiver refused for good.",
-        "See the log for the receiver's reason; the records are in a loss record.",
-    ),
-    Metric(
-        "fluentbit_output_retries_total",
-        "counter",
-        ("name",),
-        "Deliveries that failed and are tried again.",
-        "See the log for the reason; check that the receiver is up and reachable.",
-    ),
-    Metric(
-        "fluentbit_output_retries_failed_total",
-        "counter",
-        ("name",),
-        "Deliveries given up at the output's Retry_Limit.",
-        "Raise Retry_Limit (no_limits never gives up) or mend the receiver.",
-    ),
-    Metric(
-        "fluentbit_output_dropped_records_total",
-        "counter",
-        ("name",),
-        "Records that an output will not deliver.",
-        "Each is told in a loss record; see podwitness_lost_records_total for the cause.",
-    ),
-    Metric("fluentbit_output_retried_records_total", "counter", ("name",), "Records in these retries."),
-    Metric(
-        "fluentbit_output_latency_seconds",
-        "histogram",
-        ("input", "output"),
-        "Time from when a chunk was read to when its output had delivered it.",
-        bounds=(0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0),
-    ),
-    Metric("fluentbit_uptime", "counter", ("hostname",), "Seconds since start."),
-    Metric(
-        "process_start_time_seconds",
-        "gauge",
-        (),
-        "Start time of the process since the Unix epoch in seconds.",
-    ),
-    Metric("fluentbit_process_start_time_seconds", "gauge", ("hostname",), "The same."),
-    Metric(
-        "fluentbit_hot_reloaded_times",
-        "gauge",
-        ("hostname",),
-        "Times that another configuration was put in place.",
-    ),
-    Metric(
-        "fluentbit_build_info",
-        "gauge",
-        ("hostname", "version", "os", "edition"),
-        "Version of this build; always 1.",
-    ),
-    Metric("fluentbit_storage_chunks", "gauge", (), "Chunks that are not delivered."),
-    Metric("fluentbit_storage_mem_chunks", "gauge", (), "Those of them in memory."),
-    Metric("fluentbit_storage_fs_chunks", "gauge", (), "Those in the spool, once for each output."),
-    Metric("fluentbit_storage_fs_chunks_up", "gauge", (), "Those in the spool and in memory."),
-    Metric("fluentbit_storage_fs_chunks_down", "gauge", (), "Those in the spool alone."),
-    Metric(
-        "fluentbit_input_storage_overlimit",
-        "gauge",
-        ("name",),
-        "1 while an input is at its Mem_Buf_Limit.",
-        "Its files wait on disk meanwhile; look at the slow output.",
-    ),
-    Metric("fluentbit_input_storage_memory_bytes", "gauge", ("name",), "Memory of an input's chunks."),
-    Metric("fluentbit_input_storage_chunks", "gauge", ("name",), "Chunks of an input."),
-    Metric("fluentbit_input_storage_chunks_up", "gauge", ("name",), "Those of them in memory."),
-    Metric("fluentbit_input_storage_chunks_down", "gauge", ("name",), "Those in the spool alone."),
-    Metric("fluentbit_input_storage_chunks_busy", "gauge", ("name",), "Those that outputs are sending."),
-    Metric("fluentbit_input_storage_chunks_busy_bytes", "gauge", ("name",), "Their bytes."),
-)
+from collector.service.fluent_bit_metrics import FLUENT_BIT
+from collector.service.kernel_table import KERNEL
+from collector.service.metrics import Metric
 
 DELIVERY: Final = (
     Metric(
@@ -216,108 +130,6 @@ SPOOL: Final = (
         "The folder is at storage.rejected.limit, or can't be written: look at what is there and remove it.",
     ),
     Metric("podwitness_rejected_bytes", "gauge", (), "What is kept there, as of the last chunk given up."),
-)
-
-KERNEL: Final = (
-    Metric(
-        "podwitness_kernel_events_total",
-        "counter",
-        ("kind",),
-        "Kernel events read, by what happened; cgroup-mkdir and cgroup-rmdir are not shipped.",
-    ),
-    Metric(
-        "podwitness_kernel_events_lost_total",
-        "counter",
-        ("kind", "cause"),
-        "Kernel events lost before they were read. Lost records count as podwitness_lost_records_total too.",
-        "ring_full: raise Ring_Size or, for connections, Flow_Ring_Size, or look why the outputs are full.",
-    ),
-    Metric(
-        "podwitness_kernel_events_suppressed_total",
-        "counter",
-        ("kind",),
-        "Kernel events beyond the limit of their container; told by container on the tag podwitness.loss.",
-        "Look what the container does; raise Rate_Limit_Process, _Network or _Privilege if it should.",
-    ),
-    Metric(
-        "podwitness_kernel_processes_untracked_total",
-        "counter",
-        (),
-        "Times that a process had no room among the 16,384 that are remembered: its records lack the tree.",
-        "Look for a process that forks without end, or spread the pods over more nodes.",
-    ),
-    Metric(
-        "podwitness_kernel_translation_overruns_total",
-        "counter",
-        (),
-        "Times that connection tracking told more than could be read: some records lack destination.nat.",
-        "Give the agent more CPU.",
-    ),
-    Metric(
-        "podwitness_kernel_dns_malformed_total",
-        "counter",
-        (),
-        "Packets from or to Dns_Ports that are no DNS. Each is a record of its own, with its first bytes.",
-        "Look who sends them: a tunnel, or another protocol on that port.",
-    ),
-    Metric(
-        "podwitness_kernel_dns_streams_lost_total",
-        "counter",
-        (),
-        "Connections of DNS over TCP that could not be read further; told as cause unreadable_dns.",
-        "If events are lost too, raise Flow_Ring_Size; else segments came out of order.",
-    ),
-    Metric(
-        "podwitness_kernel_events_unresolved_total",
-        "counter",
-        (),
-        "Kernel events sent without knowing their container.",
-        "See the log for cgroups that can't be read; raise Pending_Timeout if the runtime is slow.",
-    ),
-    Metric(
-        "podwitness_kernel_pending_bytes", "gauge", (), "Kernel events that wait for their container's name."
-    ),
-    Metric(
-        "podwitness_kernel_ring_bytes",
-        "gauge",
-        ("ring",),
-        "Kernel events that wait in the ring; bounds: Ring_Size for `security`, Flow_Ring_Size for `flow`.",
-    ),
-    Metric(
-        "podwitness_kernel_hook_attached",
-        "gauge",
-        ("hook",),
-        "1 where the probe of a tracepoint is attached, 0 where it could not be.",
-        "The log has the kernel's reason, and what is not seen without it.",
-    ),
-    Metric(
-        "podwitness_heartbeat_age_seconds",
-        "gauge",
-        ("kind",),
-        "Since when a record of what podwitness itself does has not arrived, by its kind.",
-        "Beyond three times Heartbeat_Interval the probe does not work; it is attached again by itself.",
-    ),
-    Metric(
-        "podwitness_heartbeat_latency_seconds",
-        "gauge",
-        (),
-        "How long the records of the last heartbeat took to be read.",
-        "Usually below Drain_Interval and some ms; more means that this node has too little CPU.",
-    ),
-    Metric(
-        "podwitness_heartbeats_missed_total",
-        "counter",
-        ("kind",),
-        "Heartbeats of which no record arrived, by the record's kind.",
-        "A single one may be lost with others; three in a row have the probes attached again.",
-    ),
-    Metric(
-        "podwitness_probes_reattached_total",
-        "counter",
-        ("cause",),
-        "Times that probes had to be attached again.",
-        "Somebody or something on the node detaches them: the records on podwitness.loss tell since when.",
-    ),
 )
 
 TAIL: Final = (
@@ -481,16 +293,3 @@ GROUPS: Final = {
     "Container runtime": CRI,
 }
 TABLE: Final = tuple(metric for group in GROUPS.values() for metric in group)
-
-
-def begin_at_zero(
-    metrics: Metrics, *, inputs: Iterable[str], filters: Iterable[str], outputs: Iterable[str]
-) -> None:
-    """Shows the counters of every instance before anything was counted, as Fluent Bit does."""
-    for prefix, names in (("input", inputs), ("filter", filters), ("output", outputs)):
-        counters = [row.name for row in FLUENT_BIT if row.kind == "counter"]
-        rows = [row for row in counters if row.startswith(f"fluentbit_{prefix}_")]
-        for name in names:
-            for row in rows:
-                if not row.startswith("fluentbit_input_files_"):
-                    metrics.add(row, name, by=0)

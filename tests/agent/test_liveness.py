@@ -145,9 +145,12 @@ def test_an_aggregator_that_takes_nothing_is_no_reason_to_restart(
         assert "its oldest chunk waits: no delivery has succeeded" in get(port, "/readyz")[1]
         assert answers(port) == (200, 503, 200, 200)
         assert counted(port, "podwitness_stalled_seconds") > 0.5
+        assert counted(port, "fluentbit_output_upstream_total_connections") == 1
+        assert counted(port, "fluentbit_output_upstream_busy_connections") == 1
         aggregator.answers.set()
         until(lambda: answers(port) == WELL)
         assert counted(port, "podwitness_stalled_seconds") == 0
+        assert counted(port, "fluentbit_output_upstream_total_connections") == 0  # HTTP/1.0
 
 
 def test_an_aggregator_that_refuses_connections(tmp_path: Path) -> None:

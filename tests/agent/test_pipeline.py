@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from tests.agent.agent import Agent, get
@@ -92,7 +93,12 @@ def test_inputs_filters_and_outputs_of_many_kinds(tmp_path: Path) -> None:
         "app": [{"level": "error", "msg": "end"}, {"level": "warn", "msg": "last"}],
     }
     assert 'fluentbit_filter_drop_records_total{name="grep.0"} 1\n' in metrics
-    assert 'fluentbit_filter_add_records_total{name="rewrite_tag.0"} 1\n' in metrics
+    assert 'fluentbit_filter_emit_records_total{name="rewrite_tag.0"} 1\n' in metrics
+    seen = {"nest": 3, "multiline": 7, "rewrite_tag": 4, "parser": 3, "grep": 3}
+    for name, number in seen.items():
+        assert f'fluentbit_filter_records_total{{name="{name}.0"}} {number}\n' in metrics
+    delivered = re.findall(r'^fluentbit_input_bytes_total{name="dummy.0"} (\d+)$', metrics, re.M)
+    assert re.findall(r'^fluentbit_filter_bytes_total{name="nest.0"} (\d+)$', metrics, re.M) == delivered
 
 
 def test_processors_of_an_input(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,27 @@ def test_a_new_process_and_an_old_one_are_told_alike(tmp_path: Path) -> None:
         assert {json.dumps(record["process"]["args"]) for record in told} == {json.dumps(command)}
         actions = {record["event"]["action"] for record in told}
         assert actions >= NETWORK | {"fork", "exit"}, mark
+
+
+def test_programs_of_the_node_that_are_exempt_read_watched_files_untold(tmp_path: Path) -> None:
+    cat, watched = shutil.which("cat"), tmp_path / "watched" / "secret"
+    assert cat is not None
+    exempt, other = tmp_path / "exempt" / "cat", tmp_path / "other" / "cat"
+    for copy in (exempt, other):
+        copy.parent.mkdir()
+        shutil.copy(cat, copy)
+    watched.parent.mkdir()
+    watched.write_text("x")
+    keys = f"    Trace process syscalls\n    Watch_Path watched/secret\n    Watch_Exempt {exempt}\n"
+    probes = EBPF.replace("    Trace process network flow\n", keys)
+    with Agent("-c", str(configuration(tmp_path, probes, STDOUT))) as agent:
+        agent.out.wait_for('"running"')
+        for program in (exempt, other):
+            done = subprocess.Popen([program, watched], stdout=subprocess.DEVNULL)
+            assert done.wait() == 0
+            agent.out.wait_for(f'"action": ?"exit".*"pid": ?{done.pid},')
+        assert agent.stop() == 0
+    agent.out.rest()
+    told = [record for record in agent.records() if record["event"]["action"] == "file-read"]
+    mine = [record for record in told if record["file"]["path"] == str(watched)]
+    assert [record["process"]["executable"] for record in mine] == [str(other)]

@@ -15,7 +15,7 @@ from collector._native import ffi, lib
 
 from collector.identity.identity import Identity
 from collector.inputs.event_plans import constant_pairs, identity_fields, pack_fragment, scope_of
-from collector.native.events import ContainerTable, DrainEnd, EventEncoder, Tables
+from collector.native.events import ContainerTable, DrainEnd, EventEncoder, Fragment, Tables
 from collector.native.programs import Programs
 from tests.bench.row import Row
 from tests.reference import event_records as records
@@ -93,10 +93,15 @@ def rate(work: Callable[[], int]) -> float:
     return done / elapsed
 
 
+def pod_fragment() -> Fragment:
+    fragment, _ = pack_fragment(constant_pairs(identity_fields(POD)), scope_of(POD))
+    return fragment
+
+
 def known_tables() -> Tables:
     """Of the cgroups that the records are of, all containers of one pod."""
     tables = Tables(ContainerTable(), ContainerTable())
-    fragment, _ = pack_fragment(constant_pairs(identity_fields(POD)), scope_of(POD))
+    fragment = pod_fragment()
     for cgroup_id in range(1000, 1000 + CGROUPS):
         for table in tables:
             table.set(cgroup_id, fragment)

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from collector._native import lib
 
 from collector.native.events import DrainEnd, EventEncoder, Ring
+from collector.native.programs import Programs
 from probes import bpf
 from probes.catalog import MapType
 from tests.bench.event_drain import CGROUPS, copy_rate, filled_ring, known_tables, sample
@@ -138,6 +139,7 @@ def lost_records(descriptor: int) -> int:
 def read_until_ended(ring: Ring, ring_fd: int, writer: BaseProcess) -> int:
     """Records that were drained and encoded."""
     encoder, tables, seen = EventEncoder(1), known_tables(), 0
+    encoder.recall(Programs())
     with select.epoll() as epoll:
         epoll.register(ring_fd, select.EPOLLIN | select.EPOLLET)
         has_ended = False

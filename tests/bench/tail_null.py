@@ -80,13 +80,14 @@ async def _until_read(follower: Follower, size_bytes: int) -> None:
     read_bytes = 0
     done = asyncio.Event()
 
-    async def throw_away(chunk: Chunk) -> None:
+    def throw_away(chunk: Chunk) -> bool:
         nonlocal read_bytes
         read_bytes += chunk.raw_bytes
         if read_bytes >= size_bytes:
             done.set()
+        return True
 
-    follower.intake.submit = throw_away  # type: ignore[method-assign]
+    follower.intake.offer = throw_away  # type: ignore[method-assign]
     async with running(follower):
         await done.wait()
 
@@ -115,12 +116,13 @@ async def _waits_ms(folder: Path) -> list[float]:
     waits_ms = []
     handed = asyncio.Event()
 
-    async def take(chunk: Chunk) -> None:
+    def take(chunk: Chunk) -> bool:
         waits_ms.append((time.perf_counter() - written_s) * 1000)
         handed.set()
+        return True
 
     follower = make_follower(folder, Path=f"{folder}/*.log")
-    follower.intake.submit = take  # type: ignore[method-assign]
+    follower.intake.offer = take  # type: ignore[method-assign]
     async with running(follower):
         with (folder / "a.log").open("wb", buffering=0) as log:
             for _ in range(APPENDS):

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from collector.cri.places import PLACES
+from collector.privilege import NEEDS
 from tests.deploy.manifests import BASE, DAEMONSET, objects
 
 
@@ -28,7 +29,7 @@ def built(folder: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(kubectl("kustomize", str(BASE.parent / folder))))
 
 
-@pytest.mark.parametrize("folder", ["base", "kind", "cri"])
+@pytest.mark.parametrize("folder", ["base", "kind", "cri", "flow"])
 def test_kustomize_builds_it(folder: str) -> None:
     made = built(folder)
     kinds = sorted(each["kind"] for each in made)
@@ -64,6 +65,16 @@ def test_socket_of_the_runtime_is_an_overlay_of_its_own() -> None:
     assert mount["mountPropagation"] == "HostToContainer"
     assert {**with_socket, "volumeMounts": 0} == {**ours, "volumeMounts": 0}
     assert any(f"/{place}".startswith(f"{mount['mountPath']}/") for place in PLACES)
+
+
+def test_flows_are_an_overlay_with_the_capability_that_they_take() -> None:
+    base, flow = (pod_of(folder) for folder in ("base", "flow"))
+    ours, theirs = base["containers"][0]["securityContext"], flow["containers"][0]["securityContext"]
+    more = [name for name in theirs["capabilities"]["add"] if name not in ours["capabilities"]["add"]]
+    assert more == ["NET_ADMIN"]
+    assert any(need.capability == "NET_ADMIN" and "Trace flow" in need.when for need in NEEDS)
+    theirs["capabilities"]["add"].remove("NET_ADMIN")
+    assert flow == base
 
 
 def pod_of(folder: str) -> dict[str, Any]:

@@ -117,6 +117,14 @@ def test_every_capability_has_its_reason() -> None:
     assert added == container()["securityContext"]["capabilities"]["add"]
 
 
+def test_nothing_is_privileged() -> None:
+    context = container()["securityContext"]
+    assert context["privileged"] is False
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["capabilities"]["drop"] == ["ALL"]
+    assert "SYS_ADMIN" not in context["capabilities"]["add"]
+
+
 def test_every_node_has_a_witness() -> None:
     tolerated = {toleration["key"] for toleration in pod()["spec"]["tolerations"]}
     assert tolerated == {"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"}

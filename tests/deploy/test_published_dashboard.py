@@ -13,8 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from collector.delivery.census import Census
 from collector.service.exposition import prometheus_text, set_storage_gauges
+from collector.service.fluent_bit_metrics import begin_at_zero
 from collector.service.metrics import Metrics
-from collector.service.table import TABLE, begin_at_zero
+from collector.service.table import TABLE
 
 EXPRESSIONS = (
     "sum(rate(fluentbit_input_bytes_total[5m])) by (instance, name)",

@@ -88,9 +88,8 @@ def test_only_calls_with_numbers_of_kernel_functions_are_changed() -> None:
 def test_size_that_the_c_side_does_not_have_is_refused() -> None:
     """A map that is declared too small for its struct does not get as far as the kernel."""
     said = in_a_process("""
-        import dataclasses
         maps = {
-            dataclasses.replace(made, value_bytes=made.value_bytes + (made.name == "sockets")): descriptor
+            made._replace(value_bytes=made.value_bytes + (made.name == "sockets")): descriptor
             for made, descriptor in maps.items()
         }
         with header_directory(types, ()) as headers:

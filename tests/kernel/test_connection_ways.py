@@ -1,4 +1,4 @@
-"""Ways round the usual connect(): TCP fast open, io_uring, a socket that another process gets."""
+"""Ways round the usual connect(): TCP fast open, io_uring, IPv4 by IPv6, a socket that another gets."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.kernel.test_network_events import (
     ROLES,
     SOURCES,
     Server,
+    address_of,
     complete,
     echo,
     of_kind,
@@ -139,3 +140,25 @@ def test_io_uring(witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup) -> Non
     assert (connect.owner_pid, close.owner_pid) == (pid, pid)
     assert connect.owner_source == SOURCES["PW_OWNER_BY_CALL"]
     assert close.bytes_sent == 7
+
+
+def test_ipv4_by_an_ipv6_socket(witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup) -> None:
+    """connect() to ::ffff:127.0.0.1: both ends are told as IPv4, which it is on the wire."""
+    server = Server(cgroup, socket.AF_INET, "127.0.0.1", echo)
+
+    def work() -> None:
+        with socket.socket(socket.AF_INET6) as client:
+            client.connect(("::ffff:127.0.0.1", server.port))
+            client.sendall(b"mapped")
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(100):
+                pass
+
+    pid, status = run(other_cgroup, work)
+    assert (status, server.process.wait()) == (0, 0)
+    events = complete(witness, other_cgroup, 1)
+    (connect,), (close,) = of_kind(events, "TCP_CONNECT"), of_kind(events, "TCP_CLOSE")
+    for event in (connect, close):
+        assert (event.owner_pid, event.family) == (pid, socket.AF_INET)
+        assert address_of(event, "local") == address_of(event, "remote") == "127.0.0.1"
+    assert close.bytes_sent == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pty
 import shutil
@@ -12,12 +13,13 @@ from types import SimpleNamespace
 import pytest
 
 from tests.kernel.event_layout import LAYOUT, exec_parts
-from tests.kernel.sandbox import Cgroup, execve, run
+from tests.kernel.sandbox import Cgroup, execve, libc, run
 from tests.kernel.test_session_events import clone_parent
 from tests.kernel.witness import Witness
 
 ENVIRONMENT_BYTES = LAYOUT.constants["PW_ENVIRONMENT_BYTES"]
 KIB = 1024
+SYS_EXECVEAT = 322 if os.uname().machine == "x86_64" else 281
 
 
 def execs(witness: Witness, cgroup: Cgroup, work: Callable[[], int | None]) -> list[SimpleNamespace]:
@@ -109,6 +111,26 @@ def test_leaders_of_group_and_session(witness: Witness, cgroup: Cgroup, programs
     (leader,) = [one for one in witness.events(cgroup.id, "EXIT") if one.pid == pid]
     assert (event.session_leader_pid, event.session_leader_start_ns) == (pid, leader.start_ns)
     assert (event.group_leader_pid, event.group_leader_start_ns) == (event.pid, event.start_ns)
+
+
+def test_leader_that_is_gone_has_its_number_only(witness: Witness, cgroup: Cgroup, programs: Path) -> None:
+    def work() -> None:
+        ready, go = os.pipe()
+        leader = os.fork()
+        if leader == 0:
+            os.setpgid(0, 0)
+            if os.fork() == 0:
+                os.close(go)
+                os.read(ready, 1)  # until all others have closed it: the leader by its end
+                execve(str(programs / "nothing"), [b"nothing"])
+            os._exit(0)
+        os.waitpid(leader, 0)
+
+    _, _ = run(cgroup, work)
+    witness.wait_for(lambda: bool(witness.events(cgroup.id, "EXEC")))
+    (event,) = witness.events(cgroup.id, "EXEC")
+    assert event.group_leader_pid not in (0, event.pid)
+    assert event.group_leader_start_ns == 0
 
 
 def test_credentials_that_a_setuid_program_put_away(witness: Witness, cgroup: Cgroup, programs: Path) -> None:
@@ -247,3 +269,20 @@ def test_maker_of_a_process_is_told_though_another_is_its_parent(witness: Witnes
     first, second = witness.events(cgroup.id, "FORK")[-2:]
     assert (first.parent_pid, first.maker_pid) == (pid, pid)
     assert (second.parent_pid, second.maker_pid) == (pid, first.pid)
+
+
+def test_execveat_below_a_folder(witness: Witness, cgroup: Cgroup, programs: Path) -> None:
+    """The kernel makes a name of the descriptor and the path; the binary is told by where it is."""
+
+    def work() -> None:
+        folder = os.open(programs, os.O_RDONLY | os.O_DIRECTORY)
+        arguments = (ctypes.c_char_p * 2)(b"harmless", None)
+        libc.syscall(SYS_EXECVEAT, folder, b"nothing", arguments, None, 0)
+        os._exit(1)  # it came back
+
+    (event,) = execs(witness, cgroup, work)
+    parts = exec_parts(event)
+    assert parts.exe == os.fsencode(programs / "nothing")
+    assert parts.argv == [b"harmless"]
+    assert parts.filename.startswith(b"/dev/fd/")
+    assert parts.filename.endswith(b"/nothing")

@@ -19,7 +19,7 @@ from tests.kernel.event_layout import LAYOUT
 from tests.kernel.sandbox import CLONE_NEWNET, Cgroup, Process, libc, run, unshare
 from tests.kernel.test_connection_ways import SEND, Uring
 from tests.kernel.test_network_events import address_of, set_loopback_up
-from tests.kernel.witness import Witness
+from tests.kernel.witness import KEPT_PROBES, Witness
 
 AF = {"IPv4": (socket.AF_INET, "127.0.0.1"), "IPv6": (socket.AF_INET6, "::1")}
 FAMILIES = pytest.mark.parametrize(("family", "address"), AF.values(), ids=AF)
@@ -162,6 +162,31 @@ class Message(ctypes.Structure):
         ("flags", ctypes.c_int64),  # int, and the padding at the end of struct msghdr
         ("sent", ctypes.c_uint32),
     )
+
+
+TICK_NS = 10_000_000  # the longest that kernels are built with
+
+
+def test_end_is_exact_of_a_short_flow_and_to_a_tick_of_a_long_one(witness: Witness, cgroup: Cgroup) -> None:
+    """All ticks have packets of the long one: its last ones need not tell the time."""
+
+    def work() -> None:
+        for count in (3, 3000):
+            with (
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reader,
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+            ):
+                reader.bind(("127.0.0.1", 0))
+                sender.connect(reader.getsockname())
+                for _ in range(count):
+                    sender.send(b"x")
+
+    run(cgroup, work)
+    short, long = [flow for flow in flows(witness, cgroup, "END") if flow.packets_sent]
+    assert (short.packets_sent, long.packets_sent) == (3, 3000)
+    assert short.first_ns < short.last_ns < short.time_ns
+    assert long.first_ns < long.last_ns
+    assert 0 < long.time_ns - long.last_ns < TICK_NS + 20_000_000
 
 
 def send_many(descriptor: int, count: int) -> None:
@@ -341,7 +366,7 @@ def test_error_that_the_kernel_sends(witness: Witness, cgroup: Cgroup) -> None:
 
 
 def test_loader_hands_over_a_socket_of_connection_tracking() -> None:
-    probes = asyncio.run(launch(["flow"], ring_bytes=1 << 16))
+    probes = asyncio.run(launch(["flow"], ring_bytes=1 << 16, cache=KEPT_PROBES.name))
     held = probes.tracking_fd
     assert os.readlink(f"/proc/self/fd/{held}").startswith("socket:")
     assert not os.get_inheritable(held)

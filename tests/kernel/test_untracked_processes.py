@@ -5,41 +5,111 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from probes import bpf
 from tests.kernel.event_layout import LAYOUT
 from tests.kernel.sandbox import Cgroup, run
 from tests.kernel.witness import Witness
 
-MAP_UPDATE_ELEM = 2
+MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM = 1, 2
 UNTRACKED = LAYOUT.constants["PW_UNTRACKED"]
-STATE_BYTES = 344  # struct process_state
+PLACES = 32768
+HEAD = struct.Struct("<IIQ")  # struct process_state begins with claims, pid, start_ns
+STATE_BYTES = 352
 
 
-def test_processes_beyond_the_table_of_live_ones_are_told_and_counted(cgroup: Cgroup, programs: Path) -> None:
-    """It is filled with numbers that no process has."""
-    witness = Witness.attach(["process"])
-    table = witness.probes.maps["processes"]
-    state = ctypes.create_string_buffer(STATE_BYTES)
-    filled = 0
-    with suppress(OSError):
-        for number in range(16384):
-            key = ctypes.c_uint32(0x8000_0000 + number)
-            where = (ctypes.addressof(key), ctypes.addressof(state))
-            bpf.bpf(MAP_UPDATE_ELEM, struct.pack("<I4xQQQ", table, *where, 0))
-            filled += 1
+class Table:
+    """The map `processes`."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._map = witness.probes.maps["processes"]
+        self._key = ctypes.c_uint32()
+        self._state = ctypes.create_string_buffer(STATE_BYTES)
+
+    def head(self, place: int) -> tuple[int, int, int]:
+        """Claims, pid and start."""
+        self._call(MAP_LOOKUP_ELEM, place)
+        return HEAD.unpack_from(self._state.raw)
+
+    def put(self, place: int, head: tuple[int, int, int]) -> None:
+        ctypes.memset(self._state, 0, STATE_BYTES)
+        HEAD.pack_into(self._state, 0, *head)
+        self._call(MAP_UPDATE_ELEM, place)
+
+    def _call(self, command: int, place: int) -> None:
+        self._key.value = place
+        where = (ctypes.addressof(self._key), ctypes.addressof(self._state))
+        bpf.bpf(command, struct.pack("<I4xQQQ", self._map, *where, 0))
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """What is free is taken by processes that there are not."""
+        for place in range(PLACES):
+            if not self.head(place)[0]:
+                self.put(place, (1, 0x8000_0000 + place, 1))
+        yield
+
+
+@pytest.fixture
+def witness() -> Iterator[Witness]:
+    made = Witness.attach(["process"])
+    yield made
+    made.close()
+
+
+def execute(programs: Path, times: int) -> None:
+    for _ in range(times):
+        os.waitpid(os.posix_spawn(programs / "nothing", ["nothing"], {}), 0)
+
+
+def test_processes_beyond_the_table_of_live_ones_are_told_and_counted(
+    witness: Witness, cgroup: Cgroup, programs: Path
+) -> None:
     before = witness.probes.lost()[UNTRACKED]
-
-    def work() -> None:
-        for _ in range(17):
-            os.waitpid(os.posix_spawn(programs / "nothing", ["nothing"], {}), 0)
-
-    run(cgroup, work)
+    with Table(witness).full():
+        run(cgroup, lambda: execute(programs, 17))
     counts = witness.counts(cgroup.id)
     assert (counts["FORK"], counts["EXEC"], counts["EXIT"]) == (17, 17, 18)
-    assert filled < 16384  # processes of this machine are in it, too
-    # A slot that a process left may have gone to one of these; others on the machine count, too.
+    # A place that a process left may have gone to one of these; others on the machine count, too.
     assert witness.probes.lost()[UNTRACKED] - before >= 10
-    witness.close()
+
+
+def test_untracked_process_is_told_with_its_tree_and_ancestors(
+    witness: Witness, cgroup: Cgroup, programs: Path
+) -> None:
+    """Its maker has a place; what it lacks is looked for by its parents."""
+    with Table(witness).full():
+        pid, _ = run(cgroup, lambda: execute(programs, 17))
+    for event in witness.events(cgroup.id, "EXEC"):
+        assert event.ancestors >= 1
+        assert event.parent_pid == pid
+
+
+def test_process_leaves_its_place_when_it_ends(witness: Witness, cgroup: Cgroup, programs: Path) -> None:
+    run(cgroup, lambda: execute(programs, 53))
+    table = Table(witness)
+    gone = {(event.pid, event.start_ns) for event in witness.events(cgroup.id, "EXIT")}
+    heads = [table.head(place) for place in range(PLACES)]
+    assert len(gone) == 54
+    assert not gone & {(pid, start_ns) for claims, pid, start_ns in heads}
+    assert {claims for claims, _, _ in heads} <= {0, 1, 2}  # 2: one is being taken at this very moment
+    assert all(claims for claims, _, start_ns in heads if start_ns)
+
+
+def test_next_places_are_tried_and_what_stands_there_is_left_alone(
+    witness: Witness, cgroup: Cgroup, programs: Path
+) -> None:
+    """Of the eight places of each process at most four are free."""
+    table = Table(witness)
+    made = [place for place in range(PLACES) if place % 2 and not table.head(place)[0]]
+    for place in made:
+        table.put(place, (1, 0x8000_0000 + place, 1))
+    before = witness.probes.lost()[UNTRACKED]
+    run(cgroup, lambda: execute(programs, 53))
+    assert witness.probes.lost()[UNTRACKED] == before
+    assert all(table.head(place) == (1, 0x8000_0000 + place, 1) for place in made)

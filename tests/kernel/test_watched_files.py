@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import struct
@@ -14,11 +15,13 @@ from collector.inputs.watched_names import read_name, table_of, write_table
 from probes.catalog import Dialect
 from tests.kernel.calls import call, refused
 from tests.kernel.sandbox import Cgroup, mount, private_mounts, run
+from tests.kernel.test_connection_ways import Uring
 from tests.kernel.test_syscalls import Seen
 from tests.kernel.witness import Witness
 
 NAMES = ("secrets/token", "vault/*", "*/.netrc", "run/api.sock", f"long/{'n' * 40}")
 AT_FDCWD = -100
+OPENAT = 18  # IORING_OP_OPENAT
 
 
 @pytest.fixture(scope="module", params=list(Dialect), ids=str)
@@ -227,3 +230,20 @@ def test_of_long_names_the_beginning_counts(witness: Witness, cgroup: Cgroup, tm
             read(folder / name)
 
     assert [len(Path(path).name) for _, path in told(seen(witness, cgroup, work))] == [40, 35]
+
+
+def test_what_io_uring_opens_is_not_seen_but_that_it_can_is(
+    witness: Witness, cgroup: Cgroup, files: Path
+) -> None:
+    """It makes no system call of that name: ARCHITECTURE.md says so, and whom io-uring-setup tells of."""
+    name = ctypes.create_string_buffer(os.fsencode(files / "secrets" / "token"))
+
+    def work() -> None:
+        ring = Uring()
+        before = os.listdir("/proc/self/fd")
+        ring.do(OPENAT, AT_FDCWD, ctypes.addressof(name), 0, 0)
+        assert len(os.listdir("/proc/self/fd")) == len(before) + 1
+        ring.close()
+
+    assert seen(witness, cgroup, work) == []
+    assert witness.counts(cgroup.id)["PRIVILEGE_IO_URING_SETUP"] == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -16,6 +17,8 @@ from tests.kernel.ring_reader import RingReader
 
 RING_BYTES = 8 << 20
 DEADLINE_S = 20.0
+# Each request is compiled once in a session; the code is checked and loaded anew for each test.
+KEPT_PROBES = tempfile.TemporaryDirectory(prefix="podwitness-test-probes-")
 
 
 class Witness:
@@ -34,7 +37,7 @@ class Witness:
         dialect: Dialect | None = None,
         without: tuple[str, ...] = (),
         constants: Mapping[str, int] = MappingProxyType({}),
-        cache: str = "",
+        cache: str = KEPT_PROBES.name,
     ) -> Witness:
         attaching = launch(
             subjects,

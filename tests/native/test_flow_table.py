@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from tests.reference.kernel_ring import KernelRing
 
 CGROUP = 7
 SLOTS = 64
+MANY_SLOTS = 2500  # more than are mapped at a time, which are 1,024
 SECOND = 10**9
 INTERVAL_NS, IDLE_NS = 30 * SECOND, 60 * SECOND
 START_NS = 1000 * SECOND
@@ -37,9 +39,9 @@ CLOSED, EVICTED, CONTENDED = lib.PW_END_CLOSED, lib.PW_END_EVICTED, lib.PW_END_C
 class Map:
     """As the kernel has it: written here, mapped there."""
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int) -> None:
         self.fd = os.memfd_create("flows")
-        size = SLOTS * ffi.sizeof("struct pw_flow_slot")
+        size = slots * ffi.sizeof("struct pw_flow_slot")
         os.ftruncate(self.fd, size)
         self.memory = mmap.mmap(self.fd, size)
         self.slots = ffi.from_buffer("struct pw_flow_slot[]", self.memory)
@@ -56,9 +58,9 @@ class Map:
 
 
 class Rig:
-    def __init__(self) -> None:
-        self.map = Map()
-        self.table = FlowTable(self.map.fd, SLOTS, INTERVAL_NS, IDLE_NS)
+    def __init__(self, slots: int = SLOTS) -> None:
+        self.map = Map(slots)
+        self.table = FlowTable(self.map.fd, slots, INTERVAL_NS, IDLE_NS)
         self.tables = Tables(ContainerTable(), ContainerTable())
         self.tables.network.set(CGROUP, Fragment(b"", 0, Scope.HOST))
         self.encoder = EventEncoder(1)
@@ -76,7 +78,7 @@ class Rig:
             for record in sent:
                 assert kernel.submit(record)
             ring = Ring(kernel.ring_fd, 1 << 16)
-            drained = self.encoder.drain(ring, self.tables, 100)
+            drained = self.encoder.drain(ring, self.tables, 1000)
             ring.close()
         return drained
 
@@ -84,6 +86,14 @@ class Rig:
 @pytest.fixture
 def rig() -> Iterator[Rig]:
     made = Rig()
+    yield made
+    made.table.close()
+    os.close(made.map.fd)
+
+
+@pytest.fixture
+def large_rig() -> Iterator[Rig]:
+    made = Rig(MANY_SLOTS)
     yield made
     made.table.close()
     os.close(made.map.fd)
@@ -153,6 +163,26 @@ def test_flows_of_a_socket_that_was_closed_end_at_the_next_look(rig: Rig) -> Non
     assert rig.drain(records.record(lib.PW_FLOW_CLOSED, socket_id=55)).events == {}
     assert rig.kinds(1) == {Kind.FLOW_END: 2}
     assert rig.kinds(2) == {}
+
+
+def test_places_in_all_parts_of_a_large_table_and_none_of_it_stays_mapped(large_rig: Rig) -> None:
+    last = MANY_SLOTS - 1
+    for at in (0, 1023, 1024, 2047, 2048, last):
+        large_rig.map.put(at)
+    assert large_rig.drain(end(lib.PW_END_CLOSED, slot=last)).events == {Kind.FLOW_END: 1}
+    assert large_rig.kinds(100) == {Kind.FLOW_END: 5}
+    assert Path("/proc/self/maps").read_text().count("memfd:flows") == 1  # the one of the test
+
+
+def test_more_closed_sockets_than_are_noted_at_a_time(large_rig: Rig) -> None:
+    """200: their flows end at the next look, whichever part of the table they are in, and no other does."""
+    closed = range(0, MANY_SLOTS, MANY_SLOTS // 200)[:200]
+    for at in range(MANY_SLOTS):
+        large_rig.map.put(at)
+    told = [records.record(lib.PW_FLOW_CLOSED, socket_id=at + 1) for at in closed]
+    assert large_rig.drain(*told).events == {}
+    assert large_rig.kinds(1) == {Kind.FLOW_END: 200}
+    assert large_rig.kinds(2) == {}
 
 
 @pytest.mark.parametrize("state", ["being written", "free", "over"])

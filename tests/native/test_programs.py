@@ -154,6 +154,21 @@ def test_every_record_of_a_process_tells_its_program() -> None:
         assert program(process) == web, kind
 
 
+def test_an_exec_tells_what_its_parent_runs() -> None:
+    scene = Scene()
+    parent: dict[str, Any] = {"task_parent_pid": 7, "task_parent_start_ns": 1}
+    scene.drain(execed(7, 1, 2, b"sh", b"sh\0-c\0ls\0"), forked(8, 3, 7, 1))
+    (process,) = scene.drain(execed(8, 3, 4, b"ls", **parent))
+    assert program(process["parent"]) == {
+        "executable": "/bin/sh",
+        "args": ["sh", "-c", "ls"],
+        "args_count": 3,
+    }
+    assert process["executable"] == "/bin/ls"
+    (process,) = scene.drain(forked(9, 5, 7, 1))
+    assert program(process["parent"]) == {}
+
+
 def test_a_session_that_starts_does_not_tell_what_its_process_ran_before() -> None:
     scene = Scene()
     scene.drain(execed(7, 1, 2, b"runc"))
@@ -177,12 +192,77 @@ def test_a_connection_that_outlives_the_program_that_made_it_tells_that() -> Non
     assert scene.ask(Actor(1, 1, b"renamed", 3, 9)) == {}
 
 
+def read_file(pid: int, mnt_ns: int, **more: Any) -> bytes:
+    made = {"task_mnt_ns": mnt_ns, **more}
+    return of_task(lib.PW_PRIVILEGE_FILE_READ, pid, 1, made.pop("time_ns", 9), **made)
+
+
+NODE_MOUNTS = 77
+
+
+class ExemptScene(Scene):
+    """/bin/kubelet and others are exempt, and process 1 is known; the cgroup is the node's."""
+
+    def __init__(self, *, scope: Scope = Scope.HOST, is_first_known: bool = True) -> None:
+        super().__init__()
+        self.programs.exempt(("/bin/other", "/bin/kubelet", "/bin/" + "l" * 40))
+        assert self.tables.process.set(CGROUP, FRAGMENT._replace(scope=scope))
+        if is_first_known:
+            first = {"kind": lib.PW_STATE_PROCESS, "task_mnt_ns": NODE_MOUNTS}
+            self.programs.note(RawRecord(0, 0, padded(execed(1, 1, 1, b"systemd", **first))))
+        self.drain(execed(7, 1, 2, b"kubelet"))
+
+    def is_told(self, record: bytes) -> bool:
+        ring = MemoryRing(1 << 16)
+        assert ring.submit(record)
+        drained = self.encoder.drain(ring, self.tables, 10)
+        (kind,) = drained.events
+        assert drained.process.records + drained.exempt.get(kind, 0) == 1
+        return bool(drained.process.records)
+
+
+def padded(record: bytes) -> bytes:
+    return record + bytes(-len(record) % 8)
+
+
+def test_exempt_programs_of_the_node_use_watched_files_untold() -> None:
+    scene = ExemptScene()
+    assert not scene.is_told(read_file(7, NODE_MOUNTS))
+    assert not scene.is_told(of_task(lib.PW_PRIVILEGE_FILE_CONNECT, 7, 1, 9, task_mnt_ns=NODE_MOUNTS))
+    scene.drain(execed(8, 1, 2, b"l" * 15, exe=b"l" * 40 + b"\0bin\0"))
+    assert not scene.is_told(read_file(8, NODE_MOUNTS))
+
+
+def test_whatever_else_is_told() -> None:
+    scene = ExemptScene()
+    assert scene.is_told(of_task(lib.PW_PRIVILEGE_PTRACE, 7, 1, 9, task_mnt_ns=NODE_MOUNTS))
+    assert scene.is_told(read_file(7, NODE_MOUNTS + 1))  # another file may be there under that name
+    assert scene.is_told(read_file(9, NODE_MOUNTS))  # a process that is not known
+    assert scene.is_told(read_file(7, NODE_MOUNTS, time_ns=1))  # before it executed that
+    scene.drain(execed(8, 1, 2, b"cat"), execed(10, 1, 2, b"kubelet", flags=lib.PW_EXE_CUT))
+    assert scene.is_told(read_file(8, NODE_MOUNTS))
+    assert scene.is_told(read_file(10, NODE_MOUNTS))  # the start of its path is not known
+    scene.programs.doubt(5)
+    assert scene.is_told(read_file(7, NODE_MOUNTS))
+
+
+@pytest.mark.parametrize("scope", [Scope.CONTAINER, Scope.POD, Scope.UNRESOLVED])
+def test_containers_are_never_exempt(scope: Scope) -> None:
+    assert ExemptScene(scope=scope).is_told(read_file(7, NODE_MOUNTS))
+
+
+def test_nobody_is_exempt_before_the_nodes_mounts_are_known() -> None:
+    scene = ExemptScene(is_first_known=False)
+    assert scene.is_told(read_file(7, NODE_MOUNTS))
+    assert scene.is_told(read_file(7, 0))
+
+
 def test_a_drain_stops_before_what_is_later() -> None:
     scene, ring = Scene(), MemoryRing(1 << 16)
     for time_ns in (5, 6, 7, 5):
         assert ring.submit(closed(Actor(1, 1, b"a", time_ns, time_ns)))
     drained = scene.encoder.drain(ring, scene.tables, 10, until_ns=6)
-    assert (drained.end, drained.network.records) == (DrainEnd.BOUND, 2)
+    assert (drained.end, drained.network.records) == (DrainEnd.LATER, 2)
     drained = scene.encoder.drain(ring, scene.tables, 10, until_ns=7)
     assert (drained.end, drained.network.records) == (DrainEnd.EMPTY, 2)
 
@@ -204,6 +284,15 @@ def test_the_ended_are_forgotten_first_then_who_was_not_asked_for() -> None:
     scene.drain(of_task(lib.PW_FORK, 5, 9, 9, task_parent_pid=4, task_parent_start_ns=1))
     assert len(scene.programs) == 3
     assert scene.ask(Actor(5, 9, b"a", 9, 9))
+
+
+def test_of_the_ended_the_last_are_kept() -> None:
+    scene = Scene(Programs(max_processes=80))
+    for pid in range(1, 21):
+        scene.drain(execed(pid, 1, 1, b"a"), of_task(lib.PW_EXIT, pid, 1, 2))
+    assert len(scene.programs) == 11
+    assert scene.ask(Actor(20, 1, b"a", 3, 3))
+    assert not scene.ask(Actor(9, 1, b"a", 3, 3))
 
 
 def test_who_is_asked_for_stays() -> None:

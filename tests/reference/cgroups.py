@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from collector.identity.bundles import Bundle
 from collector.identity.paths import LogName
@@ -44,7 +44,7 @@ class NoLogs:
     def name_of(self, path: str) -> LogName | None:
         return None
 
-    def pods(self) -> Iterable[tuple[str, str, str, tuple[str, ...]]]:
+    def pods(self, uids: Container[str] | None = None) -> Iterable[tuple[str, str, str, tuple[str, ...]]]:
         return ()
 
     def changed_links(self) -> Iterable[LogName]:

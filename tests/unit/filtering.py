@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from collector.config.classic import read
+from collector.config.parsers import Parser
 from collector.config.schema import load
 from collector.config.sections import Draft
 from collector.config.service import ServiceSettings
@@ -34,12 +35,18 @@ class SectionText:
         return load(module.Settings, self.section)
 
 
-def make(module: Any, section: SectionText, service: ServiceSettings | None = None, **more: Any) -> AnyFilter:
+def make(
+    module: Any,
+    section: SectionText,
+    service: ServiceSettings | None = None,
+    parsers: Mapping[str, Parser] = STOCK,
+    **more: Any,
+) -> AnyFilter:
     """The filter, which matches every tag."""
     service = service or ServiceSettings()
     context = SimpleNamespace(
         plugin=SimpleNamespace(matches=lambda tag: True, section=section.section),
-        document=SimpleNamespace(parsers=dict(STOCK), multiline_parsers={}, service=service),
+        document=SimpleNamespace(parsers=dict(parsers), multiline_parsers={}, service=service),
         log=logging.getLogger("test"),
         **more,
     )

@@ -120,6 +120,19 @@ def test_inputs_have_the_storage_type_of_the_service(
     assert document.inputs[0].common.storage_type == ("filesystem" if spools else "memory")  # type: ignore[attr-defined]
 
 
+def test_what_is_refused_may_be_off(tmp_path: Path) -> None:
+    text = "[SERVICE]\n    Config_Watch Off\n" + MINIMAL.replace("Name stdout", "Name opentelemetry")
+    off = (
+        text + "    Retry_Limit False\n    grpc off\n    aws_auth false\n    logs_body_key_attributes true\n"
+    )
+    document = load_file(write(tmp_path, main=off), {})
+    assert document.notices == ()
+    assert document.outputs[0].settings.logs_body_key_attributes
+    assert document.outputs[0].common.retry_limit is None  # type: ignore[attr-defined]
+    with pytest.raises(InvalidConfiguration, match="Send over HTTP"):
+        load_file(write(tmp_path, main=text + "    grpc on\n"), {})
+
+
 def test_stock_parsers_files_may_be_missing(tmp_path: Path) -> None:
     text = "[SERVICE]\n    Parsers_File parsers.conf\n    Parsers_File /etc/custom_parsers.conf\n" + MINIMAL
     document = load_file(write(tmp_path, main=text), {})

@@ -17,10 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from collector.config.service import ServiceSettings
 from collector.delivery.census import Census, Count
 from collector.service.endpoints import Endpoints, uptime_sentence
+from collector.service.fluent_bit_metrics import begin_at_zero
 from collector.service.health import Health
 from collector.service.metrics import Metrics
 from collector.service.stalls import Stall
-from collector.service.table import TABLE, begin_at_zero
+from collector.service.table import TABLE
 
 
 @dataclass

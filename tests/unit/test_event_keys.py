@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from collector.inputs.event_keys import folder_kind, ports_kind, ring_kind, subjects_kind, variables_kind
+from collector.inputs.event_keys import (
+    executables_kind,
+    folder_kind,
+    ports_kind,
+    ring_kind,
+    subjects_kind,
+    variables_kind,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +25,17 @@ def test_environment_is_a_list_of_names(written: str, names: tuple[str, ...]) ->
 def test_a_value_is_no_name_of_a_variable() -> None:
     with pytest.raises(ValueError, match="without their values"):
         variables_kind.read("PATH=/bin")
+
+
+def test_executables_are_whole_paths() -> None:
+    read = executables_kind.read
+    assert read("off") == ()
+    assert read("/usr/bin/kubelet, /usr/bin/containerd") == ("/usr/bin/kubelet", "/usr/bin/containerd")
+    for wrong in ("kubelet", "/usr/bin/../kubelet", "/usr//bin/kubelet", "/usr/bin/"):
+        with pytest.raises(ValueError, match=f"not {wrong}"):
+            read(wrong)
+    with pytest.raises(ValueError, match="up to 64"):
+        read(" ".join(f"/bin/{number}" for number in range(65)))
 
 
 def test_sizes_of_rings_are_rounded_up() -> None:

@@ -66,7 +66,7 @@ def test_programs_not_run_count_where_their_hook_makes_records() -> None:
 
 def test_what_could_not_be_read_is_a_loss_too() -> None:
     def drained(malformed: int, corrupt_bytes: int) -> Drained:
-        return Drained(DrainEnd.EMPTY, NOTHING, NOTHING, b"", None, {}, malformed, corrupt_bytes, 0)
+        return Drained(DrainEnd.EMPTY, NOTHING, NOTHING, b"", None, {}, malformed, corrupt_bytes, 0, {})
 
     assert drain_losses(drained(0, 0)) == []
     assert [(loss.cause, loss.records) for loss in drain_losses(drained(2, 64))] == [

@@ -44,7 +44,7 @@ class Scene:
 
     def told(self) -> list[str | None]:
         """The executables of the connections, when both rings are empty."""
-        while not self.drain.drain():
+        while not self.drain.drain() or self.drain.is_held:
             pass
 
         def chunk(tag: str, entries: Entries) -> Chunk:
@@ -95,7 +95,10 @@ def test_a_connection_that_comes_while_rings_are_read_waits_for_the_next_turn(
         return read(ring, until_ns)  # type: ignore[arg-type]
 
     monkeypatch.setattr(scene.drain, "_drain", meanwhile)
-    assert not scene.drain.drain()
+    assert scene.drain.drain()  # not at once again: that would be all that is done while connections come
+    assert scene.drain.is_held
+    assert scene.drain.drain(is_last=True)
+    assert not scene.drain.is_held
     assert scene.told() == ["/bin/curl"]
 
 
@@ -135,3 +138,14 @@ def test_nothing_is_told_when_it_is_off(probes: Probes) -> None:
     scene.connect(b"sh")
     assert scene.told() == [None]
     scene.drain.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_said"),
+    [({}, False), ({"program": False}, True), ({"state": False}, True), ({"trace": (("network",),)}, True)],
+)
+def test_exempt_programs_that_can_not_be_known_are_said(
+    probes: Probes, caplog: pytest.LogCaptureFixture, changes: dict[str, Any], is_said: bool
+) -> None:
+    Scene(probes, exempt=("/usr/bin/kubelet",), **changes).drain.close()
+    assert ("Watch_Exempt does nothing" in caplog.text) == is_said

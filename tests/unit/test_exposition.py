@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from collector.service.exposition import cmetrics_text, fluent_bit_json, prometheus_text
+from collector.service.fluent_bit_metrics import begin_at_zero
 from collector.service.metrics import Metric, Metrics
-from collector.service.table import TABLE, begin_at_zero
+from collector.service.table import TABLE
 
 
 def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -86,7 +87,15 @@ def test_fluent_bit_json_has_every_instance_from_the_start() -> None:
     metrics.set("fluentbit_uptime", "n1", to=3)
     assert fluent_bit_json(metrics) == {
         "input": {"tail.0": {"records": 7, "bytes": 0}},
-        "filter": {"modify.0": {"add_records": 0, "drop_records": 0}},
+        "filter": {
+            "modify.0": {
+                "records": 0,
+                "bytes": 0,
+                "emit_records": 0,
+                "add_records": 0,
+                "drop_records": 0,
+            }
+        },
         "output": {
             "forward.0": {
                 "proc_records": 0,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.config.parsers import Parser
 from collector.config.schema import InvalidConfiguration
 from collector.errors import ConfigError
 from collector.filters import parser
@@ -47,6 +48,14 @@ def test_what_no_parser_knows_is_left_as_it_is(tmp_path: Path) -> None:
     one = make(parser, SectionText(tmp_path, "Key_Name log\nParser json"))
     records: list[Pairs] = [RECORD, [("log", 5)], [("other", "{}")]]
     assert through(one, *records) == {"a.b": [(TIME_NS, record) for record in records]}
+
+
+def test_a_line_of_empty_groups_leaves_nothing(tmp_path: Path) -> None:
+    """As in Fluent Bit: it is parsed, and its values are skipped."""
+    empty = Parser("empty", "regex", "^(?<a>x*)")
+    one = make(parser, SectionText(tmp_path, "Key_Name log\nParser e\nReserve_Data On"), parsers={"e": empty})
+    found = through(one, [("log", "z"), ("n", 1)], [("log", "z")])
+    assert found == {"a.b": [(TIME_NS, [("n", 1)]), (TIME_NS, [])]}
 
 
 def test_a_nested_key(tmp_path: Path) -> None:

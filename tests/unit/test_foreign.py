@@ -8,8 +8,11 @@ from collector.config.foreign import (
     FLUENT_BIT,
     FLUENT_BIT_COMMON,
     IGNORED,
+    INSTEAD,
+    OTHERS,
     REFUSED,
     ignored,
+    instead,
     remedy,
     unsupported,
 )
@@ -100,3 +103,14 @@ def test_keys_of_the_plugin_and_of_its_kind() -> None:
     assert {"multiline", "listen"} <= unsupported("input", "tail").keys()
     assert "input does not listen" in unsupported("input", "mem")["listen"]
     assert unsupported("input", "ebpf").keys() == FLUENT_BIT_COMMON["input"]
+
+
+def test_plugins_of_fluent_bit_have_a_way() -> None:
+    assert instead("output", "s3").startswith("Send by the output forward to a Fluent Bit")
+    assert "journal" in instead("input", "syslog")
+    assert instead("input", "udp").startswith("Receive it by a Fluent Bit")
+    assert instead("output", "steak") == ""
+    for kind, names in OTHERS.items():
+        ours = {name for own, name in ROWS if own == ("filter" if kind == "processor" else kind)}
+        assert not names & ours
+        assert not {(kind, name) for name in names} & INSTEAD.keys()

@@ -55,6 +55,8 @@ def parse(folder: Path, lines: str, text: bytes) -> Parsed | None:
             [("time", "x"), ("n", "5"), ("m", "")],
             None,
         ),
+        ("Format regex\nRegex ^(?<a>x*)(?<b>y)?", b"z", [], None),
+        ("Format regex\nRegex ^(?<a>x*)(?<b>y)?\nSkip_Empty_Values Off", b"z", [("a", ""), ("b", "")], None),
         ("Format json\nTime_Format %s\nTime_Key t", b'{"t": "5", "a": 1}', [("a", 1)], 5 * 10**9),
         ("Format json\nTime_Format %s\nTime_Key t", b'{"t": "x", "a": 1}', [("t", "x"), ("a", 1)], None),
         ("Format json\nTime_Format %s\nTime_Key t", b'{"t": 5}', [("t", 5)], None),
@@ -79,7 +81,11 @@ def test_parsed(tmp_path: Path, lines: str, text: bytes, pairs: Any, time_ns: in
     ("lines", "text"),
     [
         (f"Format regex\n{TIMED}", b"x"),
+        ("Format regex\nRegex ^(?:(?<a>x)|(?<b>y)|z)", b"z"),  # no group took part
+        ("Format regex\nRegex ^z", b"z"),
         ("Format json", b"[1]"),
+        ("Format ltsv", b""),
+        ("Format logfmt", b""),
         ("Format ltsv", b"none"),
         ("Format ltsv\nTime_Format %s", b"time:x\ta:1"),
         ("Format logfmt\nLogfmt_No_Bare_Keys On", b"a=1 b"),

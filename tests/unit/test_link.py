@@ -204,6 +204,25 @@ def test_other_keys_and_another_handshake_within_a_session(
     asyncio.run(scenario())
 
 
+def test_a_receiver_that_changes_keys_without_end_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.outputs.link.IDLE_ANSWERS_BYTES", 100)
+
+    async def scenario() -> None:
+        async with asyncio.timeout(30), openssl_server(tmp_path, "-tls1_3") as (link, server):
+            assert server.stdin is not None
+            await link.send([b"begin\n"])
+            ended = asyncio.Event()
+            link.watch(ended.set)
+            while not ended.is_set():
+                server.stdin.write(b"K\n")
+                await server.stdin.drain()
+                await asyncio.sleep(0.01)  # what comes together is one letter to it
+
+    asyncio.run(scenario())
+
+
 async def _line(stream: asyncio.StreamReader) -> bytes:
     """A line of any length."""
     line = b""

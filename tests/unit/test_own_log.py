@@ -54,6 +54,18 @@ def test_a_part_has_its_own_level(tmp_path: Path) -> None:
     assert [line.rsplit("] ", 1)[1] for line in lines(tmp_path / "log")] == ["shown"]
 
 
+def test_lines_are_counted_as_they_are_written(tmp_path: Path) -> None:
+    own_log.configure("info", str(tmp_path / "log"))
+    before = own_log.lines()
+    log = own_log.part("tail.0")
+    log.debug("not written")
+    log.info("one")
+    log.error("two")
+    log.error("three")
+    counted = {level: lines - before[level] for level, lines in own_log.lines().items()}
+    assert counted == {"error": 2, "warn": 0, "info": 1, "debug": 0, "trace": 0}
+
+
 def test_a_log_file_that_cant_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match=r"Log_File .*/missing/log can't be written"):
         own_log.configure("info", str(tmp_path / "missing" / "log"))

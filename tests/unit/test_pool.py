@@ -46,6 +46,25 @@ def test_the_last_used_is_the_first_taken() -> None:
     asyncio.run(scenario())
 
 
+def test_connections_are_counted_until_they_are_closed() -> None:
+    async def scenario() -> None:
+        pool = Pool(ConnectionSettings(), QuietOpener())
+        assert pool.connections == (0, 0)
+        first, second = await pool.take(), await pool.take_new()
+        assert pool.connections == (2, 2)
+        await pool.give_back(first)
+        assert pool.connections == (2, 1)
+        second.close()  # it had an error
+        assert pool.connections == (1, 0)
+        assert await pool.take() is first
+        assert pool.connections == (1, 1)
+        await pool.give_back(first)
+        await pool.close()
+        assert pool.connections == (0, 0)
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(("max_recycle", "uses"), [(1, 2), (3, 4), (0, None)])
 def test_a_link_has_its_recycles_and_one_use_more(max_recycle: int, uses: int | None) -> None:
     async def scenario() -> None:

@@ -36,6 +36,13 @@ def test_keys(tmp_path: Path, text: str, expected: Pairs) -> None:
     assert pairs_of(make(record_modifier, SectionText(tmp_path, text)), RECORD) == [expected]
 
 
+def test_a_record_that_nothing_is_left_of_is_dropped(tmp_path: Path) -> None:
+    one = make(record_modifier, SectionText(tmp_path, "Remove_key *"))
+    assert pairs_of(one, [("a", 1)], [(7, 1)], []) == [[(7, 1)], []]
+    more = make(record_modifier, SectionText(tmp_path, "Allowlist_key b\nUuid_key id"))
+    assert len(pairs_of(more, [("a", 1)])) == 1
+
+
 def test_a_uuid_for_each_record(tmp_path: Path) -> None:
     found = pairs_of(make(record_modifier, SectionText(tmp_path, "Uuid_key id")), [("a", 1)], [("a", 2)])
     ids = {uuid.UUID(dict(record)["id"]) for record in found}

@@ -114,7 +114,9 @@ NAT = {f"{end}.nat.{what}" for end in ("source", "destination") for what in ("ip
 OWNERS = ("scope", "container.id", "container.name", *(f"kubernetes.{key}" for key in POD_KEYS))
 # Of targets: test_event_plans.py. A process without an entry has no session: test_events_native.py.
 TARGET = {f"podwitness.privilege.target.{one}" for one in OWNERS}
-PROGRAM = {f"process.{name}" for name in ("executable", "args", "args_count")}
+PROGRAM = {
+    f"process.{whose}{name}" for whose in ("", "parent.") for name in ("executable", "args", "args_count")
+}
 LEARNT = {"destination.domain", "podwitness.setup", *NAT, *TARGET, *PROGRAM}
 
 

@@ -164,6 +164,41 @@ def test_a_dead_output_holds_the_other_back_by_nothing(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_an_inputs_own_bound_is_not_filled_by_a_dead_output(tmp_path: Path) -> None:
+    """Mem_Buf_Limit counts what waits for any output: for a dead one that goes to the spool."""
+
+    async def scenario() -> None:
+        dead, alive = Recorder(behave=refuse), Recorder()
+        limits = {"tail.0": 3000}  # one chunk
+        async with spooled(tmp_path, to(dead), to(alive, "out.1"), source_limits=limits) as house:
+            for number in range(1, 21):
+                await asyncio.wait_for(house.router.submit(line(number)), 20)
+                assert house.router.statistics().size_bytes <= 2 * 2024
+            await alive.wait_until(lambda: numbers(alive) == list(range(1, 21)))
+            await house.until(lambda: bool(house.positions) and house.positions[-1].offset == 20_000)
+            dead.behave = None
+            await dead.wait_until(lambda: numbers(dead) == list(range(1, 21)))
+
+    asyncio.run(scenario())
+
+
+def test_what_all_outputs_refuse_waits_at_an_inputs_own_bound(tmp_path: Path) -> None:
+    """The file is its own buffer."""
+
+    async def scenario() -> None:
+        dead, deaf = Recorder(behave=refuse), Recorder(behave=refuse)
+        async with spooled(tmp_path, to(dead), to(deaf, "out.1"), source_limits={"tail.0": 3000}) as house:
+            await house.router.submit(line(1))
+            waiting = asyncio.create_task(house.router.submit(line(2)))
+            await asyncio.sleep(0.2)
+            assert not waiting.done()
+            assert written(house) == 0
+            dead.behave = deaf.behave = None
+            await waiting
+
+    asyncio.run(scenario())
+
+
 def test_a_file_waits_and_is_not_copied_until_it_is_about_to_vanish(tmp_path: Path) -> None:
     async def scenario() -> None:
         dead = Recorder(behave=refuse)

@@ -13,6 +13,7 @@ import pytest
 
 from collector.config.schema import InvalidConfiguration
 from collector.errors import ConfigError
+from collector.inputs import tail
 from collector.inputs.follow import FollowedFile, Portion
 from collector.inputs.tail import ARRIVALS
 from collector.inputs.tail_files import Discovery
@@ -385,6 +386,7 @@ def test_many_new_files_leave_others_their_turn(tmp_path: Path, monkeypatch: pyt
                 time.sleep(0.001)
 
         monkeypatch.setattr(Discovery, "start", start_and_find_all)
+        monkeypatch.setattr(tail, "ALONE_S", 0.0)
 
         async def look() -> None:
             begun = 0.0

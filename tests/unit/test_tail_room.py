@@ -19,6 +19,8 @@ from tests.unit.routing import House, Recorder, refuse, routing
 from tests.unit.spooled import copy, opened
 
 TOTAL = 8 << 20
+# What is left of a share when a file is not read any more is less than a portion, or more than is asked for.
+TOTALS = [total << 20 for total in (2, 7, 8, 9, 32)]
 
 
 def texts(output: Recorder, tag: str) -> list[str]:
@@ -51,25 +53,28 @@ def tag_of(path: Path) -> str:
     return str(path)[1:].replace("/", ".")
 
 
-def test_a_dead_output_does_not_stop_the_files_of_another(tmp_path: Path) -> None:
+@pytest.mark.parametrize("total_bytes", TOTALS)
+def test_a_dead_output_does_not_stop_the_files_of_another(tmp_path: Path, total_bytes: int) -> None:
     """One input, two outputs, each with files of its own; without a spool too."""
     dead, alive = Recorder(behave=refuse), Recorder()
     first, second = tmp_path / "first.log", tmp_path / "second.log"
-    first.write_bytes(numbered(0, 8000))
-    second.write_bytes(numbered(0, 8000))
+    records = 8000 if total_bytes < 32 << 20 else 20000  # more than there is room for
+    first.write_bytes(numbered(0, records))
+    second.write_bytes(numbered(0, records))
 
     async def scenario() -> None:
         routes = of(dead, "out.0", "first"), of(alive, "out.1", "second")
-        async with routing(*routes, total_bytes=TOTAL) as house, running(follow(tmp_path, house)):
-            await alive.wait_until(lambda: len(texts(alive, tag_of(second))) == 8000)
+        async with routing(*routes, total_bytes=total_bytes) as house, running(follow(tmp_path, house)):
+            await alive.wait_until(lambda: sum(one.records for one in alive.accepted) == records)
             assert dead.accepted == []
-            assert house.router.statistics().size_bytes <= TOTAL
+            # A chunk larger than a share is taken alone.
+            assert house.router.statistics().size_bytes <= max(total_bytes, 3 << 20)
             dead.behave = None
-            await dead.wait_until(lambda: len(texts(dead, tag_of(first))) == 8000)
+            await dead.wait_until(lambda: sum(one.records for one in dead.accepted) == records)
 
     asyncio.run(scenario())
     for output, path in ((dead, first), (alive, second)):
-        assert [int(text) for text in texts(output, tag_of(path))] == list(range(8000))
+        assert [int(text) for text in texts(output, tag_of(path))] == list(range(records))
 
 
 def test_a_file_that_vanishes_while_nobody_listens_is_kept_over_a_crash(tmp_path: Path) -> None:

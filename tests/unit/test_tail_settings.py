@@ -120,6 +120,10 @@ def test_a_line_may_have_what_the_user_says(written: str, expected: int) -> None
     assert max_record_bytes(*loaded()) == 2_000_000
 
 
+def test_the_least_that_the_message_names_is_taken() -> None:
+    assert max_record_bytes(*loaded(Buffer_Max_Size="1k")) == 1000
+
+
 @pytest.mark.parametrize("key", ["Path", "Refresh_Interval", "multiline__parser", "Buffer_Max_Size"])
 def test_values_that_make_no_sense_are_refused(key: str) -> None:
     values = {"Refresh_Interval": "0", "Buffer_Max_Size": "100", "multiline__parser": "jave", "Path": " , "}

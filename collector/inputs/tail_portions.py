@@ -1,0 +1,102 @@
+"""Portions of files on their way to the outputs: filtered, counted, and each log's in their order.
+
+Room is asked for before a file is read, but what its bytes become is only known
+then: a portion may be larger than the room there was, and filters may have made
+records of a tag that goes to another output. What finds no room waits in the queue
+of its log, which is not read meanwhile; all others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from collector.delivery.chunk import Chunk, FileKey, Position
+from collector.filters.chain import Tagged
+from collector.inputs.follow import FollowedFile, Portion
+from collector.inputs.made_chunks import chunks
+from collector.inputs.succession import Succession
+from collector.inputs.tail_parser import Step
+
+if TYPE_CHECKING:
+    from collector.context import InputContext
+
+
+class Portions:
+    """Hands portions over. `free` is told the place of a log whose portions have all found room."""
+
+    def __init__(self, context: InputContext, step: Step | None, free: Callable[[str], None]) -> None:
+        self._context = context
+        self._step = step
+        self._free = free
+        # By place: a log that is forgotten meanwhile and comes again goes behind what waits.
+        self._waiting: dict[str, deque[Chunk]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def submit(self, succession: Succession, file: FollowedFile, portion: Portion, key: FileKey) -> None:
+        """Hands a portion over, or lets it wait behind what waits of its log."""
+        portion.count_into(self._context.metrics, self._context.name)
+        parts = self._filtered(succession, portion)
+        if not parts:
+            return
+        before = file.handed_over or file.resumed or Position(key, succession.path, portion.from_offset)
+        file.handed_over = Position(key, succession.path, portion.to_offset, file.take_partials())
+        for chunk in chunks(
+            self._context.name,
+            parts,
+            (*file.inode, key.fingerprint, file.truncations),
+            (portion.from_offset, portion.to_offset, *portion.began),
+            before=before,
+            after=file.handed_over,
+            raw_bytes=portion.to_offset - portion.from_offset,
+            vanishing=file.vanishing,
+        ):
+            if succession.place in self._waiting:
+                self._waiting[succession.place].append(chunk)
+            elif not self._context.intake.offer(chunk):
+                self._wait(succession.place, chunk)
+
+    def is_waiting(self, succession: Succession) -> bool:
+        """Whether something of the log has not found room: then none of its files is to be read."""
+        return succession.place in self._waiting
+
+    async def until_room(self, succession: Succession) -> None:
+        """Until all that was read of a log has found room."""
+        if succession.place in self._tasks:
+            await asyncio.shield(self._tasks[succession.place])
+
+    async def finish(self) -> None:
+        """Until all has found room, or the router takes nothing any more."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks.values())
+
+    def close(self) -> None:
+        """What waits is given up: it can be read again, or it is lost with its file."""
+        for task in self._tasks.values():
+            task.cancel()
+
+    def _wait(self, place: str, chunk: Chunk) -> None:
+        self._waiting[place] = deque((chunk,))
+        self._tasks[place] = asyncio.create_task(self._hand_over(place), name=f"{place} waits for room")
+
+    async def _hand_over(self, place: str) -> None:
+        waiting = self._waiting[place]
+        try:
+            while waiting:
+                await self._context.intake.submit(waiting[0])
+                waiting.popleft()
+        finally:
+            del self._waiting[place], self._tasks[place]
+        self._free(place)
+
+    def _filtered(self, succession: Succession, portion: Portion) -> list[Tagged]:
+        entries = portion.entries
+        if self._step is not None and portion.records:
+            entries, unparsed = self._step.apply(bytes(entries))
+            self._context.metrics.add("podwitness_tail_unparsed_lines_total", self._context.name, by=unparsed)
+        parts = [Tagged(succession.tag, entries, portion.records)]
+        if portion.records and succession.rest:
+            parts = self._context.chain.apply(succession.rest, succession.tag, entries, succession.identity)
+        return [part for part in parts if part.records]

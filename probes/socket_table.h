@@ -1,0 +1,90 @@
+/* Who is behind each TCP socket: the map `sockets`. */
+#ifndef PODWITNESS_SOCKET_TABLE_H
+#define PODWITNESS_SOCKET_TABLE_H
+#include "dialect.h"
+#include "events.h"
+#include "place.h"
+
+#define SOCKET_PLACES 8 /* of a socket, one behind the other */
+
+struct owner {
+  struct pw_entry entry;
+  u64 start_ns;
+  u64 cgroup_id;
+  u32 pid;
+  u32 uid;
+  char comm[PW_COMM_BYTES];
+};
+
+struct socket_state {
+  u64 socket; /* the address of the kernel's */
+  u64 since_ns; /* connect(), accept or listen(), 0 if before the probes; also tells apart sockets that had the same address */
+  u32 claims;
+  u8 role;
+  u8 owner_source;
+  u8 simultaneous; /* a client that has met the other end's SYN: SYN_SENT -> SYN_RECV */
+  u8 pad;
+  struct owner owner;
+};
+
+_Static_assert(PW_VALUE_BYTES_sockets == sizeof(struct socket_state), "value of sockets");
+_Static_assert((PW_ENTRIES_sockets & (PW_ENTRIES_sockets - 1)) == 0, "places are chosen by a mask");
+
+static __always_inline struct socket_state *socket_place(u64 socket, u32 number)
+{
+  u32 at = ((u32)(socket * 0x9e3779b97f4a7c15ull >> 32) + number) & (PW_ENTRIES_sockets - 1);
+  return map_lookup(MAP(sockets), &at);
+}
+
+static __always_inline struct socket_state *find_socket(u64 socket)
+{
+#pragma clang loop unroll(disable)
+  for (u32 number = 0; number < SOCKET_PLACES; number++) {
+    struct socket_state *state = socket_place(socket, number);
+    if (!state)
+      return 0;
+    if (state->socket == socket)
+      return state;
+  }
+  return 0;
+}
+
+/* A place for a socket that has none. If all of them are taken one gives way, which nobody can choose: that socket
+ * loses its owner, and its records say so. */
+static __always_inline struct socket_state *place_for_socket(u64 socket)
+{
+#pragma clang loop unroll(disable)
+  for (u32 number = 0; number < SOCKET_PLACES; number++) {
+    struct socket_state *state = socket_place(socket, number);
+    if (!state)
+      return 0;
+    if (take_place(&state->claims))
+      return state;
+  }
+  return socket_place(socket, bpf_get_prandom_u32() & (SOCKET_PLACES - 1));
+}
+
+/* What is known of a socket from now on: nothing yet. NULL only where the verifier thinks so. */
+static __always_inline struct socket_state *hold_socket(u64 socket)
+{
+  struct socket_state *state = find_socket(socket);
+  if (!state)
+    state = place_for_socket(socket);
+  if (!state)
+    return 0;
+  state->since_ns = 0;
+  state->role = 0;
+  state->owner_source = PW_OWNER_NONE;
+  state->simultaneous = 0;
+  __builtin_memset(&state->owner, 0, sizeof(state->owner));
+  state->socket = socket;
+  return state;
+}
+
+static __always_inline void forget_socket(struct socket_state *state)
+{
+  state->socket = 0;
+  leave_place(&state->claims);
+}
+
+#endif

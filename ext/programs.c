@@ -9,6 +9,10 @@
 
 enum { NOBODY = 0 }; /* places are numbered from 1 */
 
+/* Of those that are kept so many are kept when they have ended: connections are told to be closed soon after, and a
+ * node that starts many processes should not hold memory for all of them. */
+enum { PART_ENDED = 8 };
+
 struct process {
   uint64_t start_ns;
   uint64_t since_ns; /* it runs `now` since then, as far as is known */
@@ -22,7 +26,7 @@ struct process {
 };
 
 struct list {
-  uint32_t oldest, newest;
+  uint32_t oldest, newest, count;
 };
 
 struct pw_programs {
@@ -95,6 +99,7 @@ static struct list *list_of(struct pw_programs *programs, const struct process *
 static void take_out(struct pw_programs *programs, struct process *process)
 {
   struct list *list = list_of(programs, process);
+  list->count--;
   if (process->older != NOBODY)
     programs->processes[process->older].newer = process->newer;
   else
@@ -109,6 +114,7 @@ static void put_newest(struct pw_programs *programs, struct process *process)
 {
   struct list *list = list_of(programs, process);
   const uint32_t at = (uint32_t)(process - programs->processes);
+  list->count++;
   process->older = list->newest;
   process->newer = NOBODY;
   if (list->newest != NOBODY)
@@ -308,6 +314,8 @@ static void note_exit(struct pw_programs *programs, const struct pw_exit *exit)
   take_out(programs, process);
   process->has_ended = 1;
   put_newest(programs, process);
+  if (programs->ended.count > programs->max_processes / PART_ENDED + 1)
+    forget(programs, &programs->processes[programs->ended.oldest]);
 }
 
 void pw_programs_note(struct pw_programs *programs, const struct pw_head *head)

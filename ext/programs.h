@@ -14,7 +14,8 @@
 struct pw_programs;
 
 /* For up to `max_processes`, whose programs take `max_bytes` together. When either is reached, those that have
- * ended are forgotten, then those that nobody asked for since they were last passed over. NULL: out of memory. */
+ * ended are forgotten, then those that nobody asked for since they were last passed over. Of those that have ended
+ * an eighth of `max_processes` is kept, the last. NULL: out of memory. */
 struct pw_programs *pw_programs_new(uint32_t max_processes, uint64_t max_bytes);
 void pw_programs_free(struct pw_programs *programs);
 

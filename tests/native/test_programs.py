@@ -286,6 +286,15 @@ def test_the_ended_are_forgotten_first_then_who_was_not_asked_for() -> None:
     assert scene.ask(Actor(5, 9, b"a", 9, 9))
 
 
+def test_of_the_ended_the_last_are_kept() -> None:
+    scene = Scene(Programs(max_processes=80))
+    for pid in range(1, 21):
+        scene.drain(execed(pid, 1, 1, b"a"), of_task(lib.PW_EXIT, pid, 1, 2))
+    assert len(scene.programs) == 11
+    assert scene.ask(Actor(20, 1, b"a", 3, 3))
+    assert not scene.ask(Actor(9, 1, b"a", 3, 3))
+
+
 def test_who_is_asked_for_stays() -> None:
     scene = Scene(Programs(max_processes=3))
     for pid in (1, 2, 3):

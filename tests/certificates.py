@@ -19,7 +19,8 @@ class Authority:
         directory.mkdir(parents=True, exist_ok=True)
         _openssl(
             directory, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-days", "2", "-subj", f"/CN={name}", "-keyout", "ca.key", "-out", "ca.crt",
+            "-days", "2", "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+            "-keyout", "ca.key", "-out", "ca.crt",
         )  # fmt: skip
         return cls(directory)
 

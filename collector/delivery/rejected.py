@@ -12,6 +12,7 @@ Bit; it is said and counted. What is removed by hand makes room again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -27,6 +28,7 @@ from collector.service.metrics import Metrics
 
 SUFFIX = ".forward"
 REASONS = "reasons.jsonl"
+UNFINISHED = "unfinished"
 # Of a file's name, of which the file system takes 255 bytes.
 TAG_CHARACTERS = 120
 COMPLAIN_EVERY_S = 60.0
@@ -59,19 +61,29 @@ class RejectedFolder:
         line = _reason_line(chunk, output, reason)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            size_bytes = sum(entry.stat().st_size for entry in os.scandir(self._folder))
+            size_bytes = self._size_bytes()
             self._metrics.set("podwitness_rejected_bytes", to=size_bytes)
             if size_bytes + len(message) + len(line) > self._limit_bytes:
                 return f"{self._folder} has reached storage.rejected.limit"
             path = self._folder / file_name(chunk, output, time.time())
-            with open(f"{path}.tmp", "wb") as file:
+            # One name for all: what a crash leaves is written over.
+            with open(self._folder / UNFINISHED, "wb") as file:
                 file.write(message)
-            os.rename(f"{path}.tmp", path)
+            os.rename(self._folder / UNFINISHED, path)
             with open(self._folder / REASONS, "ab") as file:
                 file.write(line)
         except OSError as error:
+            with contextlib.suppress(OSError):  # on a full disk it would take the room that is made
+                os.unlink(self._folder / UNFINISHED)
             return f"{self._folder}: {error.strerror}"
         return ""
+
+    def _size_bytes(self) -> int:
+        total = 0
+        for entry in os.scandir(self._folder):
+            with contextlib.suppress(FileNotFoundError):  # somebody tidies up
+                total += entry.stat().st_size
+        return total
 
     def _complain(self, problem: str) -> None:
         now_s = time.monotonic()

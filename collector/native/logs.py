@@ -73,25 +73,23 @@ class Arena:
     def call(self, encode: Callable[[], int], largest_bytes: int) -> LogBatch:
         """What `encode`, a C call, makes of its input; again with `largest_bytes` of output when a record is
         larger than a slab. Raises OSError, MemoryError."""
-        status = encode()
-        if status != lib.PW_E_OUTPUT_FULL:
-            return self._result(status, self._slabs.part(self.batch.out_bytes))
-        large = uncleared("uint8_t[]", largest_bytes)
-        self.batch.out, self.batch.out_capacity = large, largest_bytes
-        status = encode()
-        entries = bytes(ffi.buffer(large, self.batch.out_bytes))
-        return self._result(status, entries)
+        try:
+            status = encode()
+            if status != lib.PW_E_OUTPUT_FULL:
+                _check(status)
+                return self._result(self._slabs.part(self.batch.out_bytes))
+            large = uncleared("uint8_t[]", largest_bytes)
+            self.batch.out, self.batch.out_capacity = large, largest_bytes
+            _check(encode())
+            return self._result(bytes(ffi.buffer(large, self.batch.out_bytes)))
+        finally:
+            self._use_slab()
 
     def _use_slab(self) -> None:
         self.batch.out, self.batch.out_capacity = self._slabs.current, self._slabs.slab_bytes
 
-    def _result(self, status: int, entries: Packed) -> LogBatch:
+    def _result(self, entries: Packed) -> LogBatch:
         """What the last call left in the batch."""
-        self._use_slab()
-        if status == lib.PW_E_SYSCALL:
-            raise OSError(ffi.errno, os.strerror(ffi.errno))
-        if status != lib.PW_OK:
-            raise MemoryError(ffi.string(lib.pw_error_text(status)).decode())
         batch = self.batch
         return LogBatch(
             entries,
@@ -105,6 +103,13 @@ class Arena:
             batch.skipped,
             batch.skipped_bytes,
         )
+
+
+def _check(status: int) -> None:
+    if status == lib.PW_E_SYSCALL:
+        raise OSError(ffi.errno, os.strerror(ffi.errno))
+    if status != lib.PW_OK:
+        raise MemoryError(ffi.string(lib.pw_error_text(status)).decode())
 
 
 # Copies of what is little, and what is joined of them, are below the first, slabs are not.

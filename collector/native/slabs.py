@@ -40,8 +40,8 @@ class Slabs:
         """The first bytes of `current`, which is to be written anew from its start: maybe another slab."""
         if used_bytes < self.slab_bytes // 2:
             return bytes(ffi.buffer(self.current, used_bytes))
-        owned = ffi.gc(self.current, self._give_back)
-        self.current = self._take()
+        following = self._take()  # may raise MemoryError: then `current` is still nobody else's
+        owned, self.current = ffi.gc(self.current, self._give_back), following
         return memoryview(ffi.buffer(owned, used_bytes)).toreadonly()
 
     def _take(self) -> Any:

@@ -99,12 +99,13 @@ def drain_like_the_collector(descriptors: Sequence[int], stop: int) -> None:
 
 
 class Watch:
-    """Probes with a reader, which is a process of its own on another CPU. Can be detached for a while."""
+    """Probes with a reader, which is a process of its own on another CPU. They are attached only for a while:
+    another Watch's reader would inherit the links, and nothing were ever detached."""
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self.probes: Attached = asyncio.run(launch(WATCHED, ring_bytes=RING_BYTES, dialect=dialect))
-        self.detach()  # or the reader would inherit the links, and nothing were ever detached
+        self.detach()  # the own reader would inherit them, too
         stop, self._stop = os.pipe()
         self._reader = multiprocessing.get_context("fork").Process(
             target=drain_like_the_collector,
@@ -113,7 +114,6 @@ class Watch:
         )
         self._reader.start()
         os.close(stop)
-        self.attach()
 
     def detach(self) -> None:
         while self.probes.links:
@@ -207,8 +207,6 @@ def run() -> list[Row]:
         Row("compile and attach all probes, CPU", cpu, "s"),
     ]
     typed, raw = Watch(Dialect.TP_BTF), Watch(Dialect.RAW_TP)
-    typed.detach()
-    raw.detach()
     with workload() as programs:
         for work in WORKS:
             rows.extend(rows_of(work, programs, typed, raw))

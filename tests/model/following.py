@@ -208,6 +208,17 @@ class Node:
         tail = self.follower.tail
         await self.follower.until(lambda: tail.followed_file(status.st_dev, status.st_ino) is not None)
 
+    async def knows_beginning(self, container: Container) -> None:
+        """Until the agent, if it has the file open since it was empty, has looked at its first bytes: by them
+        it knows a copy."""
+        if self.follower is None:
+            return
+        status = container.log.stat()
+        file = self.follower.tail.followed_file(status.st_dev, status.st_ino)
+        if file is not None and not file.head:
+            self.follower.intake.has_room.set()
+            await self.follower.until(lambda: bool(file.head))
+
     async def has_noticed_truncation(self, container: Container) -> None:
         """Until the agent reads the file from its start, and has the copy, if there is one, open."""
         assert self.follower is not None

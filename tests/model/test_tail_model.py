@@ -81,6 +81,7 @@ def truncate(container: int) -> Named:
 def copy_and_truncate(container: int) -> Named:
     async def act(node: Node, one: Container) -> None:
         if one.log.exists() and one.log.stat().st_size and not one.rotations:
+            await node.knows_beginning(one)
             one.copy_and_truncate()
 
     return Named(f"copy_and_truncate({container})", on(container, act))

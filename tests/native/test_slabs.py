@@ -66,6 +66,19 @@ def test_a_slab_comes_back_with_the_last_view_of_it() -> None:
     assert [bytes(one[:1]) for one in others] == [b"b", b"b", b"c"]
 
 
+def test_without_memory_for_another_slab_the_current_one_is_nobody_elses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_memory(_type: str, _count: int) -> None:
+        raise MemoryError
+
+    slabs = Slabs(SLAB_BYTES)
+    monkeypatch.setattr("collector.native.slabs.uncleared", no_memory)
+    with pytest.raises(MemoryError):
+        written(slabs, b"a", SLAB_BYTES)
+    assert slabs.waiting == 0
+
+
 def test_few_slabs_wait_for_the_next() -> None:
     slabs = Slabs(SLAB_BYTES)
     parts = [written(slabs, b"a", SLAB_BYTES) for _ in range(3 * KEPT_SLABS)]

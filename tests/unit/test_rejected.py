@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
+import os
 from pathlib import Path
 
 import msgpack
 import pytest
 
 from collector.delivery.chunk import Chunk
-from collector.delivery.rejected import REASONS, SUFFIX, RejectedFolder, file_name, message_of
+from collector.delivery.rejected import REASONS, SUFFIX, UNFINISHED, RejectedFolder, file_name, message_of
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 from tests.unit.chunks import chunk_of
@@ -46,6 +48,32 @@ def test_at_the_bound_nothing_more_is_kept_and_what_is_there_stays(
     assert len(list(tmp_path.glob(f"*{SUFFIX}"))) == 1
     assert metrics.value("podwitness_rejected_not_kept_total") == 2
     assert len([one for one in caplog.messages if "storage.rejected.limit" in one]) == 1
+
+
+def test_what_could_not_be_written_to_its_end_takes_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, and a process that was killed while it wrote."""
+    kept, metrics = folder(tmp_path)
+    with monkeypatch.context() as full:
+
+        def fail(source: object, target: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        full.setattr(os, "rename", fail)
+        asyncio.run(kept.keep(chunk_of({"n": 1}), "http.0", "no"))
+    assert list(tmp_path.iterdir()) == []
+    assert metrics.value("podwitness_rejected_not_kept_total") == 1
+    (tmp_path / UNFINISHED).write_bytes(b"half of a chunk")
+    asyncio.run(kept.keep(chunk_of({"n": 2}), "http.0", "no"))
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [SUFFIX, ".jsonl"]
+
+
+def test_who_tidies_up_meanwhile_makes_no_chunk_lost(tmp_path: Path) -> None:
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")  # listed, and not there when it is looked at
+    kept, metrics = folder(tmp_path)
+    asyncio.run(kept.keep(chunk_of({"n": 1}), "http.0", "no"))
+    assert metrics.value("podwitness_rejected_kept_total") == 1
 
 
 def test_a_folder_that_cannot_be_written_is_said_and_counted(

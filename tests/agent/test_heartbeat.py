@@ -132,7 +132,8 @@ def test_probes_that_are_gone_are_attached_again_on_record(
         assert metrics(port)[f'podwitness_probes_reattached_total{{cause="{action}"}}'] == 1
         assert agent.stop() == 0
         agent.out.rest()
-        told = [one for one in agent.records() if one["event"]["kind"] == "pipeline_error"]
+        found = [one for one in agent.records() if one["event"]["kind"] == "pipeline_error"]
+    told = [one for one in found if "probes" in one["podwitness"]]
     assert [one["event"]["action"] for one in told] == [action, "probes-reattached"]
     assert {tuple(one["podwitness"]["probes"]["hooks"]) for one in told} == {(tracepoint,)}
     assert told[0]["event"]["start"] == told[1]["event"]["start"] < told[1]["event"]["end"]

@@ -335,9 +335,10 @@ class Beginnings:
 
     def _is_unread(self, look: _Look, is_done: bool, since_ns: int, later: list[_Look]) -> bool:
         if look.stored is None:
-            # Files are read in their order: what is older than one that was read was read before.
-            was_before = any(one.stored is not None and one.stored.offset for one in later)
-            if look.file.is_compressed and was_before:
+            # Files are read in their order: what is older than one that was read was read before. It had no
+            # position when nothing of it was whole; then the one after it says that its record is open.
+            read_later = next((one.stored for one in later if one.stored and one.stored.offset), None)
+            if look.file.is_compressed and read_later and INHERITED not in read_later.partials:
                 return False
             return look.written_ns >= (since_ns or (self._began_ns if self._skips_history else 0))
         return look.size != look.stored.offset or (look.stored.partials != (-1, -1) and not is_done)

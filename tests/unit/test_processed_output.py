@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from collector.delivery.chunk import Chunk
-from collector.entries import pack_entry, unpack_entries
+from collector.entries import pack, pack_entry, unpack_entries
 from collector.filters import grep, modify
+from collector.filters.chain import Counts
 from collector.plugin import AnyFilter, DeliveryError, Pairs
 from collector.processed_output import ProcessedOutput
 from tests.unit.filtering import SectionText, make
@@ -63,7 +64,9 @@ def test_each_try_gets_the_same_and_what_was_delivered_is_counted_once(tmp_path:
     assert first == second
     assert pairs(first) == [(0, [("log", "a"), ("by", "output")]), (2, [("log", "b"), ("by", "output")])]
     assert (first.records, first.id, first.tag) == (2, given.id, given.tag)
-    assert counts == [(made[0], 1, 0)]
+    sent_bytes = len(given.entries) - len(pack_entry(1, [("log", "a secret")]))
+    kept = Counts(passed=2, passed_bytes=sent_bytes + 2 * len(pack("by") + pack("output")))
+    assert counts == [(made[0], Counts(dropped=1)), (made[0], kept), (made[1], kept)]
     assert (output.deliveries, given.records) == (3, 3)
 
 

@@ -16,6 +16,7 @@
  * all of it would be 3 MiB for something that is looked at once a second. Whole pages, also those of 64 KiB. */
 #define WINDOW_SLOTS 1024
 #define CLOSED_SOCKETS 64
+_Static_assert(WINDOW_SLOTS * sizeof(struct pw_flow_slot) % 65536 == 0, "a window is whole pages");
 
 struct told { /* of the flow that has the place */
   uint64_t first_ns;

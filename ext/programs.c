@@ -296,7 +296,8 @@ static void note_fork(struct pw_programs *programs, const struct pw_fork *fork)
   struct process *former = find_pid(programs, child->pid);
   if (former != NULL && former->start_ns == child->start_ns)
     return;
-  if (maker == NULL || maker->has_ended || maker == former) {
+  /* A walk notes what a maker runs by then, which may be later than a fork that still waits in the ring. */
+  if (maker == NULL || maker->has_ended || maker == former || maker->since_ns > fork->head.time_ns) {
     if (former != NULL)
       forget(programs, former);
     return;

@@ -49,10 +49,10 @@ static __always_inline bool is_open_of_interest(struct watched *watched, struct 
   return file && is_watched_file(watched, file);
 }
 
-static __always_inline bool is_text_watched(struct watched *watched, struct pw_privilege *out, u32 number, u32 recipe,
+static __always_inline bool is_text_watched(struct watched *watched, struct pw_privilege *out, u32 number, u32 descriptor,
                                             struct task_struct *task)
 {
-  u64 text = (u64)number - 1, place = (recipe >> 20 & 15) - 1ull;
+  u64 text = (u64)number - 1, place = descriptor - 1ull;
   struct fs_struct *fs = CURRENT_FIELD(task, fs);
   struct dentry *folder = PROBED(fs, pwd.dentry);
   struct vfsmount *mount = PROBED(fs, pwd.mnt);
@@ -70,14 +70,19 @@ static __always_inline bool is_text_watched(struct watched *watched, struct pw_p
   return is_watched_path(watched, out->data, &out->text_bytes[1], &out->text_bytes[2], folder, mount);
 }
 
-/* In a loop, since the verifier looks at its body much less than at two of them. */
+/* In a loop, since the verifier looks at its body much less than at two of them. A second text is below a descriptor
+ * of its own, which is the argument before it (renameat). */
 static __always_inline bool is_any_text_watched(struct watched *watched, struct pw_privilege *out, u32 recipe,
                                                 struct task_struct *task)
 {
 #pragma clang loop unroll(disable)
-  for (int shift = 8; shift <= 12; shift += 4)
-    if (is_text_watched(watched, out, recipe >> shift & 15, recipe, task))
+  for (int shift = 8; shift <= 12; shift += 4) {
+    u32 number = recipe >> shift & 15, descriptor = recipe >> 20 & 15;
+    if (shift > 8 && descriptor && number)
+      descriptor = number - 1;
+    if (is_text_watched(watched, out, number, descriptor, task))
       return true;
+  }
   return false;
 }
 

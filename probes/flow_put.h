@@ -109,12 +109,18 @@ static __always_inline void end_flow(struct pw_flow *flow, u8 cause)
   emit_flow(flow, PW_FLOW_END);
 }
 
+/* Another CPU, or what interrupts this one, may be ahead in time, so the age is signed. */
+static __always_inline bool is_idle(const struct pw_flow *flow, u64 now_ns)
+{
+  return (s64)(now_ns - flow->last_ns) > (s64)PW_FLOW_IDLE_NS;
+}
+
 /* With the lock. The packet is counted. */
 static __always_inline struct pw_flow_slot *put_flow(u32 set, const struct packet *packet, struct sock *sk, u64 now_ns)
 {
   struct pw_flow_slot *slot = find_flow(set, &packet->key); /* another CPU may have been first */
   u32 index = 0;
-  if (slot && now_ns - slot->flow.last_ns <= PW_FLOW_IDLE_NS) {
+  if (slot && !is_idle(&slot->flow, now_ns)) {
     slot->flow.last_ns = now_ns;
     count_packet(&slot->flow, packet);
     return slot;
@@ -126,7 +132,7 @@ static __always_inline struct pw_flow_slot *put_flow(u32 set, const struct packe
   if (!slot)
     return 0;
   if (slot->flow.first_ns && !slot->flow.is_over)
-    end_flow(&slot->flow, now_ns - slot->flow.last_ns > PW_FLOW_IDLE_NS ? PW_END_IDLE : PW_END_EVICTED);
+    end_flow(&slot->flow, is_idle(&slot->flow, now_ns) ? PW_END_IDLE : PW_END_EVICTED);
   slot->version++;
   begin_flow(&slot->flow, packet, sk, now_ns);
   slot->flow.slot = index;
@@ -169,7 +175,7 @@ static __always_inline struct pw_flow_slot *on_flow(struct __sk_buff *skb, const
     now_ns = slot->flow.last_ns;
   else
     now_ns = bpf_ktime_get_boot_ns();
-  if (slot && now_ns - slot->flow.last_ns <= PW_FLOW_IDLE_NS) {
+  if (slot && !is_idle(&slot->flow, now_ns)) {
     slot->tick = tick;
     slot->flow.last_ns = now_ns;
     count_packet(&slot->flow, packet);

@@ -18,9 +18,11 @@ static __always_inline bool take_place(u32 *claims)
   return false;
 }
 
+/* Where one gives way to another both leave in the end: it must not go below 0, or nobody ever got the place again. */
 static __always_inline void leave_place(u32 *claims)
 {
-  __sync_fetch_and_add(claims, -1);
+  if (*(volatile u32 *)claims)
+    __sync_fetch_and_add(claims, -1);
 }
 
 #endif

@@ -189,14 +189,19 @@ def test_deleting_renaming_and_what_is_not_there(witness: Witness, cgroup: Cgrou
         os.rename(files / "vault" / "a", files / "elsewhere" / "a")
         os.rename(files / "elsewhere" / "a", files / "vault" / "a")
         folder = os.open(files / "vault", os.O_RDONLY)
+        other = os.open(files / "elsewhere", os.O_RDONLY)
+        os.rename("a", "moved", src_dir_fd=folder, dst_dir_fd=other)
+        os.rename("moved", "a", src_dir_fd=other, dst_dir_fd=folder)
         os.unlink("a", dir_fd=folder)
         os.chdir(files / "vault")
         os.unlink("b")
         os.unlink(files / "elsewhere" / "token")
 
     events = seen(witness, cgroup, work)
-    assert [one.kind.rpartition("_")[2] for one in events] == ["RENAME", "RENAME", "DELETE", "DELETE"]
-    first, second, *deleted = events
+    assert [one.kind.rpartition("_")[2] for one in events] == [*["RENAME"] * 4, *["DELETE"] * 2]
+    first, second, *by_descriptor, second_last, last = events
+    deleted = (second_last, last)
+    assert [one.texts[:2] for one in by_descriptor] == [[b"a", b"moved"], [b"moved", b"a"]]
     assert [first.texts[1], second.texts[0]] == [os.fsencode(files / "elsewhere" / "a")] * 2
     assert {one.path for one in deleted} == {os.fsencode(files / "vault")}
     assert [one.texts[0] for one in deleted] == [b"a", b"b"]

@@ -89,7 +89,7 @@ class Programs:
         else:
             maker = self._known.get(child.maker_pid)
         former = self._known.pop(child.pid, None)
-        if maker is None or maker is former or maker.has_ended:
+        if maker is None or maker is former or maker.has_ended or maker.since_ns > time_ns:
             return
         since_ns = maker.since_ns if maker.since_ns < self.doubt_ns else time_ns
         self._known[child.pid] = Process(child.start_ns, since_ns, maker.now)

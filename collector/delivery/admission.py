@@ -24,7 +24,8 @@ from collector.delivery.spooling import Spooling
 # What a chunk costs beside its entries: Chunk, Ticket, Position, path and their places in the queues.
 CHUNK_OVERHEAD_BYTES = 1024
 
-# What a file is asked to have room for before it is read; a portion and what encoding adds.
+# What there has to be room for before a file is read. A portion makes a chunk of up to twice as much, which
+# may find no room then, and waits.
 PORTION_BYTES = 1 << 20
 
 Outlets = tuple[Outlet, ...]
@@ -87,7 +88,8 @@ class Admission:
 
     def is_at_limit(self, source: str) -> bool:
         """Whether files of an input wait because of its own bound."""
-        return self._is_over_limit(Request("", source, PORTION_BYTES, True))
+        waiting = (Request.of(waiter.chunk) for waiter in self.waiters if waiter.chunk.source == source)
+        return any(map(self._is_over_limit, (Request("", source, PORTION_BYTES, True), *waiting)))
 
     def is_filling(self, ticket: Ticket) -> bool:
         """Whether a chunk is in memory, could be in the spool, and its input is at its own bound."""

@@ -2,8 +2,9 @@
 
 Files are found by tail_files.py in a thread. Everything else happens in one
 coroutine: files with something to read take turns, a portion each; a portion
-becomes a chunk, and while the intake has no room the coroutine waits, the files
-wait on disk, and what is unlinked meanwhile is held open.
+becomes a chunk. One that finds no room waits (tail_portions.py), and its log with
+it; while there is no room files wait on disk, and what is unlinked meanwhile is
+held open. Only a file's last records are waited for in the coroutine itself.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,22 @@ def test_an_inputs_own_bound_is_not_filled_by_a_dead_output(tmp_path: Path) -> N
             await house.until(lambda: bool(house.positions) and house.positions[-1].offset == 20_000)
             dead.behave = None
             await dead.wait_until(lambda: numbers(dead) == list(range(1, 21)))
+
+    asyncio.run(scenario())
+
+
+def test_a_chunk_larger_than_what_was_asked_for_finds_an_inputs_own_bound(tmp_path: Path) -> None:
+    """Room for the usual is left, none for the next chunk: its input is at its bound all the same."""
+
+    async def scenario() -> None:
+        dead, alive = Recorder(behave=refuse), Recorder()
+        limits = {"tail.0": 5_000_000}
+        async with spooled(tmp_path, to(dead), to(alive, "out.1"), source_limits=limits) as house:
+            for number in range(1, 8):
+                large = replace(line(number), entries=number.to_bytes(4, "big") * 425_000)
+                await asyncio.wait_for(house.router.submit(large), 20)
+            await alive.wait_until(lambda: len(alive.accepted) == 7)
+        assert [one.id for one in alive.accepted] == [chunk_id("kube.a", number) for number in range(1, 8)]
 
     asyncio.run(scenario())
 

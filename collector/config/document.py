@@ -213,14 +213,21 @@ class _Reading:
         return [section for section in self._sections if section.name == name]
 
     def _without_ignored(self, kind: str, plugin: str, section: Section, own: Iterable[Key] = ()) -> Section:
-        """Without what has no effect, and what Fluent Bit has beside `own` keys and is off."""
+        """Without what has no effect, and what Fluent Bit has beside `own` keys and is off.
+
+        `own` empty: no key is known to be none of ours.
+        """
         ignored = foreign.ignored(kind, plugin)
         kept: list[Entry] = []
         for entry in section.entries:
             name = entry.key.lower()
             if name in ignored:
                 self.notices.append(f"{entry.place}: {entry.key} has no effect: {ignored[name]}.")
-            elif not (entry.value.lower() in _OFF and own and _is_foreign(kind, plugin, name, own)):
+            elif own and _is_off(entry) and _is_foreign(kind, plugin, name, own):
+                self.notices.append(
+                    f"{entry.place}: {entry.key} has no effect: podwitness has nothing to turn off."
+                )
+            else:
                 kept.append(entry)
         return replace(section, entries=tuple(kept))
 
@@ -425,7 +432,13 @@ class _Reading:
                 self._draft.problem(config.section.place, problem, "Give it another Alias.")
 
 
-_OFF = ("off", "false", "no")
+_OFF = ("off", "false", "no", "0")
+
+
+def _is_off(entry: Entry) -> bool:
+    return entry.value.lower() in _OFF and entry.key.lower() not in foreign.ON_UNLESS_TOLD
+
+
 _COMMON: dict[str, type[Common]] = {
     "input": InputCommon,
     "processor": ProcessorCommon,

@@ -259,6 +259,8 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
     ("output", "null"): _names("format"),
     ("output", "file"): _names("csv_column_names delimiter file format label_delimiter mkdir path template"),
 }
+# Refused keys whose Off is no default, and so changes something.
+ON_UNLESS_TOLD = frozenset({"routable"})
 FLUENT_BIT_COMMON: dict[str, frozenset[str]] = {
     "input": _names("""
         alias host listen log_level log_suppress_interval mem_buf_limit name port routable

@@ -163,9 +163,9 @@ class ListWatch(Generic[PageT, ChangeT]):
         async with contextlib.aclosing(self._api.lines(path)) as batches:
             async for lines in batches:
                 await self._take(lines)
-        self._succeeded("watch")
         if time.monotonic() - began_s < 1.0:
             raise ApiUnavailable("ended the watch at once")
+        self._succeeded("watch")
 
     async def _take(self, lines: Sequence[bytes]) -> None:
         """Raises ApiRefused for what the server says to be wrong with the watch, once all before is taken."""

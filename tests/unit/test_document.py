@@ -126,11 +126,20 @@ def test_what_is_refused_may_be_off(tmp_path: Path) -> None:
         text + "    Retry_Limit False\n    grpc off\n    aws_auth false\n    logs_body_key_attributes true\n"
     )
     document = load_file(write(tmp_path, main=off), {})
-    assert document.notices == ()
+    assert [notice.split(": ")[1] for notice in document.notices] == [
+        f"{key} has no effect" for key in ("Config_Watch", "grpc", "aws_auth")
+    ]
     assert document.outputs[0].settings.logs_body_key_attributes
     assert document.outputs[0].common.retry_limit is None  # type: ignore[attr-defined]
     with pytest.raises(InvalidConfiguration, match="Send over HTTP"):
         load_file(write(tmp_path, main=text + "    grpc on\n"), {})
+
+
+def test_what_is_on_unless_told_is_refused_when_it_is_off(tmp_path: Path) -> None:
+    text = MINIMAL.replace("Name stdout", "Name null")
+    head, _, tail = text.partition("[OUTPUT]")
+    with pytest.raises(InvalidConfiguration, match="Routable"):
+        load_file(write(tmp_path, main=f"{head.rstrip()}\n    Routable Off\n[OUTPUT]{tail}"), {})
 
 
 def test_stock_parsers_files_may_be_missing(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ class ApiServer:
         self.requests: list[str] = []
         self.fails: dict[str, tuple[int, str]] = {}  # beginning of a path -> status and message
         self.is_mute = False  # takes requests and does not answer
+        self.ends_watches = False  # at once, with nothing in them, as a proxy may
         self.sends_lines = False  # each in a chunk of its own
         self.page: int | None = None  # a smaller page than was asked for
         self.changed = asyncio.Condition()
@@ -192,8 +193,9 @@ class ApiServer:
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         version = int(query["resourceVersion"])
-        if version < self._oldest:
-            await _chunk(writer, EXPIRED)
+        if version < self._oldest or self.ends_watches:
+            if not self.ends_watches:
+                await _chunk(writer, EXPIRED)
             writer.write(b"0\r\n\r\n")
             await writer.drain()
             return

@@ -25,15 +25,18 @@ class Notes:
     def __init__(self, server: ApiServer, version: str = "") -> None:
         self.notes: list[str] = []
         self.told = asyncio.Condition()
+        self.has_failed_thrice = asyncio.Event()
         self.counts: Counter[tuple[str, str]] = Counter()
         log = logging.getLogger("t")
         api = Api(read_url(server.url), NetworkSettings(), Token("", "", 600), log)
         resource = Resource("pods", "/api/v1/pods", "", 3, read_list, read_change)
-        outage = Outage("it", "", Backoff(0.01, 0.02), lambda *_: None, log)
+        outage = self.outage = Outage("it", "", Backoff(0.01, 0.02), lambda *_: None, log)
         self.loop = ListWatch(api, resource, self, version=version, outage=outage, count=self._count, log=log)
 
     def _count(self, request: str, result: str) -> None:
         self.counts[request, result] += 1
+        if self.counts["watch", "unavailable"] == 3:
+            self.has_failed_thrice.set()
 
     async def _note(self, *what: str) -> None:
         async with self.told:
@@ -60,6 +63,13 @@ class Notes:
         task.cancel()
         await asyncio.wait((task,))
         return self.notes
+
+    async def fail_thrice(self) -> None:
+        """Until the third watch has failed."""
+        task = asyncio.create_task(self.loop.run())
+        await asyncio.wait_for(self.has_failed_thrice.wait(), 20)
+        task.cancel()
+        await asyncio.wait((task,))
 
 
 async def put(server: ApiServer, pods: int) -> None:
@@ -148,3 +158,17 @@ def test_versions(version: str, than: str, is_so: bool) -> None:
 def test_last_version_is_of_what_has_one() -> None:
     assert last_version([Change("ADDED", "5"), Change("MODIFIED")]) == "5"
     assert last_version([]) == ""
+
+
+def test_watches_that_end_at_once_are_an_outage() -> None:
+    async def scenario() -> None:
+        async with api_server() as server:
+            await put(server, 1)
+            server.ends_watches = True
+            notes = Notes(server)
+            await notes.fail_thrice()
+            assert notes.outage.is_out
+            assert notes.counts["watch", "ok"] == 0
+            assert notes.counts["list", "ok"] == 1
+
+    asyncio.run(scenario())

@@ -16,6 +16,7 @@ import time
 import urllib.parse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from collector.config.schema import boolean, choice, integer, key, seconds, text
@@ -48,6 +49,10 @@ SUMMARY = "Tells the events of the Kubernetes API. For one agent of the cluster:
 
 PAGE = 500  # events of 1 to 2 KiB
 LONGEST_WAIT_S = 60.0
+
+# Versions of a list that is not read to its end, some 80 bytes each; what is older than the last of them may
+# be told again when the list begins anew.
+TOLD = 50_000
 _MEANING = "It is asked again; events older than an hour are gone by then."
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -126,7 +131,7 @@ class KubernetesEvents:
         known = self._positions.load(self._key)
         self._version = known.cursor if known is not None else ""
         self._since = ""  # of the list that is being read: what is not newer was told before
-        self._told: set[str] = set()  # versions of the list that is not read to its end
+        self._told: dict[str, None] = {}  # versions of the list that is not read to its end
         self._handing = asyncio.Lock()
         self._list_watch = ListWatch(
             api,
@@ -184,7 +189,9 @@ class KubernetesEvents:
         since = self._since
         news = [one for one in page.events if not since or is_newer(version_of(one), since)]
         news = [one for one in news if version_of(one) not in self._told]
-        self._told.update(filter(None, map(version_of, news)))
+        self._told.update(dict.fromkeys(filter(None, map(version_of, news))))
+        for version in list(islice(self._told, max(0, len(self._told) - TOLD))):
+            del self._told[version]
         return news
 
     async def take_changes(self, changes: Sequence[EventChange]) -> None:

@@ -230,6 +230,29 @@ def test_a_list_that_fails_halfway_is_not_told_twice(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
+def test_what_was_told_of_a_list_that_fails_has_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond it events are told again, and none is lost."""
+    monkeypatch.setattr(kubernetes_events, "TOLD", 1)
+
+    async def scene() -> None:
+        async with api_server() as server:
+            first, *_ = events()
+            for number in range(4):
+                await server.put(named(first, f"e{number}"))
+            server.page = 2
+            second_page = "/api/v1/events?limit=500&continue"
+            server.fails[second_page] = (500, "etcd is tired")
+            async with working(server, tmp_path) as house:
+                await server.asked(second_page)
+                del server.fails[second_page]
+                await house.until(lambda: {"e0", "e1", "e2", "e3"} <= set(house.names))
+                assert house.names.count("e0") > house.names.count("e3") == 1
+
+    asyncio.run(scene())
+
+
 def test_bookmarks_move_the_place_of_the_watch(tmp_path: Path) -> None:
     async def scene() -> None:
         async with api_server() as server:

@@ -81,7 +81,8 @@ def writing(folder: Path, files: int) -> Iterator[list[int]]:
                 logs[number].flush()
             if counts[0] % 2000 == 0:
                 logs[0].close()
-                os.rename(folder / "0.log", folder / f"0.log.{counts[0]}")
+                # As the kubelet names them: after a reload what is unread of them is found by their names.
+                os.rename(folder / "0.log", folder / f"0.log.20260101-{counts[0]:06}")
                 logs[0] = (folder / "0.log").open("a")
             stop.wait(0.002)
         for log in logs:

@@ -15,9 +15,8 @@
 #define PARENTS_CLIMBED 16 /* of a process older than the probes, to find how it came into its container */
 #define LIVE_PROCESSES 32768 /* places; numbers follow each other, so the first of a process is mostly free */
 
-/* Behind the places there is memory for what is not kept, for each CPU: of the same map, so that the verifier looks
- * once only at what is done with either. */
-#define SCRATCH_CPUS 512
+/* Behind the places there is memory for what is not kept, for each CPU that the kernel may have: of the same map, so
+ * that the verifier looks once only at what is done with either. */
 #define SCRATCHES 3
 #define SCRATCH_OF_CHILD 0
 #define SCRATCH_OF_MAKER 1
@@ -48,7 +47,7 @@ struct home {
 };
 
 _Static_assert(PW_VALUE_BYTES_processes == sizeof(struct process_state), "value of processes");
-_Static_assert(PW_ENTRIES_processes == LIVE_PROCESSES + SCRATCH_CPUS * SCRATCHES, "entries of processes");
+_Static_assert(PW_ENTRIES_processes >= LIVE_PROCESSES + SCRATCHES, "entries of processes");
 _Static_assert(PW_VALUE_BYTES_homes == sizeof(struct home), "value of homes");
 
 /* Two loads where the verifier lets typed pointers be followed, else a call. */
@@ -64,7 +63,7 @@ static __always_inline void copy_comm(char out[PW_COMM_BYTES], struct task_struc
 
 static __always_inline struct process_state *process_scratch(u32 number)
 {
-  u32 at = LIVE_PROCESSES + (bpf_get_smp_processor_id() & (SCRATCH_CPUS - 1)) * SCRATCHES + number;
+  u32 at = LIVE_PROCESSES + bpf_get_smp_processor_id() * SCRATCHES + number;
   return map_lookup(MAP(processes), &at);
 }
 

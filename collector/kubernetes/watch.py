@@ -88,8 +88,8 @@ class PodWatch:
         """It is counted by whoever reads; told once for a list, as a pod that is odd changes often."""
         say = self._log.debug if self._has_told_unreadable else self._log.warning
         say(
-            "the API server at %s sent a change of a pod that can't be read: %s. That pod is known as it was; "
-            "podwitness_kubernetes_requests_total counts more of them as unreadable.",
+            "the API server at %s sent a change of a pod that can't be read: %s. That pod is known as it "
+            "was; podwitness_kubernetes_requests_total counts more of them as unreadable.",
             self._url,
             reason,
         )

@@ -60,6 +60,7 @@ IGNORED: dict[str, dict[str, str]] = {
         "tls.vhost": "clients say by themselves which name they ask for",
     },
     "input http": {
+        "http_server.idle_timeout": _LISTENING,
         "http_server.ingress_queue_byte_limit": _NO_THREADS,
         "http_server.ingress_queue_event_limit": _NO_THREADS,
         "http_server.workers": _NO_THREADS,
@@ -188,8 +189,9 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
     ("input", "http"): _SERVER_TLS
     | _names("""
         add_remote_addr buffer_chunk_size buffer_max_size http2 http_server.buffer_chunk_size
-        http_server.buffer_max_size http_server.http2 http_server.ingress_queue_byte_limit
-        http_server.ingress_queue_event_limit http_server.max_connections http_server.workers
+        http_server.buffer_max_size http_server.http2 http_server.idle_timeout
+        http_server.ingress_queue_byte_limit http_server.ingress_queue_event_limit
+        http_server.max_connections http_server.workers
         max_connections oauth2.allowed_audience oauth2.allowed_clients oauth2.issuer
         oauth2.jwks_refresh_interval oauth2.jwks_url oauth2.validate remote_addr_key success_header
         successful_response_code tag_key workers
@@ -314,10 +316,6 @@ REFUSED: dict[tuple[str, str], dict[str, str]] = {
     ("input", "mem"): {"pid": _EBPF},
     ("input", "http"): {
         "oauth2.": _CLIENT_CERTIFICATES,
-        "http_server.buffer_": "Write it without http_server.",
-        "http_server.http2": "Write it without http_server.",
-        "http_server.max_connections": "Remove the line: there are up to 256 connections.",
-        "max_connections": "Remove the line: there are up to 256 connections.",
     },
     ("filter", "kubernetes"): {
         "aws_": _FIXED_LABELS,

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collector.native.limits import Suppressed
 
 
+# What a lost one of these did changes what a process runs, or who has its number.
+DOUBTFUL = frozenset({Kind.EXEC.label, Kind.FORK.label, Kind.EXIT.label, ANY_KIND})
+
+
 class ToldPrograms:
     """Execs come by one ring and connections by another: a connection is read when all that was executed
     before it has been, or its process must still have the name that goes with the program."""
@@ -34,7 +38,7 @@ class ToldPrograms:
         self._programs.note(record)
 
     def note_losses(self, losses: Sequence[KernelLoss], now_ns: int) -> None:
-        if any(loss.kind in (Kind.EXEC.label, ANY_KIND) for loss in losses):
+        if any(loss.kind in DOUBTFUL for loss in losses):
             self._programs.doubt(now_ns)
 
     def note_suppressed(self, suppressed: Suppressed, now_ns: int) -> None:

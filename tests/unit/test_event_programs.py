@@ -102,13 +102,13 @@ def test_a_connection_that_comes_while_rings_are_read_waits_for_the_next_turn(
     assert scene.told() == ["/bin/curl"]
 
 
-LOST = KernelLoss("exec", "ring_full", 1, "process")
+LOST = [KernelLoss(kind, "ring_full", 1, "process") for kind in ("exec", "fork", "exit")]
 NOT_RUN = KernelLoss(ANY_KIND, "not_run_sched_process_exec", 1, "process")
 OTHERS: Suppressed = {1: Counter({Kind.FORK: 3})}
 EXECS: Suppressed = {1: Counter({Kind.EXEC: 3})}
 
 
-@pytest.mark.parametrize("loss", [LOST, NOT_RUN])
+@pytest.mark.parametrize("loss", [*LOST, NOT_RUN])
 def test_after_a_loss_the_name_must_fit(scene: Scene, loss: KernelLoss) -> None:
     scene.execute(b"sh")
     assert scene.told() == []

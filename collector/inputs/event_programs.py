@@ -26,6 +26,7 @@ class ToldPrograms:
         self._programs = Programs()
         self._programs.exempt(exempt)
         encoder.recall(self._programs)
+        self._forgotten = 0
 
     def read_until(self, time_ns: int) -> int:
         """The ring of processes is read up to that time; 0: it was not read to its end. What to read of the
@@ -36,6 +37,11 @@ class ToldPrograms:
     def note(self, record: RawRecord) -> None:
         """What was there before the probes."""
         self._programs.note(record)
+
+    def take_forgotten(self) -> int:
+        """Since the last look: programs of processes that live, for which there was no room."""
+        before, self._forgotten = self._forgotten, self._programs.forgotten
+        return self._forgotten - before
 
     def note_losses(self, losses: Sequence[KernelLoss], now_ns: int) -> None:
         if any(loss.kind in DOUBTFUL for loss in losses):

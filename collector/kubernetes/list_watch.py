@@ -31,6 +31,7 @@ PAGE_BYTES = 64 << 20
 PAGE_S = 60.0
 # As client-go's reflectors: not all agents of a cluster begin again in the same minute.
 WATCH_S = (300, 600)
+AT_ONCE_S = 1.0
 _GONE = 410
 
 
@@ -171,7 +172,7 @@ class ListWatch(Generic[PageT, ChangeT]):
         async with contextlib.aclosing(self._api.lines(path)) as batches:
             async for lines in batches:
                 await self._take(lines)
-        if time.monotonic() - began_s < 1.0:
+        if time.monotonic() - began_s < AT_ONCE_S:
             raise ApiUnavailable("ended the watch at once")
         self._count("watch", "ok")
         self._go_on()

@@ -115,12 +115,14 @@ class ListWatch(Generic[PageT, ChangeT]):
         self._log = log
         self._version = version
         self._must_list = not version
+        self.turned_s: float | None = None  # when it last asked for something, or took it; None: not begun
         self._has_followed = True  # a watch has brought something since the last list
         self._is_circling = False  # lists that no watch goes on from
 
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
+            self.turned_s = time.monotonic()
             request = "list" if self._must_list else "watch"
             try:
                 await (self._list() if self._must_list else self._follow())
@@ -138,6 +140,7 @@ class ListWatch(Generic[PageT, ChangeT]):
         rest = version = ""
         while True:
             page = await self._page(rest)
+            self.turned_s = time.monotonic()
             version, rest = version or page.version, page.rest
             await self._taker.take_page(page, "" if rest else version)
             if not rest:
@@ -179,6 +182,7 @@ class ListWatch(Generic[PageT, ChangeT]):
 
     async def _take(self, lines: Sequence[bytes]) -> None:
         """Raises WentBack, and ApiRefused for what the server says is wrong, once all before is taken."""
+        self.turned_s = time.monotonic()
         changes: list[ChangeT] = []
         refusal: ChangeT | None = None
         for line in lines:

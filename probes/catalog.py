@@ -378,7 +378,8 @@ class RingSizes(NamedTuple):
 FLOWS, FLOW_SLOTS = "flows", 16384  # the map that the collector reads, too
 
 
-def maps(sizes: RingSizes) -> tuple[Map, ...]:
+def maps(sizes: RingSizes, cpus: int) -> tuple[Map, ...]:
+    """`cpus`: that the kernel may have, at most."""
     return (
         *(Map(name, MapType.RINGBUF, 0, 0, size_bytes) for name, size_bytes in sizes._asdict().items()),
         Map("lost", MapType.ARRAY, 4, 8, KINDS, mappable=True),
@@ -387,10 +388,10 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
         Map("limits", MapType.ARRAY, 4, 40 + 4 * KINDS, LIMIT_SLOTS + 1, mappable=True),
         # struct pw_exec and PW_EXEC_DATA_BYTES, for each CPU.
         Map("exec_scratch", MapType.PERCPU_ARRAY, 4, 312 + 29696, 1, ("process",)),
-        # Live processes in 32,768 places, and scratch memory for 512 CPUs: 12 MB. Each has a choice of eight:
+        # Live processes in 32,768 places, and scratch memory for each CPU: 12 MB. Each has a choice of eight:
         # with 8,000 live ones one in 20,000 finds none, with 12,000 one in 700. Of those nothing is known but
         # what their records say themselves.
-        Map("processes", MapType.ARRAY, 4, 352, 32768 + 512 * 3),
+        Map("processes", MapType.ARRAY, 4, 352, 32768 + cpus * 3),
         # Processes older than the probes, while they are put there.
         Map("adopted", MapType.LRU_HASH, 16, 1, 1024, ("process",)),
         # Cgroups, and mount namespaces, by who came first: 16,384 cgroups are what the collector keeps, too.
@@ -423,8 +424,8 @@ def maps(sizes: RingSizes) -> tuple[Map, ...]:
     )
 
 
-def maps_of(subjects: Collection[str], sizes: RingSizes) -> tuple[Map, ...]:
-    return tuple(made for made in maps(sizes) if not set(subjects).isdisjoint(made.subjects))
+def maps_of(subjects: Collection[str], sizes: RingSizes, cpus: int) -> tuple[Map, ...]:
+    return tuple(made for made in maps(sizes, cpus) if not set(subjects).isdisjoint(made.subjects))
 
 
 def hooks_of(subjects: Collection[str]) -> tuple[Hook, ...]:

@@ -1,5 +1,6 @@
 /* The only writer to the rings. What does not fit is counted in the map `lost`, by kind: no record is lost
- * silently. What a cgroup may not report is counted too, in `limits`. Kinds are constants wherever possible: then the compiler chooses the ring. */
+ * silently. What a cgroup may not report is counted too, in `limits`. Kinds are constants wherever possible: then
+ * the compiler chooses the ring. */
 #ifndef PODWITNESS_EMIT_H
 #define PODWITNESS_EMIT_H
 #include "admit.h"

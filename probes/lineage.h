@@ -13,12 +13,10 @@
 
 #define MAP_NOEXIST 1
 #define PARENTS_CLIMBED 16 /* of a process older than the probes, to find how it came into its container */
-#define LIVE_PROCESSES 32768
-#define PROCESS_PLACES 8 /* of a process, one behind the other: numbers follow each other, so the first is mostly free */
+#define LIVE_PROCESSES 32768 /* places; numbers follow each other, so the first of a process is mostly free */
 
-/* Behind the places there is memory for what is not kept, for each CPU: of the same map, so that the verifier looks
- * once only at what is done with either. */
-#define SCRATCH_CPUS 512
+/* Behind the places there is memory for what is not kept, for each CPU that the kernel may have: of the same map, so
+ * that the verifier looks once only at what is done with either. */
 #define SCRATCHES 3
 #define SCRATCH_OF_CHILD 0
 #define SCRATCH_OF_MAKER 1
@@ -49,7 +47,7 @@ struct home {
 };
 
 _Static_assert(PW_VALUE_BYTES_processes == sizeof(struct process_state), "value of processes");
-_Static_assert(PW_ENTRIES_processes == LIVE_PROCESSES + SCRATCH_CPUS * SCRATCHES, "entries of processes");
+_Static_assert(PW_ENTRIES_processes >= LIVE_PROCESSES + SCRATCHES, "entries of processes");
 _Static_assert(PW_VALUE_BYTES_homes == sizeof(struct home), "value of homes");
 
 /* Two loads where the verifier lets typed pointers be followed, else a call. */
@@ -63,51 +61,37 @@ static __always_inline void copy_comm(char out[PW_COMM_BYTES], struct task_struc
 #endif
 }
 
-static __always_inline struct process_state *process_place(u32 pid, u32 number)
+static __always_inline struct process_state *process_scratch(u32 number)
 {
-  u32 at = (pid + number) & (LIVE_PROCESSES - 1);
+  u32 at = LIVE_PROCESSES + bpf_get_smp_processor_id() * SCRATCHES + number;
   return map_lookup(MAP(processes), &at);
 }
 
-static __always_inline struct process_state *process_scratch(u32 number)
-{
-  u32 at = LIVE_PROCESSES + (bpf_get_smp_processor_id() & (SCRATCH_CPUS - 1)) * SCRATCHES + number;
-  return map_lookup(MAP(processes), &at);
-}
+#define FIND_PROCESS_PLACE(pid, condition) \
+  FIND_PLACE(process_state, MAP(processes), LIVE_PROCESSES, pid, condition)
 
 /* NULL: its places were taken when it was forked. */
 static __always_inline struct process_state *find_state(u32 pid, u64 start_ns)
 {
-#pragma clang loop unroll(disable)
-  for (u32 number = 0; number < PROCESS_PLACES; number++) {
-    struct process_state *state = process_place(pid, number);
-    if (!state)
-      return 0;
-    if (state->start_ns == start_ns && state->pid == pid)
-      return state;
-  }
-  return 0;
+  return FIND_PROCESS_PLACE(pid, place->start_ns == start_ns && place->pid == pid);
+}
+
+static __always_inline bool was_same_number(const struct process_state *place, u32 pid)
+{
+  return place->pid == pid && place->start_ns;
 }
 
 /* A place for a process that has none, to be filled; start_ns last, by which it is found. The first that
  * is free, or that of a process that had this number before and whose end was not seen. NULL: there is none. */
 static __always_inline struct process_state *place_for_process(u32 pid)
 {
-#pragma clang loop unroll(disable)
-  for (u32 number = 0; number < PROCESS_PLACES; number++) {
-    struct process_state *state = process_place(pid, number);
-    if (!state)
-      return 0;
-    if (state->pid == pid && state->start_ns) {
-      state->start_ns = 0;
-      return state;
-    }
-    if (take_place(&state->claims)) {
-      state->pid = pid;
-      return state;
-    }
+  struct process_state *state =
+    FIND_PROCESS_PLACE(pid, was_same_number(place, pid) || take_place(&place->claims));
+  if (state) {
+    state->start_ns = 0;
+    state->pid = pid;
   }
-  return 0;
+  return state;
 }
 
 static __always_inline void forget_process(struct process_state *state)

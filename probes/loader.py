@@ -26,6 +26,7 @@ from probes.catalog import Dialect, Hook, Map, RingSizes, dialects, hooks_of, ma
 from probes.cgroup_root import open_root
 from probes.codes import CodeSource, CompileError, Unit
 from probes.conntrack import open_conntrack
+from probes.cpus import possible_cpus
 from probes.exchange import (
     COMPILED,
     MESSAGE_BYTES,
@@ -228,7 +229,7 @@ def make_maps(subjects: Sequence[str], sizes: RingSizes) -> dict[Map, int]:
     """Descriptors. The first is a ring: what fails there fails for all. Raises ProbeError."""
     made: dict[Map, int] = {}
     try:
-        for wanted in maps_of(subjects, sizes):
+        for wanted in maps_of(subjects, sizes, possible_cpus()):
             made[wanted] = bpf.map_create(
                 wanted.type.value,
                 f"pw_{wanted.name}",

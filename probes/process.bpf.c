@@ -78,6 +78,14 @@ static __always_inline void follow(struct process_state *state, struct task_stru
     leave_session(&before, leader);
 }
 
+/* They were noted for an exec that is not told: the next is not to tell them as its own. */
+static __always_inline void forget_credentials(struct task_struct *leader)
+{
+  struct process_state *state = find_state(FIELD(leader, tgid), FIELD(leader, start_boottime));
+  if (state)
+    state->has_before = 0;
+}
+
 /* The new image stands, nothing of it has run. A thread that executes has already become the group's leader,
  * with the old leader's start time: the entity stays. */
 PROGRAM(sched_process_exec)
@@ -99,8 +107,10 @@ PROGRAM(sched_process_exec)
       begin_entry(state, task, FIELD(task, tgid));
   }
   __builtin_memset(exec, 0, sizeof(*exec));
-  if (!begin(&exec->head, PW_EXEC, cgroup_id_of(task)))
+  if (!begin(&exec->head, PW_EXEC, cgroup_id_of(task))) {
+    forget_credentials(task);
     return 0;
+  }
   fill_task_only(&exec->task, argument);
   fill_leaders(exec, task);
   exec->tty_device = fill_tty(exec->tty, task);

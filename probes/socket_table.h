@@ -5,8 +5,6 @@
 #include "events.h"
 #include "place.h"
 
-#define SOCKET_PLACES 8 /* of a socket, one behind the other */
-
 struct owner {
   struct pw_entry entry;
   u64 start_ns;
@@ -30,38 +28,26 @@ struct socket_state {
 _Static_assert(PW_VALUE_BYTES_sockets == sizeof(struct socket_state), "value of sockets");
 _Static_assert((PW_ENTRIES_sockets & (PW_ENTRIES_sockets - 1)) == 0, "places are chosen by a mask");
 
-static __always_inline struct socket_state *socket_place(u64 socket, u32 number)
+static __always_inline u32 first_place_of_socket(u64 socket)
 {
-  u32 at = ((u32)(socket * 0x9e3779b97f4a7c15ull >> 32) + number) & (PW_ENTRIES_sockets - 1);
-  return map_lookup(MAP(sockets), &at);
+  return socket * 0x9e3779b97f4a7c15ull >> 32;
 }
+
+#define FIND_SOCKET_PLACE(socket, condition) \
+  FIND_PLACE(socket_state, MAP(sockets), PW_ENTRIES_sockets, first_place_of_socket(socket), condition)
 
 static __always_inline struct socket_state *find_socket(u64 socket)
 {
-#pragma clang loop unroll(disable)
-  for (u32 number = 0; number < SOCKET_PLACES; number++) {
-    struct socket_state *state = socket_place(socket, number);
-    if (!state)
-      return 0;
-    if (state->socket == socket)
-      return state;
-  }
-  return 0;
+  return FIND_SOCKET_PLACE(socket, place->socket == socket);
 }
 
 /* A place for a socket that has none. If all of them are taken one gives way, which nobody can choose: that socket
  * loses its owner, and its records say so. */
 static __always_inline struct socket_state *place_for_socket(u64 socket)
 {
-#pragma clang loop unroll(disable)
-  for (u32 number = 0; number < SOCKET_PLACES; number++) {
-    struct socket_state *state = socket_place(socket, number);
-    if (!state)
-      return 0;
-    if (take_place(&state->claims))
-      return state;
-  }
-  return socket_place(socket, bpf_get_prandom_u32() & (SOCKET_PLACES - 1));
+  struct socket_state *state = FIND_SOCKET_PLACE(socket, take_place(&place->claims));
+  u32 any = (first_place_of_socket(socket) + bpf_get_prandom_u32() % PLACES) & (PW_ENTRIES_sockets - 1);
+  return state ? state : map_lookup(MAP(sockets), &any);
 }
 
 /* What is known of a socket from now on: nothing yet. NULL only where the verifier thinks so. */

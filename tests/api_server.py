@@ -38,6 +38,7 @@ class ApiServer:
         self.fails: dict[str, tuple[int, str]] = {}  # beginning of a path -> status and message
         self.is_mute = False  # takes requests and does not answer
         self.ends_watches = False  # at once, with nothing in them, as a proxy may
+        self.expires_watches = False  # whatever version they begin at
         self.sends_lines = False  # each in a chunk of its own
         self.page: int | None = None  # a smaller page than was asked for
         self.changed = asyncio.Condition()
@@ -193,7 +194,7 @@ class ApiServer:
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         version = int(query["resourceVersion"])
-        if version < self._oldest or self.ends_watches:
+        if version < self._oldest or self.ends_watches or self.expires_watches:
             if not self.ends_watches:
                 await _chunk(writer, EXPIRED)
             writer.write(b"0\r\n\r\n")

@@ -448,7 +448,8 @@ _COMMON: dict[str, type[Common]] = {
 
 
 def _is_foreign(kind: str, plugin: str, name: str, own: Iterable[Key]) -> bool:
-    return name in foreign.unsupported(kind, plugin) and all(key.name.lower() != name for key in own)
+    ours = {own_name.lower() for key in own for own_name in key.names}
+    return name in foreign.unsupported(kind, plugin) and name not in ours
 
 
 def _only(section: Section, names: Iterable[str]) -> Section:

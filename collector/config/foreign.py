@@ -60,6 +60,7 @@ IGNORED: dict[str, dict[str, str]] = {
         "tls.vhost": "clients say by themselves which name they ask for",
     },
     "input http": {
+        "http_server.idle_timeout": _LISTENING,
         "http_server.ingress_queue_byte_limit": _NO_THREADS,
         "http_server.ingress_queue_event_limit": _NO_THREADS,
         "http_server.workers": _NO_THREADS,
@@ -181,15 +182,16 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
     ("input", "kubernetes_events"): _names("""
         db db.journal_mode db.locking db.sync dns_retries dns_wait_time interval_nsec interval_sec
         kube_ca_file kube_ca_path kube_namespace kube_request_limit kube_retention_time kube_token_file
-        kube_token_ttl kube_url tls.debug tls.verify tls.verify_hostname tls.vhost
+        kube_token_ttl kube_url timestamp_key tls.debug tls.verify tls.verify_hostname tls.vhost
     """),
     ("input", "cpu"): _names("interval_nsec interval_sec pid"),
     ("input", "mem"): _names("interval_nsec interval_sec pid"),
     ("input", "http"): _SERVER_TLS
     | _names("""
         add_remote_addr buffer_chunk_size buffer_max_size http2 http_server.buffer_chunk_size
-        http_server.buffer_max_size http_server.http2 http_server.ingress_queue_byte_limit
-        http_server.ingress_queue_event_limit http_server.max_connections http_server.workers
+        http_server.buffer_max_size http_server.http2 http_server.idle_timeout
+        http_server.ingress_queue_byte_limit http_server.ingress_queue_event_limit
+        http_server.max_connections http_server.workers
         max_connections oauth2.allowed_audience oauth2.allowed_clients oauth2.issuer
         oauth2.jwks_refresh_interval oauth2.jwks_url oauth2.validate remote_addr_key success_header
         successful_response_code tag_key workers
@@ -307,17 +309,10 @@ REFUSED: dict[tuple[str, str], dict[str, str]] = {
         "unicode.encoding": "Let the writer write UTF-8; other bytes are kept as they are.",
         "ignore_active_older_files": "Remove the line: Ignore_Older is about files when they are found.",
     },
-    ("input", "systemd"): {
-        "read_since_minutes_ago": "Set Read_From_Tail On for what comes from now on; DB is for restarts.",
-    },
     ("input", "cpu"): {"pid": _EBPF},
     ("input", "mem"): {"pid": _EBPF},
     ("input", "http"): {
         "oauth2.": _CLIENT_CERTIFICATES,
-        "http_server.buffer_": "Write it without http_server.",
-        "http_server.http2": "Write it without http_server.",
-        "http_server.max_connections": "Remove the line: there are up to 256 connections.",
-        "max_connections": "Remove the line: there are up to 256 connections.",
     },
     ("filter", "kubernetes"): {
         "aws_": _FIXED_LABELS,

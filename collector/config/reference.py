@@ -126,7 +126,8 @@ def _table(settings: type[DataclassInstance]) -> Iterator[str]:
     yield "| key | type | default | meaning |"
     yield "|---|---|---|---|"
     for key in keys:
-        yield f"| `{key.name}` | {_cell(_type(key))} | {_default(key)} | {_cell(key.help)} |"
+        names = ", ".join(f"`{name}`" for name in key.names)
+        yield f"| {names} | {_cell(_type(key))} | {_default(key)} | {_cell(key.help)} |"
 
 
 def _type(key: Key) -> str:

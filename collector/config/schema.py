@@ -81,6 +81,11 @@ class Key:
     help: str
     required: bool = False
     default_text: str = ""
+    other_names: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.other_names)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,19 +111,28 @@ class InvalidConfiguration(ConfigError):
         self.problems = tuple(problems)
 
 
-def key(name: str, kind: Kind[Any], *, help: str, default: Any = dataclasses.MISSING) -> Any:
+def key(
+    name: str,
+    kind: Kind[Any],
+    *,
+    help: str,
+    default: Any = dataclasses.MISSING,
+    other_names: tuple[str, ...] = (),
+) -> Any:
     """A dataclass field for a configuration key; without `default` the key is required.
 
     Of a repeated kind the value is a tuple, and so is the default (a text is one item).
     """
     required = default is dataclasses.MISSING
     if required:
-        return dataclasses.field(metadata={"key": Key(name, kind, help, required=True)})
+        declared = Key(name, kind, help, required=True, other_names=other_names)
+        return dataclasses.field(metadata={"key": declared})
     value = kind.read(default) if isinstance(default, str) else default
     if kind.repeated and isinstance(default, str):
         value = (value,)
     shown = default if isinstance(default, str) else "" if default is None else kind.show(default)
-    return dataclasses.field(default=value, metadata={"key": Key(name, kind, help, default_text=shown)})
+    declared = Key(name, kind, help, default_text=shown, other_names=other_names)
+    return dataclasses.field(default=value, metadata={"key": declared})
 
 
 def ordered(*keys: Key) -> Any:
@@ -172,7 +186,7 @@ def read(
     to do about them in podwitness, which has them not.
     """
     own = keys_of(settings)
-    names = [one.name for one in (*own, *common)]
+    names = [name for one in (*own, *common) for name in one.names]
     declarations = [field.metadata["key"] for field in dataclasses.fields(settings)]
     prefixes = tuple(one.prefix for one in declarations if isinstance(one, Prefixed))
     before = len(problems)
@@ -231,7 +245,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 def _only_one(declared: Key, section: Section, problems: list[ConfigError]) -> list[Entry]:
     """The entry of a key that has one value. In [SERVICE] the last counts: it gathers files and flags."""
-    entries = list(section.all(declared.name))
+    entries = list(section.all(*declared.names))
     if len(entries) > 1 and section.name != "SERVICE":
         problem = f"{entries[-1].place}: {declared.name} is set already at {entries[0].place}."
         problems.append(ConfigError(problem, remedy="Keep one of the two lines."))
@@ -240,7 +254,7 @@ def _only_one(declared: Key, section: Section, problems: list[ConfigError]) -> l
 
 def _read_field(field: str, declared: Key, section: Section, problems: list[ConfigError]) -> dict[str, Any]:
     if declared.kind.repeated:
-        entries = list(section.all(declared.name))
+        entries = list(section.all(*declared.names))
     else:
         entries = _only_one(declared, section, problems)
     if not entries:

@@ -39,10 +39,10 @@ class Section:
     def place(self) -> str:
         return f"{self.file}:{self.line}"
 
-    def all(self, key: str) -> Iterator[Entry]:
-        """Entries of a key, in order; keys are compared without case."""
-        wanted = key.lower()
-        return (entry for entry in self.entries if entry.key.lower() == wanted)
+    def all(self, *names: str) -> Iterator[Entry]:
+        """Entries of a key that has these names, in order; they are compared without case."""
+        wanted = {name.lower() for name in names}
+        return (entry for entry in self.entries if entry.key.lower() in wanted)
 
     def get(self, key: str) -> Entry | None:
         """The last entry of a key (a later one overrides), or None."""

@@ -43,20 +43,17 @@ class Settings:
         "Remove_key", repeated(text), default=(), help="A key to remove; `*` at its end: all that begin so."
     )
     allowlist_key: tuple[str, ...] = key(
-        "Allowlist_key", repeated(text), default=(), help="A key to keep; all that are not listed go."
-    )
-    whitelist_key: tuple[str, ...] = key(
-        "Whitelist_key", repeated(text), default=(), help="The older name of Allowlist_key."
+        "Allowlist_key",
+        repeated(text),
+        default=(),
+        other_names=("Whitelist_key",),
+        help="A key to keep; all that are not listed go.",
     )
     uuid_key: str = key("Uuid_key", text, default="", help="A key for a random UUID of the record.")
 
     def __post_init__(self) -> None:
-        if self.remove_key and self.kept:
+        if self.remove_key and self.allowlist_key:
             raise ValueError("has both Remove_key and Allowlist_key. Keep one of them.")
-
-    @property
-    def kept(self) -> tuple[str, ...]:
-        return self.allowlist_key + self.whitelist_key
 
 
 class RecordModifier:
@@ -65,7 +62,7 @@ class RecordModifier:
     def __init__(self, settings: Settings, matches: Callable[[str], bool]) -> None:
         self.matches = matches
         self._settings = settings
-        self._listed = settings.remove_key or settings.kept
+        self._listed = settings.remove_key or settings.allowlist_key
         self._removes_listed = bool(settings.remove_key)
 
     @property

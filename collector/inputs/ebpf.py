@@ -11,39 +11,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from collector.config.kinds import repeated
-from collector.config.schema import boolean, key, seconds, size_bytes
 from collector.delivery.chunk import Chunk, Worth, chunk_id
 from collector.delivery.losses import LOSS_TAG, Loss
+from collector.inputs.ebpf_settings import Settings
 from collector.inputs.event_drain import CGROUPS, EventDrain, boot_ns
 from collector.inputs.event_flow import CHUNK_BYTES
-from collector.inputs.event_keys import (
-    MAX_DNS_PORTS,
-    SUBJECTS,
-    TRACED,
-    executables_kind,
-    folder_kind,
-    ports_kind,
-    ring_kind,
-    subjects_kind,
-    variables_kind,
-    witness_kind,
-)
-from collector.inputs.event_limits import Suppression, rate_kind
+from collector.inputs.event_keys import SUBJECTS
+from collector.inputs.event_limits import Suppression
 from collector.inputs.event_losses import ANY_KIND, KernelLoss
 from collector.inputs.event_rings import RingWatch, Unread
 from collector.inputs.event_state import Snapshot
 from collector.inputs.event_vigil import Patience, Trouble, Vigil, notice
 from collector.inputs.event_worth import worth_of_tags
-from collector.inputs.watched_names import DEFAULT, WatchedName, watched_kind
 from collector.native.events import Entries, Kind
-from collector.native.limits import CLASSES, Rate
 from collector.service.stalls import Stall
 from probes.launch import Attached, HookReport, ProbeError, launch
 
 if TYPE_CHECKING:
     from collector.context import InputContext
     from collector.plugin import Input
+
+__all__ = ["SUMMARY", "Ebpf", "Settings", "make"]
 
 SUMMARY = "Reads process and network events of all containers and the host from the kernel, by eBPF."
 ALWAYS = (CGROUPS,)  # how a new container is known before its first event
@@ -55,153 +43,6 @@ TICK_S = 1.0
 RETRY_S = 0.1
 # Until detached probes are tried to be attached again, where that failed.
 ATTACH_AGAIN_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    trace: tuple[tuple[str, ...], ...] = key(
-        "Trace",
-        repeated(subjects_kind),
-        default="process network privilege",
-        help="What to see. `privilege`: signals between containers, new namespaces, out-of-memory kills "
-        "and moves between cgroups. `syscalls`: calls that change or use a privilege, for 0.1 us on every "
-        "system call of the node.",
-    )
-    ring_bytes: int = key(
-        "Ring_Size", ring_kind, default="4MiB", help="Memory in the kernel for events not yet read."
-    )
-    flow_ring_bytes: int = key(
-        "Flow_Ring_Size",
-        ring_kind,
-        default="2MiB",
-        help="The same for events of connections, which can't push out the others.",
-    )
-    flow_interval_s: float = key(
-        "Flow_Interval",
-        seconds,
-        default="30s",
-        help="How often a UDP flow that goes on is reported. `Trace flow` only, as the next two.",
-    )
-    flow_idle_s: float = key(
-        "Flow_Idle", seconds, default="60s", help="A UDP flow without a packet for so long is over."
-    )
-    dns_ports: tuple[int, ...] = key(
-        "Dns_Ports", ports_kind, default="53", help="Where DNS is expected, up to four ports."
-    )
-    process_rate: tuple[int, int] = key(
-        "Rate_Limit_Process",
-        rate_kind,
-        default="5000 2000",
-        help="Most process events of one container, a second and at once; 0: no limit. One of several KiB "
-        "counts as several. What is suppressed is counted, and told by container.",
-    )
-    network_rate: tuple[int, int] = key(
-        "Rate_Limit_Network",
-        rate_kind,
-        default="10000 5000",
-        help="The same for its events of connections.",
-    )
-    privilege_rate: tuple[int, int] = key(
-        "Rate_Limit_Privilege",
-        rate_kind,
-        default="1000 1000",
-        help="The same for its events of privileges and files.",
-    )
-    state: bool = key(
-        "State",
-        boolean,
-        default="On",
-        help="Whether processes, listeners, connections and containers that are there at the start are told.",
-    )
-    drain_interval_s: float = key(
-        "Drain_Interval", seconds, default="20ms", help="How long events may gather before they are read."
-    )
-    pending_limit_bytes: int = key(
-        "Pending_Limit", size_bytes, default="4MiB", help="Most events that wait for their container's name."
-    )
-    pending_timeout_s: float = key(
-        "Pending_Timeout",
-        seconds,
-        default="2s",
-        help="How long they wait; then they are sent marked `unresolved`.",
-    )
-    heartbeat_s: float = key(
-        "Heartbeat_Interval",
-        seconds,
-        default="10s",
-        help="How often podwitness does what its own probes must report, to see that they do; 0: never.",
-    )
-
-    program: bool = key(
-        "Program",
-        boolean,
-        default="On",
-        help="Whether all records of a process tell its executable and arguments, or its exec alone.",
-    )
-    variables: tuple[str, ...] = key(
-        "Environment",
-        variables_kind,
-        default="off",
-        help="Environment variables that an exec's record tells, such as SPO_EXEC_REQUEST_UID; no others.",
-    )
-    witness: str = key(
-        "Witness",
-        witness_kind,
-        default="auto",
-        help="`ebpf`, `netlink` (sees less), or `auto`: netlink only where eBPF can't be used.",
-    )
-    refresh_interval_s: float = key(
-        "Refresh_Interval",
-        seconds,
-        default="1s",
-        help="How often the netlink witness looks for new connections.",
-    )
-    probe_cache: str = key(
-        "Probe_Cache",
-        folder_kind,
-        default="/var/lib/podwitness/probes",
-        help="Folder of compiled probes, for a start without the compiler; `off`: compile at each start.",
-    )
-
-    watch_paths: tuple[tuple[WatchedName, ...], ...] = key(
-        "Watch_Path",
-        repeated(watched_kind),
-        default=" ".join(DEFAULT),
-        help="With `syscalls`: files and sockets to report the use of. The last two names count, wherever "
-        "the file is: `/etc/shadow` is watched in every container. `*` stands for any name. `off`: none.",
-    )
-
-    exempt: tuple[str, ...] = key(
-        "Watch_Exempt",
-        executables_kind,
-        default="off",
-        help="Programs of the node, such as /usr/bin/kubelet, whose use of watched files is counted and not "
-        "told: those on the host's own mounts, and only with `Program`, `State` and `Trace process`.",
-    )
-
-    @property
-    def rates(self) -> dict[str, Rate]:
-        rates = (self.process_rate, self.network_rate, self.privilege_rate)
-        return {name: Rate(*rate) for name, rate in zip(CLASSES, rates, strict=True)}
-
-    @property
-    def watched(self) -> tuple[WatchedName, ...]:
-        return tuple(name for line in self.watch_paths for name in line)
-
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        wanted = {subject for line in self.trace for subject in line}
-        return tuple(subject for subject in TRACED if subject in wanted)
-
-    @property
-    def constants(self) -> dict[str, int]:
-        """What the probes are compiled with."""
-        environment = {"TELL_ENVIRONMENT": 1} if self.variables else {}
-        if "flow" not in self.subjects:
-            return environment
-        ports = (*self.dns_ports, *(0,) * (MAX_DNS_PORTS - len(self.dns_ports)))
-        named = {f"DNS_PORT_{number}": port for number, port in enumerate(ports, 1)}
-        return {"FLOW_IDLE_NS": int(self.flow_idle_s * 1e9), **named, **environment}
 
 
 def tags_of(context: InputContext) -> dict[str, str]:

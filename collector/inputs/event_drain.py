@@ -25,7 +25,7 @@ from probes.catalog import FLOW_SLOTS, FLOWS
 if TYPE_CHECKING:
     from collector.context import InputContext
     from collector.identity.identity import Identity
-    from collector.inputs.ebpf import Settings
+    from collector.inputs.ebpf_settings import Settings
     from probes.launch import Attached
 
 # One drain's worth: some 3 ms of this thread. Between drains other tasks have their turn.

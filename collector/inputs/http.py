@@ -58,9 +58,26 @@ class Settings(ServerTlsSettings):
     listen: str = key("Listen", text, default="0.0.0.0", help="Address to listen at.")
     port: int = key("Port", integer(0, 65535), default="9880", help="Port to listen at.")
     tag_key: str = key("Tag_Key", text, default="", help="A key of a record whose text is its tag.")
-    buffer_max_size: int = key("Buffer_Max_Size", size_bytes, default="4M", help="Longest body of a request.")
+    buffer_max_size: int = key(
+        "Buffer_Max_Size",
+        size_bytes,
+        default="4M",
+        other_names=("http_server.buffer_max_size",),
+        help="Longest body of a request.",
+    )
     buffer_chunk_size: int = key(
-        "Buffer_Chunk_Size", size_bytes, default="512k", help="Accepted; a body is read in one go."
+        "Buffer_Chunk_Size",
+        size_bytes,
+        default="512k",
+        other_names=("http_server.buffer_chunk_size",),
+        help="Accepted; a body is read in one go.",
+    )
+    max_connections: int = key(
+        "Max_Connections",
+        integer(0),
+        default="0",
+        other_names=("http_server.max_connections",),
+        help=f"Most clients at a time; 0, and what is above it: {MAX_CLIENTS}.",
     )
     successful_response_code: int = key(
         "Successful_Response_Code",
@@ -72,17 +89,31 @@ class Settings(ServerTlsSettings):
         "Success_Header", repeated(header_kind), default=(), help="A header of that answer, and its value."
     )
     add_remote_addr: bool = key(
-        "Add_Remote_Addr", boolean, default="Off", help="Whether the client's address becomes a key."
+        "Add_Remote_Addr",
+        boolean,
+        default="Off",
+        help="Whether the client's address becomes a key: the first one of the header X-Forwarded-For, else "
+        "that of the connection.",
     )
     remote_addr_key: str = key(
         "Remote_Addr_Key", text, default="REMOTE_ADDR", help="What that key is called."
     )
-    http2: bool = key("HTTP2", boolean, default="On", help="Accepted; HTTP/1.1 is spoken.")
+    http2: bool = key(
+        "HTTP2",
+        boolean,
+        default="On",
+        other_names=("http_server.http2",),
+        help="Accepted; HTTP/1.1 is spoken.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.buffer_max_size > BODIES_BYTES:
             raise ValueError(f"has a Buffer_Max_Size above {BODIES_BYTES >> 20}M.")
+
+    @property
+    def max_clients(self) -> int:
+        return min(self.max_connections or MAX_CLIENTS, MAX_CLIENTS)
 
 
 class Room:
@@ -132,7 +163,7 @@ class Http:
             sock,
             self._converse,
             tls=self._tls,
-            max_clients=MAX_CLIENTS,
+            max_clients=self._settings.max_clients,
             refuse=lambda cause: self._context.metrics.add(
                 "podwitness_http_refused_total", self._context.name, cause
             ),
@@ -158,7 +189,7 @@ class Http:
             if request.headers.get("expect", "").lower() == "100-continue":
                 writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             try:
-                await self._take(request, reader, writer, address.rpartition(":")[0] or address)
+                await self._take(request, reader, writer, client_of(request, address))
             except BadBody as reason:
                 self._context.metrics.add("podwitness_http_refused_total", self._context.name, "body")
                 await self._answer(writer, HTTPStatus.BAD_REQUEST, f"error: {reason}\n", keep_alive=False)
@@ -249,6 +280,12 @@ class Http:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REQUEST_S):
                 await writer.drain()
+
+
+def client_of(request: Request, peer: str) -> str:
+    """The address that a client has, or says it has: of a proxy's list the first, as Fluent Bit takes it."""
+    first = request.headers.get("x-forwarded-for", "").partition(",")[0].strip()
+    return first or peer.rpartition(":")[0] or peer
 
 
 async def _body(reader: asyncio.StreamReader, request: Request, limit_bytes: int) -> bytes:

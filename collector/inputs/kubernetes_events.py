@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from collector.accessor import Accessor, read
+from collector.config.kinds import Kind
 from collector.config.schema import boolean, choice, integer, key, seconds, text
 from collector.delivery.chunk import FileKey, Position, chunk_id
 from collector.delivery.positions import JOURNAL_DEVICE
@@ -31,15 +33,18 @@ from collector.inputs.cluster_events import (
     is_newer,
     read_change,
     read_page,
+    read_time_ns,
     time_ns_of,
     version_of,
 )
 from collector.inputs.made_chunks import chunks, filtered
-from collector.kubernetes.access import Access
+from collector.inputs.under_way import UnderWay
+from collector.kubernetes.access import SILENCE_S, Access
 from collector.kubernetes.api import Api, read_url
 from collector.kubernetes.credentials import Token
 from collector.kubernetes.list_watch import ListWatch, Resource, is_older, last_version
 from collector.kubernetes.outage import Outage
+from collector.service.stalls import Stall
 
 if TYPE_CHECKING:
     from collector.context import InputContext
@@ -49,6 +54,8 @@ SUMMARY = "Tells the events of the Kubernetes API. For one agent of the cluster:
 
 PAGE = 500  # events of 1 to 2 KiB
 LONGEST_WAIT_S = 60.0
+# So long the watch may be silent before it is begun anew; all other waits are shorter.
+QUIET_S = SILENCE_S
 
 # Versions of a list that is not read to its end, some 80 bytes each; what is older than the last of them may
 # be told again when the list begins anew.
@@ -73,6 +80,13 @@ class Settings:
         "Kube_Retention_Time", seconds, default="1h", help="Older events are left out."
     )
     kube_namespace: str = key("Kube_Namespace", text, default="", help="Events of this namespace only.")
+    timestamp_key: Accessor | None = key(  # noqa: RUF009 - a field, not a shared default
+        "Timestamp_Key",
+        Kind("$key", read),
+        default=None,
+        help="Where an event's time is taken from first, such as `$eventTime`; else it is the first there is "
+        "of lastTimestamp, firstTimestamp and metadata.creationTimestamp.",
+    )
     interval_s: int = key(
         "Interval_Sec", integer(0), default="0", help="After what time it is connected again."
     )
@@ -133,6 +147,7 @@ class KubernetesEvents:
         self._since = ""  # of the list that is being read: what is not newer was told before
         self._told: dict[str, None] = {}  # versions of the list that is not read to its end
         self._handing = asyncio.Lock()
+        self._taking = UnderWay(context.name, "part of the events")
         self._list_watch = ListWatch(
             api,
             Resource(
@@ -151,6 +166,14 @@ class KubernetesEvents:
             count=self._count,
             log=context.log,
         )
+
+    def stalls(self, now_s: float) -> Iterable[Stall]:
+        """Events that the outputs have no room for; else, whether nobody follows the API server."""
+        yield from (waiting := list(self._taking.stalls(now_s)))
+        turned_s = self._list_watch.turned_s
+        if turned_s is not None and not waiting:
+            age_s = max(0.0, now_s - turned_s - QUIET_S)
+            yield Stall(self._context.name, "the API server's events are not followed", age_s, True)
 
     async def run(self, stop: asyncio.Event) -> None:
         working = asyncio.create_task(self._list_watch.run())
@@ -222,15 +245,19 @@ class KubernetesEvents:
             # Without a database nobody knows where to go on; with one the server forgets in an hour.
             vanishing=_always,
         ):
-            await context.intake.submit(chunk)
+            with self._taking.offered():
+                await context.intake.submit(chunk)
         self._version = after
 
     def _packed(self, event: Event, now_ns: int) -> bytes:
         time_ns = time_ns_of(event, now_ns)
+        pairs = list(event.items())
         if time_ns < now_ns - int(self._settings.kube_retention_time_s * 1e9):
             return b""
+        own = self._settings.timestamp_key
+        own_ns = read_time_ns(own.value(pairs)) if own else None
         try:
-            return pack_entry(time_ns, list(event.items()))
+            return pack_entry(time_ns if own_ns is None else own_ns, pairs)
         except (ValueError, OverflowError) as reason:
             self._count("watch", "unreadable")
             self.take_unreadable(reason)

@@ -24,7 +24,7 @@ from probes.netlink_launch import NetlinkWitness, launch_witness
 
 if TYPE_CHECKING:
     from collector.context import InputContext
-    from collector.inputs.ebpf import Settings
+    from collector.inputs.ebpf_settings import Settings
 
 SUBJECTS = ("process", "network")
 # For the kernel's messages that are not read yet, of each socket: some 10,000 events.

@@ -11,7 +11,8 @@ from collector.kubernetes.credentials import Token
 from collector.outputs.connector import NetworkSettings
 
 CONNECT_S = 5.0
-# A watch is silent for up to a minute, between bookmarks; a connection that is dead has to be noticed.
+# A watch is silent for up to a minute, between bookmarks; a connection that is dead has to be noticed. A
+# watch without bookmarks is begun anew then.
 SILENCE_S = 120.0
 
 

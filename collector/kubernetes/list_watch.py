@@ -3,7 +3,8 @@
 A list first, in pages; then a watch from the list's version on, which bookmarks keep
 young. When the server has forgotten that version (410 Gone), or knows none so high
 (its store was restored from a backup), the list is read again; for anything else the
-watch goes on from where it was.
+watch goes on from where it was. Lists that no watch goes on from are an outage like any
+other: each is asked for later than the one before.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ PAGE_BYTES = 64 << 20
 PAGE_S = 60.0
 # As client-go's reflectors: not all agents of a cluster begin again in the same minute.
 WATCH_S = (300, 600)
+AT_ONCE_S = 1.0
 _GONE = 410
 
 
@@ -53,6 +55,10 @@ class Change(Protocol):
     def code(self) -> int: ...
     @property
     def message(self) -> str: ...
+
+
+class WentBack(ApiUnavailable):
+    """The server's versions are older than they were."""
 
 
 PageT = TypeVar("PageT", bound=Page)
@@ -109,20 +115,23 @@ class ListWatch(Generic[PageT, ChangeT]):
         self._log = log
         self._version = version
         self._must_list = not version
+        self.turned_s: float | None = None  # when it last asked for something, or took it; None: not begun
+        self._has_followed = True  # a watch has brought something since the last list
+        self._is_circling = False  # lists that no watch goes on from
 
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
+            self.turned_s = time.monotonic()
+            request = "list" if self._must_list else "watch"
             try:
-                if self._must_list:
-                    await self._list()
-                await self._follow()
+                await (self._list() if self._must_list else self._follow())
             except ApiUnavailable as reason:
-                self._count("list" if self._must_list else "watch", _result(reason))
-                if isinstance(reason, ApiRefused) and reason.status == _GONE:
+                self._count(request, _result(reason))
+                if request == "watch" and _needs_list(reason):
                     noun = self._resource.noun
                     self._log.debug("the API server %s: the list of %s is read again", reason, noun)
-                    self._must_list = True
+                    self._must_list, self._is_circling = True, not self._has_followed
                 remedy = _remedy(reason, self._resource.noun)
                 await asyncio.sleep(self._outage.failed(str(reason), remedy, time.monotonic()))
 
@@ -131,12 +140,15 @@ class ListWatch(Generic[PageT, ChangeT]):
         rest = version = ""
         while True:
             page = await self._page(rest)
+            self.turned_s = time.monotonic()
             version, rest = version or page.version, page.rest
             await self._taker.take_page(page, "" if rest else version)
             if not rest:
                 break
-        self._version, self._must_list = version, False
-        self._succeeded("list")
+        self._version, self._must_list, self._has_followed = version, False, False
+        self._count("list", "ok")
+        if not self._is_circling:
+            self._outage.end()
 
     async def _page(self, rest: str) -> PageT:
         path = f"{self._resource.path}?{self._resource.query}limit={self._resource.page}"
@@ -163,12 +175,14 @@ class ListWatch(Generic[PageT, ChangeT]):
         async with contextlib.aclosing(self._api.lines(path)) as batches:
             async for lines in batches:
                 await self._take(lines)
-        if time.monotonic() - began_s < 1.0:
+        if time.monotonic() - began_s < AT_ONCE_S:
             raise ApiUnavailable("ended the watch at once")
-        self._succeeded("watch")
+        self._count("watch", "ok")
+        self._go_on()
 
     async def _take(self, lines: Sequence[bytes]) -> None:
-        """Raises ApiRefused for what the server says to be wrong with the watch, once all before is taken."""
+        """Raises WentBack, and ApiRefused for what the server says is wrong, once all before is taken."""
+        self.turned_s = time.monotonic()
         changes: list[ChangeT] = []
         refusal: ChangeT | None = None
         for line in lines:
@@ -185,18 +199,21 @@ class ListWatch(Generic[PageT, ChangeT]):
         if changes:
             last = last_version(changes) or self._version
             if is_older(last, self._version):
-                self._must_list = True
-                raise ApiUnavailable(f"went back from version {self._version} to {last}")
-            self._succeeded("")
+                raise WentBack(f"went back from version {self._version} to {last}")
+            self._go_on()
             await self._taker.take_changes(changes)
             self._version = last
         if refusal is not None:
             raise ApiRefused(refusal.code, refusal.message)
 
-    def _succeeded(self, request: str) -> None:
-        if request:
-            self._count(request, "ok")
+    def _go_on(self) -> None:
+        """The watch does what it is for."""
+        self._has_followed, self._is_circling = True, False
         self._outage.end()
+
+
+def _needs_list(reason: ApiUnavailable) -> bool:
+    return isinstance(reason, WentBack) or (isinstance(reason, ApiRefused) and reason.status == _GONE)
 
 
 def is_older(version: str, than: str) -> bool:

@@ -44,8 +44,10 @@ class PodWatch:
         self.is_listed = asyncio.Event()
         self._pods = pods
         self._node = node
+        self._url = api.url
         self._log = log
         self._there: set[str] = set()  # of the list that is not read to its end
+        self._has_told_unreadable = False
         self._outage = Outage(f"the API server at {api.url}", PODS_STAY, backoff, report, log)
         selector = "fieldSelector=" + urllib.parse.quote(f"spec.nodeName={node}", safe="")
         resource = Resource("pods", "/api/v1/pods", f"{selector}&", PAGE, read_list, read_change)
@@ -62,6 +64,7 @@ class PodWatch:
 
     def begin_list(self) -> None:
         self._there.clear()
+        self._has_told_unreadable = False
 
     async def take_page(self, page: PodPage, version: str) -> None:
         for pod in page.pods:
@@ -82,4 +85,12 @@ class PodWatch:
                 self._pods.take(change.pod)
 
     def take_unreadable(self, reason: UnreadableObject) -> None:
-        self._log.debug("the API server sent a change of a pod that can't be read: %s", reason)
+        """It is counted by whoever reads; told once for a list, as a pod that is odd changes often."""
+        say = self._log.debug if self._has_told_unreadable else self._log.warning
+        say(
+            "the API server at %s sent a change of a pod that can't be read: %s. That pod is known as it "
+            "was; podwitness_kubernetes_requests_total counts more of them as unreadable.",
+            self._url,
+            reason,
+        )
+        self._has_told_unreadable = True

@@ -109,7 +109,7 @@ FLUENT_BIT: Final = (
     Metric("fluentbit_process_start_time_seconds", "gauge", ("hostname",), "The same."),
     Metric(
         "fluentbit_hot_reloaded_times",
-        "gauge",
+        "counter",
         ("hostname",),
         "Times that another configuration was put in place.",
     ),

@@ -230,7 +230,8 @@ KUBERNETES: Final = (
         "podwitness_kubernetes_requests_total",
         "counter",
         ("name", "request", "result"),
-        "Requests to the API server or the kubelet: `ok`, a status that refused, or `unavailable`.",
+        "Requests to the API server or the kubelet: `ok`, a status that refused, or `unavailable`; "
+        "`unreadable` is a change of a watch.",
         "See the log for the server's reason; check Kube_URL, the token and the account's rights.",
     ),
     Metric(

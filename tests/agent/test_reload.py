@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -54,8 +55,8 @@ def tail(folder: Path, tag: str = "t") -> str:
     return "[INPUT]\n    Name tail\n" + "".join(f"    {key}\n" for key in keys)
 
 
-def modify(value: int) -> str:
-    return f"[FILTER]\n    Name modify\n    Match *\n    Add turn {value}\n"
+def modify(value: int, tag: str = "t") -> str:
+    return f"[FILTER]\n    Name modify\n    Match *\n    Add turn {value}\n    Add tag {tag}\n"
 
 
 def output(folder: Path, number: int, match: str = "*") -> str:
@@ -97,21 +98,25 @@ def writing(folder: Path, files: int) -> Iterator[list[int]]:
         writer.join()
 
 
-def delivered(folder: Path) -> list[str]:
-    """Texts of all outputs' records, in the order of the outputs' files."""
-    texts: list[str] = []
+def delivered(folder: Path) -> list[dict[str, str]]:
+    """All outputs' records, in the order of the outputs' files."""
+    records: list[dict[str, str]] = []
     for path in sorted(folder.glob("out.*"), key=lambda one: int(one.suffix[1:])):
         # A line that is just being written is not there yet.
         whole = path.read_text().rpartition("\n")[0]
-        texts += [json.loads(line)["log"] for line in whole.splitlines()]
-    return texts
+        records += [json.loads(line) for line in whole.splitlines()]
+    return records
 
 
-def await_delivered(folder: Path, records: int) -> list[str]:
+def await_delivered(folder: Path, number: int) -> list[dict[str, str]]:
     deadline_s = time.monotonic() + DEADLINE_S
-    while len(texts := delivered(folder)) < records and time.monotonic() < deadline_s:
+    while len(records := delivered(folder)) < number and time.monotonic() < deadline_s:
         time.sleep(0.05)
-    return texts
+    return records
+
+
+def texts(records: list[dict[str, str]]) -> list[str]:
+    return [record["log"] for record in records]
 
 
 @pytest.fixture
@@ -120,6 +125,15 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     for name in ("logs", "out"):
         (tmp_path / name).mkdir()
     return tmp_path / "logs", tmp_path / "out"
+
+
+def stream(record: dict[str, str]) -> tuple[str, str]:
+    """File and tag; the first configuration has no filter that says the tag."""
+    return record["log"].partition(" ")[0], record.get("tag", "t")
+
+
+def number(record: dict[str, str]) -> int:
+    return int(record["log"].partition(" ")[2])
 
 
 def test_twenty_reloads_under_load(tmp_path: Path, folders: tuple[Path, Path]) -> None:
@@ -139,18 +153,20 @@ def test_twenty_reloads_under_load(tmp_path: Path, folders: tuple[Path, Path]) -
                     assert "there is no output called 'stdoutt'" in answer["problems"][0]
                     continue
                 tag = "u" if turn % 5 >= 2 else "t"
-                conf.write(tail(logs, tag), modify(turn // 2), output(out, turn // 3))
+                conf.write(tail(logs, tag), modify(turn // 2, tag), output(out, turn // 3))
                 assert reload(port) == (200, {"reload": "done", "status": 0})
                 done += 1
         assert get(port, "/api/v2/reload")[1] == json.dumps({"hot_reload_count": done})
         assert f"podwitness_reload_failures_total {RELOADS - done}" in get(port, "/metrics")[1]
-        texts = await_delivered(out, sum(counts))
+        records = await_delivered(out, sum(counts))
         assert agent.stop() == 0
-    assert len(texts) == len(set(texts)), "a record came twice"
-    assert set(texts) == {f"{file} {line}" for file, lines in enumerate(counts) for line in range(lines)}
-    for file in range(4):
-        numbers = [int(text.partition(" ")[2]) for text in texts if text.startswith(f"{file} ")]
-        assert numbers == sorted(numbers), f"records of file {file} out of order"
+    came = texts(records)
+    assert len(came) == len(set(came)), "a record came twice"
+    assert set(came) == {f"{file} {line}" for file, lines in enumerate(counts) for line in range(lines)}
+    # What waits under the old tag and what comes under the new one are two streams to an output.
+    for file, tag in itertools.product(range(4), "tu"):
+        numbers = [number(record) for record in records if stream(record) == (str(file), tag)]
+        assert numbers == sorted(numbers), f"records of file {file} under tag {tag} out of order"
 
 
 def test_sighup_reloads_and_says_why_it_does_not(tmp_path: Path, folders: tuple[Path, Path]) -> None:
@@ -233,9 +249,9 @@ def test_an_output_that_goes_delivers_what_it_was_given(tmp_path: Path, folders:
         conf.write(tail(logs), output(out, 0))
         assert reload(port)[0] == 200
         late.mkdir()
-        assert await_delivered(late, 1) == ["x"]
+        assert texts(await_delivered(late, 1)) == ["x"]
         assert agent.stop() == 0
-    assert delivered(out) == ["x"]
+    assert texts(delivered(out)) == ["x"]
 
 
 def test_a_processor_that_goes_hands_on_what_it_holds(tmp_path: Path, folders: tuple[Path, Path]) -> None:
@@ -261,13 +277,13 @@ def test_a_processor_that_goes_hands_on_what_it_holds(tmp_path: Path, folders: t
     log.write_text("before\npanic: boom\n\ngoroutine 1 [running]:\n")
     with Agent("-c", str(conf)) as agent:
         agent.wait_until_running()
-        assert await_delivered(out, 1) == ["before"]
+        assert texts(await_delivered(out, 1)) == ["before"]
         write('{"name": "modify", "add": "by processor"}')
         assert reload(port)[0] == 200
-        assert await_delivered(out, 2)[1:] == ["panic: boom\n\ngoroutine 1 [running]:"]
+        assert texts(await_delivered(out, 2)[1:]) == ["panic: boom\n\ngoroutine 1 [running]:"]
         with log.open("a") as file:
             file.write("after\n")
-        assert await_delivered(out, 3)[2:] == ["after"]
+        assert texts(await_delivered(out, 3)[2:]) == ["after"]
         assert agent.stop() == 0
     assert [json.loads(line).get("by") for line in (out / "out.0").read_text().splitlines()] == [
         None,

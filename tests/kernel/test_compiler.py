@@ -153,12 +153,12 @@ def test_compiler_that_dies_is_an_error_of_its_unit() -> None:
 
 
 def test_flags_tell_descriptor_and_sizes_of_each_map() -> None:
-    flags = list(map_flags({made: number for number, made in enumerate(maps(SIZES))}))
+    flags = list(map_flags({made: number for number, made in enumerate(maps(SIZES, cpus=4))}))
     assert "-DPW_MAP_ring=0" in flags
     assert "-DPW_ENTRIES_ring=8192" in flags
     assert "-DPW_ENTRIES_flow_ring=4096" in flags
     assert "-DPW_VALUE_BYTES_lost=8" in flags
-    assert len(flags) == 4 * len(maps(SIZES))
+    assert len(flags) == 4 * len(maps(SIZES, cpus=4))
 
 
 def test_captured_words_are_passed_on(capfd: pytest.CaptureFixture[str]) -> None:

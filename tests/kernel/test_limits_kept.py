@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
 import socket
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from collector._native import ffi, lib
 
 from collector.native.events import Kind
 from collector.native.limits import OTHER_CGROUPS, SLOT_BYTES, SLOTS, Limits, Rate, Suppressed
-from tests.kernel.sandbox import Cgroup, run
+from tests.kernel.sandbox import Cgroup, Process, execve, run
 from tests.kernel.witness import Witness
 
 RUNS = 300
@@ -218,3 +219,40 @@ def test_a_long_record_takes_as_many_tokens_as_it_has_kilobytes(
     # Some seconds give a token each.
     assert 12 <= len(events) < 60
     assert sent_bytes <= 105 * PW_TOKEN_BYTES + longest_bytes
+
+
+@pytest.fixture
+def set_uid_shell() -> Iterator[Path]:
+    made = Path(f"/var/tmp/podwitness-setuid-shell-{os.getpid()}")
+    shutil.copy("/bin/sh", made)
+    made.chmod(0o4755)
+    yield made
+    made.unlink()
+
+
+def test_credentials_of_a_suppressed_exec_are_not_told_of_the_next(
+    witness: Witness, limits: Limits, cgroup: Cgroup, programs: Path, set_uid_shell: Path
+) -> None:
+    limits.set({"process": Rate(1, 1)})
+    is_ready, ready = os.pipe()
+    may_go_on, go_on = os.pipe()
+
+    def work() -> None:
+        execs(programs, 3)
+        os.setresuid(4321, 4321, 4321)
+        os.dup2(ready, 1)
+        os.dup2(may_go_on, 0)
+        script = b"echo; read line; exec %b/nothing" % bytes(programs)
+        execve(str(set_uid_shell), [b"sh", b"-p", b"-c", script])
+
+    process = Process(cgroup, work)
+    os.read(is_ready, 1)
+    assert by_name(limits.suppressed(), cgroup.id)["EXEC"] > 0
+    limits.set({})
+    os.write(go_on, b"\n")
+    process.wait()
+    for end in (is_ready, ready, may_go_on, go_on):
+        os.close(end)
+    (event,) = [one for one in witness.events(cgroup.id, "EXEC") if one.pid == process.pid]
+    assert (event.uid, event.euid) == (4321, 0)
+    assert event.flags == set()

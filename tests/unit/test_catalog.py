@@ -25,6 +25,7 @@ from probes.syscalls import CALLS
 
 PROBES = Path(__file__).parents[2] / "probes"
 SIZES = RingSizes(4096, 4096)
+CPUS = 4
 EVERYWHERE = {"ring", "flow_ring", "lost", "rates", "limits"}
 EVENTS_H = (PROBES / "events.h").read_text()
 INCLUDES = {
@@ -73,7 +74,7 @@ def test_every_kind_of_record_comes_from_a_hook_of_the_subject_that_emits_it() -
 def test_every_map_is_used_and_every_used_map_is_made() -> None:
     texts = [path.read_text() for path in PROBES.glob("*.[ch]")]
     used = {name for text in texts for name in re.findall(r"\bMAP\((\w+)\)", text)} - {"name"}
-    assert used == {made.name for made in maps(SIZES)}
+    assert used == {made.name for made in maps(SIZES, CPUS)}
 
 
 def maps_used(text: str) -> set[str]:
@@ -87,14 +88,14 @@ WHERE_THERE = {"state": {"flow_owners"}}  # used within `#ifdef PW_MAP_...`, wit
 
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_maps_of_a_subject_are_those_that_its_text_uses(subject: str) -> None:
-    made = {found.name for found in maps_of([subject], SIZES)}
+    made = {found.name for found in maps_of([subject], SIZES, CPUS)}
     assert made >= EVERYWHERE
     used = maps_used(PROGRAMS[subject]) - WHERE_THERE.get(subject, set())
     assert made - EVERYWHERE == used - EVERYWHERE - {"name"}
 
 
 def test_rings_have_the_wanted_sizes_and_losses_can_be_mapped() -> None:
-    by_name = {made.name: made for made in maps(RingSizes(1 << 20, 1 << 16))}
+    by_name = {made.name: made for made in maps(RingSizes(1 << 20, 1 << 16), CPUS)}
     assert (by_name["ring"].type, by_name["ring"].entries) == (MapType.RINGBUF, 1 << 20)
     assert (by_name["flow_ring"].type, by_name["flow_ring"].entries) == (MapType.RINGBUF, 1 << 16)
     assert by_name["lost"].mappable
@@ -102,7 +103,7 @@ def test_rings_have_the_wanted_sizes_and_losses_can_be_mapped() -> None:
 
 
 def test_names_of_maps_fit_into_the_kernels() -> None:
-    assert all(len(f"pw_{made.name}") <= 15 or made.name.endswith("_scratch") for made in maps(SIZES))
+    assert all(len(f"pw_{made.name}") <= 15 or made.name.endswith("_scratch") for made in maps(SIZES, CPUS))
 
 
 def test_subjects_keep_the_order_of_the_table() -> None:

@@ -41,9 +41,9 @@ OUR_KEYS = {
 def declared(kind: str, plugin: str) -> set[str]:
     """In lower case, without those that all plugins of the kind have."""
     if kind == "service":
-        return {key.name.lower() for key in keys_of(ServiceSettings)}
+        return {name.lower() for key in keys_of(ServiceSettings) for name in key.names}
     (row,) = (row for row in PLUGINS if (row.kind, row.name) == (kind, plugin))
-    return {key.name.lower() for key in keys_of(row.load().Settings)}
+    return {name.lower() for key in keys_of(row.load().Settings) for name in key.names}
 
 
 def common(kind: str) -> set[str]:

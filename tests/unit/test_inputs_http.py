@@ -17,6 +17,8 @@ import aiohttp
 import pytest
 
 from collector.config.instances import InputCommon
+from collector.config.schema import load
+from collector.config.sections import Entry, Section
 from collector.delivery.chunk import Chunk
 from collector.entries import unpack_entries
 from collector.filters.chain import FilterChain
@@ -127,6 +129,60 @@ def test_compressed_and_in_chunks() -> None:
             ]
 
     asyncio.run(scenario())
+
+
+async def status_line(reader: asyncio.StreamReader) -> bytes:
+    return (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("headers", "address"),
+    [
+        (("X-Forwarded-For: 192.0.2.7, 10.0.0.1",), "192.0.2.7"),
+        # Of several headers the last one, as Fluent Bit does with Http2 On, which is its default.
+        (("X-Forwarded-For: host1, host2", "x-forwarded-for: host3, host4"), "host3"),
+        (("X-Forwarded-For: , 10.0.0.1",), "127.0.0.1"),
+        ((), "127.0.0.1"),
+    ],
+)
+def test_the_address_of_a_client_behind_a_proxy(headers: tuple[str, ...], address: str) -> None:
+    async def scenario() -> None:
+        async with listening(add_remote_addr=True, remote_addr_key="from") as house:
+            reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+            own = ("POST /t HTTP/1.1", "Content-Type: application/json", "Content-Length: 7")
+            writer.write("\r\n".join((*own, *headers, "", '{"a":1}')).encode())
+            assert await status_line(reader) == b"HTTP/1.1 201 Created"
+            writer.close()
+            assert house.intake.records() == [("t", {"a": 1, "from": address})]
+
+    asyncio.run(scenario())
+
+
+def test_so_many_clients_at_a_time() -> None:
+    async def scenario() -> None:
+        async with listening(max_connections=1) as house:
+            url = f"http://127.0.0.1:{house.port}/t"
+            async with aiohttp.ClientSession() as first, aiohttp.ClientSession() as second:
+                async with first.post(url, json={"a": 1}) as answer:
+                    assert answer.status == 201
+                with pytest.raises(aiohttp.ClientError):
+                    await second.post(url, json={"a": 2})
+            assert house.refused("connections") == 1
+
+    asyncio.run(scenario())
+    assert [Settings(max_connections=most).max_clients for most in (0, 300)] == [256, 256]
+
+
+def test_keys_by_their_names_of_fluent_bit_5() -> None:
+    names = ("buffer_max_size", "buffer_chunk_size", "http2", "max_connections")
+    values = ("1M", "64K", "off", "9")
+    for prefix in ("", "http_server."):
+        entries = tuple(
+            Entry(prefix + name, value, "f", 2) for name, value in zip(names, values, strict=True)
+        )
+        found = load(Settings, Section("INPUT", "f", 1, entries))
+        assert (found.buffer_max_size, found.buffer_chunk_size) == (1_000_000, 64_000)
+        assert (found.http2, found.max_connections) == (False, 9)
 
 
 def test_what_is_no_record_is_refused_with_the_reason() -> None:

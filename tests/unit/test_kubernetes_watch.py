@@ -234,21 +234,25 @@ def test_account_without_rights_is_told_what_to_do(caplog: pytest.LogCaptureFixt
     assert "its account may get, list and watch pods" in caplog.text
 
 
-def test_changes_that_cannot_be_read_are_counted() -> None:
+def test_changes_that_cannot_be_read_are_counted_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with api_server() as server:
             await fill(server)
             async with watching(server) as house:
                 await server.watched()
-                broken = pod("broken")
-                broken["metadata"]["labels"] = "none"
-                await server.put(broken)
+                for name in ("broken", "odd"):
+                    broken = pod(name)
+                    broken["metadata"]["labels"] = "none"
+                    await server.put(broken)
                 await server.put(pod("after"))
                 await house.until(lambda: house.knows("after"))
-                assert house.counts["watch", "unreadable"] == 1
+                assert house.counts["watch", "unreadable"] == 2
                 assert not house.knows("broken")
 
     asyncio.run(scenario())
+    (told,) = [one.message for one in caplog.records if one.levelno == logging.WARNING]
+    assert "a change of a pod that can't be read: Expected `object | null`, got `str`" in told
+    assert "That pod is known as it was" in told
 
 
 def test_giant_pod_is_taken_and_one_beyond_the_bound_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

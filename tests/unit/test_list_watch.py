@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from collector.delivery.retry import Backoff
+from collector.kubernetes import list_watch
 from collector.kubernetes.api import Api, read_url
 from collector.kubernetes.credentials import Token
 from collector.kubernetes.list_watch import ListWatch, Resource, is_older, last_version
@@ -22,20 +23,27 @@ from tests.api_server import ApiServer, api_server, recorded
 class Notes:
     """A taker that writes down what it was given, and a loop at work for it."""
 
-    def __init__(self, server: ApiServer, version: str = "") -> None:
+    def __init__(self, server: ApiServer, version: str = "", silence_s: float = 0.0) -> None:
         self.notes: list[str] = []
         self.told = asyncio.Condition()
         self.has_failed_thrice = asyncio.Event()
+        self.longest_waits_s: list[float] = []
         self.counts: Counter[tuple[str, str]] = Counter()
         log = logging.getLogger("t")
-        api = Api(read_url(server.url), NetworkSettings(), Token("", "", 600), log)
+        network = NetworkSettings(io_timeout_s=silence_s)
+        api = Api(read_url(server.url), network, Token("", "", 600), log)
         resource = Resource("pods", "/api/v1/pods", "", 3, read_list, read_change)
-        outage = self.outage = Outage("it", "", Backoff(0.01, 0.02), lambda *_: None, log)
+        backoff = Backoff(0.01, 0.04, self._waited)
+        outage = self.outage = Outage("it", "", backoff, lambda *_: None, log)
         self.loop = ListWatch(api, resource, self, version=version, outage=outage, count=self._count, log=log)
+
+    def _waited(self, base_s: float, longest_s: float) -> float:
+        self.longest_waits_s.append(longest_s)
+        return base_s
 
     def _count(self, request: str, result: str) -> None:
         self.counts[request, result] += 1
-        if self.counts["watch", "unavailable"] == 3:
+        if self.counts["watch", "unavailable"] == 3 or self.counts["watch", "410"] == 3:
             self.has_failed_thrice.set()
 
     async def _note(self, *what: str) -> None:
@@ -143,6 +151,7 @@ def test_a_store_from_a_backup_is_listed_anew() -> None:
             await put(server, 1)
             await notes.work("MODIFIED 701")
             assert notes.notes == ["list", "page of 3, 700", "MODIFIED 701"]
+            assert notes.counts == {("watch", "unavailable"): 1, ("list", "ok"): 1}
 
     asyncio.run(scenario())
 
@@ -169,6 +178,47 @@ def test_watches_that_end_at_once_are_an_outage() -> None:
             await notes.fail_thrice()
             assert notes.outage.is_out
             assert notes.counts["watch", "ok"] == 0
+            assert notes.counts["list", "ok"] == 1
+
+    asyncio.run(scenario())
+
+
+def test_lists_that_no_watch_goes_on_from_are_an_outage() -> None:
+    """Each would be read a second after the one before, else."""
+
+    async def scenario() -> None:
+        async with api_server() as server:
+            await put(server, 1)
+            server.expires_watches = True
+            notes = Notes(server)
+            await notes.fail_thrice()
+            assert notes.counts == {("list", "ok"): 3, ("watch", "410"): 3}
+            assert notes.longest_waits_s[:2] == [0.02, 0.04]
+            assert notes.outage.is_out
+            server.expires_watches = False
+            working = asyncio.create_task(notes.work("MODIFIED 1002"))
+            await server.watched()
+            await put(server, 1)
+            await working
+            assert not notes.outage.is_out
+
+    asyncio.run(scenario())
+
+
+def test_a_watch_with_nothing_to_say_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of events the real server sends no bookmarks, and a namespace may have none for hours."""
+    monkeypatch.setattr(list_watch, "AT_ONCE_S", 0.0)
+
+    async def scenario() -> None:
+        async with api_server() as server:
+            await put(server, 1)
+            notes = Notes(server, silence_s=0.05)
+            working = asyncio.create_task(notes.work("MODIFIED 1002"))
+            await server.asked("/api/v1/pods?watch=1", 4)
+            await put(server, 1)
+            await working
+            assert (notes.counts["watch", "unavailable"], notes.longest_waits_s) == (0, [])
+            assert notes.counts["watch", "ok"] >= 3
             assert notes.counts["list", "ok"] == 1
 
     asyncio.run(scenario())

@@ -20,10 +20,12 @@ def test_every_key_is_on_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     declared += [row.load().Settings for row in PLUGINS]
     for settings in declared:
         for key in keys_of(settings):
-            assert f"| `{key.name}` |" in page
+            names = ", ".join(f"`{name}`" for name in key.names)
+            assert f"| {names} |" in page
     assert all(f"### {row.name}\n" in page for row in PLUGINS)
 
 
 def test_the_table_of_a_class() -> None:
     assert "| `Flush` | time | `1` | Longest time that records wait to be sent. |" in reference.page()
     assert "| `Name` | text | (required) | The plugin. |" in reference.page()
+    assert "| `HTTP2`, `http_server.http2` | On or Off | `On` |" in reference.page()

@@ -70,6 +70,24 @@ def test_in_service_the_last_of_a_single_key_counts() -> None:
     assert load(Settings, gathered).path == ("/b",)
 
 
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    size: int = key("server.size", integer(1), default="7", other_names=("Size",), help="A size.")
+    names: tuple[str, ...] = key(
+        "Allow", repeated(text), default=(), other_names=("Whitelist",), help="Names."
+    )
+
+
+def test_a_key_may_have_an_older_name() -> None:
+    assert load(Renamed, section(("size", "3"))) == Renamed(3)
+    both = section(("Whitelist", "a"), ("server.Size", "4"), ("allow", "b"))
+    assert load(Renamed, both) == Renamed(4, ("a", "b"))
+    with pytest.raises(InvalidConfiguration, match=r"a\.conf:3: server\.size is set already at a\.conf:2"):
+        load(Renamed, section(("server.size", "3"), ("Size", "4")))
+    with pytest.raises(InvalidConfiguration, match=r"Did you mean Whitelist\?"):
+        load(Renamed, section(("Whitelst", "a")))
+
+
 def test_all_problems_are_reported() -> None:
     assert problems(("Pth", "/a"), ("Refresh_Interval", "10x"), ("Limit", "many")) == [
         "a.conf:2: Pth is not a key of [INPUT]. Did you mean Path?",

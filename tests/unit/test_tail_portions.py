@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from collector.delivery.chunk import Chunk
+from collector.filters.sees_records import SeesRecords
 from collector.identity.identity import Identity
 from collector.inputs import tail_portions
 from collector.inputs.follow import FollowedFile
 from collector.inputs.tail_portions import Portions
 from collector.native.logs import LogBatch
-from collector.plan import EventPlan, LogPlan
-from collector.plugin import Emit, LogSource
+from collector.plugin import Emit
 from collector.record import Record
 from tests.tail_follower import Follower, append, lines, make_follower, run, running, texts
 from tests.unit.routing import Recorder, refuse, routing
@@ -88,17 +88,11 @@ def test_a_rotated_file_whose_last_portion_waits_is_read_to_its_end_before_the_n
     run(scenario())
 
 
-class Copying:
+class Copying(SeesRecords):
     """As rewrite_tag with KEEP: each record of the log `first` under the tag `copies`, too."""
 
     def matches(self, tag: str) -> bool:
         return "first" in tag
-
-    def fold_log(self, plan: LogPlan, source: LogSource) -> LogPlan | None:
-        return None
-
-    def fold_event(self, plan: EventPlan, tag: str, identity: Identity) -> EventPlan | None:
-        return None
 
     def apply_batch(
         self, tag: str, records: Sequence[Record], identity: Identity | None, emit: Emit

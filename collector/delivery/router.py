@@ -321,7 +321,7 @@ class Router:
                 if spooling.has_room(0):
                     spooling.secure(outlet, tag)
         for tag in {ticket.chunk.tag for ticket in self._open if self._admission.is_filling(ticket)}:
-            spooling.secure_failing(self._outlets_of(tag), tag)
+            spooling.secure_failing(self._outlets_of(tag), tag, now_s - AT_RISK_S)
 
     def _is_at_risk(self, ticket: Ticket) -> bool:
         chunk = ticket.chunk

@@ -324,7 +324,7 @@ class Tail:
             # Left, it is found again by the next look, and begins where it was left.
             self._context.log.warning("%s can't be read: %s", succession.path, error)
             self._context.metrics.add("podwitness_tail_read_errors_total", self._context.name)
-            self._leave(succession, file)
+            self._leave(succession, file, file.take_partials())
 
     async def _read_on(self, succession: Succession, file: FollowedFile) -> None:
         if await self._goes_on_in_copy(succession, file):
@@ -340,9 +340,11 @@ class Tail:
         else:
             self._make_ready((file,))
 
-    def _leave(self, succession: Succession, file: FollowedFile) -> None:
+    def _leave(
+        self, succession: Succession, file: FollowedFile, partials: tuple[int, int] = (-1, -1)
+    ) -> None:
         self._due_s.pop(file, None)
-        self._followed.leave(succession, file, self._now_s)
+        self._followed.leave(succession, file, self._now_s, partials)
 
     def _may_read(self, succession: Succession, file: FollowedFile) -> bool:
         """Whether the name is known, what was written before it is read, and the outputs have room."""

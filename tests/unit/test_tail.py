@@ -281,6 +281,37 @@ def test_a_file_that_can_not_be_read_is_tried_again(tmp_path: Path, monkeypatch:
     run(follow())
 
 
+def test_what_is_open_where_a_file_can_not_be_read_on_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = FollowedFile.read_portion
+    failing: list[bool] = []
+
+    def fail(file: FollowedFile, now_ns: int, *, end: bool = False) -> Portion:
+        if failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return usual(file, now_ns, end=end)
+
+    def line(tag: str, text: str) -> bytes:
+        return f"2026-01-01T00:00:00.000000001Z stdout {tag} {text}\n".encode()
+
+    async def follow() -> None:
+        log = tmp_path / "a.log"
+        keys = {"Path": f"{tmp_path}/*.log", "Refresh_Interval": "0.05", "multiline.parser": "cri"}
+        async with running(make_follower(tmp_path, keys)) as follower:
+            append(log, line("F", "one") + line("P", "two and "))
+            await follower.intake.wait_for(1)
+            failing.append(True)
+            append(log, line("F", "three"))
+            await follower.until(lambda: follower.count("podwitness_tail_read_errors_total") > 1)
+            failing.clear()
+            await follower.intake.wait_for(2)
+        assert follower.intake.texts() == ["one", "two and three"]
+
+    monkeypatch.setattr(FollowedFile, "read_portion", fail)
+    run(follow())
+
+
 @pytest.mark.parametrize(
     ("keys", "word"),
     [

@@ -182,7 +182,7 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
     ("input", "kubernetes_events"): _names("""
         db db.journal_mode db.locking db.sync dns_retries dns_wait_time interval_nsec interval_sec
         kube_ca_file kube_ca_path kube_namespace kube_request_limit kube_retention_time kube_token_file
-        kube_token_ttl kube_url tls.debug tls.verify tls.verify_hostname tls.vhost
+        kube_token_ttl kube_url timestamp_key tls.debug tls.verify tls.verify_hostname tls.vhost
     """),
     ("input", "cpu"): _names("interval_nsec interval_sec pid"),
     ("input", "mem"): _names("interval_nsec interval_sec pid"),
@@ -308,9 +308,6 @@ REFUSED: dict[tuple[str, str], dict[str, str]] = {
         "generic.encoding": "Let the writer write UTF-8; other bytes are kept as they are.",
         "unicode.encoding": "Let the writer write UTF-8; other bytes are kept as they are.",
         "ignore_active_older_files": "Remove the line: Ignore_Older is about files when they are found.",
-    },
-    ("input", "systemd"): {
-        "read_since_minutes_ago": "Set Read_From_Tail On for what comes from now on; DB is for restarts.",
     },
     ("input", "cpu"): {"pid": _EBPF},
     ("input", "mem"): {"pid": _EBPF},

@@ -10,9 +10,9 @@ from collector.accessor import Accessor, read
 from collector.config.kinds import Kind
 from collector.config.onigmo import Pattern, compile_onigmo
 from collector.config.schema import Key, choice, key, ordered
+from collector.filters.sees_records import SeesRecords
 from collector.identity.identity import Identity
-from collector.plan import EventPlan, LogPlan
-from collector.plugin import Filter, LogSource, Pairs
+from collector.plugin import Filter, Pairs
 
 if TYPE_CHECKING:
     from collector.context import Context
@@ -64,19 +64,13 @@ class Settings:
             raise ValueError(f"has Regex and Exclude, which Logical_Op {self.logical_op} can't join.")
 
 
-class Grep:
+class Grep(SeesRecords):
     """The filter of one section."""
 
     def __init__(self, settings: Settings, matches: Callable[[str], bool]) -> None:
         self.matches = matches
         self._rules = settings.rules
         self._join: Callable[[Any], bool] | None = {"AND": all, "OR": any}.get(settings.logical_op)
-
-    def fold_log(self, plan: LogPlan, source: LogSource) -> LogPlan | None:
-        return None
-
-    def fold_event(self, plan: EventPlan, tag: str, identity: Identity) -> EventPlan | None:
-        return None
 
     def apply(self, tag: str, record: Pairs, identity: Identity | None) -> Pairs | None:
         return record if self._is_kept(record) else None

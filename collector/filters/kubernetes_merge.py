@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgpack
-
 from collector.accessor import names
-from collector.native.logs import json_pairs
+from collector.parsers.decoders import json_object
 from collector.parsers.line import TextParser
 from collector.plan import Merge
 from collector.plugin import Pairs
@@ -44,23 +42,13 @@ def _lifted(
         return None
     text = value.encode("utf-8", "surrogateescape")
     if parser is None:
-        pairs = _json(text, trim=trim)
+        pairs = json_object(text, trim=trim)
         return None if pairs is None else (pairs, None)
     parsed = parser.parse(text, now_ns)
     if parsed is None:
         return None
     pairs = [(key, trimmed(one) if trim and isinstance(one, str) else one) for key, one in parsed.pairs]
     return pairs, parsed.time_ns
-
-
-def _json(text: bytes, *, trim: bool) -> Pairs | None:
-    found = json_pairs(text, trim=trim)
-    if found is None:
-        return None
-    count, packed = found
-    unpacker = msgpack.Unpacker(unicode_errors="surrogateescape", max_buffer_size=max(len(packed), 1))
-    unpacker.feed(packed)
-    return [(unpacker.unpack(), unpacker.unpack()) for _ in range(count)]
 
 
 def trimmed(text: str) -> str:

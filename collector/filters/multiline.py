@@ -22,11 +22,11 @@ from collector.accessor import names
 from collector.config.multiline import check_names, multiline_parsers
 from collector.config.schema import boolean, choice, commas, integer, key, repeated_list, size_bytes, text
 from collector.errors import ConfigError
+from collector.filters.sees_records import SeesRecords
 from collector.identity.identity import Identity
 from collector.multiline.joiner import Joined, Joiner
 from collector.multiline.parsers import MultilineParser
-from collector.plan import EventPlan, LogPlan
-from collector.plugin import BatchFilter, Emit, LogSource, Pairs
+from collector.plugin import BatchFilter, Emit, Pairs
 from collector.record import Record
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class _Stream:
     parts: list[Record] = field(default_factory=list)  # of mode partial_message
 
 
-class Multiline:
+class Multiline(SeesRecords):
     """The filter of one section."""
 
     def __init__(
@@ -105,12 +105,6 @@ class Multiline:
         self._limit_bytes = min(longest_bytes, settings.emitter_mem_buf_limit_bytes)
         self._clock = clock
         self._streams: dict[tuple[str, Any], _Stream] = {}
-
-    def fold_log(self, plan: LogPlan, source: LogSource) -> LogPlan | None:
-        return None
-
-    def fold_event(self, plan: EventPlan, tag: str, identity: Identity) -> EventPlan | None:
-        return None
 
     def apply_batch(
         self, tag: str, records: Sequence[Record], identity: Identity | None, emit: Emit

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from collector.accessor import names
 from collector.config.schema import choice, key, repeated, text
+from collector.filters.sees_records import SeesRecords
 from collector.identity.identity import Identity
-from collector.plan import EventPlan, LogPlan
-from collector.plugin import Filter, LogSource, Pairs
+from collector.plugin import Filter, Pairs
 
 if TYPE_CHECKING:
     from collector.context import Context
@@ -41,19 +41,13 @@ class Settings:
             raise ValueError("has Operation lift, which needs Nested_under.")
 
 
-class Nest:
+class Nest(SeesRecords):
     """The filter of one section."""
 
     def __init__(self, settings: Settings, matches: Callable[[str], bool]) -> None:
         self.matches = matches
         self._settings = settings
         self._change = self._nest if settings.operation == "nest" else self._lift
-
-    def fold_log(self, plan: LogPlan, source: LogSource) -> LogPlan | None:
-        return None
-
-    def fold_event(self, plan: EventPlan, tag: str, identity: Identity) -> EventPlan | None:
-        return None
 
     def apply(self, tag: str, record: Pairs, identity: Identity | None) -> Pairs | None:
         return self._change(record)

@@ -11,10 +11,10 @@ from collector.accessor import ABSENT, Accessor, names, read
 from collector.config.parsers import find
 from collector.config.schema import boolean, key, repeated, text
 from collector.errors import ConfigError
+from collector.filters.sees_records import SeesRecords
 from collector.identity.identity import Identity
 from collector.parsers.line import Parsed, TextParser, text_parser
-from collector.plan import EventPlan, LogPlan
-from collector.plugin import BatchFilter, Emit, LogSource, Pairs
+from collector.plugin import BatchFilter, Emit, Pairs
 from collector.record import Record
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Settings:
     nest_under: str = key("Nest_Under", text, default="", help="What was parsed goes under this key.")
 
 
-class Parse:
+class Parse(SeesRecords):
     """The filter of one section."""
 
     def __init__(
@@ -50,12 +50,6 @@ class Parse:
         self._key: Accessor = read(settings.key_name)
         self._is_accessor = settings.key_name.startswith("$")
         self._parsers = tuple(parsers)
-
-    def fold_log(self, plan: LogPlan, source: LogSource) -> LogPlan | None:
-        return None
-
-    def fold_event(self, plan: EventPlan, tag: str, identity: Identity) -> EventPlan | None:
-        return None
 
     def apply_batch(
         self, tag: str, records: Sequence[Record], identity: Identity | None, emit: Emit

@@ -17,9 +17,9 @@ from collector.accessor import Accessor, read
 from collector.config.kinds import Kind, boolean, split_quoted
 from collector.config.onigmo import Pattern, compile_onigmo
 from collector.config.schema import choice, key, repeated, size_bytes, text
+from collector.filters.sees_records import SeesRecords
 from collector.identity.identity import Identity
-from collector.plan import EventPlan, LogPlan
-from collector.plugin import BatchFilter, Emit, LogSource
+from collector.plugin import BatchFilter, Emit
 from collector.record import Record
 
 if TYPE_CHECKING:
@@ -73,18 +73,12 @@ class Settings:
     )
 
 
-class RewriteTag:
+class RewriteTag(SeesRecords):
     """The filter of one section."""
 
     def __init__(self, settings: Settings, matches: Callable[[str], bool]) -> None:
         self.matches = matches
         self._rules = settings.rule
-
-    def fold_log(self, plan: LogPlan, source: LogSource) -> LogPlan | None:
-        return None
-
-    def fold_event(self, plan: EventPlan, tag: str, identity: Identity) -> EventPlan | None:
-        return None
 
     def apply_batch(
         self, tag: str, records: Sequence[Record], identity: Identity | None, emit: Emit

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from collector.config.kinds import Kind
 from collector.config.schema import boolean, integer, key, seconds
+from collector.filters.sees_records import SeesRecords
 from collector.identity.identity import Identity
-from collector.plan import EventPlan, LogPlan
-from collector.plugin import Filter, LogSource, Pairs
+from collector.plugin import Filter, Pairs
 
 if TYPE_CHECKING:
     from collector.context import Context
@@ -79,7 +79,7 @@ class Window:
         self.total += 1
 
 
-class Throttle:
+class Throttle(SeesRecords):
     """The filter of one section. All streams that it matches share its window."""
 
     def __init__(
@@ -94,12 +94,6 @@ class Throttle:
         self._say = say if settings.print_status else lambda _: None
         self._clock = clock
         self._window = Window(settings.window, settings.interval_s)
-
-    def fold_log(self, plan: LogPlan, source: LogSource) -> LogPlan | None:
-        return None
-
-    def fold_event(self, plan: EventPlan, tag: str, identity: Identity) -> EventPlan | None:
-        return None
 
     def apply(self, tag: str, record: Pairs, identity: Identity | None) -> Pairs | None:
         window = self._window

@@ -6,6 +6,7 @@ Events are core/v1 Event objects. A record is the whole object, keys in the serv
 from __future__ import annotations
 
 import calendar
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import msgspec
 from collector.kubernetes.objects import UnreadableObject
 
 Event = dict[str, Any]
+_TIME = re.compile(r"(?P<seconds>[0-9T:-]+)(?:\.(?P<fraction>[0-9]{1,9}))?Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +92,19 @@ def time_ns_of(event: Event, now_ns: int) -> int:
     metadata = event.get("metadata")
     made = metadata.get("creationTimestamp") if isinstance(metadata, dict) else None
     for written in (event.get("lastTimestamp"), event.get("firstTimestamp"), made):
-        found = _seconds(written)
+        found = read_time_ns(written)
         if found is not None:
-            return found * 10**9
+            return found
     return now_ns
 
 
-def _seconds(written: object) -> int | None:
-    if not isinstance(written, str):
+def read_time_ns(written: object) -> int | None:
+    """Since the epoch; None for what is no time. `eventTime` has microseconds, the others seconds."""
+    found = _TIME.fullmatch(written) if isinstance(written, str) else None
+    if found is None:
         return None
     try:
-        return calendar.timegm(time.strptime(written, "%Y-%m-%dT%H:%M:%SZ"))
+        seconds = calendar.timegm(time.strptime(found["seconds"], "%Y-%m-%dT%H:%M:%S"))
     except ValueError:
         return None
+    return seconds * 10**9 + int((found["fraction"] or "0").ljust(9, "0"))

@@ -113,6 +113,10 @@ class Journal:
     def to_head(self) -> None:
         self._reader.seek_head()
 
+    def to_time(self, realtime_us: int) -> None:
+        """Entries from that time on."""
+        self._reader.seek_realtime(realtime_us / 1e6)
+
     def to(self, place: Place) -> Gap | None:
         """Behind an entry, or where it would be if it is gone; and what is gone with it."""
         self.last = place

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from collector.accessor import Accessor, read
+from collector.config.kinds import Kind
 from collector.config.schema import boolean, choice, integer, key, seconds, text
 from collector.delivery.chunk import FileKey, Position, chunk_id
 from collector.delivery.positions import JOURNAL_DEVICE
@@ -31,15 +33,17 @@ from collector.inputs.cluster_events import (
     is_newer,
     read_change,
     read_page,
+    read_time_ns,
     time_ns_of,
     version_of,
 )
 from collector.inputs.made_chunks import chunks, filtered
-from collector.kubernetes.access import Access
+from collector.inputs.under_way import UnderWay
+from collector.kubernetes.access import SILENCE_S, ServerSettings
 from collector.kubernetes.api import Api, read_url
-from collector.kubernetes.credentials import Token
 from collector.kubernetes.list_watch import ListWatch, Resource, is_older, last_version
 from collector.kubernetes.outage import Outage
+from collector.service.stalls import Stall
 
 if TYPE_CHECKING:
     from collector.context import InputContext
@@ -49,23 +53,19 @@ SUMMARY = "Tells the events of the Kubernetes API. For one agent of the cluster:
 
 PAGE = 500  # events of 1 to 2 KiB
 LONGEST_WAIT_S = 60.0
+# So long the watch may be silent before it is begun anew; all other waits are shorter.
+QUIET_S = SILENCE_S
 
 # Versions of a list that is not read to its end, some 80 bytes each; what is older than the last of them may
 # be told again when the list begins anew.
 TOLD = 50_000
 _MEANING = "It is asked again; events older than an hour are gone by then."
-_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    kube_url: str = key("Kube_URL", text, default="https://kubernetes.default.svc", help="The API server.")
-    kube_ca_file: str = key("Kube_CA_File", text, default=f"{_ACCOUNT}/ca.crt", help="Its certificates.")
-    kube_ca_path: str = key("Kube_CA_Path", text, default="", help="A folder of them.")
-    kube_token_file: str = key("Kube_Token_File", text, default=f"{_ACCOUNT}/token", help="The token for it.")
-    kube_token_ttl_s: float = key(
-        "Kube_Token_TTL", seconds, default="10m", help="How long the token is not read again."
-    )
+class Settings(ServerSettings):
+    """Keys of [INPUT] Name kubernetes_events."""
+
     kube_request_limit: int = key(
         "Kube_Request_Limit", integer(0), default="0", help="Events in a page of the list; 0: 500."
     )
@@ -73,6 +73,13 @@ class Settings:
         "Kube_Retention_Time", seconds, default="1h", help="Older events are left out."
     )
     kube_namespace: str = key("Kube_Namespace", text, default="", help="Events of this namespace only.")
+    timestamp_key: Accessor | None = key(  # noqa: RUF009 - a field, not a shared default
+        "Timestamp_Key",
+        Kind("$key", read),
+        default=None,
+        help="Where an event's time is taken from first, such as `$eventTime`; else it is the first there is "
+        "of lastTimestamp, firstTimestamp and metadata.creationTimestamp.",
+    )
     interval_s: int = key(
         "Interval_Sec", integer(0), default="0", help="After what time it is connected again."
     )
@@ -91,21 +98,6 @@ class Settings:
         default="wal",
         help="Accepted; it is wal.",
     )
-    dns_retries: int = key(
-        "DNS_Retries", integer(0), default="6", help="Accepted; a name is looked up until there is an answer."
-    )
-    dns_wait_time_s: float = key("DNS_Wait_Time", seconds, default="30", help="Accepted, as DNS_Retries.")
-    tls_verify: bool = key("tls.verify", boolean, default="On", help="Check the server's certificate.")
-    tls_verify_hostname: bool = key(
-        "tls.verify_hostname", boolean, default="Off", help="Check the name in it."
-    )
-    tls_vhost: str = key("tls.vhost", text, default="", help="The name to ask for.")
-
-    def __post_init__(self) -> None:
-        try:
-            read_url(self.kube_url)
-        except ValueError as error:
-            raise ValueError(f"has Kube_URL {self.kube_url!r}: {error}") from None
 
     @property
     def backoff(self) -> Backoff:
@@ -133,6 +125,7 @@ class KubernetesEvents:
         self._since = ""  # of the list that is being read: what is not newer was told before
         self._told: dict[str, None] = {}  # versions of the list that is not read to its end
         self._handing = asyncio.Lock()
+        self._taking = UnderWay(context.name, "part of the events")
         self._list_watch = ListWatch(
             api,
             Resource(
@@ -151,6 +144,14 @@ class KubernetesEvents:
             count=self._count,
             log=context.log,
         )
+
+    def stalls(self, now_s: float) -> Iterable[Stall]:
+        """Events that the outputs have no room for; else, whether nobody follows the API server."""
+        yield from (waiting := list(self._taking.stalls(now_s)))
+        turned_s = self._list_watch.turned_s
+        if turned_s is not None and not waiting:
+            age_s = max(0.0, now_s - turned_s - QUIET_S)
+            yield Stall(self._context.name, "the API server's events are not followed", age_s, True)
 
     async def run(self, stop: asyncio.Event) -> None:
         working = asyncio.create_task(self._list_watch.run())
@@ -222,15 +223,19 @@ class KubernetesEvents:
             # Without a database nobody knows where to go on; with one the server forgets in an hour.
             vanishing=_always,
         ):
-            await context.intake.submit(chunk)
+            with self._taking.offered():
+                await context.intake.submit(chunk)
         self._version = after
 
     def _packed(self, event: Event, now_ns: int) -> bytes:
         time_ns = time_ns_of(event, now_ns)
+        pairs = list(event.items())
         if time_ns < now_ns - int(self._settings.kube_retention_time_s * 1e9):
             return b""
+        own = self._settings.timestamp_key
+        own_ns = read_time_ns(own.value(pairs)) if own else None
         try:
-            return pack_entry(time_ns, list(event.items()))
+            return pack_entry(time_ns if own_ns is None else own_ns, pairs)
         except (ValueError, OverflowError) as reason:
             self._count("watch", "unreadable")
             self.take_unreadable(reason)
@@ -255,12 +260,5 @@ def _always() -> bool:
 
 def make(settings: Settings, context: InputContext) -> Input:
     """Raises PositionsUnusable."""
-    access = Access(
-        Token(settings.kube_token_file, "", settings.kube_token_ttl_s),
-        ca_file=settings.kube_ca_file,
-        ca_path=settings.kube_ca_path,
-        verify=settings.tls_verify,
-        verify_hostname=settings.tls_verify_hostname,
-        vhost=settings.tls_vhost,
-    )
-    return KubernetesEvents(settings, context, access.api(read_url(settings.kube_url), context.log))
+    api = settings.access().api(read_url(settings.kube_url), context.log)
+    return KubernetesEvents(settings, context, api)

@@ -6,8 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from collector.config.schema import integer, key
-from collector.inputs.sampling import Sampling
+from collector.inputs.sampling import Interval, Sampling
 from collector.plugin import Pairs
 
 if TYPE_CHECKING:
@@ -18,17 +17,8 @@ SUMMARY = "Measures how much memory is used."
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    interval_s: int = key("Interval_sec", integer(0), default="1", help="Seconds between two records.")
-    interval_ns: int = key("Interval_nsec", integer(0), default="0", help="And so many nanoseconds more.")
-
-    def __post_init__(self) -> None:
-        if not self.pause_s:
-            raise ValueError("has an interval of 0. Write Interval_sec 1.")
-
-    @property
-    def pause_s(self) -> float:
-        return self.interval_s + self.interval_ns / 1e9
+class Settings(Interval):
+    """Keys of [INPUT] Name mem."""
 
 
 def sample() -> list[tuple[int, Pairs]]:

@@ -8,8 +8,10 @@ import itertools
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from collector.config.schema import integer, key
 from collector.entries import pack_entry
 from collector.inputs.made_chunks import chunks, filtered
 from collector.plugin import Pairs
@@ -19,6 +21,22 @@ if TYPE_CHECKING:
 
 Sample = Callable[[], list[tuple[int, Pairs]] | None]
 """Time in nanoseconds and pairs of the records of one interval; None: there will be no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Keys of inputs that measure."""
+
+    interval_s: int = key("Interval_sec", integer(0), default="1", help="Seconds between two records.")
+    interval_ns: int = key("Interval_nsec", integer(0), default="0", help="And so many nanoseconds more.")
+
+    def __post_init__(self) -> None:
+        if not self.pause_s:
+            raise ValueError("has an interval of 0. Write Interval_sec 1.")
+
+    @property
+    def pause_s(self) -> float:
+        return self.interval_s + self.interval_ns / 1e9
 
 
 class Sampling:

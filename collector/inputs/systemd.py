@@ -60,6 +60,13 @@ class Settings:
         default=False,
         help="Only entries that are written from now on; a place in DB comes first.",
     )
+    read_since_min: int = key(
+        "Read_Since_Minutes_Ago",
+        integer(0),
+        default=0,
+        help="Only entries of so many minutes before the start and later ones; 0: all. Read_From_Tail and a "
+        "place in DB come first.",
+    )
     max_fields: int = key("Max_Fields", integer(1), default=8000, help="Fields kept of one entry.")
     max_entries: int = key(
         "Max_Entries", integer(1), default=5000, help="Entries handed over at once, 500 at the most."
@@ -203,6 +210,8 @@ class Systemd:
         elif settings.read_from_tail:
             journal.to_tail()
             self._committed = journal.last
+        elif settings.read_since_min:
+            journal.to_time(time.time_ns() // 1000 - settings.read_since_min * 60_000_000)
         else:
             journal.to_head()
         return journal

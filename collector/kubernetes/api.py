@@ -177,8 +177,9 @@ class Api:
         """Whether that was the end."""
         try:
             return reader.feed(await link.receive_all(most)) is not None
-        except ConnectionError:
-            # A server that goes down ends a watch anywhere.
+        except (ConnectionError, TimeoutError):
+            # A server that goes down ends a watch anywhere. One that is silent may have nothing to say, as
+            # events come without bookmarks; whether it is there still shows when it is asked again.
             if not reader.status:
                 raise
             return True

@@ -31,6 +31,7 @@ PAGE_BYTES = 64 << 20
 PAGE_S = 60.0
 # As client-go's reflectors: not all agents of a cluster begin again in the same minute.
 WATCH_S = (300, 600)
+AT_ONCE_S = 1.0
 _GONE = 410
 
 
@@ -114,12 +115,14 @@ class ListWatch(Generic[PageT, ChangeT]):
         self._log = log
         self._version = version
         self._must_list = not version
+        self.turned_s: float | None = None  # when it last asked for something, or took it; None: not begun
         self._has_followed = True  # a watch has brought something since the last list
         self._is_circling = False  # lists that no watch goes on from
 
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
+            self.turned_s = time.monotonic()
             request = "list" if self._must_list else "watch"
             try:
                 await (self._list() if self._must_list else self._follow())
@@ -137,6 +140,7 @@ class ListWatch(Generic[PageT, ChangeT]):
         rest = version = ""
         while True:
             page = await self._page(rest)
+            self.turned_s = time.monotonic()
             version, rest = version or page.version, page.rest
             await self._taker.take_page(page, "" if rest else version)
             if not rest:
@@ -171,13 +175,14 @@ class ListWatch(Generic[PageT, ChangeT]):
         async with contextlib.aclosing(self._api.lines(path)) as batches:
             async for lines in batches:
                 await self._take(lines)
-        if time.monotonic() - began_s < 1.0:
+        if time.monotonic() - began_s < AT_ONCE_S:
             raise ApiUnavailable("ended the watch at once")
         self._count("watch", "ok")
         self._go_on()
 
     async def _take(self, lines: Sequence[bytes]) -> None:
         """Raises WentBack, and ApiRefused for what the server says is wrong, once all before is taken."""
+        self.turned_s = time.monotonic()
         changes: list[ChangeT] = []
         refusal: ChangeT | None = None
         for line in lines:

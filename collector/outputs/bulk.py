@@ -25,10 +25,10 @@ from collector.accessor import ABSENT, Template, read
 from collector.config.kinds import Kind
 from collector.config.schema import boolean, choice, integer, key, text
 from collector.entries import spans, unpack_entries
-from collector.outputs.http_client import DELIVERIES, HeaderSettings, HttpClient
-from collector.outputs.parts import Parts, TooLarge, in_halves, rejection
+from collector.outputs.http_client import HeaderSettings, HttpOutput
+from collector.outputs.parts import Parts, TooLarge, rejection
 from collector.outputs.text import as_json
-from collector.plugin import Connections, DeliveryError, Pairs, Rejected
+from collector.plugin import DeliveryError, Pairs, Rejected
 
 if TYPE_CHECKING:
     from collector.delivery.chunk import Chunk
@@ -280,21 +280,16 @@ def outcomes(body: bytes, sent: int) -> list[_Outcome] | None:
     return found
 
 
-class Bulk:
-    """Implements Output. Up to `deliveries` chunks may be under way at the same time."""
+class Bulk(HttpOutput):
+    """A request for each chunk, and further ones for records that were put off."""
 
     def __init__(self, settings: BulkSettings, log: logging.Logger) -> None:
+        super().__init__(settings, log, ANSWER_BYTES)
         self._settings = settings
         self._log = log
-        self._client = HttpClient(settings, log, ANSWER_BYTES)
         self._parts: Parts[_Part] = Parts()
-        self.deliveries = settings.deliveries(DELIVERIES)
         pipeline = f"&pipeline={quote(settings.pipeline, safe='')}" if settings.pipeline else ""
         self._path = f"{settings.path.rstrip('/')}/_bulk?{_FILTER}{pipeline}"
-
-    async def deliver(self, chunk: Chunk) -> None:
-        """Returns when all records are stored. Raises DeliveryError, Rejected."""
-        await in_halves(self._deliver, chunk)
 
     async def _deliver(self, chunk: Chunk) -> None:
         try:
@@ -346,13 +341,6 @@ class Bulk:
             raise DeliveryError(f"{self._client.endpoint} has no room for {len(again)} records: {transient}")
         if refused:
             raise rejection(chunk, refused, self._client.endpoint, reason)
-
-    @property
-    def connections(self) -> Connections:
-        return self._client.connections
-
-    async def close(self) -> None:
-        await self._client.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING
 from collector import compression
 from collector.config.kinds import Kind
 from collector.config.schema import boolean, choice, key, text
-from collector.outputs.http_client import (
-    DELIVERIES,
-    HeaderSettings,
-    HttpClient,
-    is_header_value,
-    last_of_each,
-)
-from collector.outputs.parts import in_halves
+from collector.outputs.http_client import HeaderSettings, HttpOutput, is_header_value, last_of_each
 from collector.outputs.text import DATE_FORMATS, FORMATS, framed, json_objects
-from collector.plugin import Connections, Output, Rejected
+from collector.plugin import Output, Rejected
 
 if TYPE_CHECKING:
     from collector.context import Context
@@ -76,18 +69,13 @@ class Settings(HeaderSettings):
         super().__post_init__()
 
 
-class Http:
-    """Implements Output. Up to `deliveries` chunks may be under way at the same time."""
+class Http(HttpOutput):
+    """A request for each chunk."""
 
     def __init__(self, settings: Settings, log: logging.Logger) -> None:
+        super().__init__(settings, log)
         self._settings = settings
         self._log = log
-        self._client = HttpClient(settings, log)
-        self.deliveries = settings.deliveries(DELIVERIES)
-
-    async def deliver(self, chunk: Chunk) -> None:
-        """Returns when the server has said that it has the chunk. Raises DeliveryError, Rejected."""
-        await in_halves(self._deliver, chunk)
 
     async def _deliver(self, chunk: Chunk) -> None:
         own = self._settings
@@ -108,13 +96,6 @@ class Http:
         elif own.header_tag:
             self._log.warning("the tag %r can't stand in a header: sent without", tag)
         return headers if own.allow_duplicated_headers else last_of_each(headers)
-
-    @property
-    def connections(self) -> Connections:
-        return self._client.connections
-
-    async def close(self) -> None:
-        await self._client.close()
 
 
 def body_of(entries: Packed, settings: Settings) -> bytes:

@@ -12,8 +12,10 @@ import email.utils
 import logging
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from collector import compression
 from collector.config.kinds import Kind
@@ -21,13 +23,16 @@ from collector.config.schema import boolean, integer, key, repeated, seconds, te
 from collector.outputs.connector import Connector, NetworkSettings, ProtocolError, sentence
 from collector.outputs.http_response import Response, ResponseReader
 from collector.outputs.link import ConnectionEnded, Link
-from collector.outputs.parts import TooLarge
+from collector.outputs.parts import TooLarge, in_halves
 from collector.outputs.pool import Pool
 from collector.outputs.proxy import Proxy, environment_proxy, proxy_kind
 from collector.outputs.resolver import Endpoint
 from collector.outputs.text import quoted
 from collector.plugin import Connections, DeliveryError, Rejected
 from collector.version import version
+
+if TYPE_CHECKING:
+    from collector.delivery.chunk import Chunk
 
 # Chunks on their way at the same time, each on a connection of its own: a server takes its time to answer.
 DELIVERIES = 4
@@ -232,6 +237,31 @@ class HttpClient:
             pass
         if not 200 <= status < 300:
             raise ProtocolError(f"is behind a proxy, {self._proxy.endpoint}, that answered {status}")
+
+
+class HttpOutput(ABC):
+    """Implements Output over a client. Up to `deliveries` chunks may be under way at the same time."""
+
+    def __init__(
+        self, settings: HttpSettings, log: logging.Logger, max_body_bytes: int = ANSWER_BYTES
+    ) -> None:
+        self._client = HttpClient(settings, log, max_body_bytes)
+        self.deliveries = settings.deliveries(DELIVERIES)
+
+    async def deliver(self, chunk: Chunk) -> None:
+        """Returns when the server has said that it has the chunk. Raises DeliveryError, Rejected."""
+        await in_halves(self._deliver, chunk)
+
+    @abstractmethod
+    async def _deliver(self, chunk: Chunk) -> None:
+        """Sends it whole. Raises TooLarge, too."""
+
+    @property
+    def connections(self) -> Connections:
+        return self._client.connections
+
+    async def close(self) -> None:
+        await self._client.close()
 
 
 async def _receive(link: Link, reader: ResponseReader) -> Response:

@@ -14,7 +14,7 @@ from collector.config.kinds import Kind
 from collector.config.schema import boolean, choice, integer, key, text
 from collector.entries import unpack_entries
 from collector.errors import OperatorError
-from collector.outputs.http_client import DELIVERIES, HeaderSettings, HttpClient, is_header_value
+from collector.outputs.http_client import HeaderSettings, HttpOutput, is_header_value
 from collector.outputs.loki_streams import (
     Label,
     Shape,
@@ -24,8 +24,7 @@ from collector.outputs.loki_streams import (
     push_body,
     read_label,
 )
-from collector.outputs.parts import in_halves
-from collector.plugin import Connections, Output, Rejected
+from collector.plugin import Output, Rejected
 
 if TYPE_CHECKING:
     from collector.context import Context
@@ -150,18 +149,13 @@ class Settings(HeaderSettings):
             ) from None
 
 
-class Loki:
-    """Implements Output. Up to `deliveries` chunks may be under way at the same time."""
+class Loki(HttpOutput):
+    """A request for each tenant of a chunk."""
 
     def __init__(self, settings: Settings, log: logging.Logger) -> None:
+        super().__init__(settings, log)
         self._settings = settings
         self._shape = settings.shape()
-        self._client = HttpClient(settings, log)
-        self.deliveries = settings.deliveries(DELIVERIES)
-
-    async def deliver(self, chunk: Chunk) -> None:
-        """Returns when Loki has the chunk. Raises DeliveryError, Rejected."""
-        await in_halves(self._deliver, chunk)
 
     async def _deliver(self, chunk: Chunk) -> None:
         try:
@@ -181,13 +175,6 @@ class Loki:
         if tenant or own.tenant_id:
             headers.append(("X-Scope-OrgID", tenant or own.tenant_id))
         return headers
-
-    @property
-    def connections(self) -> Connections:
-        return self._client.connections
-
-    async def close(self) -> None:
-        await self._client.close()
 
 
 def bodies_by_tenant(entries: Packed, shape: Shape) -> list[tuple[str, bytes]]:

@@ -14,10 +14,10 @@ from collector.config.kinds import Kind
 from collector.config.schema import boolean, choice, integer, key, repeated
 from collector.entries import unpack_entries
 from collector.outputs.http import uri
-from collector.outputs.http_client import DELIVERIES, HeaderSettings, HttpClient
+from collector.outputs.http_client import HeaderSettings, HttpOutput
 from collector.outputs.otlp import Mapping, refused, request
-from collector.outputs.parts import Parts, TooLarge, in_halves, rejection
-from collector.plugin import Connections, Output, Rejected
+from collector.outputs.parts import Parts, TooLarge, rejection
+from collector.plugin import Output, Rejected
 
 if TYPE_CHECKING:
     from collector.context import Context
@@ -99,19 +99,14 @@ class Settings(HeaderSettings):
         )
 
 
-class OpenTelemetry:
-    """Implements Output. Up to `deliveries` chunks may be under way at the same time."""
+class OpenTelemetry(HttpOutput):
+    """Requests of `batch_size` records each."""
 
     def __init__(self, settings: Settings, log: logging.Logger) -> None:
+        super().__init__(settings, log)
         self._settings = settings
         self._mapping = settings.mapping
-        self._client = HttpClient(settings, log)
         self._done: Parts[_Done] = Parts()
-        self.deliveries = settings.deliveries(DELIVERIES)
-
-    async def deliver(self, chunk: Chunk) -> None:
-        """Returns when the collector has the chunk. Raises DeliveryError, Rejected."""
-        await in_halves(self._deliver, chunk)
 
     async def _deliver(self, chunk: Chunk) -> None:
         own = self._settings
@@ -141,13 +136,6 @@ class OpenTelemetry:
             why = f"{self._client.endpoint} refused {done.refused} of {chunk.records} records: {done.reason}"
             # Which ones the protocol does not tell.
             raise Rejected(why, records=min(done.refused, chunk.records))
-
-    @property
-    def connections(self) -> Connections:
-        return self._client.connections
-
-    async def close(self) -> None:
-        await self._client.close()
 
 
 @dataclass(frozen=True, slots=True)

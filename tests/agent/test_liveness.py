@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.server
 import os
@@ -20,6 +21,7 @@ import pytest
 from tests.agent.agent import Agent, get
 from tests.agent.held_reads import HeldReads
 from tests.agent.test_run_lifecycle import EBPF, WITHOUT_BPF, configuration, free_port
+from tests.api_server import ApiServer, api_server, recorded
 from tests.journal_files import export, write_journal
 
 NULL = "[OUTPUT]\n    Name null\n    Match *\n"
@@ -232,20 +234,23 @@ def test_rings_that_nobody_reads(tmp_path: Path) -> None:
         assert "the rings are not read" in get(port, "/livez")[1]
 
 
-# At SIGUSR1 whoever has something to hand over waits forever. The journal is looked at every 0.2 s.
+# At SIGUSR1 whoever has something to hand over waits forever. The journal is looked at every 0.2 s, and the
+# API server's events are asked for as often.
 STUCK = """
 import asyncio, os, signal, sys
 from collector.cli import main
 from collector.filters.chain import FilterChain
-from collector.inputs import systemd
+from collector.inputs import kubernetes_events, systemd
+from collector.kubernetes import access, list_watch
 
 async def wait(self, what):
     await asyncio.Event().wait()
 
 def stick(*_):
-    FilterChain.ready = systemd.Systemd._hand_over = wait
+    FilterChain.ready = systemd.Systemd._hand_over = list_watch.ListWatch._take = wait
 
-systemd.LOOK_S = 0.2
+systemd.LOOK_S = access.SILENCE_S = kubernetes_events.QUIET_S = 0.2
+list_watch.AT_ONCE_S = 0
 signal.signal(signal.SIGUSR1, stick)
 sys.exit(main(sys.argv[1:]))
 """
@@ -343,6 +348,33 @@ def test_a_journal_that_nobody_reads(tmp_path: Path) -> None:
         until(lambda: answers(port)[0] == 503)
         assert "systemd.0: for " in get(port, "/livez")[1]
         assert "the journal is not read" in get(port, "/livez")[1]
+
+
+def test_events_of_a_cluster_that_nobody_follows(tmp_path: Path) -> None:
+    port = free_port()
+
+    def scene(server: ApiServer, put: Callable[[], None]) -> None:
+        events = f"[INPUT]\n    Name kubernetes_events\n    Kube_URL {server.url}\n"
+        with stuck(tmp_path, service(port, Stall_Timeout=0.5), events, NULL) as agent:
+            until(lambda: len([one for one in server.requests if "watch" in one]) >= 10)
+            assert answers(port) == WELL  # nothing new is no stall
+            os.kill(agent.process.pid, signal.SIGUSR1)
+            put()
+            until(lambda: answers(port)[0] == 503)
+            assert "kubernetes_events.0: for " in get(port, "/livez")[1]
+            assert "the API server's events are not followed" in get(port, "/livez")[1]
+
+    async def serve() -> None:
+        async with api_server() as server:
+            loop = asyncio.get_running_loop()
+            event = recorded("events")[0]
+
+            def put() -> None:
+                asyncio.run_coroutine_threadsafe(server.put(event), loop).result(20)
+
+            await asyncio.to_thread(scene, server, put)
+
+    asyncio.run(serve())
 
 
 def test_probes_that_can_not_be_attached(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from collector.config.document import PluginConfig, load_file
 from collector.entries import count, pack_entry, unpack_entries
 from collector.filters.chain import FilterChain
 from collector.filters.modify import Modify
+from collector.filters.sees_records import SeesRecords
 from collector.identity.identity import Identity
 from collector.native.logs import LogStream
 from collector.plan import CRI_JOINED_LAYOUT, EventPlan, Framing, Layout, LogPlan
@@ -61,17 +62,11 @@ def test_applied_in_order_and_counted(tmp_path: object) -> None:
     assert list(unpack_entries(changed)) == [(5, [("x", None), ("b", "1")]), (6, [("b", "1")])]
 
 
-class Drop:
+class Drop(SeesRecords):
     """Drops records whose first key is `drop`."""
 
     def matches(self, tag: str) -> bool:
         return True
-
-    def fold_log(self, plan: LogPlan, source: LogSource) -> LogPlan | None:
-        return None
-
-    def fold_event(self, plan: EventPlan, tag: str, identity: Identity) -> EventPlan | None:
-        return None
 
     def apply(self, tag: str, record: Pairs, identity: Identity | None) -> Pairs | None:
         return None if record and record[0][0] == "drop" else record

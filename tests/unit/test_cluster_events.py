@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from collector.inputs.cluster_events import is_newer, read_change, read_page, time_ns_of, version_of
+from collector.inputs.cluster_events import (
+    is_newer,
+    read_change,
+    read_page,
+    read_time_ns,
+    time_ns_of,
+    version_of,
+)
 from collector.kubernetes.objects import UnreadableObject
 from tests.api_server import EXPIRED, GOLDEN, recorded
 
@@ -65,6 +72,20 @@ BASE_NS = calendar.timegm((2026, 11, 24, 0, 14, 0)) * 10**9
 )
 def test_the_time_of_an_event(event: dict[str, Any], seconds: int) -> None:
     assert time_ns_of(event, 0) == BASE_NS + seconds * 10**9
+
+
+@pytest.mark.parametrize(
+    ("written", "ns"),
+    [
+        ("1970-01-01T00:00:02Z", 2 * 10**9),
+        ("1970-01-01T00:00:02.000005Z", 2 * 10**9 + 5000),
+        ("1970-01-01T00:00:02", None),
+        ("1970-13-01T00:00:02Z", None),
+        (5, None),
+    ],
+)
+def test_times(written: object, ns: int | None) -> None:
+    assert read_time_ns(written) == ns
 
 
 def test_an_event_without_a_time() -> None:

@@ -18,6 +18,7 @@ from collector.certificates import TlsFilesUnusable
 from collector.config.kinds import boolean
 from collector.delivery.chunk import Chunk, chunk_id
 from collector.entries import pack_entry, unpack_entries
+from collector.filters.sees_records import SeesRecords
 from collector.inputs import forward as forward_input
 from collector.inputs.forward import Settings, permissions, user
 from collector.inputs.listener import Unlistenable
@@ -118,17 +119,11 @@ def test_tags() -> None:
     asyncio.run(scenario())
 
 
-class Even:
+class Even(SeesRecords):
     """A filter that keeps records with an even number."""
 
     def matches(self, tag: str) -> bool:
         return True
-
-    def fold_log(self, plan: Any, source: Any) -> None:
-        return None
-
-    def fold_event(self, plan: Any, tag: str, identity: Any) -> None:
-        return None
 
     def apply(self, tag: str, record: list[tuple[Any, Any]], identity: Any) -> list[tuple[Any, Any]] | None:
         return record if dict(record)["n"] % 2 == 0 else None

@@ -288,6 +288,22 @@ def test_old_events_are_left_out(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
+def test_the_time_of_an_event_may_be_taken_from_elsewhere(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with api_server() as server:
+            young = events()[1] | {"lastTimestamp": now_text()}
+            await server.put(named(young, "with") | {"eventTime": "2023-11-14T22:13:20.000001Z"})
+            await server.put(named(young, "without") | {"eventTime": None})
+            async with working(server, tmp_path, ("Timestamp_Key", "$eventTime")) as house:
+                await house.until(lambda: len(house.records) == 2)
+                times = dict(zip(house.names, (at for at, _ in house.records), strict=True))
+                assert times["with"] == 1_700_000_000_000_001_000
+                assert times["without"] % 10**9 == 0
+                assert times["without"] > 1_700_000_000_000_001_000
+
+    asyncio.run(scene())
+
+
 def test_one_namespace_and_pages_of_a_size(tmp_path: Path) -> None:
     async def scene() -> None:
         async with api_server() as server:

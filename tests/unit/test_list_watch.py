@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from collector.delivery.retry import Backoff
+from collector.kubernetes import list_watch
 from collector.kubernetes.api import Api, read_url
 from collector.kubernetes.credentials import Token
 from collector.kubernetes.list_watch import ListWatch, Resource, is_older, last_version
@@ -22,14 +23,15 @@ from tests.api_server import ApiServer, api_server, recorded
 class Notes:
     """A taker that writes down what it was given, and a loop at work for it."""
 
-    def __init__(self, server: ApiServer, version: str = "") -> None:
+    def __init__(self, server: ApiServer, version: str = "", silence_s: float = 0.0) -> None:
         self.notes: list[str] = []
         self.told = asyncio.Condition()
         self.has_failed_thrice = asyncio.Event()
         self.longest_waits_s: list[float] = []
         self.counts: Counter[tuple[str, str]] = Counter()
         log = logging.getLogger("t")
-        api = Api(read_url(server.url), NetworkSettings(), Token("", "", 600), log)
+        network = NetworkSettings(io_timeout_s=silence_s)
+        api = Api(read_url(server.url), network, Token("", "", 600), log)
         resource = Resource("pods", "/api/v1/pods", "", 3, read_list, read_change)
         backoff = Backoff(0.01, 0.04, self._waited)
         outage = self.outage = Outage("it", "", backoff, lambda *_: None, log)
@@ -199,5 +201,24 @@ def test_lists_that_no_watch_goes_on_from_are_an_outage() -> None:
             await put(server, 1)
             await working
             assert not notes.outage.is_out
+
+    asyncio.run(scenario())
+
+
+def test_a_watch_with_nothing_to_say_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of events the real server sends no bookmarks, and a namespace may have none for hours."""
+    monkeypatch.setattr(list_watch, "AT_ONCE_S", 0.0)
+
+    async def scenario() -> None:
+        async with api_server() as server:
+            await put(server, 1)
+            notes = Notes(server, silence_s=0.05)
+            working = asyncio.create_task(notes.work("MODIFIED 1002"))
+            await server.asked("/api/v1/pods?watch=1", 4)
+            await put(server, 1)
+            await working
+            assert (notes.counts["watch", "unavailable"], notes.longest_waits_s) == (0, [])
+            assert notes.counts["watch", "ok"] >= 3
+            assert notes.counts["list", "ok"] == 1
 
     asyncio.run(scenario())

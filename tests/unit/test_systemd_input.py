@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,6 +97,33 @@ def read(settings: Settings, wanted: int, tag: str = "host.*", positions: Positi
 
 def texts(records: Read) -> list[str]:
     return [record["MESSAGE"] for _, _, record in records]
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({}, ["old", "young"]),
+        ({"read_since_min": 5}, ["young"]),
+        ({"read_since_min": 20}, ["old", "young"]),
+    ],
+)
+def test_only_entries_of_the_last_minutes(
+    tmp_path: Path, settings: dict[str, Any], wanted: list[str]
+) -> None:
+    folder, now = tmp_path / "journal", time.time_ns() // 1000 - START_US
+    entries = ((minutes * 60_000_000, name) for minutes, name in ((10, "old"), (1, "young")))
+    write_journal(folder, *(export(now - ago_us, "a.service", name) for ago_us, name in entries))
+    assert texts(read(Settings(path=str(folder), **settings), len(wanted))) == wanted
+
+
+def test_a_place_comes_before_the_last_minutes(tmp_path: Path) -> None:
+    folder, now, positions = tmp_path / "journal", time.time_ns() // 1000 - START_US, store(None)
+    write_journal(folder, *(export(now - (10 - n) * 60_000_000, "a.service", f"{n}") for n in range(3)))
+    first = collect(Settings(path=str(folder), max_entries=1), 3).chunks[0]
+    assert first.position is not None
+    positions.record(first.position)
+    settings = Settings(path=str(folder), read_since_min=1)
+    assert texts(read(settings, 2, positions=positions)) == ["1", "2"]
 
 
 def test_entries_carry_fields_time_and_the_unit_in_the_tag(tmp_path: Path) -> None:

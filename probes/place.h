@@ -8,14 +8,14 @@
 #define PODWITNESS_PLACE_H
 #include "dialect.h"
 
-#define PLACES 8 /* of a key, one behind the other */
+#define PLACES_OF_KEY 8 /* one behind the other */
 
 /* The first of a key's places, from `first` on, of which `condition` holds, which is written of `place`. NULL: of
  * none. `entries` of the map are places: a power of two. */
 #define FIND_PLACE(type, map, entries, first, condition) ({ \
   struct type *found_ = 0; \
   _Pragma("clang loop unroll(disable)") \
-  for (u32 number_ = 0; number_ < PLACES; number_++) { \
+  for (u32 number_ = 0; number_ < PLACES_OF_KEY; number_++) { \
     u32 at_ = ((u32)(first) + number_) & ((entries) - 1); \
     struct type *place = map_lookup(map, &at_); \
     if (!place || (condition)) { \

@@ -46,7 +46,7 @@ static __always_inline struct socket_state *find_socket(u64 socket)
 static __always_inline struct socket_state *place_for_socket(u64 socket)
 {
   struct socket_state *state = FIND_SOCKET_PLACE(socket, take_place(&place->claims));
-  u32 any = (first_place_of_socket(socket) + bpf_get_prandom_u32() % PLACES) & (PW_ENTRIES_sockets - 1);
+  u32 any = (first_place_of_socket(socket) + bpf_get_prandom_u32() % PLACES_OF_KEY) & (PW_ENTRIES_sockets - 1);
   return state ? state : map_lookup(MAP(sockets), &any);
 }
 

@@ -42,6 +42,7 @@ def in_a_process(text: str) -> str:
     program = textwrap.dedent(head) + textwrap.dedent(text)
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+    assert "warning:" not in run.stderr  # such as a macro that two headers define, each in its own way
     return run.stdout
 
 

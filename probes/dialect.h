@@ -67,6 +67,30 @@ static __always_inline u64 number_of(const void *pointer)
 #endif
 }
 
+/* TURNS(number, most) { ... }: a loop that ends after so many turns at the latest. The verifier looks at an ordinary
+ * loop once for each turn, at one of these (since 6.4) until a turn has nothing new for it. A turn costs a call: not
+ * for loops that are short, or run at each event. */
+#if defined(PW_TP_BTF) && defined(FUNCTION_bpf_iter_num_new)
+struct turns {
+  u64 opaque; /* struct bpf_iter_num */
+};
+static int (*turns_new)(struct turns *turns, int start, int end) = (void *)(KERNEL_FUNCTION + FUNCTION_bpf_iter_num_new);
+static int *(*turns_next)(struct turns *turns) = (void *)(KERNEL_FUNCTION + FUNCTION_bpf_iter_num_next);
+static void (*turns_destroy)(struct turns *turns) = (void *)(KERNEL_FUNCTION + FUNCTION_bpf_iter_num_destroy);
+
+static __always_inline void end_turns(struct turns *turns)
+{
+  turns_destroy(turns);
+}
+
+#define TURNS(number, most) \
+  struct turns turns_##number __attribute__((aligned(8), cleanup(end_turns))); \
+  turns_new(&turns_##number, 0, most); \
+  for (int *next_##number, number; (next_##number = turns_next(&turns_##number)) && ((number = *next_##number), true);)
+#else
+#define TURNS(number, most) for (int number = 0; number < most; number++)
+#endif
+
 #ifdef PW_TP_BTF
 #define FIELD(pointer, member) ((pointer)->member)
 #else

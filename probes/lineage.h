@@ -197,14 +197,16 @@ static __always_inline struct task_struct *climb(struct process_state *state, st
 {
   struct task_struct *top = leader, *task = leader;
   bool is_inside = true;
-  for (u32 turn = 0; turn < PARENTS_CLIMBED; turn++) {
+  TURNS(turn, PARENTS_CLIMBED) {
     struct task_struct *thread = FIELD(task, real_parent);
     struct task_struct *parent = FIELD(thread, group_leader);
     if (!FIELD(parent, tgid))
       break;
     if (turn < PW_ANCESTORS) {
-      note_ancestor(&state->ancestor[turn], parent);
-      state->ancestors = turn + 1;
+      u64 at = turn;
+      BOUND(at, PW_ANCESTORS - 1); /* as the verifier does not see it in the number of a turn */
+      note_ancestor(&state->ancestor[at], parent);
+      state->ancestors = at + 1;
     }
     is_inside = is_inside && is_within(cgroup_of(parent), state->home, state->home_level);
     if (is_inside)

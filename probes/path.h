@@ -32,7 +32,7 @@ static __always_inline bool append_above(char *out, volatile u16 *used, struct v
 {
   struct mount *mount = TYPED(mount, (char *)vfsmount - OFF_mount__mnt);
   struct dentry *dentry = 0, *root = 0;
-  for (int turn = 0; turn < COMPONENTS_ABOVE; turn++) {
+  TURNS(turn, COMPONENTS_ABOVE) {
     if (dentry == root) {
       struct mount *above = FOLLOWED(mount, mnt_parent);
       if (above == mount)
@@ -53,7 +53,7 @@ static __always_inline bool append_above(char *out, volatile u16 *used, struct v
 static __always_inline bool write_path(char *out, volatile u16 *used, struct dentry *dentry, struct vfsmount *vfsmount)
 {
   struct dentry *root = FIELD(vfsmount, mnt_root);
-  for (int turn = 0; turn < COMPONENTS_IN_MOUNT; turn++) {
+  TURNS(turn, COMPONENTS_IN_MOUNT) {
     struct dentry *parent;
     if (dentry == root)
       return append_above(out, used, vfsmount);

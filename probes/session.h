@@ -41,7 +41,7 @@ static __always_inline bool is_in_session(const struct process_state *state)
 /* The lowest home at or above a cgroup; 0 if there is none. */
 static __always_inline u64 find_home(struct cgroup *cgroup, u32 *level)
 {
-  for (u32 above = 0; above < CGROUP_LEVELS; above++) {
+  TURNS(above, CGROUP_LEVELS) {
     u32 at = PROBED(cgroup, level) - above; /* a call: so no turn knows what another has found of the level */
     u64 id = at ? id_at_level(cgroup, at) : 0;
     struct home *home;

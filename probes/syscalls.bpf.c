@@ -170,7 +170,7 @@ static __always_inline bool write_probed_path(char *out, volatile u16 *used, str
                                               struct vfsmount *vfsmount)
 {
   struct dentry *root = FOLLOWED(vfsmount, mnt_root);
-  for (int turn = 0; turn < COMPONENTS_IN_MOUNT; turn++) {
+  TURNS(turn, COMPONENTS_IN_MOUNT) {
     struct dentry *parent;
     if (dentry == root)
       return append_above(out, used, vfsmount);
@@ -223,7 +223,9 @@ static __always_inline void fill_tracee(struct pw_privilege *out, struct task_st
   u32 level = PROBED(own, level);
   struct list_head *end = (struct list_head *)((char *)task + OFF_task_struct__ptraced);
   struct list_head *node = PROBED(end, next);
-  for (int walked = 0; walked < TRACEES_WALKED && node != end && node; walked++) {
+  TURNS(walked, TRACEES_WALKED) {
+    if (node == end || !node)
+      return;
     struct task_struct *tracee = (struct task_struct *)((char *)node - OFF_task_struct__ptrace_entry);
     struct pid *pid = PROBED(tracee, thread_pid);
     struct upid number = {};

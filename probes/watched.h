@@ -123,7 +123,9 @@ static __always_inline bool is_watched_path(struct watched *watched, const char 
   u64 from, to, bytes;
   *last = 0;
   *before = 0;
-  for (int at = 0; at < PW_TEXT_BYTES; at++) {
+  TURNS(turn, PW_TEXT_BYTES) {
+    u64 at = turn;
+    BOUND(at, 255);
     if (!text[at])
       break;
     if (text[at] == '/') {

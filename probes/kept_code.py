@@ -161,9 +161,9 @@ class Replay:
         self._maps = maps
 
     def compile(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Codes | CompileError]]:
-        """Raises NotKept, before anything else, for a program that was not needed at that time."""
+        """The longest first. Raises NotKept, before anything else, for a program that was not needed then."""
         made = [(unit, {name: self._code(unit.dialect, name) for name in unit.tracepoints}) for unit in units]
-        yield from made
+        yield from sorted(made, key=lambda unit: max(map(len, unit[1].values())), reverse=True)
 
     def _code(self, dialect: Dialect, tracepoint: str) -> bytes:
         if (dialect, tracepoint) not in self._programs:

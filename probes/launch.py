@@ -28,7 +28,7 @@ from probes.catalog import (
     hooks_of,
     kernel_version,
 )
-from probes.exchange import COMPILED, Answer, HookResult, Origin, ProbeError, Request
+from probes.exchange import COMPILED, LIBRARIES, Answer, HookResult, Origin, ProbeError, Request
 from probes.starter import Command, Loader, Starter, start_child
 
 __all__ = ["Attached", "HookReport", "ProbeError", "launch", "loader_command"]
@@ -226,14 +226,16 @@ async def _ask_child(
 
 
 def loader_command(cache: str = "") -> Command:
-    """-P keeps the current directory out of the child's path: it finds this package where it is here.
+    """-P keeps the current directory out of the child's path: it finds this package where it is here. -S
+    leaves out what site does, a tenth of a start without the compiler; where BCC may be is told by LIBRARIES.
 
     The folder of compiled probes is part of the command, not of the request: who may only ask the starter has
     no say in where code for the kernel is read.
     """
     path = os.pathsep.join(filter(None, (str(PACKAGE_PARENT), os.environ.get("PYTHONPATH"))))
-    arguments = (sys.executable, "-P", "-m", "probes.loader", *filter(None, (cache,)))
-    return Command(arguments, {**os.environ, "PYTHONPATH": path})
+    installed = (path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages"))
+    arguments = (sys.executable, "-P", "-S", "-m", "probes.loader", *filter(None, (cache,)))
+    return Command(arguments, {**os.environ, "PYTHONPATH": path, LIBRARIES: os.pathsep.join(installed)})
 
 
 async def _tail(child: Loader) -> bytes:

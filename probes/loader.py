@@ -29,6 +29,7 @@ from probes.conntrack import open_conntrack
 from probes.cpus import possible_cpus
 from probes.exchange import (
     COMPILED,
+    LIBRARIES,
     MESSAGE_BYTES,
     NOTHING_LOADED,
     HookResult,
@@ -100,8 +101,9 @@ class Attacher:
             if isinstance(made, CompileError):
                 self._note(hooks, str(made))
                 continue
-            for hook in hooks:
-                loads.begin(hook, unit.dialect, made[hook.tracepoint])
+            codes = {hook: made[hook.tracepoint] for hook in hooks}
+            for hook in sorted(hooks, key=lambda hook: len(codes[hook]), reverse=True):
+                loads.begin(hook, unit.dialect, codes[hook])
         loaded = loads.end()
         for hook in filter(loaded.__contains__, wanted):
             self._attach(hook, wanted[hook], loaded[hook])
@@ -129,7 +131,8 @@ def units_of(wanted: Mapping[Hook, Dialect]) -> list[Unit]:
 class Loads:
     """Loads programs, each as soon as it is known.
 
-    The kernel takes up to 0.15 s to check one, and checks those of several threads at a time.
+    The kernel takes up to 0.05 s to check one, and checks those of several threads at a time: who begins with
+    what takes longest is done first.
     """
 
     def __init__(self, btf_ids: dict[str, int]) -> None:
@@ -342,24 +345,36 @@ def descriptors(maps: dict[Map, int], attacher: Attacher) -> Iterator[tuple[str,
         yield f"link:{hook.tracepoint}", attachment.link
 
 
-def open_tracking() -> NetlinkSocket | None:
-    """None where connections are not tracked, or may not be listened to."""
-    try:
-        return open_conntrack()
-    except OSError as error:
-        print("conntrack", error, file=sys.stderr)
-        return None
+class Tracking:
+    """Opens the socket of connection tracking, which takes 10 ms, while programs are loaded."""
+
+    def __init__(self) -> None:
+        self._opened: NetlinkSocket | None = None
+        self._thread = threading.Thread(target=self._open)
+        self._thread.start()
+
+    def end(self) -> NetlinkSocket | None:
+        """None where connections are not tracked, or may not be listened to."""
+        self._thread.join()
+        return self._opened
+
+    def _open(self) -> None:
+        try:
+            self._opened = open_conntrack()
+        except OSError as error:
+            print("conntrack", error, file=sys.stderr)
 
 
 def main(channel: socket.socket, cache: Cache | None = None) -> int:
     request = Request.decode(channel.recv(MESSAGE_BYTES))
+    tracking = Tracking() if "flow" in request.subjects else None
     try:
         maps, attacher, origin = load(request, cache)
     except ProbeError as error:
         send_error(channel, error)
         return 1
-    tracking = open_tracking() if "flow" in request.subjects else None
-    named = [("tracking:conntrack", tracking.fileno())] if tracking else []
+    opened = tracking.end() if tracking else None
+    named = [("tracking:conntrack", opened.fileno())] if opened else []
     send_descriptors(channel, [*descriptors(maps, attacher), *named])
     results = [attacher.result(hook) for hook in hooks_of(request.subjects)]
     send_report(channel, results, origin, attacher.attached_ns)
@@ -367,6 +382,7 @@ def main(channel: socket.socket, cache: Cache | None = None) -> int:
 
 
 if __name__ == "__main__":
+    sys.path.extend(filter(None, os.environ.get(LIBRARIES, "").split(os.pathsep)))
     status = main(socket.socket(fileno=int(sys.argv[-1])), *map(Cache, sys.argv[1:-1]))
     sys.stderr.flush()
     # Not by exit(): BCC undoes things in an atexit function, and freeing a compiler takes its time.

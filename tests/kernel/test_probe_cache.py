@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,6 @@ from tests.kernel.sandbox import Cgroup, run
 from tests.kernel.witness import RING_BYTES, Witness
 
 # Takes away every folder that has BCC, after site has set the path up.
-HIDE_BCC = "import os, sys\nsys.path[:] = [one for one in sys.path if not os.path.isdir(f'{one}/bcc')]\n"
 EXECS = 5
 
 
@@ -31,12 +31,9 @@ def folder(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def hide_bcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def hide_bcc(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def hide() -> None:
-        directory = tmp_path / "without-bcc"
-        directory.mkdir()
-        (directory / "sitecustomize.py").write_text(HIDE_BCC)
-        monkeypatch.setenv("PYTHONPATH", str(directory))
+        monkeypatch.setattr(sys, "path", [path for path in sys.path if not Path(path, "bcc").exists()])
 
     return hide
 

@@ -278,6 +278,18 @@ def test_recorder_passes_on_what_replay_gives_again() -> None:
             next(again.compile([unit, other]))
 
 
+def test_replay_begins_with_the_longest() -> None:
+    lengths = {"cgroup_mkdir": 8, "sys_exit": 32, "sys_enter": 8, "sched_process_exec": 16}
+    programs = {(Dialect.TP_BTF, name): Program(bytes(size), ()) for name, size in lengths.items()}
+    units = [
+        Unit("cgroup", Dialect.TP_BTF, ("cgroup_mkdir",)),
+        Unit("process", Dialect.TP_BTF, ONE),
+        Unit("syscalls", Dialect.TP_BTF, ("sys_enter", "sys_exit")),
+    ]
+    made = Replay(programs, {}).compile(units)
+    assert [unit.subject for unit, _ in made] == ["syscalls", "process", "cgroup"]
+
+
 def test_recorder_knows_what_is_missing() -> None:
     recorder = Recorder(FakeCompiler(), {"ring": 7, "lost": 9})
     units = [Unit("process", Dialect.RAW_TP, ONE), Unit("network", Dialect.RAW_TP, ("inet_sock_set_state",))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import ssl
@@ -52,6 +53,19 @@ class TlsLimits:
 
 class TlsFilesUnusable(OperatorError):
     """Certificates or keys can't be read or don't belong together."""
+
+
+@contextlib.contextmanager
+def using(files: Sequence[str], consequence: str) -> Iterator[None]:
+    """Says of files that can't be used which they are, and what follows. Raises TlsFilesUnusable."""
+    try:
+        yield
+    except (OSError, ssl.SSLError) as reason:
+        raise TlsFilesUnusable(
+            f"The TLS files ({', '.join(filter(None, files))}) can't be used: {reason}.",
+            consequence,
+            "Check that tls.ca_file, tls.crt_file and tls.key_file exist, are PEM and belong together.",
+        ) from reason
 
 
 class ContextOfFiles:

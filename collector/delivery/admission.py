@@ -16,17 +16,13 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from collector.delivery.chunk import Chunk
+from collector.delivery.chunk import PORTION_BYTES, Chunk
 from collector.delivery.lanes import Ticket
 from collector.delivery.outlet import Outlet
 from collector.delivery.spooling import Spooling
 
 # What a chunk costs beside its entries: Chunk, Ticket, Position, path and their places in the queues.
 CHUNK_OVERHEAD_BYTES = 1024
-
-# What there has to be room for before a file is read. A portion makes a chunk of up to twice as much, which
-# may find no room then, and waits.
-PORTION_BYTES = 1 << 20
 
 Outlets = tuple[Outlet, ...]
 

@@ -138,6 +138,10 @@ class Outlet:
                 del self.sending[id(output)]
             self._quieter.set()
 
+    def fails_since(self, before_s: float) -> bool:
+        """Whether deliveries fail, or one has had no answer since then (CLOCK_MONOTONIC)."""
+        return bool(self.complaint) or any(began_s <= before_s for began_s in self._began_s.values())
+
     async def until_quiet(self, output: Output) -> None:
         """Until an output that it had before delivers nothing any more."""
         while id(output) in self.sending:

@@ -49,33 +49,43 @@ class RejectedFolder:
         """Writes a chunk that was given up."""
         message = message_of(chunk)
         async with self._exchange:
-            problem = await asyncio.to_thread(self._write, chunk, message, output, reason)
-        if problem:
-            self._metrics.add("podwitness_rejected_not_kept_total")
-            self._complain(problem)
-        else:
+            line = _reason_line(chunk, output, reason)
+            problem = await asyncio.to_thread(self._write, chunk, message, output, len(line))
+            if problem:
+                self._metrics.add("podwitness_rejected_not_kept_total")
+                self._complain(f"rejected chunks are not kept: {problem}")
+                return
             self._metrics.add("podwitness_rejected_kept_total")
+            problem = await asyncio.to_thread(self._append_reason, line)
+        if problem:
+            self._complain(f"rejected chunks are kept without their reasons: {problem}")
 
-    def _write(self, chunk: Chunk, message: bytes, output: str, reason: str) -> str:
+    def _write(self, chunk: Chunk, message: bytes, output: str, line_bytes: int) -> str:
         """Why it could not be written; "" where it was."""
-        line = _reason_line(chunk, output, reason)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             size_bytes = self._size_bytes()
             self._metrics.set("podwitness_rejected_bytes", to=size_bytes)
-            if size_bytes + len(message) + len(line) > self._limit_bytes:
+            if size_bytes + len(message) + line_bytes > self._limit_bytes:
                 return f"{self._folder} has reached storage.rejected.limit"
             path = self._folder / file_name(chunk, output, time.time())
             # One name for all: what a crash leaves is written over.
             with open(self._folder / UNFINISHED, "wb") as file:
                 file.write(message)
             os.rename(self._folder / UNFINISHED, path)
-            with open(self._folder / REASONS, "ab") as file:
-                file.write(line)
         except OSError as error:
             with contextlib.suppress(OSError):  # on a full disk it would take the room that is made
                 os.unlink(self._folder / UNFINISHED)
             return f"{self._folder}: {error.strerror}"
+        return ""
+
+    def _append_reason(self, line: bytes) -> str:
+        """Why it could not be written; "" where it was."""
+        try:
+            with open(self._folder / REASONS, "ab") as file:
+                file.write(line)
+        except OSError as error:
+            return f"{self._folder / REASONS}: {error.strerror}"
         return ""
 
     def _size_bytes(self) -> int:
@@ -89,9 +99,7 @@ class RejectedFolder:
         now_s = time.monotonic()
         if now_s >= self._complained_s + COMPLAIN_EVERY_S:
             self._complained_s = now_s
-            self._log.warning(
-                "rejected chunks are not kept: %s; look at what is there and remove it", problem
-            )
+            self._log.warning("%s; look at what is there and remove it", problem)
 
 
 def message_of(chunk: Chunk) -> bytes:

@@ -38,7 +38,6 @@ from dataclasses import dataclass
 
 from collector.delivery.admission import (
     CHUNK_OVERHEAD_BYTES,
-    PORTION_BYTES,
     Admission,
     Outlets,
     Request,
@@ -46,7 +45,7 @@ from collector.delivery.admission import (
     size_of,
 )
 from collector.delivery.census import Census, census_of
-from collector.delivery.chunk import Chunk, Position
+from collector.delivery.chunk import PORTION_BYTES, Chunk, Position
 from collector.delivery.courier import Courier
 from collector.delivery.lanes import Parcel, Ticket
 from collector.delivery.losses import LOSS_TAG, Loss, chunk_loss
@@ -185,7 +184,10 @@ class Router:
         return True
 
     def takes(self, source: str, tag: str, vanishing: Callable[[], bool]) -> bool:
-        """Whether a portion of a file would be accepted now; `room_listeners` are told when to ask again."""
+        """Whether there is room for a portion of a file now; `room_listeners` are told when to ask again.
+
+        What filters make of it may be more, and waits then.
+        """
         request = Request(tag, source, PORTION_BYTES, True, vanishing)
         return self._ended.is_set() or self._admission.decide(request, self._outlets_of(tag)) is not None
 
@@ -319,7 +321,7 @@ class Router:
                 if spooling.has_room(0):
                     spooling.secure(outlet, tag)
         for tag in {ticket.chunk.tag for ticket in self._open if self._admission.is_filling(ticket)}:
-            spooling.secure_failing(self._outlets_of(tag), tag)
+            spooling.secure_failing(self._outlets_of(tag), tag, now_s - AT_RISK_S)
 
     def _is_at_risk(self, ticket: Ticket) -> bool:
         chunk = ticket.chunk

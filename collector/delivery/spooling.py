@@ -132,9 +132,14 @@ class Spooling:
             self._staging.add(ticket, (outlet,))
         self._wake()
 
-    def secure_failing(self, outlets: Sequence[Outlet], tag: str) -> None:
-        """What outputs that fail have of a tag, where it holds up others of these, which don't."""
-        failing = [outlet for outlet in outlets if outlet.complaint]
+    def secure_failing(self, outlets: Sequence[Outlet], tag: str, before_s: float) -> None:
+        """What outputs that fail have of a tag, where it holds up others of these, which don't.
+
+        A receiver that takes all and says nothing fails only after net.io_timeout: where another output
+        works, what it has had since `before_s` counts as failed.
+        """
+        late = [outlet for outlet in outlets if outlet.fails_since(before_s)]
+        failing = late if len(late) < len(outlets) else [outlet for outlet in outlets if outlet.complaint]
         if len(failing) < len(outlets) and self.has_room(0):
             for outlet in failing:
                 self.secure(outlet, tag)

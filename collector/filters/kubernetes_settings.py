@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from collector.config.kinds import boolean, choice, integer, seconds, size_bytes, text
 from collector.config.schema import key
-from collector.kubernetes.api import read_url
-
-_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+from collector.kubernetes.access import ServerSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(ServerSettings):
+    """Keys of [FILTER] Name kubernetes."""
+
     compat: str = key(
         "Compat",
         choice("strict", "safe"),
@@ -81,14 +81,8 @@ class Settings:
         help="The API server. It is asked when this is set or Kube_Token_File exists; otherwise pods are "
         "known by log paths, cgroups and the runtime.",
     )
-    kube_ca_file: str = key("Kube_CA_File", text, default=f"{_ACCOUNT}/ca.crt", help="Its certificates.")
-    kube_ca_path: str = key("Kube_CA_Path", text, default="", help="A folder of them.")
-    kube_token_file: str = key("Kube_Token_File", text, default=f"{_ACCOUNT}/token", help="The token for it.")
     kube_token_command: str = key(
         "Kube_Token_Command", text, default="", help="A command that prints the token instead."
-    )
-    kube_token_ttl_s: float = key(
-        "Kube_Token_TTL", seconds, default="10m", help="How long the token is not read again."
     )
     kube_meta_preload_cache_dir: str = key(
         "Kube_Meta_Preload_Cache_Dir",
@@ -119,24 +113,9 @@ class Settings:
     )
     kubelet_host: str = key("Kubelet_Host", text, default="127.0.0.1", help="Where it is.")
     kubelet_port: int = key("Kubelet_Port", integer(1, 65535), default="10250", help="Its port.")
-    dns_retries: int = key(
-        "DNS_Retries", integer(0), default="6", help="Accepted; a name is looked up until there is an answer."
-    )
-    dns_wait_time_s: float = key("DNS_Wait_Time", seconds, default="30", help="Accepted, as DNS_Retries.")
-    tls_verify: bool = key("tls.verify", boolean, default="On", help="Check its certificate.")
-    tls_verify_hostname: bool = key(
-        "tls.verify_hostname", boolean, default="Off", help="Check the name in it."
-    )
-    tls_vhost: str = key("tls.vhost", text, default="", help="The name to ask for.")
     tls_debug: int = key(
         "tls.debug", integer(0, 4), default="0", help="Accepted; what is wrong with TLS is in the log."
     )
-
-    def __post_init__(self) -> None:
-        try:
-            read_url(self.kube_url)
-        except ValueError as error:
-            raise ValueError(f"has Kube_URL {self.kube_url!r}: {error}") from None
 
     @property
     def wants_namespace(self) -> bool:

@@ -9,10 +9,8 @@ from collector.config.onigmo import Pattern, compile_onigmo
 from collector.config.parsers import Parsers, find
 from collector.filters.kubernetes_names import JOURNAL, TAG
 from collector.filters.kubernetes_settings import Settings
-from collector.kubernetes.access import Access
 from collector.kubernetes.api import kubelet_url, read_url
 from collector.kubernetes.cluster import Cluster
-from collector.kubernetes.credentials import Token
 
 if TYPE_CHECKING:
     from collector.context import Context
@@ -32,14 +30,7 @@ def cluster_of(settings: Settings, context: Context) -> Cluster | None:
     """Whom to ask; None where that is nobody."""
     if settings.dummy_meta or settings.use_tag_for_meta or not _is_to_ask(settings, context):
         return None
-    access = Access(
-        Token(settings.kube_token_file, settings.kube_token_command, settings.kube_token_ttl_s),
-        ca_file=settings.kube_ca_file,
-        ca_path=settings.kube_ca_path,
-        verify=settings.tls_verify,
-        verify_hostname=settings.tls_verify_hostname,
-        vhost=settings.tls_vhost,
-    )
+    access = settings.access(settings.kube_token_command)
 
     def count(request: str, result: str) -> None:
         context.metrics.add("podwitness_kubernetes_requests_total", context.name, request, result)

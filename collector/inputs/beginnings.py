@@ -227,9 +227,12 @@ class Beginnings:
         stored = self._stored(file, "") if (file.device, file.inode) in self._finished else None
         return stored is not None and file.size == stored.offset
 
-    def finish(self, file: FollowedFile, path: str) -> None:
-        """The file was read to its end and is closed; it may be met again, under its name or compressed."""
-        position = Position(file.key, path, file.offset)
+    def finish(self, file: FollowedFile, path: str, partials: tuple[int, int] = (-1, -1)) -> None:
+        """The file is read and will be closed; it may be met again, under its name or compressed.
+
+        `partials`: what is open in it and goes on nowhere else, where it could not be read to its end.
+        """
+        position = Position(file.key, path, file.offset, partials)
         self._left[file.key] = position
         if not file.is_gone:
             self._finished[file.inode] = position
@@ -244,7 +247,7 @@ class Beginnings:
         path: str,
         roots: tuple[str, ...],
         since_ns: int,
-        held: Sequence[FileKey] = (),
+        held: Sequence[FollowedFile] = (),
     ) -> list[Sibling]:
         """What `place`, the file of the log `path`, was renamed to before `file` and is not read yet.
 
@@ -293,24 +296,24 @@ class Beginnings:
         names: Sequence[str],
         before: Sequence[str],
         since_ns: int,
-        held: Sequence[FileKey],
+        held: Sequence[FollowedFile],
     ) -> list[Sibling]:
+        went_on = any(one.is_heir for one in held)
         looks = (self._look(place, one, path, roots, held) for one in names)
         looked_at = [look for look in looks if look is not None]
         found = []
         for index, look in enumerate(looked_at):
             later = looked_at[index + 1 :]
             is_done = _is_done(look, later)
-            # What was open when a file that is held was begun went on in that one, though it may have lost
-            # its name since.
-            if look.name in before and self._is_unread(look, is_done or bool(held), since_ns, later):
+            # What went on in a file that is held, which may have lost its name since, is not open any more.
+            if look.name in before and self._is_unread(look, is_done or went_on, since_ns, later):
                 found.append(Sibling(look.file, is_done))
             else:
                 os.close(look.file.fd)
         return found
 
     def _look(
-        self, place: str, name: str, path: str, roots: tuple[str, ...], held: Sequence[FileKey]
+        self, place: str, name: str, path: str, roots: tuple[str, ...], held: Sequence[FollowedFile]
     ) -> _Look | None:
         """None where the file is no log, was renamed meanwhile, or is one that is held, compressed."""
         file = self._open(os.path.join(os.path.dirname(place), name), roots)
@@ -318,7 +321,7 @@ class Beginnings:
             return None
         stored = self._stored(file, path)
         if file.is_compressed and stored is None:
-            if any(begins_as(file, key) for key in held):
+            if any(begins_as(file, one.key) for one in held):
                 os.close(file.fd)
                 return None
             stored = self._stored_before_compression(file, place, path)

@@ -90,6 +90,7 @@ class FollowedFile:
     resumed: Position | None = None
     handed_over: Position | None = None  # behind the last portion that was
     has_begun: bool = False  # something of it was read in this run
+    is_heir: bool = False  # what was open before it goes on, or went on, in this one
     is_done: bool = False  # what is open at its end is known to be complete
     inherited: tuple[int, int] = (
         -1,
@@ -156,7 +157,7 @@ class FollowedFile:
 
     def resume(self, position: Position) -> None:
         self.look_at_head()
-        self.resumed = position
+        self.resumed, self.is_heir = position, position.offset > 0
         # What was inherited goes on at the first line here.
         stdout, stderr = (0 if one == INHERITED else one for one in position.partials)
         self.offset = self.log.resume(replace(position, partials=(stdout, stderr)))
@@ -265,7 +266,7 @@ class FollowedFile:
         copy.log, self.log = self.log, copy.log
         copy.groups, self.groups = self.groups, copy.groups
         copy.inherited, copy.inherited_lines = self.inherited, self.inherited_lines
-        copy.is_only_heir = self.is_only_heir
+        copy.is_heir, copy.is_only_heir = self.is_heir, self.is_only_heir
         copy.carried, self.carried = self.carried, b""
         copy.carried_records, self.carried_records = self.carried_records, 0
         for name in ("resumed", "handed_over"):
@@ -280,6 +281,7 @@ class FollowedFile:
         taken = (True, True)
         if self.resumed is not None and self.resumed.offset:
             taken = (self.resumed.partials[0] == INHERITED, self.resumed.partials[1] == INHERITED)
+        self.is_heir = True
         self.inherited_lines = earlier.open_lines(taken)
         batch = self.log.encode(self.inherited_lines, INHERITED_AT, 0)
         if self.groups is not None:

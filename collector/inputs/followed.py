@@ -113,7 +113,7 @@ class Followed:
         for one in succession.files:
             if not one.head:
                 one.look_at_head()
-        held = [one.key for one in succession.files if one.head]
+        held = [one for one in succession.files if one.head]
         for sibling in self._beginnings.siblings(found.file, found.place, path, self._roots, since_ns, held):
             self._add(succession, sibling.file, now_s, at_start=found.at_start, is_done=sibling.is_done)
         self._add(succession, found.file, now_s, at_start=found.at_start, replaced=found.moved)
@@ -203,13 +203,15 @@ class Followed:
                 self._beginnings.copied(key, head, copy, succession.path)
         return copy
 
-    def leave(self, succession: Succession, file: FollowedFile, now_s: float) -> None:
-        """Nothing of the file will be read any more."""
+    def leave(
+        self, succession: Succession, file: FollowedFile, now_s: float, partials: tuple[int, int] = (-1, -1)
+    ) -> None:
+        """Nothing of the file will be read any more, or it is to be found again: then `partials` are open."""
         self._events.leave(file)
         if file.damage:
             self._log.warning("%s can't be read to its end: %s", file.file.real_path, file.damage)
             self._count("podwitness_tail_damaged_files_total")
-        self._beginnings.finish(file, succession.path)
+        self._beginnings.finish(file, succession.path, partials)
         if file.is_gone:
             self._gone.append((now_s, file.key))
         del self.files[file.inode], self.names[file.inode]

@@ -39,9 +39,8 @@ from collector.inputs.cluster_events import (
 )
 from collector.inputs.made_chunks import chunks, filtered
 from collector.inputs.under_way import UnderWay
-from collector.kubernetes.access import SILENCE_S, Access
+from collector.kubernetes.access import SILENCE_S, ServerSettings
 from collector.kubernetes.api import Api, read_url
-from collector.kubernetes.credentials import Token
 from collector.kubernetes.list_watch import ListWatch, Resource, is_older, last_version
 from collector.kubernetes.outage import Outage
 from collector.service.stalls import Stall
@@ -61,18 +60,12 @@ QUIET_S = SILENCE_S
 # be told again when the list begins anew.
 TOLD = 50_000
 _MEANING = "It is asked again; events older than an hour are gone by then."
-_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    kube_url: str = key("Kube_URL", text, default="https://kubernetes.default.svc", help="The API server.")
-    kube_ca_file: str = key("Kube_CA_File", text, default=f"{_ACCOUNT}/ca.crt", help="Its certificates.")
-    kube_ca_path: str = key("Kube_CA_Path", text, default="", help="A folder of them.")
-    kube_token_file: str = key("Kube_Token_File", text, default=f"{_ACCOUNT}/token", help="The token for it.")
-    kube_token_ttl_s: float = key(
-        "Kube_Token_TTL", seconds, default="10m", help="How long the token is not read again."
-    )
+class Settings(ServerSettings):
+    """Keys of [INPUT] Name kubernetes_events."""
+
     kube_request_limit: int = key(
         "Kube_Request_Limit", integer(0), default="0", help="Events in a page of the list; 0: 500."
     )
@@ -105,21 +98,6 @@ class Settings:
         default="wal",
         help="Accepted; it is wal.",
     )
-    dns_retries: int = key(
-        "DNS_Retries", integer(0), default="6", help="Accepted; a name is looked up until there is an answer."
-    )
-    dns_wait_time_s: float = key("DNS_Wait_Time", seconds, default="30", help="Accepted, as DNS_Retries.")
-    tls_verify: bool = key("tls.verify", boolean, default="On", help="Check the server's certificate.")
-    tls_verify_hostname: bool = key(
-        "tls.verify_hostname", boolean, default="Off", help="Check the name in it."
-    )
-    tls_vhost: str = key("tls.vhost", text, default="", help="The name to ask for.")
-
-    def __post_init__(self) -> None:
-        try:
-            read_url(self.kube_url)
-        except ValueError as error:
-            raise ValueError(f"has Kube_URL {self.kube_url!r}: {error}") from None
 
     @property
     def backoff(self) -> Backoff:
@@ -282,12 +260,5 @@ def _always() -> bool:
 
 def make(settings: Settings, context: InputContext) -> Input:
     """Raises PositionsUnusable."""
-    access = Access(
-        Token(settings.kube_token_file, "", settings.kube_token_ttl_s),
-        ca_file=settings.kube_ca_file,
-        ca_path=settings.kube_ca_path,
-        verify=settings.tls_verify,
-        verify_hostname=settings.tls_verify_hostname,
-        vhost=settings.tls_vhost,
-    )
-    return KubernetesEvents(settings, context, access.api(read_url(settings.kube_url), context.log))
+    api = settings.access().api(read_url(settings.kube_url), context.log)
+    return KubernetesEvents(settings, context, api)

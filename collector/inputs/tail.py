@@ -4,12 +4,13 @@ Files are found by tail_files.py in a thread. Everything else happens in one
 coroutine: files with something to read take turns, a portion each; a portion
 becomes a chunk. One that finds no room waits (tail_portions.py), and its log with
 it; while there is no room files wait on disk, and what is unlinked meanwhile is
-held open. Only a file's last records are waited for in the coroutine itself.
+held open. So nobody waits for an output in the coroutine itself before the end.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import signal
@@ -100,12 +101,38 @@ class Tail:
         self._has_ended = False
         self._unread: UnreadFiles | None = None
         self._held_back = HeldBack(context.name, context.intake, self._wake.set)
-        self._portions = Portions(context, self._step, self._found_room)
 
     async def run(self, stop: asyncio.Event) -> None:
         self._loop = asyncio.get_running_loop()
-        self._thread = ReadingThread[Portion](self._context.name)
+        # What is begun last ends first: nobody reads a file any more that is closed.
+        async with asyncio.TaskGroup() as tasks, contextlib.AsyncExitStack() as ending:
+            self._portions = Portions(self._context, self._step, self._found_room, tasks)
+            ending.callback(self._portions.close)
+            self._begin_following(ending)
+            self._thread = ReadingThread[Portion](self._context.name)
+            ending.push_async_callback(self._loop.run_in_executor, None, self._thread.close)
+            replanning = Replanning(
+                self._followed, self._plans, self._context.identities, self._context.chain
+            )
+            replanning.begin()
+            ending.callback(replanning.end)
+            stopping = tasks.create_task(stop.wait())
+            stopping.add_done_callback(lambda _: self._wake.set())
+            ending.callback(stopping.cancel)
+            discovery = self._discovery()
+            discovery.start()
+            ending.push_async_callback(self._loop.run_in_executor, None, discovery.close)
+            await self._follow(stop)
+            await self._catch_up()
+            await self._loop.run_in_executor(None, discovery.close)
+            await self._hand_over()
+            await self._portions.finish()
+
+    def _begin_following(self, ending: contextlib.AsyncExitStack) -> None:
+        """Nothing is followed so far."""
+        ending.callback(self._held_back.close)
         self._events = FileEvents(self._problem, watches=self._settings.inotify_watcher)
+        ending.callback(self._events.close)
         self._followed = Followed(
             self._settings,
             self._selection,
@@ -118,26 +145,10 @@ class Tail:
             count=lambda name: self._context.metrics.add(name, self._context.name),
             log=self._context.log,
         )
+        ending.callback(self._followed.close)
+        ending.callback(self._close_arrived)
         refresh_s = self._settings.refresh_interval_s
         self._unread = UnreadFiles(self._context.name, self._followed.successions, refresh_s)
-        replanning = Replanning(self._followed, self._plans, self._context.identities, self._context.chain)
-        replanning.begin()
-        stopping = self._loop.create_task(stop.wait())
-        stopping.add_done_callback(lambda _: self._wake.set())
-        discovery = self._discovery()
-        discovery.start()
-        try:
-            await self._follow(stop)
-            await self._catch_up()
-            await self._loop.run_in_executor(None, discovery.close)
-            await self._hand_over()
-            await self._portions.finish()
-        finally:
-            self._portions.close()
-            await self._loop.run_in_executor(None, discovery.close)
-            stopping.cancel()
-            replanning.end()
-            self._close()
 
     def _discovery(self) -> Discovery:
         reports = Reports(self._found, self._problem, self._refuse, self._scanned)
@@ -278,7 +289,8 @@ class Tail:
         succession = self._followed.successions.get(place)
         if succession is not None:
             self._make_ready(succession.files)
-            self._wake.set()
+        self._held_back.room_came()
+        self._wake.set()
 
     def _make_ready(self, files: Iterable[FollowedFile]) -> None:
         for file in (one for one in files if not one.is_ready):
@@ -312,7 +324,7 @@ class Tail:
             # Left, it is found again by the next look, and begins where it was left.
             self._context.log.warning("%s can't be read: %s", succession.path, error)
             self._context.metrics.add("podwitness_tail_read_errors_total", self._context.name)
-            self._leave(succession, file)
+            self._leave(succession, file, file.take_partials())
 
     async def _read_on(self, succession: Succession, file: FollowedFile) -> None:
         if await self._goes_on_in_copy(succession, file):
@@ -328,9 +340,11 @@ class Tail:
         else:
             self._make_ready((file,))
 
-    def _leave(self, succession: Succession, file: FollowedFile) -> None:
+    def _leave(
+        self, succession: Succession, file: FollowedFile, partials: tuple[int, int] = (-1, -1)
+    ) -> None:
         self._due_s.pop(file, None)
-        self._followed.leave(succession, file, self._now_s)
+        self._followed.leave(succession, file, self._now_s, partials)
 
     def _may_read(self, succession: Succession, file: FollowedFile) -> bool:
         """Whether the name is known, what was written before it is read, and the outputs have room."""
@@ -347,10 +361,12 @@ class Tail:
             if now_s < alone_s:
                 self._look_again(file, alone_s)
                 return False
-        if not self._held_back.takes(succession.tag, file):
-            self._look_again(file, now_s + LOOK_S)
-            return False
-        return True
+        if self._held_back.takes(
+            succession.tag, file, is_full=bool(succession.rest) and self._portions.is_full
+        ):
+            return True
+        self._look_again(file, now_s + LOOK_S)
+        return False
 
     async def _goes_on_in_copy(self, succession: Succession, file: FollowedFile) -> bool:
         """Whether the file was truncated and what it had is to be read in a copy first (copytruncate)."""
@@ -395,24 +411,31 @@ class Tail:
         """Whether records are open that go on in a file which is not found yet."""
         return file.joins and file.has_open_records and succession.after(file) is None
 
-    async def _finish(self, succession: Succession, file: FollowedFile) -> None:
-        """Reads what came until nobody could write any more; what is open then is complete or goes on."""
+    async def _finish(self, succession: Succession, file: FollowedFile) -> bool:
+        """Reads what came until nobody could write any more; what is open then is complete or goes on.
+
+        False: there is no room, and more to read; it goes on when the file has its turn again.
+        """
         later = succession.after(file)
         goes_on = file.joins and (file.is_done or (later is not None and file.goes_on_in(later)))
-        await self._read_to_end(succession, file, end=not goes_on)
+        if not await self._read_to_end(succession, file, end=not goes_on):
+            return False
         if goes_on and (file.has_rest or later is None or later.has_begun) and not file.is_done:
-            await self._read_to_end(succession, file, end=True)
+            if not await self._read_to_end(succession, file, end=True):
+                return False
         elif goes_on and later is not None and not file.is_done:
             later.inherit(file)
         self._leave(succession, file)
+        return True
 
-    async def _read_to_end(self, succession: Succession, file: FollowedFile, *, end: bool) -> None:
-        at_end = False
-        while not at_end:
+    async def _read_to_end(self, succession: Succession, file: FollowedFile, *, end: bool) -> bool:
+        """Whether it is read to its end, though the last of it may wait for room."""
+        while True:
             portion = await self._read(file, end=end)
             self._portions.submit(succession, file, portion, file.key)
-            await self._portions.until_room(succession)
-            at_end = portion.at_end
+            file.is_read = portion.at_end
+            if portion.at_end or self._portions.is_waiting(succession):
+                return portion.at_end
 
     def _close_overdue_records(self, succession: Succession, file: FollowedFile) -> None:
         """Records of several lines whose next line is late, as Fluent Bit's flush_timeout."""
@@ -449,19 +472,22 @@ class Tail:
             self._plans.settle(succession, math.inf)
             if file.is_gone:
                 await self._goes_on_in_copy(succession, file)
-                await self._finish(succession, file)
+                await self._finish_with_room(succession, file)
         for file in self._followed.files.values():
             if file.is_only_heir and max(file.inherited) >= 0:
                 portion = file.close_open_records(time.time_ns())
                 self._portions.submit(self._followed.successions[file.place], file, portion, file.key)
 
-    def _close(self) -> None:
-        self._held_back.close()
-        self._thread.close()
+    async def _finish_with_room(self, succession: Succession, file: FollowedFile) -> None:
+        """One file after the other, so that not all of them are in memory."""
+        is_finished = False
+        while not is_finished:
+            is_finished = await self._finish(succession, file)
+            await self._portions.until_room(succession)
+
+    def _close_arrived(self) -> None:
         while self._arrived:
             os.close(self._arrived.popleft().file.fd)
-        self._followed.close()
-        self._events.close()
 
 
 def make(settings: Settings, context: InputContext) -> Input:

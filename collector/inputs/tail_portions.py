@@ -3,7 +3,8 @@
 Room is asked for before a file is read, but what its bytes become is only known
 then: a portion may be larger than the room there was, and filters may have made
 records of a tag that goes to another output. What finds no room waits in the queue
-of its log, which is not read meanwhile; all others go on.
+of its log, which is not read meanwhile; all others go on. At WAITING_BYTES those
+wait too whose filters could add to it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from collector.delivery.chunk import Chunk, FileKey, Position
+from collector.delivery.admission import size_of
+from collector.delivery.chunk import PORTION_BYTES, Chunk, FileKey, Position
 from collector.filters.chain import Tagged
 from collector.inputs.follow import FollowedFile, Portion
 from collector.inputs.made_chunks import chunks
@@ -24,16 +26,37 @@ if TYPE_CHECKING:
     from collector.context import InputContext
 
 
-class Portions:
-    """Hands portions over. `free` is told the place of a log whose portions have all found room."""
+# Of all logs together: what is beyond the room of the outputs, as long as one takes nothing of what filters
+# send to it.
+WAITING_BYTES = 4 * PORTION_BYTES
 
-    def __init__(self, context: InputContext, step: Step | None, free: Callable[[str], None]) -> None:
+
+class Portions:
+    """Hands portions over. `free` is told the place of a log whose portions have all found room.
+
+    Who waits does so in one of `tasks`.
+    """
+
+    def __init__(
+        self,
+        context: InputContext,
+        step: Step | None,
+        free: Callable[[str], None],
+        tasks: asyncio.TaskGroup,
+    ) -> None:
         self._context = context
         self._step = step
         self._free = free
+        self._group = tasks
         # By place: a log that is forgotten meanwhile and comes again goes behind what waits.
         self._waiting: dict[str, deque[Chunk]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.waiting_bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that nothing is to be read that may go elsewhere than its log's tag."""
+        return self.waiting_bytes >= WAITING_BYTES
 
     def submit(self, succession: Succession, file: FollowedFile, portion: Portion, key: FileKey) -> None:
         """Hands a portion over, or lets it wait behind what waits of its log."""
@@ -53,9 +76,7 @@ class Portions:
             raw_bytes=portion.to_offset - portion.from_offset,
             vanishing=file.vanishing,
         ):
-            if succession.place in self._waiting:
-                self._waiting[succession.place].append(chunk)
-            elif not self._context.intake.offer(chunk):
+            if succession.place in self._waiting or not self._context.intake.offer(chunk):
                 self._wait(succession.place, chunk)
 
     def is_waiting(self, succession: Succession) -> bool:
@@ -78,16 +99,20 @@ class Portions:
             task.cancel()
 
     def _wait(self, place: str, chunk: Chunk) -> None:
-        self._waiting[place] = deque((chunk,))
-        self._tasks[place] = asyncio.create_task(self._hand_over(place), name=f"{place} waits for room")
+        self.waiting_bytes += size_of(chunk)
+        self._waiting.setdefault(place, deque()).append(chunk)
+        if place not in self._tasks:
+            name = f"{place} waits for room"
+            self._tasks[place] = self._group.create_task(self._hand_over(place), name=name)
 
     async def _hand_over(self, place: str) -> None:
         waiting = self._waiting[place]
         try:
             while waiting:
                 await self._context.intake.submit(waiting[0])
-                waiting.popleft()
+                self.waiting_bytes -= size_of(waiting.popleft())
         finally:
+            self.waiting_bytes -= sum(map(size_of, waiting))
             del self._waiting[place], self._tasks[place]
         self._free(place)
 

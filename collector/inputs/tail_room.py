@@ -23,11 +23,12 @@ class HeldBack:
         self._wake = wake
         self._files: dict[FollowedFile, None] = {}
         self._has_news = False
-        intake.room_listeners.append(self._room_came)
+        intake.room_listeners.append(self.room_came)
 
-    def takes(self, tag: str, file: FollowedFile) -> bool:
-        """Whether the file may be read now; if not, it is held back."""
-        if self._intake.takes(self._source, tag, file.vanishing):
+    def takes(self, tag: str, file: FollowedFile, *, is_full: bool = False) -> bool:
+        """Whether the file may be read now; if not, it is held back. `is_full`: there is no room beside the
+        outputs', either."""
+        if not is_full and self._intake.takes(self._source, tag, file.vanishing):
             self._files.pop(file, None)
             return True
         self._files[file] = None
@@ -43,9 +44,10 @@ class HeldBack:
         return found
 
     def close(self) -> None:
-        self._intake.room_listeners.remove(self._room_came)
+        self._intake.room_listeners.remove(self.room_came)
 
-    def _room_came(self) -> None:
+    def room_came(self) -> None:
+        """Some of them may find it now."""
         if self._files and not self._has_news:
             self._has_news = True
             self._wake()

@@ -6,7 +6,7 @@ import logging
 import ssl
 from dataclasses import dataclass
 
-from collector.certificates import ContextOfFiles, TlsFilesUnusable, TlsLimits
+from collector.certificates import ContextOfFiles, TlsLimits, using
 from collector.config.schema import boolean, key, text
 
 
@@ -38,21 +38,23 @@ class ServerTlsSettings(TlsLimits):
             raise ValueError("has tls.verify_client_cert without tls.ca_file or tls.ca_path.")
         super().__post_init__()
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self.ca_file, self.ca_path, self.crt_file, self.key_file
+
 
 def server_sessions(settings: ServerTlsSettings, log: logging.Logger) -> ContextOfFiles | None:
     """The contexts of an input's sessions; None without TLS. Raises TlsFilesUnusable."""
     if not settings.tls:
         return None
-    paths = (settings.ca_file, settings.ca_path, settings.crt_file, settings.key_file)
-    return ContextOfFiles(paths, lambda: server_context(settings), log)
+    return ContextOfFiles(settings.files, lambda: server_context(settings), log)
 
 
 def server_context(own: ServerTlsSettings) -> ssl.SSLContext:
     """From the files as they are now. Raises TlsFilesUnusable."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     own.limit(context)
-    files = ", ".join(filter(None, (own.ca_file, own.ca_path, own.crt_file, own.key_file)))
-    try:
+    with using(own.files, "Nobody can connect."):
         context.load_cert_chain(own.crt_file, own.key_file or None, own.key_passwd or "")
         if own.ca_file or own.ca_path:
             context.load_verify_locations(own.ca_file or None, own.ca_path or None)
@@ -60,10 +62,4 @@ def server_context(own: ServerTlsSettings) -> ssl.SSLContext:
                 context.verify_mode = ssl.CERT_REQUIRED
             elif own.verify:
                 context.verify_mode = ssl.CERT_OPTIONAL
-    except (OSError, ssl.SSLError) as reason:
-        raise TlsFilesUnusable(
-            f"The TLS files ({files}) can't be used: {reason}.",
-            "Nobody can connect.",
-            "Check that tls.ca_file, tls.crt_file and tls.key_file exist, are PEM and belong together.",
-        ) from reason
     return context

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from collector._native import ffi, lib
-from collector.delivery.chunk import Packed, Position
+from collector.delivery.chunk import PORTION_BYTES, Packed, Position
 from collector.native.log_steps import Constant, concatenated, direct, packed, watched
 from collector.native.slabs import SLAB_BYTES, Slabs, uncleared
 from collector.plan import Framing, LogPlan, Merge, Op
@@ -21,11 +21,6 @@ OPEN_RECORDS_BYTES = 24 << 20
 
 INPUT_BYTES = 256 << 10
 """Of one read: input, scratch and the entries made of it stay within the caches."""
-
-PORTION_BYTES = 2 << 20
-"""Of a file, or of the entries made of it, that are read in one call. A portion makes a chunk: large enough
-that what a chunk costs (some 150 us) vanishes, small enough to be fair and for Fluentd's usual limit of 8 MB.
-"""
 
 
 class LogBatch(NamedTuple):

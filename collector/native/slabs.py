@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from collector._native import ffi
-from collector.delivery.chunk import Packed
+from collector.delivery.chunk import PORTION_BYTES, Packed
 
-SLAB_BYTES = 3 << 20
-"""A portion of 2 MiB (collector/native/logs.py) and what its last piece adds."""
+SLAB_BYTES = PORTION_BYTES + (1 << 20)
+"""A portion and what its last piece adds."""
 
 KEPT_SLABS = 4
 """That wait for the next portion; more are given back to the kernel."""

@@ -6,7 +6,7 @@ import logging
 import ssl
 from dataclasses import dataclass
 
-from collector.certificates import ContextOfFiles, TlsFilesUnusable, TlsLimits
+from collector.certificates import ContextOfFiles, TlsLimits, using
 from collector.config.schema import boolean, key, text
 
 
@@ -33,15 +33,17 @@ class TlsSettings(TlsLimits):
             raise ValueError("has tls.key_file without tls.crt_file.")
         super().__post_init__()
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self.ca_file, self.ca_path, self.crt_file, self.key_file
+
 
 class TlsSessions:
     """The contexts of an output's sessions. Raises TlsFilesUnusable when made."""
 
     def __init__(self, settings: TlsSettings, log: logging.Logger) -> None:
         self._settings = settings
-        own = settings
-        paths = (own.ca_file, own.ca_path, own.crt_file, own.key_file)
-        self._contexts = ContextOfFiles(paths, lambda: client_context(settings), log)
+        self._contexts = ContextOfFiles(settings.files, lambda: client_context(settings), log)
 
     def context(self) -> ssl.SSLContext:
         """To be called for each new session."""
@@ -58,18 +60,11 @@ def client_context(own: TlsSettings) -> ssl.SSLContext:
     own.limit(context)
     context.check_hostname = own.verify and own.verify_hostname
     context.verify_mode = ssl.CERT_REQUIRED if own.verify else ssl.CERT_NONE
-    files = ", ".join(filter(None, (own.ca_file, own.ca_path, own.crt_file, own.key_file)))
-    try:
+    with using(own.files, "Nothing can be sent over TLS."):
         if own.ca_file or own.ca_path:
             context.load_verify_locations(own.ca_file or None, own.ca_path or None)
         elif own.verify:
             context.load_default_certs(ssl.Purpose.SERVER_AUTH)
         if own.crt_file:
             context.load_cert_chain(own.crt_file, own.key_file or None, own.key_passwd or "")
-    except (OSError, ssl.SSLError) as reason:
-        raise TlsFilesUnusable(
-            f"The TLS files ({files}) can't be used: {reason}.",
-            "Nothing can be sent over TLS.",
-            "Check that tls.ca_file, tls.crt_file and tls.key_file exist, are PEM and belong together.",
-        ) from reason
     return context

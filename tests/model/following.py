@@ -177,13 +177,16 @@ class Node:
         """
         assert self.follower is not None
         assert self._task is not None
+        intake = self.follower.intake
         if any(container.has_gone for container in self.containers):
+            lacks_parts = any(container.is_open_in_gone for container in self.containers)
             for container in self.containers:
                 if container.is_open_in_gone:
                     container.finish()
                 container.has_gone = False
             await self.has_all()
-        intake = self.follower.intake
+            # What is sent again would lack the parts in files without a name.
+            acked = len(intake.open) if lacks_parts else acked
         assert intake.positions is not None
         intake.ack(min(acked, len(intake.open)))
         await intake.positions.commit()

@@ -189,9 +189,14 @@ def opened_in_a_file_that_is_compressed_before_anything_of_it_was_whole() -> lis
     return [*begun, restart(4, (write(1, 5, "stdout", False),)), crash(5, (rotate(1, 1, True),))]
 
 
+def opened_in_a_file_that_lost_its_name_before_a_crash() -> list[Named]:
+    return [write(0, 1, "stdout", True), replace(0), crash(0, ())]
+
+
 @given(course=st.lists(actions, min_size=1, max_size=30))
 @example(course=copied_before_its_first_turn())
 @example(course=opened_in_a_file_that_is_compressed_before_anything_of_it_was_whole())
+@example(course=opened_in_a_file_that_lost_its_name_before_a_crash())
 @example(course=opened_in_one_file_completed_in_one_that_lost_its_name())
 @settings(max_examples=settings().max_examples * 5 // 3)
 def test_every_record_arrives_once_and_in_order(course: list[Named]) -> None:

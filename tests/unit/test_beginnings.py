@@ -210,6 +210,28 @@ def test_what_was_left_open_and_completed_later_is_not_read_again(
     assert siblings(beginnings, log) == expected
 
 
+@pytest.mark.parametrize("went_on", [True, False])
+def test_what_was_left_open_is_read_again_unless_it_went_on_in_a_file_that_is_held(
+    tmp_path: Path, positions: Positions, follow: Follow, went_on: bool
+) -> None:
+    log, old = tmp_path / "0.log", tmp_path / "0.log.20260101-000000"
+    old.write_bytes(b"partial\n")
+    log.write_bytes(b"1\n")
+    file, held = follow(old), follow(log)
+    file.look_at_head()
+    positions.record(Position(file.key, str(log), 8, (4, -1)))
+    held.look_at_head()
+    if went_on:
+        held.resume(Position(held.key, str(log), 2))
+    log.rename(tmp_path / "elsewhere")
+    log.write_bytes(b"2\n")
+    beginnings = Beginnings(positions, is_first_start=False, read_from_head=False)
+    found = beginnings.siblings(follow(log).file, str(log), str(log), (str(tmp_path),), 0, [held])
+    for one in found:
+        os.close(one.file.fd)
+    assert [Path(one.file.real_path).name for one in found] == ([] if went_on else [old.name])
+
+
 def test_positions_of_missing_files_are_forgotten_and_no_others(
     tmp_path: Path, positions: Positions, follow: Follow
 ) -> None:

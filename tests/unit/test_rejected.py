@@ -69,6 +69,18 @@ def test_what_could_not_be_written_to_its_end_takes_no_room(
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [SUFFIX, ".jsonl"]
 
 
+def test_a_chunk_whose_reason_can_not_be_written_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept, metrics = folder(tmp_path)
+    (tmp_path / REASONS).mkdir()  # nobody can write a line to it
+    asyncio.run(kept.keep(chunk_of({"n": 1}), "http.0", "no"))
+    assert len(list(tmp_path.glob(f"*{SUFFIX}"))) == 1
+    assert metrics.value("podwitness_rejected_kept_total") == 1
+    assert metrics.value("podwitness_rejected_not_kept_total") == 0
+    assert [one for one in caplog.messages if "without their reasons" in one]
+
+
 def test_who_tidies_up_meanwhile_makes_no_chunk_lost(tmp_path: Path) -> None:
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")  # listed, and not there when it is looked at
     kept, metrics = folder(tmp_path)

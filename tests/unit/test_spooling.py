@@ -183,6 +183,22 @@ def test_an_inputs_own_bound_is_not_filled_by_a_dead_output(tmp_path: Path) -> N
     asyncio.run(scenario())
 
 
+def test_an_inputs_own_bound_is_not_filled_by_an_output_that_never_answers(tmp_path: Path) -> None:
+    """Its receiver takes all and acknowledges nothing: no delivery has failed so far."""
+
+    async def scenario() -> None:
+        deaf, alive = Recorder(behave=never()), Recorder()
+        limits = {"tail.0": 3000}  # one chunk
+        async with spooled(tmp_path, to(deaf), to(alive, "out.1"), source_limits=limits) as house:
+            for number in range(1, 21):
+                await asyncio.wait_for(house.router.submit(line(number)), 20)
+            await alive.wait_until(lambda: numbers(alive) == list(range(1, 21)))
+            await house.until(lambda: bool(house.positions) and house.positions[-1].offset == 20_000)
+        assert deaf.accepted == []
+
+    asyncio.run(scenario())
+
+
 def test_a_chunk_larger_than_what_was_asked_for_finds_an_inputs_own_bound(tmp_path: Path) -> None:
     """Room for the usual is left, none for the next chunk: its input is at its bound all the same."""
 

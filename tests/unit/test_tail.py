@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from collector.config.schema import InvalidConfiguration
 from collector.errors import ConfigError
 from collector.inputs import tail
 from collector.inputs.follow import FollowedFile, Portion
-from collector.inputs.tail import ARRIVALS
+from collector.inputs.tail import ARRIVALS, Tail
 from collector.inputs.tail_files import Discovery
 from tests.tail_follower import Follower, append, lines, make_follower, run, running, texts
 
@@ -280,6 +281,37 @@ def test_a_file_that_can_not_be_read_is_tried_again(tmp_path: Path, monkeypatch:
     run(follow())
 
 
+def test_what_is_open_where_a_file_can_not_be_read_on_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = FollowedFile.read_portion
+    failing: list[bool] = []
+
+    def fail(file: FollowedFile, now_ns: int, *, end: bool = False) -> Portion:
+        if failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return usual(file, now_ns, end=end)
+
+    def line(tag: str, text: str) -> bytes:
+        return f"2026-01-01T00:00:00.000000001Z stdout {tag} {text}\n".encode()
+
+    async def follow() -> None:
+        log = tmp_path / "a.log"
+        keys = {"Path": f"{tmp_path}/*.log", "Refresh_Interval": "0.05", "multiline.parser": "cri"}
+        async with running(make_follower(tmp_path, keys)) as follower:
+            append(log, line("F", "one") + line("P", "two and "))
+            await follower.intake.wait_for(1)
+            failing.append(True)
+            append(log, line("F", "three"))
+            await follower.until(lambda: follower.count("podwitness_tail_read_errors_total") > 1)
+            failing.clear()
+            await follower.intake.wait_for(2)
+        assert follower.intake.texts() == ["one", "two and three"]
+
+    monkeypatch.setattr(FollowedFile, "read_portion", fail)
+    run(follow())
+
+
 @pytest.mark.parametrize(
     ("keys", "word"),
     [
@@ -404,3 +436,47 @@ def test_many_new_files_leave_others_their_turn(tmp_path: Path, monkeypatch: pyt
         assert max(steps) <= 4 * ARRIVALS
 
     run(follow())
+
+
+def test_an_input_that_can_not_begin_leaves_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(tail: Tail) -> None:
+        raise OSError("no thread can be started")
+
+    async def scenario() -> None:
+        follower = make_follower(tmp_path, {"Path": f"{tmp_path}/*.log"})
+        monkeypatch.setattr(Tail, "_discovery", refuse)
+        await follower.tail.run(asyncio.Event())
+
+    with pytest.raises(ExceptionGroup):
+        asyncio.run(scenario())
+    assert "tail.0" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_the_end_does_not_hold_up_the_process_while_a_file_is_being_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a read on a disk that hangs."""
+    reading, goes_on = threading.Event(), threading.Event()
+    was_held_up: list[bool] = []
+
+    def read_portion(file: FollowedFile, now_ns: int, *, end: bool = False) -> None:
+        reading.set()
+        was_held_up.append(not goes_on.wait(10))
+        raise OSError("a bad disk")
+
+    (tmp_path / "a.log").write_bytes(lines(0, 10_000))
+    monkeypatch.setattr(FollowedFile, "read_portion", read_portion)
+
+    async def scenario() -> None:
+        follower = make_follower(tmp_path, {"Path": f"{tmp_path}/*.log", "Read_from_Head": "On"})
+        task = asyncio.create_task(follower.tail.run(asyncio.Event()))
+        await follower.until(reading.is_set)
+        task.cancel()
+        asyncio.get_running_loop().call_later(0.02, goes_on.set)
+        await asyncio.wait((task,), timeout=30)
+        assert task.done()
+
+    asyncio.run(scenario())
+    assert was_held_up == [False]

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from collector.config.document import Document, PluginConfig
 from collector.config.instances import InputCommon
+from collector.config.parsers import Parser
 from collector.config.schema import load
 from collector.config.sections import Entry, Section
 from collector.config.service import ServiceSettings
@@ -164,6 +165,7 @@ def make_follower(
     acks: bool = True,
     tag: str = "t.*",
     multiline_parsers: Mapping[str, MultilineParser] = MappingProxyType({}),
+    parsers: Mapping[str, Parser] = STOCK,
     router: Router | None = None,
     **more: str,
 ) -> Follower:
@@ -185,7 +187,7 @@ def make_follower(
     context = InputContext(
         plugin=PluginConfig("input", "tail", "tail.0", settings, InputCommon(name="tail", tag=tag), written),
         document=Document(
-            ServiceSettings(host_root=str(folder)), STOCK, (), (), (), multiline_parsers=multiline_parsers
+            ServiceSettings(host_root=str(folder)), parsers, (), (), (), multiline_parsers=multiline_parsers
         ),
         node="node-1",
         node_id=bytes(8),

@@ -168,12 +168,11 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
         docker_mode docker_mode_flush docker_mode_parser event_batch_size exclude_path exit_on_eof
         file_cache_advise fstat_interval generic.encoding ignore_active_older_files ignore_older
         inotify_watcher keep_file_handle key multiline multiline.parser multiline_flush offset_key parser
-        parser_firstline path path_key progress_check_interval progress_check_interval_nsec
+        parser_firstline parser_{number} path path_key progress_check_interval progress_check_interval_nsec
         read_from_head read_newly_discovered_files_from_head refresh_interval rotate_wait
         skip_empty_lines skip_long_lines static_batch_size tag_regex truncate_long_lines
         unicode.encoding watcher_interval
-    """)
-    | {f"parser_{number}" for number in range(1, 10)},  # of the lines after Parser_Firstline
+    """),
     ("input", "systemd"): _names("""
         db db.sync lowercase max_entries max_fields path read_from_tail read_since_minutes_ago
         strip_underscores systemd_filter systemd_filter_type
@@ -324,8 +323,6 @@ REFUSED: dict[tuple[str, str], dict[str, str]] = {
     },
     ("input", "tail"): {
         "docker_mode_parser": _MULTILINE,
-        "multiline_flush": _MULTILINE,
-        "parser_": _MULTILINE,
         "generic.encoding": "Let the writer write UTF-8; other bytes are kept as they are.",
         "unicode.encoding": "Let the writer write UTF-8; other bytes are kept as they are.",
         "ignore_active_older_files": "Remove the line: Ignore_Older is about files when they are found.",

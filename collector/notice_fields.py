@@ -61,7 +61,7 @@ LIMITED_FIELDS = (
     always("podwitness.suppressed.by_kind", "object", LIMITED, "How many of each `event.action`.", OWN),
 )
 
-PROBES = ("probes-detached", "heartbeat-missing", "probes-reattached")
+PROBES = ("probes-detached", "heartbeat-missing", "probes-reattached", "programs-forgotten")
 PROBES_FIELDS = (
     always("event.kind", "keyword", PROBES, "`pipeline_error`."),
     always(
@@ -69,7 +69,9 @@ PROBES_FIELDS = (
         "keyword",
         PROBES,
         "`probes-detached`: somebody detached them. `heartbeat-missing`: what podwitness did itself was not "
-        "reported three times in a row. `probes-reattached`: they are attached again.",
+        "reported three times in a row. `probes-reattached`: they are attached again. `programs-forgotten`: "
+        "there are more processes than are remembered, and records of some lack `process.executable` and "
+        "`process.args`.",
     ),
     always("event.reason", "keyword", PROBES, "The same in words."),
     always("event.start", "date", PROBES, "Until then they are known to have worked."),
@@ -81,5 +83,5 @@ PROBES_FIELDS = (
     ),
     always("host.name", "keyword", PROBES, "The node."),
     always("podwitness.probes.input", "keyword", PROBES, "The input that they belong to.", OWN),
-    always("podwitness.probes.hooks", "keyword[]", PROBES, "The kernel's tracepoints concerned.", OWN),
+    always("podwitness.probes.hooks", "keyword[]", PROBES, "Tracepoints of the kernel concerned.", OWN),
 )

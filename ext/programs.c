@@ -34,6 +34,7 @@ struct pw_programs {
   uint32_t *buckets;
   struct list living, ended;
   uint64_t max_bytes, bytes;
+  uint64_t forgotten; /* of processes that live, for want of room */
   uint64_t doubt_ns, known_until_ns;
   uint8_t *exempt; /* paths as msgpack strings, one behind the other */
   size_t exempt_bytes;
@@ -170,6 +171,7 @@ static int forget_one(struct pw_programs *programs)
     struct process *process = &programs->processes[programs->living.oldest];
     if (!process->is_asked_for) {
       forget(programs, process);
+      programs->forgotten++;
       return 1;
     }
     process->is_asked_for = 0;
@@ -271,6 +273,7 @@ static void note_exec(struct pw_programs *programs, const struct pw_exec *exec)
   const struct pw_task *task = &exec->task;
   struct pw_program *program = new_program(programs, exec);
   struct process *known = find_process(programs, task->pid, task->start_ns);
+  programs->forgotten += program == NULL;
   if (known == NULL) {
     if (program != NULL)
       put(programs, task->pid, task->start_ns, program, exec->head.time_ns);
@@ -421,6 +424,11 @@ int pw_programs_is_exempt(struct pw_programs *programs, const struct pw_privileg
 uint32_t pw_programs_count(const struct pw_programs *programs)
 {
   return programs->count;
+}
+
+uint64_t pw_programs_forgotten(const struct pw_programs *programs)
+{
+  return programs->forgotten;
 }
 
 uint64_t pw_programs_bytes(const struct pw_programs *programs)

@@ -37,4 +37,7 @@ int pw_programs_exempt(struct pw_programs *programs, const char *paths, uint32_t
 uint32_t pw_programs_count(const struct pw_programs *programs);
 uint64_t pw_programs_bytes(const struct pw_programs *programs);
 
+/* How often a process that lives, as far as is known, lost its program or got none because there was no room. */
+uint64_t pw_programs_forgotten(const struct pw_programs *programs);
+
 #endif

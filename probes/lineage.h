@@ -249,14 +249,21 @@ static __always_inline void find_old_home(struct process_state *state, struct ta
   }
 }
 
+/* Whether a thread of it is left that has not come to sched_process_exit. Behind that a process may stay for long,
+ * to close its files or give its memory back, and still have namespaces. */
+static __always_inline bool is_alive(struct task_struct *task)
+{
+  struct signal_struct *signal = FIELD(task, signal);
+  return FIELD(signal, live.counter) != 0;
+}
+
 /* What can be known of a process that was there before the probes. Without a pid namespace of its own, nobody
- * can tell its container's first process from one that came in later. Kernel threads and the dead have no
- * namespaces: false. */
+ * can tell its container's first process from one that came in later. False: it has ended, or is about to. */
 static __always_inline bool work_out_state(struct process_state *state, struct task_struct *leader)
 {
   struct task_struct *top;
   __builtin_memset(state, 0, sizeof(*state));
-  if (!FIELD(leader, nsproxy))
+  if (!FIELD(leader, nsproxy) || !is_alive(leader))
     return false;
   state->start_ns = FIELD(leader, start_boottime);
   state->mounts = mounts_of(leader);

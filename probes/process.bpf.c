@@ -42,7 +42,7 @@ static __always_inline struct process_state *adopt(u32 pid, struct process_state
 }
 
 /* What is known of a process; of one older than the probes it is worked out, and kept if there is room. NULL for
- * what is no process of user space. */
+ * one that has ended. */
 static __always_inline struct process_state *state_of(struct task_struct *leader, u32 scratch)
 {
   u32 pid = FIELD(leader, tgid);
@@ -281,14 +281,14 @@ static __always_inline u32 exit_status(struct signal_struct *signal, struct task
  *
  * From 6.16 on the tracepoint says which of the two saw the 0. Before, both see live == 0, so the first to put
  * the process into `exited` speaks for it. */
-static __always_inline bool is_last_thread(u64 *ctx, struct signal_struct *signal, struct task_struct *leader)
+static __always_inline bool is_last_thread(u64 *ctx, struct task_struct *leader)
 {
 #if ARGUMENTS_sched_process_exit >= 2
   return (bool)ctx[1];
 #else
   struct process_key process = {};
   u8 present = 1;
-  if (FIELD(signal, live.counter) != 0)
+  if (is_alive(leader))
     return false;
   process.start_ns = FIELD(leader, start_boottime);
   process.pid = FIELD(leader, pid);
@@ -320,11 +320,10 @@ static __always_inline void emit_exit(struct task_struct *task, struct process_s
 PROGRAM(sched_process_exit)
 {
   struct task_struct *task = TYPED(task_struct, ARGUMENT(0));
-  struct signal_struct *signal = FIELD(task, signal);
   struct task_struct *leader = FIELD(task, group_leader);
   u32 pid = FIELD(leader, tgid);
   struct process_state *state;
-  if (!is_last_thread(ctx, signal, leader))
+  if (!is_last_thread(ctx, leader))
     return 0;
   state = find_state(pid, FIELD(leader, start_boottime));
   emit_exit(task, state);

@@ -34,7 +34,8 @@ static __always_inline u64 append_parts(struct pw_exec *exec, struct task_struct
   return bytes;
 }
 
-/* Kernel threads have no memory, and what is only waiting for its parent has none any more. */
+/* Kernel threads have no memory, and what is only waiting for its parent has none any more. What is still to give
+ * its memory back has told its end, or nobody was there yet to hear it. */
 PROGRAM(processes_before)
 {
   struct task_struct *task = ARGUMENT(1);
@@ -47,7 +48,7 @@ PROGRAM(processes_before)
     return 0;
   mm = FIELD(task, mm);
   exec = map_lookup(MAP(state_scratch), &zero);
-  if (!mm || !exec)
+  if (!mm || !exec || !is_alive(task))
     return 0;
   file = FIELD(mm, exe_file);
   if (!file)

@@ -29,6 +29,9 @@ from collector.plugins import PluginKind
 # Stock names that a ConfigMap refers to though it is mounted over the folder that had them.
 STOCK_PARSERS_FILES = ("parsers.conf", "custom_parsers.conf")
 
+# Fluent Bit's way to raise the level for one run.
+LEVEL_VARIABLE = "FLB_LOG_LEVEL"
+
 # Filters that make the same of a chunk each time: no memory, no other tags, nobody who is asked.
 PROCESSORS_OF_OUTPUTS = ("grep", "modify", "nest", "parser", "record_modifier")
 
@@ -203,6 +206,10 @@ class _Reading:
         for section in self._of("SERVICE"):
             first = merged if merged.file else section
             merged = replace(first, entries=(*merged.entries, *section.entries))
+        if level := self._environ.get(LEVEL_VARIABLE):
+            # The last counts.
+            own = Entry("Log_Level", level, LEVEL_VARIABLE, 1)
+            merged = replace(merged, entries=(*merged.entries, own))
         merged = self._without_ignored("service", "", merged, keys_of(ServiceSettings))
         names = foreign.unsupported("service", "")
         loaded = read(ServiceSettings, merged, self._draft.problems, unsupported=names)

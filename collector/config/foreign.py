@@ -12,6 +12,7 @@ _SYSTEM_RESOLVER = "names are looked up by the system's resolver"
 _WATCHED = "files are watched, and read as they grow"
 _PORTIONS = "a file is read in portions of bounded size, in turns with others"
 _LISTENING = "clients have time limits of our own, and a port is of one process"
+_FLUSH = "a chunk that is full is sent at once, others when Flush is over"
 _REPEATED = "what goes on is logged when it begins and when it ends"
 
 # Kind of section, or kind and plugin -> key (lower case) -> why leaving it out changes nothing.
@@ -21,6 +22,14 @@ IGNORED: dict[str, dict[str, str]] = {
         "dns.mode": _SYSTEM_RESOLVER,
         "dns.resolver": _SYSTEM_RESOLVER,
         "enable_chunk_trace": "chunks can't be traced; Log_Level trace names them",
+        "flush.adaptive": _FLUSH,
+        "flush.adaptive.down_steps": _FLUSH,
+        "flush.adaptive.high_pressure": _FLUSH,
+        "flush.adaptive.low_pressure": _FLUSH,
+        "flush.adaptive.max_interval": _FLUSH,
+        "flush.adaptive.medium_pressure": _FLUSH,
+        "flush.adaptive.min_interval": _FLUSH,
+        "flush.adaptive.up_steps": _FLUSH,
         "json.convert_nan_to_null": "what is no number is null in JSON",
         "json.escape_unicode": "JSON is written in UTF-8, which reads the same",
         "hot_reload.ensure_thread_safety": "a reload needs no such precaution",
@@ -136,14 +145,18 @@ _BULK = _names("""
 FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
     ("service", ""): _names("""
         config_watch coro_stack_size daemon dns.mode dns.prefer_ipv4 dns.prefer_ipv6 dns.resolver
-        enable_chunk_trace flush grace hc_errors_count hc_period hc_retry_failure_count health_check
-        hot_reload hot_reload.ensure_thread_safety hot_reload.timeout http_listen http_port http_proxy
-        http_server json.convert_nan_to_null json.escape_unicode log_file log_level
-        multiline_buffer_limit parsers_file plugins_file scheduler.base scheduler.cap
-        sp.convert_from_str_to_num storage.backlog.flush_on_shutdown storage.backlog.mem_limit
-        storage.checksum storage.delete_irrecoverable_chunks storage.inherit storage.keep.rejected
-        storage.max_chunks_up storage.metrics storage.path storage.rejected.path storage.sync
-        storage.trim_files storage.type streams_file windows.maxstdio
+        enable_chunk_trace flush flush.adaptive flush.adaptive.down_steps flush.adaptive.high_pressure
+        flush.adaptive.low_pressure flush.adaptive.max_interval flush.adaptive.medium_pressure
+        flush.adaptive.min_interval flush.adaptive.up_steps grace hc_errors_count hc_period
+        hc_retry_failure_count health_check hot_reload hot_reload.ensure_thread_safety hot_reload.timeout
+        http_listen http_port http_proxy http_server json.convert_nan_to_null json.escape_unicode log_file
+        log_level multiline_buffer_limit parsers_file plugins_file scheduler.base scheduler.cap
+        security.fips_mode sp.convert_from_str_to_num storage.backlog.flush_on_shutdown
+        storage.backlog.mem_limit storage.checksum storage.delete_irrecoverable_chunks storage.inherit
+        storage.keep.rejected storage.max_chunks_up storage.metrics storage.path storage.rejected.limit
+        storage.rejected.path storage.sync storage.trim_files storage.type streams_file
+        telemetry.metrics.logs.tag_records.enabled telemetry.metrics.logs.tag_records.max_series
+        telemetry.metrics.logs.tag_records.max_tag_length windows.maxstdio
     """),
     ("input", "tail"): _names("""
         buffer_chunk_size buffer_max_size db db.compare_filename db.journal_mode db.locking db.sync
@@ -293,6 +306,8 @@ REFUSED: dict[tuple[str, str], dict[str, str]] = {
         "config_watch": "Reload by SIGHUP, or by POST /api/v2/reload with Hot_Reload On.",
         "dns.prefer_": "Set net.dns.prefer_ipv4 or net.dns.prefer_ipv6 in the outputs.",
         "http_proxy": "Set Proxy in the outputs, or HTTP_PROXY in the environment.",
+        "security.fips_mode": "Set FIPS up for the whole system, in the OpenSSL configuration.",
+        "telemetry.": "Remove it: records are counted by input and by output, not by tag.",
         "streams_file": "Remove the line; podwitness has no stream processor.",
     },
     ("input", ""): {

@@ -41,6 +41,7 @@ STATE = "state"
 TICK_S = 1.0
 # While records wait for their cgroup to become known, or for room in the outputs.
 RETRY_S = 0.1
+LACKS_PROGRAM = "records of these tell no executable and no arguments until they execute again"
 # Until detached probes are tried to be attached again, where that failed.
 ATTACH_AGAIN_S = 10.0
 
@@ -151,10 +152,13 @@ class Ebpf:
         return None
 
     def _notify(self, action: str, reason: str, hooks: Sequence[str], since_ns: int) -> None:
+        self._context.log.warning("%s: %s", action, reason)
+        self._left.append(self._notice(action, reason, hooks, since_ns))
+
+    def _notice(self, action: str, reason: str, hooks: Sequence[str], since_ns: int) -> Chunk:
         context = self._context
-        context.log.warning("%s: %s", action, reason)
         entry = notice(action, reason, hooks, context.name, context.node, since_ns, time.time_ns())
-        self._left.append(self._chunk(LOSS_TAG, Entries(entry, 1)))
+        return self._chunk(LOSS_TAG, Entries(entry, 1))
 
     def _report_hooks(self, hooks: Sequence[HookReport]) -> None:
         context = self._context
@@ -241,6 +245,9 @@ class Ebpf:
         has_more = self._suppression and not self._left
         if has_more and self._context.intake.offer(self._suppressed_chunk(watching.drain)):
             self._suppression.clear()
+        has_forgotten = watching.drain.forgotten_programs and not self._left
+        if has_forgotten and context.intake.offer(self._forgotten_chunk(watching.drain)):
+            watching.drain.forgotten_programs = 0
         trouble = watching.vigil.tick(now_s, was_lost=any(loss.kind != Kind.DNS.label for loss in losses))
         if watching.vigil.is_proven and trouble is None:
             self._patience.helped()
@@ -269,6 +276,8 @@ class Ebpf:
         if self._suppression:
             await self._context.intake.submit(self._suppressed_chunk(drain))
             self._suppression.clear()
+        if drain.forgotten_programs:
+            await self._context.intake.submit(self._forgotten_chunk(drain))
         await self._submit(drain)
 
     async def _submit(self, drain: EventDrain) -> None:
@@ -296,6 +305,10 @@ class Ebpf:
         for counts in suppressed.values():
             for kind, count in counts.items():
                 self._context.metrics.add("podwitness_kernel_events_suppressed_total", kind.label, by=count)
+
+    def _forgotten_chunk(self, drain: EventDrain) -> Chunk:
+        reason = f"{drain.forgotten_programs} programs of processes that live had no room: {LACKS_PROGRAM}"
+        return self._notice("programs-forgotten", reason, (), time.time_ns() - int(TICK_S * 1e9))
 
     def _suppressed_chunk(self, drain: EventDrain) -> Chunk:
         return self._chunk(LOSS_TAG, self._suppression.entries(drain.identity_of, time.time_ns()))

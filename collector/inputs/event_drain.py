@@ -102,6 +102,7 @@ class EventDrain:
         self.is_held = False
         self.drained_bytes: tuple[int, ...] = (0, 0)  # of each ring, by the last drain
         self.programs = ToldPrograms(self._encoder, settings.exempt) if settings.program else None
+        self.forgotten_programs = 0  # since somebody told of them and put it back to 0
         is_known = settings.program and settings.state and "process" in settings.subjects
         if settings.exempt and not is_known:
             context.log.error("Watch_Exempt does nothing without Program, State and Trace process")
@@ -217,6 +218,9 @@ class EventDrain:
         self._ticks += 1
         if self.programs is not None:
             self.programs.note_losses(found, now_ns)
+            forgotten = self.programs.take_forgotten()
+            self._context.metrics.add("podwitness_kernel_programs_forgotten_total", by=forgotten)
+            self.forgotten_programs += forgotten
         if any(loss.subject == CGROUPS for loss in found):
             self._context.identities.scan()
         return found

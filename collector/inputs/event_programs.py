@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collector.native.limits import Suppressed
 
 
+# What a lost one of these did changes what a process runs, or who has its number.
+DOUBTFUL = frozenset({Kind.EXEC.label, Kind.FORK.label, Kind.EXIT.label, ANY_KIND})
+
+
 class ToldPrograms:
     """Execs come by one ring and connections by another: a connection is read when all that was executed
     before it has been, or its process must still have the name that goes with the program."""
@@ -22,6 +26,7 @@ class ToldPrograms:
         self._programs = Programs()
         self._programs.exempt(exempt)
         encoder.recall(self._programs)
+        self._forgotten = 0
 
     def read_until(self, time_ns: int) -> int:
         """The ring of processes is read up to that time; 0: it was not read to its end. What to read of the
@@ -33,8 +38,13 @@ class ToldPrograms:
         """What was there before the probes."""
         self._programs.note(record)
 
+    def take_forgotten(self) -> int:
+        """Since the last look: programs of processes that live, for which there was no room."""
+        before, self._forgotten = self._forgotten, self._programs.forgotten
+        return self._forgotten - before
+
     def note_losses(self, losses: Sequence[KernelLoss], now_ns: int) -> None:
-        if any(loss.kind in (Kind.EXEC.label, ANY_KIND) for loss in losses):
+        if any(loss.kind in DOUBTFUL for loss in losses):
             self._programs.doubt(now_ns)
 
     def note_suppressed(self, suppressed: Suppressed, now_ns: int) -> None:

@@ -36,6 +36,11 @@ class Programs:
         lib.pw_programs_known_until(self.table, time_ns)
 
     @property
+    def forgotten(self) -> int:
+        """How often a process that lives lost its program, or got none, as there was no room."""
+        return int(lib.pw_programs_forgotten(self.table))
+
+    @property
     def size_bytes(self) -> int:
         return int(lib.pw_programs_bytes(self.table))
 

@@ -41,6 +41,13 @@ KERNEL: Final = (
         "Look for a process that forks without end, or spread the pods over more nodes.",
     ),
     Metric(
+        "podwitness_kernel_programs_forgotten_total",
+        "counter",
+        (),
+        "Programs of processes that live for which there was no room: their records lack them.",
+        "More than 16,384 processes, or 4 MiB of different arguments: spread the pods over more nodes.",
+    ),
+    Metric(
         "podwitness_kernel_translation_overruns_total",
         "counter",
         (),

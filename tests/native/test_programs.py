@@ -304,6 +304,18 @@ def test_who_is_asked_for_stays() -> None:
     assert [pid for pid in (1, 2, 3, 4, 5) if scene.ask(Actor(pid, 1, b"a", 9, 9))] == [1, 4, 5]
 
 
+def test_programs_of_the_living_that_have_no_room_are_counted_and_those_of_the_ended_are_not() -> None:
+    scene = Scene(Programs(max_processes=3, max_bytes=1000))
+    scene.drain(*(execed(pid, 1, 1, b"a") for pid in (1, 2, 3)), of_task(lib.PW_EXIT, 2, 1, 2))
+    scene.drain(execed(4, 1, 3, b"a"))
+    assert scene.programs.forgotten == 0
+    scene.drain(execed(5, 1, 3, b"a"), forked(6, 4, 4, 1))
+    assert scene.programs.forgotten == 2
+    scene.drain(execed(7, 1, 5, b"a", b"x" * 1000))
+    assert len(scene.programs) == 0
+    assert scene.programs.forgotten == 2 + 3 + 1
+
+
 def test_programs_have_a_bound_in_bytes_and_are_shared_by_those_that_inherit_them() -> None:
     scene = Scene(Programs(max_bytes=20000))
     scene.drain(execed(1, 1, 1, b"a", b"x" * 1000))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from collector.delivery.losses import LOSS_TAG
 from collector.entries import unpack_entries
-from collector.inputs import ebpf
+from collector.inputs import ebpf, event_programs
+from collector.native.programs import Programs
 from probes.launch import ProbeError
-from tests.unit.ebpf_rig import Intake, Probes, Rig, made_probes, run, settings
+from tests.reference import event_records as records
+from tests.unit.ebpf_rig import CGROUP, Intake, Probes, Rig, has_come, made_probes, run, settings
 
 
 @pytest.fixture
@@ -72,3 +75,24 @@ def test_stopping_while_probes_can_not_be_attached_loses_nothing(probes: Probes)
 def test_probes_read_the_environment_only_where_variables_are_wanted() -> None:
     assert "TELL_ENVIRONMENT" not in settings().constants
     assert settings(variables=("A",)).constants["TELL_ENVIRONMENT"] == 1
+
+
+def test_programs_that_had_no_room_are_told(probes: Probes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_programs, "Programs", partial(Programs, max_processes=2))
+    monkeypatch.setattr(ebpf, "TICK_S", 0.01)
+
+    async def scenario() -> None:
+        rig = Rig(probes, settings())
+        async with rig.running():
+            for pid in range(1, 6):
+                made = records.exec_record(cgroup_id=CGROUP, task_pid=pid, task_start_ns=1)
+                assert probes.ring.submit(made)
+            await rig.until(lambda: notices(rig.intake))
+            rig.submit(7)
+            await rig.until(lambda: has_come(rig.intake, 7))
+        (told,) = notices(rig.intake)
+        assert told["event"]["action"] == "programs-forgotten"
+        assert told["event"]["reason"].startswith("3 programs of processes that live had no room")
+        assert told["podwitness"] == {"probes": {"input": "ebpf.0", "hooks": []}}
+
+    run(scenario)

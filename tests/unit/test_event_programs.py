@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from collector._native import lib
 
 from collector.delivery.chunk import Chunk
 from collector.entries import unpack_entries
+from collector.inputs import event_programs
 from collector.inputs.event_drain import EventDrain, boot_ns
 from collector.inputs.event_losses import ANY_KIND, KernelLoss
 from collector.native.events import Entries, Kind
 from collector.native.limits import Suppressed
+from collector.native.programs import Programs
 from tests.reference import event_records as records
 from tests.unit.ebpf_rig import CGROUP, Probes, Rig, made_probes, settings
 
@@ -26,12 +29,13 @@ class Scene:
         self.probes = probes
         tags = {subject: f"kernel.{subject}" for subject in ("process", "network")}
         rig = Rig(probes, settings(**changes))
+        self.metrics = rig.metrics
         self.drain = EventDrain(settings(**changes), rig.context, probes, tags)  # type: ignore[arg-type]
 
-    def execute(self, comm: bytes) -> None:
+    def execute(self, comm: bytes, pid: int = PID) -> None:
         made = records.exec_record(
             exe=comm + b"\0bin\0", task_comm=comm, cgroup_id=CGROUP, time_ns=boot_ns(),
-            task_pid=PID, task_start_ns=START_NS,
+            task_pid=pid, task_start_ns=START_NS,
         )  # fmt: skip
         assert self.probes.ring.submit(made)
 
@@ -102,13 +106,13 @@ def test_a_connection_that_comes_while_rings_are_read_waits_for_the_next_turn(
     assert scene.told() == ["/bin/curl"]
 
 
-LOST = KernelLoss("exec", "ring_full", 1, "process")
+LOST = [KernelLoss(kind, "ring_full", 1, "process") for kind in ("exec", "fork", "exit")]
 NOT_RUN = KernelLoss(ANY_KIND, "not_run_sched_process_exec", 1, "process")
 OTHERS: Suppressed = {1: Counter({Kind.FORK: 3})}
 EXECS: Suppressed = {1: Counter({Kind.EXEC: 3})}
 
 
-@pytest.mark.parametrize("loss", [LOST, NOT_RUN])
+@pytest.mark.parametrize("loss", [*LOST, NOT_RUN])
 def test_after_a_loss_the_name_must_fit(scene: Scene, loss: KernelLoss) -> None:
     scene.execute(b"sh")
     assert scene.told() == []
@@ -130,6 +134,22 @@ def test_after_suppressed_execs_too(scene: Scene, suppressed: Suppressed, told: 
     scene.drain.programs.note_suppressed(suppressed, boot_ns())
     scene.connect(b"renamed")
     assert scene.told() == [told]
+
+
+def test_what_had_no_room_is_counted_since_the_last_look(
+    probes: Probes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_programs, "Programs", partial(Programs, max_processes=1))
+    scene = Scene(probes)
+    scene.execute(b"sh", PID)
+    scene.execute(b"sh", PID + 1)
+    scene.execute(b"sh", PID + 2)
+    assert scene.told() == []
+    for _ in range(2):
+        scene.drain.tick()
+        assert scene.drain.forgotten_programs == 2
+    assert scene.metrics.value("podwitness_kernel_programs_forgotten_total") == 2
+    scene.drain.close()
 
 
 def test_nothing_is_told_when_it_is_off(probes: Probes) -> None:

@@ -21,7 +21,7 @@ LONG_OF_FLUENT_BIT = """
     storage_path config daemon dry-run flush http_server http_listen http_port supervisor log_file custom
     input processor filter output match parser prop plugin tag sp-task version verbose workdir quiet help
     help-json coro_stack_size sosreport enable-hot-reload enable-chunk-trace trace trace-input
-    trace-output trace-output-property disable-thread-safety-on-hot-reload
+    trace-output trace-output-property enable-fips disable-thread-safety-on-hot-reload
 """
 
 

@@ -29,7 +29,7 @@ OURS = {("input", "ebpf"), ("output", "terminal")}
 # Keys that Fluent Bit has not, beside those plugins'.
 HTTP_CLIENT = {"http.response_timeout", "log_response_payload", "proxy"}
 OUR_KEYS = {
-    ("service", ""): {"cri_socket", "host_root", "stall_timeout", "storage.rejected.limit"},
+    ("service", ""): {"cri_socket", "host_root", "stall_timeout"},
     ("filter", "kubernetes"): {"compat", "namespace_exclude"},
     ("output", "es"): HTTP_CLIENT,
     ("output", "opensearch"): HTTP_CLIENT,

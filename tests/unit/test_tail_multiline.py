@@ -69,15 +69,16 @@ def test_after_cri_lines_joined_from_their_parts(tmp_path: Path) -> None:
     assert asyncio.run(follow()).intake.texts() == [f"{HEAD}\n  File a\nx\nE: 1", "after"]
 
 
+def parser_of(*pairs: tuple[str, str]) -> MultilineParser:
+    entries = tuple(Entry(name, value, "f", 2) for name, value in pairs)
+    return load(MultilineSection, Section("MULTILINE_PARSER", "f", 1, entries)).parsed()
+
+
 def test_a_record_whose_next_line_is_late_goes_out(tmp_path: Path) -> None:
-    section = Section(
-        "MULTILINE_PARSER", "f", 1,
-        tuple(Entry(name, value, "f", 2) for name, value in (
-            ("name", "fast"), ("type", "regex"), ("flush_timeout", "100"),
-            ("rule", '"start_state" "/^x/" "cont"'), ("rule", '"cont" "/^y/" "cont"'),
-        )),
+    parser = parser_of(
+        ("name", "fast"), ("type", "regex"), ("flush_timeout", "100"),
+        ("rule", '"start_state" "/^x/" "cont"'), ("rule", '"cont" "/^y/" "cont"'),
     )  # fmt: skip
-    parser = load(MultilineSection, section).parsed()
 
     async def follow() -> Follower:
         log = tmp_path / "a.log"
@@ -89,6 +90,28 @@ def test_a_record_whose_next_line_is_late_goes_out(tmp_path: Path) -> None:
         return one
 
     assert asyncio.run(follow()).intake.texts() == ["x1\ny1\n", "y2\n"]
+
+
+def test_rules_may_look_at_another_field_than_what_is_joined(tmp_path: Path) -> None:
+    parser = parser_of(
+        ("name", "levels"), ("type", "regex"), ("parser", "json"), ("key_content", "log"),
+        ("key_pattern", "level"), ("flush_timeout", "100"),
+        ("rule", '"start_state" "/^error$/" "cont"'), ("rule", '"cont" "/^more$/" "cont"'),
+    )  # fmt: skip
+
+    async def follow() -> Follower:
+        async with running(follower(tmp_path, "levels", {}, parser)) as one:
+            lines = (("error", "a"), ("more", "b"), ("info", "error"), ("error", "c"))
+            append(tmp_path / "a.log", *(f'{{"level":"{level}","log":"{log}"}}' for level, log in lines))
+            await one.intake.wait_for(3)
+        return one
+
+    records = asyncio.run(follow()).intake.records
+    assert [(one["level"], one["log"]) for one in records] == [
+        ("error", "a\nb"),
+        ("info", "error"),
+        ("error", "c"),
+    ]
 
 
 def test_filters_see_the_record_of_all_lines(tmp_path: Path) -> None:

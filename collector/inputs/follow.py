@@ -103,6 +103,7 @@ class FollowedFile:
     is_read: bool = False  # nothing more was there at the last look
     is_rotated: bool = False  # has, or had when it was unlinked, another name than `place`
     is_gone: bool = False  # has no name any more
+    is_given_up: bool = False  # what is read of it is lost
     replaced: bool = False  # it was renamed over the file before it
     was_closed: bool = False  # by a writer, since the last look
     final_s: float = 0.0  # when it was found final, 0: not yet

@@ -154,6 +154,13 @@ class Settings:
     exit_on_eof: bool = key(
         "Exit_On_Eof", boolean, default="Off", help="The agent stops when all files are read to their end."
     )
+    deleted_limit_bytes: int = key(
+        "Deleted_Limit",
+        size_bytes,
+        default="1G",
+        help="What deleted files that no output takes may hold on disk. Beyond it the oldest are lost, and "
+        "told; with storage.path they go to the spool before.",
+    )
     skip_empty_lines: bool = key(
         "Skip_Empty_Lines", boolean, default="Off", help="Lines without a byte are no records."
     )

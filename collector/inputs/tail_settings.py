@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from collector.config.multiline import check_names, multiline_parsers
 from collector.config.onigmo import Pattern
-from collector.config.parsers import find, framing
 from collector.config.schema import (
     boolean,
     choice,
@@ -31,6 +30,7 @@ from collector.native.logs import DEFAULT_MAX_RECORD_BYTES
 from collector.plan import CRI_JOINED_LAYOUT, Framing, Layout, LogPlan
 
 if TYPE_CHECKING:
+    from collector.config.parsers import Parsers
     from collector.context import InputContext
 
 
@@ -252,21 +252,27 @@ def _framing(settings: Settings, context: InputContext) -> tuple[Framing, Layout
         containers = {"docker"}
     if containers & set(CONTAINER_NAMES):
         return _CONTAINERS[("cri" in containers, "docker" in containers)], CRI_JOINED_LAYOUT
-    parsers = {one.parser for one in _multiline_parsers(settings, context) if one.parser}
-    if len(parsers) > 1:
-        raise ValueError(f"its multiline parsers have different parsers: {', '.join(sorted(parsers))}.")
-    if settings.multiline_parser and not parsers:
+    if settings.multiline_parser:
+        return _framing_of_joined(_parser_of_joined(settings, context), settings, document.parsers)
+    if not settings.parser:
         return Framing.LINE, Layout(content=settings.line_key)
-    name = parsers.pop() if parsers else settings.parser
+    return reading(settings.parser, document.parsers, settings.line_key)[:2]
+
+
+def _parser_of_joined(settings: Settings, context: InputContext) -> str:
+    """What takes lines apart before they are joined; "" for nothing. Raises ValueError."""
+    found = {one.parser for one in _multiline_parsers(settings, context) if one.parser}
+    if len(found) > 1:
+        raise ValueError(f"its multiline parsers have different parsers: {', '.join(sorted(found))}.")
+    return found.pop() if found else ""
+
+
+def _framing_of_joined(name: str, settings: Settings, parsers: Parsers) -> tuple[Framing, Layout]:
+    """Parts of one CRI line are joined before."""
     if not name:
         return Framing.LINE, Layout(content=settings.line_key)
-    if not parsers:
-        return reading(name, document.parsers, settings.line_key)[:2]
-    known = framing(find(name, document.parsers))
-    if known is None:
-        raise ValueError(f"its multiline parser has the parser {name}, which is neither cri nor json.")
-    kind, layout = known
-    return (Framing.CRI_JOINED if kind is Framing.CRI and settings.multiline_parser else kind), layout
+    kind, layout, _ = reading(name, parsers, settings.line_key)
+    return (Framing.CRI_JOINED if kind is Framing.CRI else kind), layout
 
 
 _CONTAINERS = {
@@ -282,14 +288,25 @@ def grouping_of(settings: Settings, context: InputContext) -> Grouping | None:
     if not parsers:
         return None
     plan = plan_of(settings, context)
+    step = _step_before_joining(settings, context)
+    is_taken_apart = plan.framing is not Framing.LINE or step is not None
     content = next((one.key_content for one in parsers if one.key_content), plan.layout.content)
     looked_at = next((one.key_pattern for one in parsers if one.key_pattern), "")
     return Grouping(
         parsers,
         max_record_bytes(settings, context),
         plan.framing,
-        content if plan.framing is not Framing.LINE else settings.line_key,
+        content if is_taken_apart else settings.line_key,
         looked_at,
-        plan.layout.stream,
+        plan.layout.stream or "stream",
         plan.layout.offset,
+        step,
     )
+
+
+def _step_before_joining(settings: Settings, context: InputContext) -> Step | None:
+    """What the parser of the multiline parsers does to lines that the log core does not."""
+    if settings.multiline or settings.docker_mode:
+        return None
+    name = _parser_of_joined(settings, context)
+    return reading(name, context.document.parsers, settings.line_key)[2] if name else None

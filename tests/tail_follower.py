@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +32,7 @@ from collector.multiline.parsers import MultilineParser
 from collector.plugin import AnyFilter
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
+from tests.polling import until_so
 
 DEADLINE_S = 30.0
 
@@ -126,11 +126,8 @@ class Follower:
         return self.metrics.value(name, "tail.0")
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """For what no event tells: looks every millisecond."""
-        deadline_s = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < deadline_s, "the condition did not come true"
-            await asyncio.sleep(0.001)
+        """For what no event tells."""
+        await until_so(condition, every_s=0.001)
 
 
 def lines(start: int, stop: int) -> bytes:

@@ -160,18 +160,6 @@ def test_pieces_that_wait_are_bounded_and_sent_on(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(
-    "pairs",
-    [
-        [("partial_message", "true"), ("log", "x")],  # of what, it does not say
-        [("partial_message", "true"), ("partial_id", "a"), ("message", "x")],
-        [("partial_message", "false"), ("partial_id", "a"), ("log", "x")],
-    ],
-)
-def test_what_is_no_piece_passes(tmp_path: Path, pairs: Pairs) -> None:
-    assert give(made(tmp_path, "Mode partial_message"), [pairs]) == [pairs]
-
-
 def test_rules_look_at_the_field_that_the_parser_names(tmp_path: Path) -> None:
     rules = connected(
         [Rule((START,), compile_onigmo("^E$"), "in"), Rule(("in",), compile_onigmo("^M$"), "in")]

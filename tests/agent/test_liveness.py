@@ -23,6 +23,7 @@ from tests.agent.held_reads import HeldReads
 from tests.agent.test_run_lifecycle import EBPF, WITHOUT_BPF, configuration, free_port
 from tests.api_server import ApiServer, api_server, recorded
 from tests.journal_files import export, write_journal
+from tests.polling import throughout, until
 
 NULL = "[OUTPUT]\n    Name null\n    Match *\n"
 
@@ -75,14 +76,6 @@ def tail(folder: Path) -> str:
 def to(port: int, **keys: object) -> str:
     more = "".join(f"    {name} {value}\n" for name, value in keys.items())
     return f"[OUTPUT]\n    Name http\n    Match logs\n    Host 127.0.0.1\n    Port {port}\n{more}"
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """What is asked over HTTP tells nobody when it changes."""
-    deadline_s = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
 
 
 def answers(port: int) -> tuple[int, int, int, int]:
@@ -199,10 +192,7 @@ def test_a_line_without_its_end_is_no_stall(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text("line\nand a half")
     with running(tmp_path, service(port, Stall_Timeout=2), tail(tmp_path), NULL):
         until(lambda: counted(port, "fluentbit_input_records_total", '{name="tail.0"}') == 1)
-        end_s = time.monotonic() + 4.5
-        while time.monotonic() < end_s:
-            assert answers(port) == WELL
-            time.sleep(0.1)
+        throughout(4.5, lambda: answers(port) == WELL)
 
 
 # At SIGUSR1 whoever waits for the rings waits forever.
@@ -340,10 +330,7 @@ def test_a_journal_that_nobody_reads(tmp_path: Path) -> None:
     journal = f"[INPUT]\n    Name systemd\n    Path {tmp_path}/journal\n"
     with stuck(tmp_path, service(port, Stall_Timeout=0.5), journal, NULL) as agent:
         until(lambda: counted(port, "fluentbit_input_records_total", '{name="systemd.0"}') == 1)
-        end_s = time.monotonic() + 2.5
-        while time.monotonic() < end_s:
-            assert answers(port) == WELL  # nothing new is no stall
-            time.sleep(0.1)
+        throughout(2.5, lambda: answers(port) == WELL)  # nothing new is no stall
         os.kill(agent.process.pid, signal.SIGUSR1)
         until(lambda: answers(port)[0] == 503)
         assert "systemd.0: for " in get(port, "/livez")[1]

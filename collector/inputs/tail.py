@@ -56,6 +56,8 @@ ALONE_S = 0.01
 THREAD_BYTES = 64 << 10
 # The file that takes the place of a rotated one is found within milliseconds of the rename, if there is one.
 HEIR_WAIT_S = 1.0
+# A deleted file that can not be read is counted now and then, until it may be or too much is held.
+DELETED_LOOK_S = 5.0
 IDENTITY_RETRY_S = 0.05
 # At the end; some 100 MB. A file that is written faster than it is read must not hold up the end.
 CATCH_UP_S = 0.3
@@ -316,6 +318,7 @@ class Tail:
         if not self._may_read(succession, file):
             if file.is_gone:
                 self._make_ready(self._deleted.hold(file, self._now_s))
+                self._look_again(file, self._now_s + DELETED_LOOK_S)
             return
         try:
             await self._read_on(succession, file)

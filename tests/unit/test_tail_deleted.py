@@ -13,9 +13,10 @@ import pytest
 from collector.delivery.losses import LOSS_TAG
 from collector.delivery.router import Route
 from collector.entries import unpack_entries
-from collector.inputs import tail_deleted, tail_room
+from collector.inputs import tail, tail_deleted, tail_room
 from tests.tail_follower import Follower, append, make_follower, running
 from tests.unit.routing import House, Recorder, refuse, routing
+from tests.unit.test_tail_portions import Copying
 from tests.unit.test_tail_room import numbered, of, tag_of, texts
 
 COUNT = 5
@@ -26,6 +27,7 @@ RECORDS = 100
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tail_room, "LOOK_S", 0.02)
     monkeypatch.setattr(tail_deleted, "LOOK_S", 0.02)
+    monkeypatch.setattr(tail, "DELETED_LOOK_S", 0.05)
     monkeypatch.setattr(tail_deleted, "IDLE_S", 0.1)
 
 
@@ -148,3 +150,28 @@ def test_files_of_one_log_are_given_up_in_their_order(tmp_path: Path) -> None:
     asyncio.run(scenario())
     first = (COUNT - 1) * RECORDS
     assert [int(text) for text in texts(output, tag_of(log))] == list(range(first, first + RECORDS))
+
+
+def test_a_log_of_which_something_waits_is_given_up_too(tmp_path: Path) -> None:
+    """What was read of it has found no room, and nobody asks whether there is some for the rest."""
+    dead, alive = Recorder(behave=refuse), Recorder()
+    log = tmp_path / "first.log"
+
+    async def scenario() -> None:
+        routes = of(dead, "out.0", "copies"), of(alive, "out.1", "log")
+        async with routing(*routes, total_bytes=8 << 20) as house:
+            keys = {"Path": f"{tmp_path}/*.log", "Read_from_Head": "On", "Deleted_Limit": "1M"}
+            follower = make_follower(tmp_path, keys, tag="*", router=house.router, filters=(Copying(),))
+            async with running(follower):
+                log.write_bytes(numbered(0, 12_000))
+                await house.until(lambda: house.router.holds_up("tail.0"))
+                log.unlink()
+                await follower.until(lambda: follower.count("fluentbit_input_files_closed_total") == 1)
+                lost = int(house.loss("deleted"))
+                dead.behave = None
+                left = 12_000 - lost
+                await dead.wait_until(lambda: sum(one.records for one in dead.accepted) == left)
+            assert 0 < lost < 12_000
+            assert len(texts(alive, tag_of(log))) == left
+
+    asyncio.run(scenario())

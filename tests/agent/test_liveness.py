@@ -364,6 +364,48 @@ def test_events_of_a_cluster_that_nobody_follows(tmp_path: Path) -> None:
     asyncio.run(serve())
 
 
+# An outage is told after 30 s, since a server that is replaced takes less.
+IMPATIENT = """
+import sys
+from collector.cli import main
+from collector.kubernetes import outage
+
+outage.OUTAGE_S = 0.2
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "section"),
+    [
+        ("kubernetes_events.0", "[INPUT]\n    Name kubernetes_events\n    Interval_Sec 1\n"),
+        ("kubernetes.0", "[INPUT]\n    Name dummy\n[FILTER]\n    Name kubernetes\n    Match *\n"),
+    ],
+)
+def test_an_api_server_that_is_away(tmp_path: Path, name: str, section: str) -> None:
+    port, own = free_port(), free_port()
+    script = tmp_path / "impatient.py"
+    script.write_text(IMPATIENT)
+    path = configuration(tmp_path, service(port), f"{section}    Kube_URL http://127.0.0.1:{own}\n", NULL)
+    loop = asyncio.new_event_loop()
+    server = ApiServer()
+    try:
+        with Agent("-c", path, command=(sys.executable, str(script))) as agent:
+            agent.wait_until_running()
+            until(lambda: answers(port) == UNWELL)
+            assert f"{name}: the API server at http://127.0.0.1:{own} is not there" in get(port, "/readyz")[1]
+            loop.run_until_complete(server.start(own))
+            serving = threading.Thread(target=loop.run_forever, daemon=True)
+            serving.start()
+            until(lambda: answers(port) == WELL)
+            assert agent.stop() == 0
+            loop.call_soon_threadsafe(loop.stop)
+            serving.join(20)
+        loop.run_until_complete(server.stop())
+    finally:
+        loop.close()
+
+
 def test_probes_that_can_not_be_attached(tmp_path: Path) -> None:
     port = free_port()
     with running(tmp_path, service(port), EBPF + "    Witness ebpf\n", NULL, prefix=WITHOUT_BPF) as agent:

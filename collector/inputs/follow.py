@@ -196,6 +196,8 @@ class FollowedFile:
         batch, at_end = self._read_batch(now_ns, end=end)
         self.offset += batch.consumed
         self.has_begun |= batch.consumed > 0
+        if batch.consumed and not self.head:
+            self.look_at_head()  # written to since it was found empty: its position needs a fingerprint
         return self._portion(batch, start, at_end=at_end, is_last=at_end and end)
 
     def _read_batch(self, now_ns: int, *, end: bool) -> tuple[LogBatch, bool]:

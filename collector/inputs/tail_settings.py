@@ -247,16 +247,20 @@ def _framing(settings: Settings, context: InputContext) -> tuple[Framing, Layout
     if settings.multiline:
         return Framing.LINE, Layout(content=settings.line_key)
     check_names(settings.multiline_parser, document.multiline_parsers)
-    containers = {name for name in settings.multiline_parser if name not in document.multiline_parsers}
-    if settings.docker_mode:
-        containers = {"docker"}
-    if containers & set(CONTAINER_NAMES):
+    if containers := _containers(settings, context):
         return _CONTAINERS[("cri" in containers, "docker" in containers)], CRI_JOINED_LAYOUT
     if settings.multiline_parser:
         return _framing_of_joined(_parser_of_joined(settings, context), settings, document.parsers)
     if not settings.parser:
         return Framing.LINE, Layout(content=settings.line_key)
     return reading(settings.parser, document.parsers, settings.line_key)[:2]
+
+
+def _containers(settings: Settings, context: InputContext) -> set[str]:
+    """Runtimes whose lines are joined of their parts, before anything else."""
+    known = context.document.multiline_parsers
+    named = {name for name in settings.multiline_parser if name not in known}
+    return {"docker"} if settings.docker_mode else named & set(CONTAINER_NAMES)
 
 
 def _parser_of_joined(settings: Settings, context: InputContext) -> str:
@@ -306,7 +310,7 @@ def grouping_of(settings: Settings, context: InputContext) -> Grouping | None:
 
 def _step_before_joining(settings: Settings, context: InputContext) -> Step | None:
     """What the parser of the multiline parsers does to lines that the log core does not."""
-    if settings.multiline or settings.docker_mode:
+    if settings.multiline or _containers(settings, context):
         return None
     name = _parser_of_joined(settings, context)
     return reading(name, context.document.parsers, settings.line_key)[2] if name else None

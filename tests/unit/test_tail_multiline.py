@@ -187,6 +187,23 @@ def test_a_parser_takes_lines_apart_before_they_are_joined(
     assert not any("at" in one for one in records)  # it is the record's time
 
 
+def test_behind_a_runtime_no_parser_takes_lines_apart(tmp_path: Path) -> None:
+    joining = parser_of(("name", "traces"), ("type", "regex"), ("parser", "zones"), *TRACES)
+    zones = Parser("zones", "json", time_key="time", time_format="%Y")
+
+    async def follow() -> Follower:
+        keys = {"multiline.parser": "cri, traces"}
+        known, path = {**STOCK, "zones": zones}, f"{tmp_path}/*.log"
+        one = make_follower(tmp_path, keys, multiline_parsers={"traces": joining}, parsers=known, Path=path)
+        async with running(one):
+            append(tmp_path / "a.log", *(f"{T} stdout F {line}" for line in (HEAD, "  File a", "x")))
+            await one.intake.wait_for(2)
+        return one
+
+    records = asyncio.run(follow()).intake.records
+    assert [(one["time"], one["log"]) for one in records] == [(T, f"{HEAD}\n  File a"), (T, "x")]
+
+
 def test_filters_see_the_record_of_all_lines(tmp_path: Path) -> None:
     """Also those that would else be folded into the plan, which is done before the lines are joined."""
     rules = (("Add", ("cluster", "c")), ("Set", ("stream", "s")))

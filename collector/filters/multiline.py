@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 
 SUMMARY = "Joins records whose texts are lines of one."
 
-# Streams with an open record at a time: beyond it the one that waited longest is sent on as it is.
+# Streams with an open record at a time, and what these take: beyond it those that waited longest are sent on
+# as they are, within LOOK_S.
 MAX_STREAMS = 4096
+MAX_OPEN_BYTES = 24 << 20
 LOOK_S = 0.1
 
 
@@ -85,6 +87,10 @@ class _Stream:
     # Of mode partial_message.
     first: Record | None = None
     content: bytearray = field(default_factory=bytearray)
+
+    @property
+    def open_bytes(self) -> int:
+        return self.joiner.open_bytes + len(self.content)
 
 
 class Multiline(SeesRecords):
@@ -157,7 +163,7 @@ class Multiline(SeesRecords):
         stream = self._stream(tag, piece.ident, identity)
         stream.first = stream.first or record
         stream.content += piece.content
-        if piece.is_last or len(stream.content) >= self._settings.emitter_mem_buf_limit_bytes:
+        if piece.is_last or len(stream.content) >= self._limit_bytes:
             del self._streams[tag, piece.ident]
             return self._flush(stream)
         return []
@@ -182,12 +188,16 @@ class Multiline(SeesRecords):
         await self._send_all(list(self._streams.values()))
 
     def _due(self, before_s: float) -> list[_Stream]:
-        overdue = [stream for stream in self._streams.values() if stream.grown_s <= before_s]
-        excess = len(self._streams) - MAX_STREAMS - len(overdue)
-        if excess > 0:
-            rest = (stream for stream in self._streams.values() if stream.grown_s > before_s)
-            overdue += sorted(rest, key=lambda stream: stream.grown_s)[:excess]
-        return overdue
+        """Those that have waited long enough, and the longest waiting of what is too much."""
+        waiting = sorted(self._streams.values(), key=lambda stream: stream.grown_s)
+        left, left_bytes = len(waiting), sum(stream.open_bytes for stream in waiting)
+        due: list[_Stream] = []
+        for stream in waiting:
+            if stream.grown_s > before_s and left <= MAX_STREAMS and left_bytes <= MAX_OPEN_BYTES:
+                break
+            due.append(stream)
+            left, left_bytes = left - 1, left_bytes - stream.open_bytes
+        return due
 
     async def _send_all(self, streams: Sequence[_Stream]) -> None:
         sending = {id(stream) for stream in streams}

@@ -160,6 +160,27 @@ def test_pieces_that_wait_are_bounded_and_sent_on(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(("name", "most"), [("MAX_STREAMS", 2), ("MAX_OPEN_BYTES", 3 * len(TRACE[0]) - 1)])
+def test_the_longest_waiting_gives_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, most: int
+) -> None:
+    monkeypatch.setattr(multiline, name, most)
+
+    async def scenario() -> None:
+        sent, stop = Sent(), asyncio.Event()
+        one = made(tmp_path, "multiline.parser python\nFlush_Ms 3600000", sent)
+        task = asyncio.create_task(one.run(stop))
+        for tag in ("first", "second", "third"):
+            give(one, lines(TRACE[0]), tag)
+        await asyncio.wait_for(sent.grown.wait(), 10)
+        assert [tag for tag, _ in sent.records] == ["first"]
+        stop.set()
+        await task
+        assert [tag for tag, _ in sent.records] == ["first", "second", "third"]
+
+    asyncio.run(scenario())
+
+
 def test_rules_look_at_the_field_that_the_parser_names(tmp_path: Path) -> None:
     rules = connected(
         [Rule((START,), compile_onigmo("^E$"), "in"), Rule(("in",), compile_onigmo("^M$"), "in")]

@@ -335,6 +335,7 @@ class Tail:
         self._portions.submit(succession, file, portion, file.key)
         self._close_overdue_records(succession, file)
         file.is_read = portion.at_end
+        file.is_given_up = is_lost and not portion.at_end  # what is written from here on is not
         if self._portions.is_waiting(succession) and not is_lost:
             return  # it gets its turn when all that was read has found room
         if portion.at_end:

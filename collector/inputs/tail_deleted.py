@@ -60,8 +60,7 @@ class DeletedFiles:
         self._count(file, 0)
 
     def lose(self, file: FollowedFile, tag: str, portion: Portion) -> None:
-        """Tells what was read of a file that is given up, which it is as far as it has been written."""
-        file.is_given_up = not portion.at_end
+        """Tells what was read of a file that is given up."""
         if portion.to_offset == portion.from_offset and not portion.records:
             return
         if not self._has_said:

@@ -14,9 +14,10 @@ from collector.delivery.losses import LOSS_TAG
 from collector.delivery.router import Route
 from collector.entries import unpack_entries
 from collector.inputs import tail, tail_deleted, tail_room
+from collector.inputs.follow import FollowedFile
 from tests.tail_follower import Follower, append, make_follower, running
 from tests.unit.routing import House, Recorder, refuse, routing
-from tests.unit.test_tail_portions import Copying
+from tests.unit.test_tail_portions import Copying, line_by_line
 from tests.unit.test_tail_room import numbered, of, tag_of, texts
 
 COUNT = 5
@@ -173,5 +174,22 @@ def test_a_log_of_which_something_waits_is_given_up_too(tmp_path: Path) -> None:
                 await dead.wait_until(lambda: sum(one.records for one in dead.accepted) == left)
             assert 0 < lost < 12_000
             assert len(texts(alive, tag_of(log))) == left
+
+    asyncio.run(scenario())
+
+
+def test_all_portions_of_a_log_whose_lines_are_joined_are_lost_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FollowedFile, "_read_batch", line_by_line)
+    monkeypatch.setattr(tail_deleted, "IDLE_S", 1.0)
+    output = Recorder(behave=refuse)
+
+    async def scenario() -> None:
+        keys = {"Deleted_Limit": "100k", "multiline.parser": "java"}
+        async with full(tmp_path, output, **keys) as (house, follower):
+            await write_and_delete(follower, deleted(tmp_path)[:1])
+            await house.until(lambda: house.loss("deleted") == RECORDS)
+            await follower.until(lambda: follower.count("fluentbit_input_files_closed_total") == 1)
 
     asyncio.run(scenario())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,13 +17,6 @@ from tests.containers.node import Container, Node, Pod, cgroup2_root, cgroup_roo
 from tests.polling import until
 
 SLEEP = ["/bin/sleep", "100"]
-
-
-@pytest.fixture
-def pod(node: Node) -> Iterator[Pod]:
-    made = node.pod("web-0", "shop")
-    yield made
-    made.remove()
 
 
 @pytest.fixture

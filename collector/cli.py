@@ -74,7 +74,7 @@ def _run(asked: Arguments) -> int:
         print(f"podwitness: the configuration has {_counted(len(error.problems))}.", file=sys.stderr)
         return 1
     if asked.report:
-        from collector.support import report
+        from collector.sosreport import report
 
         print(report(document))
         return 0

@@ -104,8 +104,6 @@ CIRCLES = {
         "a plugin says what it lost, and losses are entries of records, as what plugins give",
     frozenset({"collector.context", "collector.plugins", "collector.config.document"}):
         "a document names plugins, whose contexts say what the document says of all",
-    frozenset({"collector.native.events", "collector.native.programs"}):
-        "an encoder recalls programs, which are noted from its records",
 }  # fmt: skip
 
 # In two halves each, so that this file does not hold what it forbids.

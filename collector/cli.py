@@ -9,10 +9,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from collector import plugins
 from collector.config import flags
 from collector.config.arguments import Arguments, read_arguments
 from collector.config.document import Document, load_file, load_sections
 from collector.config.schema import InvalidConfiguration
+from collector.config.sections import Section
 from collector.errors import OperatorError
 
 DEFAULT_CONFIGURATION = os.path.join(os.path.dirname(__file__), "default.conf")
@@ -23,6 +25,8 @@ SUBCOMMANDS = {
     "rejected": ("collector.rejected_command", "show chunks that an output gave up (storage.keep.rejected)"),
     "reference": ("collector.config.reference", "print every configuration key, as docs/configuration.md"),
 }
+
+_KINDS: dict[str, plugins.PluginKind] = {"INPUT": "input", "FILTER": "filter", "OUTPUT": "output"}
 
 HELP = """\
 Usage: podwitness [-c FILE] [options]
@@ -44,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"podwitness: {error}. `podwitness --help` lists what there is.", file=sys.stderr)
         return 2
     if asked.help:
-        print(help_text())
+        print(help_text(asked.sections))
         return 0
     if asked.version:
         # Late: it brings parsers of mail and zip files, for which a daemon has no use.
@@ -70,7 +74,7 @@ def _run(asked: Arguments) -> int:
         print(f"podwitness: the configuration has {_counted(len(error.problems))}.", file=sys.stderr)
         return 1
     if asked.report:
-        from collector.support import report
+        from collector.sosreport import report
 
         print(report(document))
         return 0
@@ -103,7 +107,16 @@ def load(asked: Arguments) -> Document:
     return replace(found, notices=(*asked.notices, *found.notices))
 
 
-def help_text() -> str:
+def help_text(sections: Sequence[Section] = ()) -> str:
+    """Of the plugin that was named last, as in Fluent Bit, or of the flags."""
+    named = [
+        (_KINDS[one.name], entry.value) for one in sections if one.name in _KINDS for entry in one.all("Name")
+    ]
+    row = plugins.find(*named[-1]) if named else None
+    if row is not None:
+        from collector.config.reference import plugin_page
+
+        return plugin_page(row).strip()
     rows = (f"  {name:<13} {what}" for name, (_, what) in SUBCOMMANDS.items())
     return HELP + "\n".join([*flags.listing(), "\nSubcommands", *rows])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 import subprocess
 from dataclasses import dataclass
@@ -27,6 +28,14 @@ class Authority:
     @property
     def certificate(self) -> Path:
         return self.directory / "ca.crt"
+
+    def hashed(self) -> Path:
+        """A directory that OpenSSL finds the certificate in by its name, as /etc/ssl/certs."""
+        directory = self.directory / "hashed"
+        directory.mkdir(exist_ok=True)
+        shutil.copy(self.certificate, directory)
+        _openssl(self.directory, "rehash", "hashed")
+        return directory
 
     def issue(self, name: str, *, subject: str = "localhost", password: str = "") -> tuple[Path, Path]:
         """Certificate and key for a DNS name, valid for 127.0.0.1 too."""

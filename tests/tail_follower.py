@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, cast
 
 from collector.config.document import Document, PluginConfig
 from collector.config.instances import InputCommon
+from collector.config.parsers import Parser
 from collector.config.schema import load
 from collector.config.sections import Entry, Section
 from collector.config.service import ServiceSettings
@@ -32,6 +32,7 @@ from collector.multiline.parsers import MultilineParser
 from collector.plugin import AnyFilter
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
+from tests.polling import until_so
 
 DEADLINE_S = 30.0
 
@@ -125,11 +126,8 @@ class Follower:
         return self.metrics.value(name, "tail.0")
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """For what no event tells: looks every millisecond."""
-        deadline_s = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < deadline_s, "the condition did not come true"
-            await asyncio.sleep(0.001)
+        """For what no event tells."""
+        await until_so(condition, every_s=0.001)
 
 
 def lines(start: int, stop: int) -> bytes:
@@ -164,6 +162,7 @@ def make_follower(
     acks: bool = True,
     tag: str = "t.*",
     multiline_parsers: Mapping[str, MultilineParser] = MappingProxyType({}),
+    parsers: Mapping[str, Parser] = STOCK,
     router: Router | None = None,
     **more: str,
 ) -> Follower:
@@ -185,7 +184,7 @@ def make_follower(
     context = InputContext(
         plugin=PluginConfig("input", "tail", "tail.0", settings, InputCommon(name="tail", tag=tag), written),
         document=Document(
-            ServiceSettings(host_root=str(folder)), STOCK, (), (), (), multiline_parsers=multiline_parsers
+            ServiceSettings(host_root=str(folder)), parsers, (), (), (), multiline_parsers=multiline_parsers
         ),
         node="node-1",
         node_id=bytes(8),

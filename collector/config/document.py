@@ -6,6 +6,7 @@ Everything that is wrong is collected, so that one attempt shows all of it.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,11 @@ from collector.plugins import PluginKind
 
 # Stock names that a ConfigMap refers to though it is mounted over the folder that had them.
 STOCK_PARSERS_FILES = ("parsers.conf", "custom_parsers.conf")
+
+_PARSER_OF_LINES = re.compile(r"parser_(firstline|[0-9]+)", re.IGNORECASE)
+
+# Fluent Bit's way to raise the level for one run.
+LEVEL_VARIABLE = "FLB_LOG_LEVEL"
 
 # Filters that make the same of a chunk each time: no memory, no other tags, nobody who is asked.
 PROCESSORS_OF_OUTPUTS = ("grep", "modify", "nest", "parser", "record_modifier")
@@ -203,6 +209,10 @@ class _Reading:
         for section in self._of("SERVICE"):
             first = merged if merged.file else section
             merged = replace(first, entries=(*merged.entries, *section.entries))
+        if level := self._environ.get(LEVEL_VARIABLE):
+            # The last counts.
+            own = Entry("Log_Level", level, LEVEL_VARIABLE, 1)
+            merged = replace(merged, entries=(*merged.entries, own))
         merged = self._without_ignored("service", "", merged, keys_of(ServiceSettings))
         names = foreign.unsupported("service", "")
         loaded = read(ServiceSettings, merged, self._draft.problems, unsupported=names)
@@ -404,6 +414,11 @@ class _Reading:
                 self._draft.problem(lines.place, str(reason))
         for entry in section.all("Parser") if "Parser" in names else ():
             self._check_one_parser(entry)
+        older = section.get("Multiline") if "Parser_Firstline" in names else None
+        if older is not None and not _is_off(older):
+            for entry in section.entries:
+                if _PARSER_OF_LINES.fullmatch(entry.key):
+                    self._check_one_parser(entry)
 
     def _check_one_parser(self, entry: Entry) -> None:
         """Only parsers that are used: a stock file may have expressions that RE2 can't run."""

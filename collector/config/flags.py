@@ -83,7 +83,7 @@ FLAGS = (
         _INSTEAD,
     ),
     Flag("V", "version", "", "print the version", _INSTEAD),
-    Flag("h", "help", "", "print this", _INSTEAD),
+    Flag("h", "help", "", "print this; behind -i, -F or -o NAME: the keys of that plugin", _INSTEAD),
     Flag("s", "coro_stack_size", "BYTES", "", _FLUENT_BIT, ignored="podwitness has no coroutine stacks"),
     Flag(
         "Z",
@@ -128,6 +128,14 @@ FLAGS = (
         "",
         _FLUENT_BIT,
         refused="podwitness stays in the foreground; let systemd or a pod run it",
+    ),
+    Flag(
+        "",
+        "enable-fips",
+        "",
+        "",
+        _FLUENT_BIT,
+        refused="podwitness takes the system's OpenSSL as it is; set FIPS up there",
     ),
     Flag("e", "plugin", "FILE", "", _FLUENT_BIT, refused="podwitness loads no plugins from files"),
     Flag("T", "sp-task", "SQL", "", _FLUENT_BIT, refused="podwitness has no stream processor"),

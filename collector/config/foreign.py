@@ -12,6 +12,7 @@ _SYSTEM_RESOLVER = "names are looked up by the system's resolver"
 _WATCHED = "files are watched, and read as they grow"
 _PORTIONS = "a file is read in portions of bounded size, in turns with others"
 _LISTENING = "clients have time limits of our own, and a port is of one process"
+_FLUSH = "a chunk that is full is sent at once, others when Flush is over"
 _REPEATED = "what goes on is logged when it begins and when it ends"
 
 # Kind of section, or kind and plugin -> key (lower case) -> why leaving it out changes nothing.
@@ -21,6 +22,14 @@ IGNORED: dict[str, dict[str, str]] = {
         "dns.mode": _SYSTEM_RESOLVER,
         "dns.resolver": _SYSTEM_RESOLVER,
         "enable_chunk_trace": "chunks can't be traced; Log_Level trace names them",
+        "flush.adaptive": _FLUSH,
+        "flush.adaptive.down_steps": _FLUSH,
+        "flush.adaptive.high_pressure": _FLUSH,
+        "flush.adaptive.low_pressure": _FLUSH,
+        "flush.adaptive.max_interval": _FLUSH,
+        "flush.adaptive.medium_pressure": _FLUSH,
+        "flush.adaptive.min_interval": _FLUSH,
+        "flush.adaptive.up_steps": _FLUSH,
         "json.convert_nan_to_null": "what is no number is null in JSON",
         "json.escape_unicode": "JSON is written in UTF-8, which reads the same",
         "hot_reload.ensure_thread_safety": "a reload needs no such precaution",
@@ -74,6 +83,11 @@ IGNORED: dict[str, dict[str, str]] = {
     },
     "input dummy": {"test_hang_on_exit": "it is for tests of Fluent Bit itself"},
     "filter": {"log_suppress_interval": _REPEATED},
+    "filter kubernetes": {
+        "kube_meta_io_timeout": "no record waits for an answer for longer than 5 s",
+        "kube_meta_negative_cache_ttl": "a pod that is not there is not asked for again for a minute",
+        "kube_namespace_file": "pods are found by their node, and not by the agent's own namespace",
+    },
     "filter multiline": {"debug_flush": "an output stdout shows what was joined"},
     "filter parser": {"unescape_key": "Fluent Bit does nothing with it either"},
     "filter rewrite_tag": {"recursion_action": "no record comes to the same filter twice"},
@@ -136,26 +150,29 @@ _BULK = _names("""
 FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
     ("service", ""): _names("""
         config_watch coro_stack_size daemon dns.mode dns.prefer_ipv4 dns.prefer_ipv6 dns.resolver
-        enable_chunk_trace flush grace hc_errors_count hc_period hc_retry_failure_count health_check
-        hot_reload hot_reload.ensure_thread_safety hot_reload.timeout http_listen http_port http_proxy
-        http_server json.convert_nan_to_null json.escape_unicode log_file log_level
-        multiline_buffer_limit parsers_file plugins_file scheduler.base scheduler.cap
-        sp.convert_from_str_to_num storage.backlog.flush_on_shutdown storage.backlog.mem_limit
-        storage.checksum storage.delete_irrecoverable_chunks storage.inherit storage.keep.rejected
-        storage.max_chunks_up storage.metrics storage.path storage.rejected.path storage.sync
-        storage.trim_files storage.type streams_file windows.maxstdio
+        enable_chunk_trace flush flush.adaptive flush.adaptive.down_steps flush.adaptive.high_pressure
+        flush.adaptive.low_pressure flush.adaptive.max_interval flush.adaptive.medium_pressure
+        flush.adaptive.min_interval flush.adaptive.up_steps grace hc_errors_count hc_period
+        hc_retry_failure_count health_check hot_reload hot_reload.ensure_thread_safety hot_reload.timeout
+        http_listen http_port http_proxy http_server json.convert_nan_to_null json.escape_unicode log_file
+        log_level multiline_buffer_limit parsers_file plugins_file scheduler.base scheduler.cap
+        security.fips_mode sp.convert_from_str_to_num storage.backlog.flush_on_shutdown
+        storage.backlog.mem_limit storage.checksum storage.delete_irrecoverable_chunks storage.inherit
+        storage.keep.rejected storage.max_chunks_up storage.metrics storage.path storage.rejected.limit
+        storage.rejected.path storage.sync storage.trim_files storage.type streams_file
+        telemetry.metrics.logs.tag_records.enabled telemetry.metrics.logs.tag_records.max_series
+        telemetry.metrics.logs.tag_records.max_tag_length windows.maxstdio
     """),
     ("input", "tail"): _names("""
         buffer_chunk_size buffer_max_size db db.compare_filename db.journal_mode db.locking db.sync
         docker_mode docker_mode_flush docker_mode_parser event_batch_size exclude_path exit_on_eof
         file_cache_advise fstat_interval generic.encoding ignore_active_older_files ignore_older
         inotify_watcher keep_file_handle key multiline multiline.parser multiline_flush offset_key parser
-        parser_firstline path path_key progress_check_interval progress_check_interval_nsec
+        parser_firstline parser_{number} path path_key progress_check_interval progress_check_interval_nsec
         read_from_head read_newly_discovered_files_from_head refresh_interval rotate_wait
         skip_empty_lines skip_long_lines static_batch_size tag_regex truncate_long_lines
         unicode.encoding watcher_interval
-    """)
-    | {f"parser_{number}" for number in range(1, 10)},  # of the lines after Parser_Firstline
+    """),
     ("input", "systemd"): _names("""
         db db.sync lowercase max_entries max_fields path read_from_tail read_since_minutes_ago
         strip_underscores systemd_filter systemd_filter_type
@@ -168,11 +185,12 @@ FLUENT_BIT: dict[tuple[str, str], frozenset[str]] = {
         aws_pod_service_map_refresh_interval aws_pod_service_map_ttl
         aws_pod_service_preload_cache_dir aws_use_pod_association set_platform use_pod_association
         buffer_size cache_use_docker_id dns_retries dns_wait_time dummy_meta k8s-logging.exclude
-        k8s-logging.parser keep_log kube_ca_file kube_ca_path kube_meta_cache_ttl
-        kube_meta_namespace_cache_ttl kube_meta_preload_cache_dir kube_tag_prefix
+        k8s-logging.parser keep_log kube_ca_file kube_ca_path kube_meta_cache_ttl kube_meta_io_timeout
+        kube_meta_namespace_cache_ttl kube_meta_negative_cache_ttl kube_meta_preload_cache_dir
+        kube_namespace_file kube_tag_prefix
         kube_token_command kube_token_file kube_token_ttl kube_url kubelet_host kubelet_port labels
-        merge_log merge_log_key merge_log_trim merge_parser namespace_annotations namespace_labels
-        namespace_metadata_only owner_references regex_parser tls.debug tls.verify
+        merge_log merge_log_key merge_log_trim merge_parser namespace_annotations namespace_exclude
+        namespace_labels namespace_metadata_only owner_references regex_parser tls.debug tls.verify
         tls.verify_hostname tls.vhost use_journal use_kubelet use_tag_for_meta
     """),
     ("input", "dummy"): _names("""
@@ -293,6 +311,8 @@ REFUSED: dict[tuple[str, str], dict[str, str]] = {
         "config_watch": "Reload by SIGHUP, or by POST /api/v2/reload with Hot_Reload On.",
         "dns.prefer_": "Set net.dns.prefer_ipv4 or net.dns.prefer_ipv6 in the outputs.",
         "http_proxy": "Set Proxy in the outputs, or HTTP_PROXY in the environment.",
+        "security.fips_mode": "Set FIPS up for the whole system, in the OpenSSL configuration.",
+        "telemetry.": "Remove it: records are counted by input and by output, not by tag.",
         "streams_file": "Remove the line; podwitness has no stream processor.",
     },
     ("input", ""): {
@@ -303,8 +323,6 @@ REFUSED: dict[tuple[str, str], dict[str, str]] = {
     },
     ("input", "tail"): {
         "docker_mode_parser": _MULTILINE,
-        "multiline_flush": _MULTILINE,
-        "parser_": _MULTILINE,
         "generic.encoding": "Let the writer write UTF-8; other bytes are kept as they are.",
         "unicode.encoding": "Let the writer write UTF-8; other bytes are kept as they are.",
         "ignore_active_older_files": "Remove the line: Ignore_Older is about files when they are found.",
@@ -370,6 +388,8 @@ INSTEAD: dict[tuple[str, str], str] = {
     ("input", "docker_events"): "The input ebpf tells of containers and their processes.",
     ("input", "netif"): "The input ebpf tells of connections.",
     ("input", "syslog"): "Let the journal take it, and read that by the input systemd.",
+    ("input", "fluentbit_logs"): "podwitness's own log goes to standard error, and from there where those of "
+    "all pods go.",
     ("input", "fluentbit_metrics"): "podwitness's own metrics are served at /metrics when HTTP_Server is On.",
     ("input", "node_exporter_metrics"): "Run the node exporter for the node's metrics.",
     ("input", "exec"): "podwitness starts no programs: write to a file, and follow it by the input tail.",

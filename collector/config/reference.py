@@ -16,7 +16,7 @@ from collector.config.schema import Key, keys_of
 from collector.config.service import ServiceSettings
 from collector.config.stock_parsers import STOCK
 from collector.config.upstreams import NodeKeys
-from collector.plugins import PLUGINS, PluginKind
+from collector.plugins import PLUGINS, PluginKind, Row
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -42,6 +42,32 @@ checks.
 | pattern with * | `*` stands for any text |
 | regular expression | Ruby's dialect, as in Fluent Bit; bare or as `/a/i` |
 """
+_PROCESSORS = (
+    "In YAML an input or output may have `processors`, with a list of filters under `logs`. Those of an "
+    "input get what it makes, whatever its tag, before all filters, and need no Match; what they give "
+    "another tag goes on with the filters. Those of an output get what it is given, each time that it is "
+    f"tried; they may be {', '.join(f'`{name}`' for name in PROCESSORS_OF_OUTPUTS)}. The spool and "
+    "rejected chunks have records as they were before.\n"
+)
+_UPSTREAMS = (
+    "`Upstream` of an output names a file with one [UPSTREAM] and a [NODE] for each receiver (in YAML "
+    "`upstream_servers` with `nodes`), or an [UPSTREAM] of the main configuration. A node has the keys "
+    "of its output, over those that the output itself has, and these:\n"
+)
+_TURNS = (
+    "\nChunks go to the nodes in turns, by their weights. What one does not take goes to the next at "
+    "once; a node that failed is left out for 5 seconds, then for twice as long, up to 5 minutes.\n"
+)
+_PARSERS = (
+    "Parsers stand in the files that `Parsers_File` names. Built in are "
+    f"{', '.join(f'`{name}`' for name in sorted(STOCK))}, which a file may "
+    "define anew. Patterns are run by RE2: without looking around and back references.\n"
+)
+_MULTILINE = (
+    "They stand where parsers do; `go`, `java`, `python` and `ruby` are built in. A rule with "
+    "`start_state` knows the first line of a record, the rules for the state that this led to know the "
+    "next, and so on. What patterns can say is RE2's: no looking around, no back references.\n"
+)
 _TITLES: dict[PluginKind, str] = {"input": "Inputs", "filter": "Filters", "output": "Outputs"}
 _COMMON: dict[PluginKind, type[DataclassInstance]] = {
     "input": InputCommon,
@@ -70,45 +96,14 @@ def _lines() -> Iterator[str]:
     yield from _table(ServiceSettings)
     for kind, title in _TITLES.items():
         yield f"\n## {title}\n"
-        yield f"Keys of every {kind}:\n"
-        yield from _table(_COMMON[kind])
-        for row in PLUGINS:
-            if row.kind == kind:
-                module = row.load()
-                yield f"\n### {row.name}\n\n{module.SUMMARY}\n"
-                yield from _table(module.Settings)
-    yield "\n## Processors\n"
-    yield (
-        "In YAML an input or output may have `processors`, with a list of filters under `logs`. Those of an "
-        "input get what it makes, whatever its tag, before all filters, and need no Match; what they give "
-        "another tag goes on with the filters. Those of an output get what it is given, each time that it is "
-        f"tried; they may be {', '.join(f'`{name}`' for name in PROCESSORS_OF_OUTPUTS)}. The spool and "
-        "rejected chunks have records as they were before.\n"
-    )
-    yield "\n## Upstreams\n"
-    yield (
-        "`Upstream` of an output names a file with one [UPSTREAM] and a [NODE] for each receiver (in YAML "
-        "`upstream_servers` with `nodes`), or an [UPSTREAM] of the main configuration. A node has the keys "
-        "of its output, over those that the output itself has, and these:\n"
-    )
+        yield from _plugins(kind)
+    yield f"\n## Processors\n\n{_PROCESSORS}"
+    yield f"\n## Upstreams\n\n{_UPSTREAMS}"
     yield from _table(NodeKeys)
-    yield (
-        "\nChunks go to the nodes in turns, by their weights. What one does not take goes to the next at "
-        "once; a node that failed is left out for 5 seconds, then for twice as long, up to 5 minutes.\n"
-    )
-    yield "\n## [PARSER]\n"
-    stock = ", ".join(f"`{name}`" for name in sorted(STOCK))
-    yield (
-        f"Parsers stand in the files that `Parsers_File` names. Built in are {stock}, which a file may "
-        "define anew. Patterns are run by RE2: without looking around and back references.\n"
-    )
+    yield _TURNS
+    yield f"\n## [PARSER]\n\n{_PARSERS}"
     yield from _table(Parser)
-    yield "\n## [MULTILINE_PARSER]\n"
-    yield (
-        "They stand where parsers do; `go`, `java`, `python` and `ruby` are built in. A rule with "
-        "`start_state` knows the first line of a record, the rules for the state that this led to know the "
-        "next, and so on. What patterns can say is RE2's: no looking around, no back references.\n"
-    )
+    yield f"\n## [MULTILINE_PARSER]\n\n{_MULTILINE}"
     yield from _table(MultilineSection)
     yield "\n## Accepted without effect\n"
     yield "Keys of Fluent Bit that have nothing to set up here; the reason is logged at the start.\n"
@@ -116,6 +111,25 @@ def _lines() -> Iterator[str]:
     yield "\n## Refused\n"
     yield "Other keys of Fluent Bit are errors, unless they are Off; these say what to do instead.\n"
     yield from _refused()
+
+
+def _plugins(kind: PluginKind) -> Iterator[str]:
+    yield f"Keys of every {kind}:\n"
+    yield from _table(_COMMON[kind])
+    for row in PLUGINS:
+        if row.kind == kind:
+            yield from _plugin(row)
+
+
+def plugin_page(row: Row) -> str:
+    """What the page has of one plugin, and of all of its kind."""
+    return "\n".join((*_plugin(row), f"\nKeys of every {row.kind}:\n", *_table(_COMMON[row.kind])))
+
+
+def _plugin(row: Row) -> Iterator[str]:
+    module = row.load()
+    yield f"\n### {row.name}\n\n{module.SUMMARY}\n"
+    yield from _table(module.Settings)
 
 
 def _table(settings: type[DataclassInstance]) -> Iterator[str]:

@@ -180,6 +180,8 @@ class _File:
                 entries += self._rules(value)
             elif name.lower() == "processors":
                 processors += self._processors(section, key, value)
+            elif section == "SERVICE":
+                entries += self._nested(name, value)
             elif (section, name.lower()) != ("UPSTREAM", "nodes"):
                 entries += self._entries(name, value)
         made = Section(section, self._path, _line(node), tuple(entries), tuple(processors))
@@ -221,6 +223,15 @@ class _File:
                 continue
             rule = quoted_rule(parts["state"], parts["regex"], parts["next_state"])
             yield Entry("rule", rule, self._path, _line(item))
+
+    def _nested(self, name: str, node: Node) -> Iterator[Entry]:
+        """Fluent Bit's docs write `storage.path` under `storage` too; `telemetry` has no other form."""
+        if not isinstance(node, pyyaml.MappingNode):
+            yield from self._entries(name, node)
+            return
+        for _, rest, value in self._pairs(node, name):
+            is_whole = rest.lower().startswith(f"{name.lower()}.")
+            yield from self._nested(rest if is_whole else f"{name}.{rest}", value)
 
     def _entries(self, name: str, node: Node) -> Iterator[Entry]:
         for item in node.value if isinstance(node, pyyaml.SequenceNode) else [node]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from collector.inputs.event_heartbeat import Deed, Heart, Proof
 from collector.inputs.event_rings import Rings
-from collector.native.events import ContainerTable, DrainEnd, EventEncoder, Kind, Tables
+from collector.native.containers import ContainerTable
+from collector.native.event_kinds import Kind
+from collector.native.events import DrainEnd, EventEncoder, Tables
 from probes.catalog import SUBJECTS
 from probes.launch import Attached, HookReport, ProbeError, launch
 from probes.proc_connector import ConnectorUnusable, ProcConnector

@@ -6,8 +6,8 @@ input of its own: to the filters from the first one on, but for this one. What w
 is in memory: its file's position may have passed it, so a `kill -9` can lose it. The
 `multiline.parser` of the input `tail` loses nothing; use it for files.
 
-Mode partial_message joins what a container runtime split, by Fluentd's keys
-partial_message, partial_id, partial_ordinal and partial_last.
+Mode partial_message joins what a container runtime split (multiline_pieces.py), for
+each tag and line by itself.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from collector.accessor import names
 from collector.config.multiline import check_names, multiline_parsers
 from collector.config.schema import boolean, choice, commas, integer, key, repeated_list, size_bytes, text
 from collector.errors import ConfigError
+from collector.filters.multiline_pieces import assembled, piece_of
 from collector.filters.sees_records import SeesRecords
 from collector.identity.identity import Identity
 from collector.multiline.joiner import Joined, Joiner
 from collector.multiline.parsers import MultilineParser
-from collector.plugin import BatchFilter, Emit, Pairs
+from collector.plugin import BatchFilter, Emit
 from collector.record import Record
 
 if TYPE_CHECKING:
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
 
 SUMMARY = "Joins records whose texts are lines of one."
 
-# Streams with an open record at a time: beyond it the one that waited longest is sent on as it is.
+# Streams with an open record at a time, and what these take: beyond it those that waited longest are sent on
+# as they are, within LOOK_S.
 MAX_STREAMS = 4096
+MAX_OPEN_BYTES = 24 << 20
 LOOK_S = 0.1
-_PARTIAL = "partial_message"
-_PARTIAL_KEYS = (_PARTIAL, "partial_id", "partial_ordinal", "partial_last")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,13 @@ class _Stream:
     tag: str
     identity: Identity | None
     grown_s: float = 0.0
-    parts: list[Record] = field(default_factory=list)  # of mode partial_message
+    # Of mode partial_message.
+    first: Record | None = None
+    content: bytearray = field(default_factory=bytearray)
+
+    @property
+    def open_bytes(self) -> int:
+        return self.joiner.open_bytes + len(self.content)
 
 
 class Multiline(SeesRecords):
@@ -101,6 +108,7 @@ class Multiline(SeesRecords):
         self.matches = matches
         self._settings = settings
         self._parsers = tuple(parsers)
+        self._looked_at = next((one.key_pattern for one in parsers if one.key_pattern), "")
         self._send = send
         self._limit_bytes = min(longest_bytes, settings.emitter_mem_buf_limit_bytes)
         self._clock = clock
@@ -109,39 +117,31 @@ class Multiline(SeesRecords):
     def apply_batch(
         self, tag: str, records: Sequence[Record], identity: Identity | None, emit: Emit
     ) -> list[Record]:
-        take = self._take_partial if self._settings.mode == "partial_message" else self._take_line
-        done: list[Record] = []
-        for record in records:
-            stream = self._stream(tag, record, identity)
-            stream.grown_s = self._clock()
-            done += take(stream, record)
+        take = self._take_piece if self._settings.mode == "partial_message" else self._take_line
+        done = [made for record in records for made in take(tag, record, identity)]
         if not self._settings.buffer:
             done += [record for stream in self._streams.values() for record in self._flush(stream)]
         return done
 
-    def _stream(self, tag: str, record: Record, identity: Identity | None) -> _Stream:
-        place = (tag, next((str(value) for name, value in record.pairs if names(name, "stream")), None))
-        known = self._streams.get(place)
+    def _stream(self, tag: str, name: Any, identity: Identity | None) -> _Stream:
+        known = self._streams.get((tag, name))
         if known is None:
             joiner: Joiner[Record] = Joiner(self._parsers or (MultilineParser("none"),), self._limit_bytes)
-            known = self._streams[place] = _Stream(joiner, tag, identity)
+            known = self._streams[tag, name] = _Stream(joiner, tag, identity)
         known.identity = identity
+        known.grown_s = self._clock()
         return known
 
     # By the rules of a parser
 
-    def _take_line(self, stream: _Stream, record: Record) -> list[Record]:
-        content = self._content(record)
+    def _take_line(self, tag: str, record: Record, identity: Identity | None) -> list[Record]:
+        name = next((str(value) for key, value in record.pairs if names(key, "stream")), None)
+        stream = self._stream(tag, name, identity)
+        content = _text_of(record, self._settings.multiline_key_content)
         if content is None:
             return [*self._flush(stream), record]
-        return [self._whole(joined) for joined in stream.joiner.take(content, record)]
-
-    def _content(self, record: Record) -> bytes | None:
-        name = self._settings.multiline_key_content
-        value = next((value for one, value in record.pairs if names(one, name)), None)
-        if isinstance(value, str):
-            return value.encode("utf-8", "surrogateescape")
-        return value if isinstance(value, bytes) else None
+        looked_at = _text_of(record, self._looked_at) if self._looked_at else None
+        return [self._whole(joined) for joined in stream.joiner.take(content, record, looked_at)]
 
     def _whole(self, joined: Joined[Record]) -> Record:
         """The first line's record, with the text of all; one that is a line alone is as it was."""
@@ -156,33 +156,23 @@ class Multiline(SeesRecords):
 
     # By what the runtime says of its pieces
 
-    def _take_partial(self, stream: _Stream, record: Record) -> list[Record]:
-        pieces = dict(record.pairs)
-        if str(pieces.get(_PARTIAL, "")).lower() != "true":
-            return [*self._flush(stream), record]
-        is_other = stream.parts and dict(stream.parts[0].pairs).get("partial_id") != pieces.get("partial_id")
-        done = self._flush(stream) if is_other else []
-        stream.parts.append(record)
-        size_bytes = sum(len(self._content(one) or b"") for one in stream.parts)
-        is_last = str(pieces.get("partial_last", "")).lower() == "true"
-        if is_last or size_bytes >= self._settings.emitter_mem_buf_limit_bytes:
-            done += self._flush(stream)
-        return done
-
-    def _assembled(self, parts: Sequence[Record]) -> Record:
-        content = b"".join(self._content(one) or b"" for one in parts).decode("utf-8", "surrogateescape")
-        name = self._settings.multiline_key_content
-        pairs: Pairs = [
-            (one, content) if names(one, name) else (one, value)
-            for one, value in parts[0].pairs
-            if one not in _PARTIAL_KEYS
-        ]
-        return parts[0].like(pairs)
+    def _take_piece(self, tag: str, record: Record, identity: Identity | None) -> list[Record]:
+        piece = piece_of(record.pairs, self._settings.multiline_key_content)
+        if piece is None:
+            return [record]
+        stream = self._stream(tag, piece.ident, identity)
+        stream.first = stream.first or record
+        stream.content += piece.content
+        if piece.is_last or len(stream.content) >= self._limit_bytes:
+            del self._streams[tag, piece.ident]
+            return self._flush(stream)
+        return []
 
     def _flush(self, stream: _Stream) -> list[Record]:
-        parts, stream.parts = stream.parts, []
-        if parts:
-            return [self._assembled(parts)]
+        first, content = stream.first, bytes(stream.content)
+        stream.first, stream.content = None, bytearray()
+        if first is not None:
+            return [assembled(first, content, self._settings.multiline_key_content)]
         return [self._whole(joined) for joined in stream.joiner.flush()]
 
     # Those that wait
@@ -198,12 +188,16 @@ class Multiline(SeesRecords):
         await self._send_all(list(self._streams.values()))
 
     def _due(self, before_s: float) -> list[_Stream]:
-        overdue = [stream for stream in self._streams.values() if stream.grown_s <= before_s]
-        excess = len(self._streams) - MAX_STREAMS - len(overdue)
-        if excess > 0:
-            rest = (stream for stream in self._streams.values() if stream.grown_s > before_s)
-            overdue += sorted(rest, key=lambda stream: stream.grown_s)[:excess]
-        return overdue
+        """Those that have waited long enough, and the longest waiting of what is too much."""
+        waiting = sorted(self._streams.values(), key=lambda stream: stream.grown_s)
+        left, left_bytes = len(waiting), sum(stream.open_bytes for stream in waiting)
+        due: list[_Stream] = []
+        for stream in waiting:
+            if stream.grown_s > before_s and left <= MAX_STREAMS and left_bytes <= MAX_OPEN_BYTES:
+                break
+            due.append(stream)
+            left, left_bytes = left - 1, left_bytes - stream.open_bytes
+        return due
 
     async def _send_all(self, streams: Sequence[_Stream]) -> None:
         sending = {id(stream) for stream in streams}
@@ -211,6 +205,13 @@ class Multiline(SeesRecords):
         for stream in streams:
             if records := self._flush(stream):
                 await self._send(self, stream.tag, records, stream.identity)
+
+
+def _text_of(record: Record, key: str) -> bytes | None:
+    value = next((value for name, value in record.pairs if names(name, key)), None)
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    return value if isinstance(value, bytes) else None
 
 
 def make(settings: Settings, context: Context) -> BatchFilter:

@@ -232,6 +232,10 @@ class Beginnings:
 
         `partials`: what is open in it and goes on nowhere else, where it could not be read to its end.
         """
+        if not file.head:
+            file.look_at_head()
+        if not file.head:
+            return  # an empty file can't be told from another one that gets its inode
         position = Position(file.key, path, file.offset, partials)
         self._left[file.key] = position
         if not file.is_gone:

@@ -23,7 +23,8 @@ from collector.inputs.event_rings import RingWatch, Unread
 from collector.inputs.event_state import Snapshot
 from collector.inputs.event_vigil import Patience, Trouble, Vigil, notice
 from collector.inputs.event_worth import worth_of_tags
-from collector.native.events import Entries, Kind
+from collector.native.event_kinds import Kind
+from collector.native.events import Entries
 from collector.service.stalls import Stall
 from probes.launch import Attached, HookReport, ProbeError, launch
 

@@ -6,7 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from collector.inputs.event_plans import target_fragment
-from collector.native.events import CgroupChange, ContainerTable, Tables
+from collector.native.containers import ContainerTable
+from collector.native.events import CgroupChange, Tables
 
 if TYPE_CHECKING:
     from collector.identity.identity import Identity

@@ -17,8 +17,11 @@ from collector.inputs.event_programs import ToldPrograms
 from collector.inputs.event_rings import NAMES, Rings
 from collector.inputs.event_translations import Tracking
 from collector.inputs.watched_names import shown_names, table_of, write_table
-from collector.native.events import DrainEnd, EventEncoder, FlowTable, Heartbeat, Kind, Resolutions, Ring
+from collector.native.event_kinds import Kind
+from collector.native.events import DrainEnd, EventEncoder, Heartbeat, Ring
+from collector.native.flow_table import FlowTable
 from collector.native.limits import Limits, Suppressed
+from collector.native.resolutions import Resolutions
 from collector.native.translations import Translations
 from probes.catalog import FLOW_SLOTS, FLOWS
 

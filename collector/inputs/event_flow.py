@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collector.delivery.chunk import Chunk
-from collector.native.events import Drained, Entries, EventEncoder, Kind, RawRecord, split
+from collector.native.event_kinds import Kind
+from collector.native.events import Drained, Entries, EventEncoder
+from collector.native.raw_records import RawRecord, split
 
 if TYPE_CHECKING:
     from collector.filters.chain import FilterChain

@@ -17,7 +17,8 @@ import time
 from collections.abc import Collection
 from typing import NamedTuple
 
-from collector.native.events import Heartbeat, Kind
+from collector.native.event_kinds import Kind
+from collector.native.events import Heartbeat
 
 PROCESS_KINDS = frozenset({Kind.FORK, Kind.EXEC, Kind.EXIT})
 LISTENER_KINDS = frozenset({Kind.LISTEN, Kind.UNLISTEN})

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from collector.config.kinds import Kind as ValueKind
 from collector.entries import pack_entry
 from collector.inputs.event_plans import identity_fields, scope_of
-from collector.native.events import Entries, Kind
+from collector.native.event_kinds import Kind
+from collector.native.events import Entries
 from collector.native.limits import OTHER_CGROUPS, Rate, Suppressed
 
 if TYPE_CHECKING:

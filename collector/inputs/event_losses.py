@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from collector.native.events import Drained, Kind, UnreadDns
+from collector.native.event_kinds import Kind
+from collector.native.events import Drained
+from collector.native.resolutions import UnreadDns
 from probes.launch import HookReport
 
 ANY_KIND = "any"

@@ -10,7 +10,8 @@ import msgpack
 
 from collector import own_log
 from collector.identity.identity import Identity
-from collector.native.events import FRAGMENT_BYTES_MOST, Fragment, Scope
+from collector.native.containers import FRAGMENT_BYTES_MOST, Fragment
+from collector.native.event_kinds import Scope
 from collector.plan import EventPlan, Field, Op
 from collector.records import ECS_VERSION, TOP_LEVEL_KEYS
 

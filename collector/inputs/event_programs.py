@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from collector.inputs.event_losses import ANY_KIND, KernelLoss
-from collector.native.events import EventEncoder, Kind
+from collector.native.event_kinds import Kind
+from collector.native.events import EventEncoder
 from collector.native.programs import Programs
 
 if TYPE_CHECKING:
-    from collector.native.events import RawRecord
     from collector.native.limits import Suppressed
+    from collector.native.raw_records import RawRecord
 
 
 # What a lost one of these did changes what a process runs, or who has its number.

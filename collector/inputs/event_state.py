@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from collector.entries import pack_entry
 from collector.inputs.event_plans import identity_fields, scope_of
-from collector.native.events import Entries, Kind, RawRecord, split
+from collector.native.event_kinds import Kind
+from collector.native.events import Entries
+from collector.native.raw_records import RawRecord, split
 from collector.native.state import born, with_arguments, without_arguments
 from probes.process_files import Arguments, ProcessFiles, ProcessGone
 

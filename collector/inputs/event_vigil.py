@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol
 from collector.entries import pack_entry
 from collector.inputs.event_heartbeat import Deed, Heart, Proof
 from collector.inputs.event_rings import Unread
-from collector.native.events import Heartbeat, Kind
+from collector.native.event_kinds import Kind
+from collector.native.events import Heartbeat
 from collector.service.metrics import Metrics
 from probes.launch import HookReport
 

@@ -103,6 +103,7 @@ class FollowedFile:
     is_read: bool = False  # nothing more was there at the last look
     is_rotated: bool = False  # has, or had when it was unlinked, another name than `place`
     is_gone: bool = False  # has no name any more
+    is_given_up: bool = False  # what is read of it is lost
     replaced: bool = False  # it was renamed over the file before it
     was_closed: bool = False  # by a writer, since the last look
     final_s: float = 0.0  # when it was found final, 0: not yet
@@ -195,6 +196,8 @@ class FollowedFile:
         batch, at_end = self._read_batch(now_ns, end=end)
         self.offset += batch.consumed
         self.has_begun |= batch.consumed > 0
+        if batch.consumed and not self.head:
+            self.look_at_head()  # written to since it was found empty: its position needs a fingerprint
         return self._portion(batch, start, at_end=at_end, is_last=at_end and end)
 
     def _read_batch(self, now_ns: int, *, end: bool) -> tuple[LogBatch, bool]:

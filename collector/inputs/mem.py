@@ -22,15 +22,19 @@ class Settings(Interval):
 
 
 def sample() -> list[tuple[int, Pairs]]:
-    """In KiB; used is all that is not free, caches too, as in Fluent Bit (plugins/in_mem/mem.c)."""
+    """In KiB, as in Fluent Bit (plugins/in_mem/mem.c): `Mem.used` counts caches too, and `Mem.free` is what
+    programs could have, which the kernel calls MemAvailable."""
     import psutil  # only a configuration with this input needs it
 
     memory, swap = psutil.virtual_memory(), psutil.swap_memory()
     pairs: Pairs = []
-    for name, total, free in (("Mem", memory.total, memory.free), ("Swap", swap.total, swap.free)):
+    for name, total, unused, free in (
+        ("Mem", memory.total, memory.free, memory.available),
+        ("Swap", swap.total, swap.free, swap.free),
+    ):
         pairs += [
             (f"{name}.total", total >> 10),
-            (f"{name}.used", (total - free) >> 10),
+            (f"{name}.used", (total - unused) >> 10),
             (f"{name}.free", free >> 10),
         ]
     return [(time.time_ns(), pairs)]

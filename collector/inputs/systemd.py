@@ -90,16 +90,29 @@ def field_name(name: str, settings: Settings) -> str:
 
 
 def record_of(fields: Fields, settings: Settings) -> list[tuple[Any, Any]]:
-    """A journal entry as pairs; values are text, a list where the field is repeated."""
+    """A journal entry as pairs; values are text, a list where the field is repeated, or where two fields have
+    one name once underscores and capitals are gone."""
     left = settings.max_fields
-    pairs: list[tuple[Any, Any]] = []
+    found: dict[str, Any] = {}
     for name, value in fields.items():
         kept = value[:left] if isinstance(value, list) else value
-        pairs.append((field_name(name, settings), _text(kept)))
+        _put(found, field_name(name, settings), _text(kept))
         left -= len(kept) if isinstance(kept, list) else 1
         if left <= 0:
             break
-    return pairs
+    return list(found.items())
+
+
+def _put(found: dict[str, Any], name: str, value: Any) -> None:
+    """As Fluent Bit: what becomes a list goes to the end."""
+    if name not in found:
+        found[name] = value
+        return
+    more = value if isinstance(value, list) else [value]
+    if isinstance(found[name], list):
+        found[name] += more
+    else:
+        found[name] = [found.pop(name), *more]
 
 
 def _text(value: Any) -> Any:

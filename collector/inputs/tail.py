@@ -25,8 +25,10 @@ from collector.inputs.file_events import FileEvents
 from collector.inputs.follow import FollowedFile, Portion
 from collector.inputs.followed import Followed
 from collector.inputs.reading_thread import ReadingThread
+from collector.inputs.refused_names import RefusedNames
 from collector.inputs.replanning import Replanning
 from collector.inputs.succession import Plans, Succession
+from collector.inputs.tail_deleted import DeletedFiles
 from collector.inputs.tail_files import POLL_S, Discovery, Found, Reports
 from collector.inputs.tail_paths import KubeletRoots, select
 from collector.inputs.tail_portions import Portions
@@ -54,8 +56,9 @@ ALONE_S = 0.01
 THREAD_BYTES = 64 << 10
 # The file that takes the place of a rotated one is found within milliseconds of the rename, if there is one.
 HEIR_WAIT_S = 1.0
+# A deleted file that can not be read is counted now and then, until it may be or too much is held.
+DELETED_LOOK_S = 5.0
 IDENTITY_RETRY_S = 0.05
-MAX_REFUSED = 1000
 # At the end; some 100 MB. A file that is written faster than it is read must not hold up the end.
 CATCH_UP_S = 0.3
 
@@ -97,7 +100,7 @@ class Tail:
         self._alone_since_s = 0.0
         self.has_looked = asyncio.Event()  # all files that were there at the start are followed
         self._wake = asyncio.Event()
-        self._refused: set[str] = set()
+        self._refused = RefusedNames(context)
         self._has_ended = False
         self._unread: UnreadFiles | None = None
         self._held_back = HeldBack(context.name, context.intake, self._wake.set)
@@ -106,9 +109,9 @@ class Tail:
         self._loop = asyncio.get_running_loop()
         # What is begun last ends first: nobody reads a file any more that is closed.
         async with asyncio.TaskGroup() as tasks, contextlib.AsyncExitStack() as ending:
-            self._portions = Portions(self._context, self._step, self._found_room, tasks)
-            ending.callback(self._portions.close)
             self._begin_following(ending)
+            self._portions = Portions(self._context, self._step, self._found_room, self._deleted.lose, tasks)
+            ending.callback(self._portions.close)
             self._thread = ReadingThread[Portion](self._context.name)
             ending.push_async_callback(self._loop.run_in_executor, None, self._thread.close)
             replanning = Replanning(
@@ -141,17 +144,19 @@ class Tail:
             self._events,
             grouping=self._grouping,
             ready=self._make_ready,
-            refuse=self._refuse,
+            refuse=self._refused.refuse,
             count=lambda name: self._context.metrics.add(name, self._context.name),
             log=self._context.log,
         )
         ending.callback(self._followed.close)
         ending.callback(self._close_arrived)
+        successions = self._followed.successions
+        self._deleted = DeletedFiles(self._context, self._settings.deleted_limit_bytes, successions)
         refresh_s = self._settings.refresh_interval_s
-        self._unread = UnreadFiles(self._context.name, self._followed.successions, refresh_s)
+        self._unread = UnreadFiles(self._context.name, successions, refresh_s)
 
     def _discovery(self) -> Discovery:
-        reports = Reports(self._found, self._problem, self._refuse, self._scanned)
+        reports = Reports(self._found, self._problem, self._refused.refuse, self._scanned)
         return Discovery(
             self._selection,
             self._kubelet.pods_pattern(self._selection),
@@ -186,12 +191,6 @@ class Tail:
 
     def _problem(self, problem: OperatorError) -> None:
         self._context.log.warning("%s", problem)
-
-    def _refuse(self, path: str, reason: str) -> None:
-        if path not in self._refused and len(self._refused) < MAX_REFUSED:
-            self._refused.add(path)
-            self._context.log.warning("%s is not followed: %s", path, reason)
-            self._context.metrics.add("podwitness_tail_files_refused_total", self._context.name)
 
     # The course of things
 
@@ -317,6 +316,9 @@ class Tail:
                 return
             self._followed.name(succession, link)
         if not self._may_read(succession, file):
+            if file.is_gone:
+                self._make_ready(self._deleted.hold(file, self._now_s))
+                self._look_again(file, self._now_s + DELETED_LOOK_S)
             return
         try:
             await self._read_on(succession, file)
@@ -329,11 +331,12 @@ class Tail:
     async def _read_on(self, succession: Succession, file: FollowedFile) -> None:
         if await self._goes_on_in_copy(succession, file):
             return
-        portion = await self._read(file)
+        portion, is_lost = await self._read(file), file.is_given_up
         self._portions.submit(succession, file, portion, file.key)
         self._close_overdue_records(succession, file)
         file.is_read = portion.at_end
-        if self._portions.is_waiting(succession):
+        file.is_given_up = is_lost and not portion.at_end  # what is written from here on is not
+        if self._portions.is_waiting(succession) and not is_lost:
             return  # it gets its turn when all that was read has found room
         if portion.at_end:
             await self._at_end(succession, file)
@@ -344,12 +347,14 @@ class Tail:
         self, succession: Succession, file: FollowedFile, partials: tuple[int, int] = (-1, -1)
     ) -> None:
         self._due_s.pop(file, None)
+        self._deleted.leave(file)
         self._followed.leave(succession, file, self._now_s, partials)
 
     def _may_read(self, succession: Succession, file: FollowedFile) -> bool:
         """Whether the name is known, what was written before it is read, and the outputs have room."""
         now_s = self._now_s
-        if not succession.path or self._portions.is_waiting(succession):
+        is_waiting = self._portions.is_waiting(succession) and not file.is_given_up
+        if not succession.path or is_waiting:
             return False
         if not succession.is_planned and not self._plans.settle(succession, now_s):
             self._look_again(file, now_s + IDENTITY_RETRY_S)
@@ -361,9 +366,8 @@ class Tail:
             if now_s < alone_s:
                 self._look_again(file, alone_s)
                 return False
-        if self._held_back.takes(
-            succession.tag, file, is_full=bool(succession.rest) and self._portions.is_full
-        ):
+        is_full = bool(succession.rest) and self._portions.is_full
+        if file.is_given_up or self._held_back.takes(succession.tag, file, is_full=is_full):
             return True
         self._look_again(file, now_s + LOOK_S)
         return False

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from collector.entries import Entry, map_header, pack, walk
+from collector.inputs.tail_parser import Step
 from collector.multiline.joiner import Joined, Joiner
 from collector.multiline.parsers import MultilineParser
 from collector.plan import Framing
 
 # The log core's key for the offset of a record where nobody asked for it; no program's key begins so.
 HIDDEN_OFFSET = "\0offset"
+
+_STREAMS = {"stdout": 0, "stderr": 1}
 
 OPEN_GROUPS_BYTES = 24 << 20
 """Bound of the open records of all files of an input together; beyond it a record ends earlier."""
@@ -28,7 +31,7 @@ class GroupBudget:
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """How lines of a file are joined. `limit_bytes` is the longest record."""
+    """How lines of a file are joined. `limit_bytes` is the longest record; `step` comes before."""
 
     parsers: tuple[MultilineParser, ...]
     limit_bytes: int
@@ -37,11 +40,18 @@ class Grouping:
     pattern_key: str = ""
     stream_key: str = "stream"
     offset_key: str = HIDDEN_OFFSET
+    step: Step | None = None
     budget: GroupBudget = field(default_factory=GroupBudget)
 
     @property
     def has_streams(self) -> bool:
+        """Whether every line that can be joined names its stream."""
         return self.framing.joins
+
+    @property
+    def ends_lines(self) -> bool:
+        """As Fluent Bit has it for text that nothing took apart."""
+        return self.framing is Framing.LINE and self.step is None
 
 
 class Regrouped(NamedTuple):
@@ -67,10 +77,9 @@ class LineGroups:
 
     def __init__(self, grouping: Grouping) -> None:
         self._grouping = grouping
-        ends_lines = grouping.framing is Framing.LINE
         self._joiners: tuple[Joiner[_Line], Joiner[_Line]] = (
-            Joiner(grouping.parsers, grouping.limit_bytes, ends_lines=ends_lines),
-            Joiner(grouping.parsers, grouping.limit_bytes, ends_lines=ends_lines),
+            Joiner(grouping.parsers, grouping.limit_bytes, ends_lines=grouping.ends_lines),
+            Joiner(grouping.parsers, grouping.limit_bytes, ends_lines=grouping.ends_lines),
         )
         self._grown_s = [0.0, 0.0]
         self._taken_bytes = 0
@@ -96,6 +105,8 @@ class LineGroups:
     def take(self, entries: bytes, now_s: float) -> Regrouped:
         """More records of the log core, each with its offset."""
         done: list[bytes | Joined[_Line]] = []
+        if self._grouping.step is not None:
+            entries, _ = self._grouping.step.apply(entries)
         for entry in walk(entries):
             done += self._take(entry, now_s)
         return self._regrouped(done)
@@ -127,10 +138,10 @@ class LineGroups:
         if content >= 0 and not isinstance(entry.pairs[content][1], str):
             content = -1
         line = _Line(entry, content, entry.pairs[values[grouping.offset_key]][1])
-        stream = 0
-        if grouping.has_streams:
-            named = entry.pairs[values[grouping.stream_key]][1] if grouping.stream_key in values else None
-            stream = {"stdout": 0, "stderr": 1}.get(named, -1) if isinstance(named, str) else -1
+        stream = -1 if grouping.has_streams else 0
+        if grouping.stream_key in values:
+            named = entry.pairs[values[grouping.stream_key]][1]
+            stream = _STREAMS.get(named, stream) if isinstance(named, str) else stream
         pattern = values.get(grouping.pattern_key, -1) if grouping.pattern_key else -1
         looked_at = entry.pairs[pattern][1] if pattern >= 0 else None
         return line, stream, _bytes(looked_at) if isinstance(looked_at, str) else None

@@ -32,7 +32,8 @@ WAITING_BYTES = 4 * PORTION_BYTES
 
 
 class Portions:
-    """Hands portions over. `free` is told the place of a log whose portions have all found room.
+    """Hands portions over. `free` is told the place of a log whose portions have all found room, `lose` what
+    is read of files that are given up.
 
     Who waits does so in one of `tasks`.
     """
@@ -42,11 +43,12 @@ class Portions:
         context: InputContext,
         step: Step | None,
         free: Callable[[str], None],
+        lose: Callable[[FollowedFile, str, Portion], None],
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._context = context
         self._step = step
-        self._free = free
+        self._free, self._lose = free, lose
         self._group = tasks
         # By place: a log that is forgotten meanwhile and comes again goes behind what waits.
         self._waiting: dict[str, deque[Chunk]] = {}
@@ -60,6 +62,9 @@ class Portions:
 
     def submit(self, succession: Succession, file: FollowedFile, portion: Portion, key: FileKey) -> None:
         """Hands a portion over, or lets it wait behind what waits of its log."""
+        if file.is_given_up:
+            self._lose(file, succession.tag, portion)
+            return
         portion.count_into(self._context.metrics, self._context.name)
         parts = self._filtered(succession, portion)
         if not parts:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from collector.config.multiline import check_names, multiline_parsers
 from collector.config.onigmo import Pattern
-from collector.config.parsers import find, framing
 from collector.config.schema import (
     boolean,
     choice,
     commas,
     key,
     pattern,
+    prefixed,
     repeated_list,
     seconds,
     size_bytes,
@@ -21,6 +21,7 @@ from collector.config.schema import (
 )
 from collector.config.service import LEAST_RECORD_BYTES
 from collector.errors import ConfigError
+from collector.inputs.tail_first_lines import first_lines, joining
 from collector.inputs.tail_groups import HIDDEN_OFFSET, Grouping
 from collector.inputs.tail_parser import Step, reading
 from collector.multiline.built_in import CONTAINER_NAMES
@@ -29,6 +30,7 @@ from collector.native.logs import DEFAULT_MAX_RECORD_BYTES
 from collector.plan import CRI_JOINED_LAYOUT, Framing, Layout, LogPlan
 
 if TYPE_CHECKING:
+    from collector.config.parsers import Parsers
     from collector.context import InputContext
 
 
@@ -122,7 +124,26 @@ class Settings:
         help="Accepted; parts wait for as long as the container lives.",
     )
     multiline: bool = key(
-        "Multiline", boolean, default="Off", help="Fluent Bit's older way, refused: write multiline.parser."
+        "Multiline",
+        boolean,
+        default="Off",
+        help="Fluent Bit's older way: Parser_Firstline knows the first line of a record; Parser is not used.",
+    )
+    parser_firstline: str = key(
+        "Parser_Firstline", text, default="", help="For Multiline On: what takes the first line apart."
+    )
+    more_parsers: tuple[tuple[str, str], ...] = prefixed(
+        "parser_",
+        "{number}",
+        text,
+        help="For Multiline On: what takes lines behind it apart; a line that none knows goes on with the "
+        "last field.",
+    )
+    multiline_flush_s: float = key(
+        "Multiline_Flush",
+        seconds,
+        default="4",
+        help="For Multiline On: how long an open record waits for a line.",
     )
     inotify_watcher: bool = key(
         "Inotify_Watcher",
@@ -132,6 +153,13 @@ class Settings:
     )
     exit_on_eof: bool = key(
         "Exit_On_Eof", boolean, default="Off", help="The agent stops when all files are read to their end."
+    )
+    deleted_limit_bytes: int = key(
+        "Deleted_Limit",
+        size_bytes,
+        default="1G",
+        help="What deleted files that no output takes may hold on disk. Beyond it the oldest are lost, and "
+        "told; with storage.path they go to the spool before.",
     )
     skip_empty_lines: bool = key(
         "Skip_Empty_Lines", boolean, default="Off", help="Lines without a byte are no records."
@@ -144,13 +172,26 @@ class Settings:
             raise ValueError("has a Refresh_Interval of 0. Write a time such as 10.")
         if self.buffer_max_size < LEAST_RECORD_BYTES:
             raise ValueError("has a Buffer_Max_Size under 1k. Write a size such as 2M.")
-        if self.multiline:
-            raise ValueError(
-                "has Multiline On, Fluent Bit's older way. Write a [MULTILINE_PARSER] with the pattern of "
-                "Parser_Firstline for start_state, and name it in multiline.parser."
-            )
+        wrong = [rest for rest, _ in self.more_parsers if rest != "firstline" and not rest.isdecimal()]
+        if wrong:
+            raise ValueError(f"has Parser_{wrong[0]}. Write Parser_Firstline, Parser_1, Parser_2 and so on.")
+        if self.multiline and not self.parser_firstline:
+            raise ValueError("has Multiline On without Parser_Firstline.")
+        if self.multiline and (self.multiline_parser or self.docker_mode):
+            raise ValueError("has Multiline On and another way to join lines. Keep one of them.")
         if self.docker_mode and self.multiline_parser:
             raise ValueError("has Docker_Mode and multiline.parser. Write docker among the latter instead.")
+
+    @property
+    def other_parsers(self) -> list[str]:
+        """Of lines behind the first, in the order of their numbers."""
+        numbered = [(int(rest), name) for rest, name in self.more_parsers if rest.isdecimal()]
+        return [name for _, name in sorted(numbered)]
+
+    @property
+    def joins(self) -> bool:
+        """Whether a record may be of several lines or parts."""
+        return bool(self.multiline_parser) or self.docker_mode or self.multiline
 
 
 def max_record_bytes(settings: Settings, context: InputContext) -> int:
@@ -160,7 +201,7 @@ def max_record_bytes(settings: Settings, context: InputContext) -> int:
     in the file; only where it is raised it counts for joined records too.
     """
     longest = settings.buffer_max_size
-    if not (settings.multiline_parser or settings.docker_mode):
+    if not settings.joins:
         return longest
     joined = context.document.service.multiline_buffer_limit_bytes
     return max(longest, joined) if longest > DEFAULT_MAX_RECORD_BYTES else joined
@@ -168,55 +209,74 @@ def max_record_bytes(settings: Settings, context: InputContext) -> int:
 
 def plan_of(settings: Settings, context: InputContext) -> LogPlan:
     """How lines become records. Raises ConfigError for a parser that can't be run."""
+    offset_key = settings.offset_key
     try:
         kind, layout = _framing(settings, context)
+        if _multiline_parsers(settings, context):
+            offset_key = offset_key or HIDDEN_OFFSET
     except ValueError as reason:
         raise ConfigError(f"{context.plugin.section.place}: {reason}") from None
-    offset_key = settings.offset_key
-    if _multiline_parsers(settings, context):
-        offset_key = offset_key or HIDDEN_OFFSET
     layout = replace(layout, raw=settings.line_key, offset=offset_key)
     return LogPlan(kind, layout, skips_long=settings.skip_long_lines, skips_empty=settings.skip_empty_lines)
 
 
 def step_of(settings: Settings, context: InputContext) -> Step | None:
     """What Parser does to records that the log core does not; None: nothing. Raises ConfigError."""
-    if settings.multiline_parser or not settings.parser:
+    if settings.multiline_parser or not (settings.parser or settings.multiline):
         return None
     try:
+        if settings.multiline:
+            parsers, others = context.document.parsers, settings.other_parsers
+            return first_lines(settings.parser_firstline, others, parsers, settings.line_key)
         return reading(settings.parser, context.document.parsers, settings.line_key)[2]
     except ValueError as reason:
         raise ConfigError(f"{context.plugin.section.place}: {reason}") from None
 
 
 def _multiline_parsers(settings: Settings, context: InputContext) -> tuple[MultilineParser, ...]:
+    """Raises ValueError."""
+    if settings.multiline:
+        known = context.document.parsers
+        return (joining(settings.parser_firstline, known, settings.multiline_flush_s),)
     return multiline_parsers(settings.multiline_parser, context.document.multiline_parsers)
 
 
 def _framing(settings: Settings, context: InputContext) -> tuple[Framing, Layout]:
     """Raises ValueError."""
     document = context.document
-    check_names(settings.multiline_parser, document.multiline_parsers)
-    containers = {name for name in settings.multiline_parser if name not in document.multiline_parsers}
-    if settings.docker_mode:
-        containers = {"docker"}
-    if containers & set(CONTAINER_NAMES):
-        return _CONTAINERS[("cri" in containers, "docker" in containers)], CRI_JOINED_LAYOUT
-    parsers = {one.parser for one in _multiline_parsers(settings, context) if one.parser}
-    if len(parsers) > 1:
-        raise ValueError(f"its multiline parsers have different parsers: {', '.join(sorted(parsers))}.")
-    if settings.multiline_parser and not parsers:
+    if settings.multiline:
         return Framing.LINE, Layout(content=settings.line_key)
-    name = parsers.pop() if parsers else settings.parser
+    check_names(settings.multiline_parser, document.multiline_parsers)
+    if containers := _containers(settings, context):
+        return _CONTAINERS[("cri" in containers, "docker" in containers)], CRI_JOINED_LAYOUT
+    if settings.multiline_parser:
+        return _framing_of_joined(_parser_of_joined(settings, context), settings, document.parsers)
+    if not settings.parser:
+        return Framing.LINE, Layout(content=settings.line_key)
+    return reading(settings.parser, document.parsers, settings.line_key)[:2]
+
+
+def _containers(settings: Settings, context: InputContext) -> set[str]:
+    """Runtimes whose lines are joined of their parts, before anything else."""
+    known = context.document.multiline_parsers
+    named = {name for name in settings.multiline_parser if name not in known}
+    return {"docker"} if settings.docker_mode else named & set(CONTAINER_NAMES)
+
+
+def _parser_of_joined(settings: Settings, context: InputContext) -> str:
+    """What takes lines apart before they are joined; "" for nothing. Raises ValueError."""
+    found = {one.parser for one in _multiline_parsers(settings, context) if one.parser}
+    if len(found) > 1:
+        raise ValueError(f"its multiline parsers have different parsers: {', '.join(sorted(found))}.")
+    return found.pop() if found else ""
+
+
+def _framing_of_joined(name: str, settings: Settings, parsers: Parsers) -> tuple[Framing, Layout]:
+    """Parts of one CRI line are joined before."""
     if not name:
         return Framing.LINE, Layout(content=settings.line_key)
-    if not parsers:
-        return reading(name, document.parsers, settings.line_key)[:2]
-    known = framing(find(name, document.parsers))
-    if known is None:
-        raise ValueError(f"its multiline parser has the parser {name}, which is neither cri nor json.")
-    kind, layout = known
-    return (Framing.CRI_JOINED if kind is Framing.CRI and settings.multiline_parser else kind), layout
+    kind, layout, _ = reading(name, parsers, settings.line_key)
+    return (Framing.CRI_JOINED if kind is Framing.CRI else kind), layout
 
 
 _CONTAINERS = {
@@ -232,14 +292,25 @@ def grouping_of(settings: Settings, context: InputContext) -> Grouping | None:
     if not parsers:
         return None
     plan = plan_of(settings, context)
+    step = _step_before_joining(settings, context)
+    is_taken_apart = plan.framing is not Framing.LINE or step is not None
     content = next((one.key_content for one in parsers if one.key_content), plan.layout.content)
     looked_at = next((one.key_pattern for one in parsers if one.key_pattern), "")
     return Grouping(
         parsers,
         max_record_bytes(settings, context),
         plan.framing,
-        content if plan.framing is not Framing.LINE else settings.line_key,
+        content if is_taken_apart else settings.line_key,
         looked_at,
-        plan.layout.stream,
+        plan.layout.stream or "stream",
         plan.layout.offset,
+        step,
     )
+
+
+def _step_before_joining(settings: Settings, context: InputContext) -> Step | None:
+    """What the parser of the multiline parsers does to lines that the log core does not."""
+    if settings.multiline or _containers(settings, context):
+        return None
+    name = _parser_of_joined(settings, context)
+    return reading(name, context.document.parsers, settings.line_key)[2] if name else None

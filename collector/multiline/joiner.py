@@ -99,6 +99,13 @@ class Joiner(Generic[Context]):
             if parser.ending.is_last(line):
                 done += self.flush()
             return True
+        if parser.is_first is not None:
+            if parser.is_first(line):
+                done += self.flush()
+            elif self._open is None:
+                return False
+            self._append(parser, None, text, context, done)
+            return True
         group = self._open
         following = group.rule.next if group is not None and group.rule is not None else ()
         rule = _first(following, line)

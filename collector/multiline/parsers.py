@@ -7,7 +7,7 @@ the last rule led to. A state that leads back to a start ends the record at once
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from collector.config.onigmo import Pattern
@@ -47,7 +47,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class MultilineParser:
-    """`parser` takes a line apart first; then `key_content` is joined, and rules look at `key_pattern`."""
+    """`parser` takes a line apart first; then `key_content` is joined, and rules look at `key_pattern`.
+
+    `is_first`: instead of rules, what knows the first line of a record; every other line goes on with it.
+    """
 
     name: str
     rules: tuple[Rule, ...] = ()
@@ -56,6 +59,7 @@ class MultilineParser:
     parser: str = ""
     key_content: str = ""
     key_pattern: str = ""
+    is_first: Callable[[bytes], bool] | None = None
 
     @property
     def starts(self) -> tuple[Rule, ...]:

@@ -2,110 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from collector._native import ffi, lib
+from collector.native.containers import ContainerTable, Fragment, struct_of
+from collector.native.event_kinds import WATCHED, Kind
+from collector.native.flow_table import FlowTable
+from collector.native.programs import Programs
+from collector.native.raw_records import HEAD
+from collector.native.resolutions import Resolutions
+from collector.native.status import check
 from collector.native.translations import Translations
 
-if TYPE_CHECKING:
-    from collector.native.programs import Programs
-
 OUTPUT_BYTES_LEAST: int = lib.PW_EVENT_OUTPUT_BYTES
-FRAGMENT_BYTES_MOST: int = lib.PW_FRAGMENT_BYTES
-_HEAD = struct.Struct("=HHIQQ")  # struct pw_head
 _CGROUP = struct.Struct("=IHH")  # what struct pw_cgroup adds before the path
-assert _HEAD.size == ffi.sizeof("struct pw_head")
-assert _HEAD.size + _CGROUP.size == ffi.sizeof("struct pw_cgroup")
-
-
-class Kind(IntEnum):
-    """enum pw_kind of probes/events.h."""
-
-    EXEC = lib.PW_EXEC
-    FORK = lib.PW_FORK
-    EXIT = lib.PW_EXIT
-    CONNECT = lib.PW_TCP_CONNECT
-    CONNECT_FAILED = lib.PW_TCP_CONNECT_FAILED
-    LISTEN = lib.PW_TCP_LISTEN
-    ACCEPT = lib.PW_TCP_ACCEPT
-    CLOSE = lib.PW_TCP_CLOSE
-    UNLISTEN = lib.PW_TCP_UNLISTEN
-    CGROUP_MKDIR = lib.PW_CGROUP_MKDIR
-    CGROUP_RMDIR = lib.PW_CGROUP_RMDIR
-    RUNNING = lib.PW_STATE_PROCESS
-    LISTENING = lib.PW_STATE_LISTENER
-    CONNECTED = lib.PW_STATE_CONNECTION
-    BOUND = lib.PW_STATE_BOUND
-    SESSION_START = lib.PW_SESSION_START
-    SESSION_END = lib.PW_SESSION_END
-    FLOW_START = lib.PW_FLOW_START
-    FLOW_UPDATE = lib.PW_FLOW_UPDATE
-    FLOW_END = lib.PW_FLOW_END
-    FLOW_CLOSED = lib.PW_FLOW_CLOSED
-    BIND = lib.PW_BIND
-    DNS = lib.PW_DNS
-    SETUID = lib.PW_PRIVILEGE_SETUID
-    SETGID = lib.PW_PRIVILEGE_SETGID
-    CAPSET = lib.PW_PRIVILEGE_CAPSET
-    PTRACE = lib.PW_PRIVILEGE_PTRACE
-    MOUNT = lib.PW_PRIVILEGE_MOUNT
-    UMOUNT = lib.PW_PRIVILEGE_UMOUNT
-    PIVOT_ROOT = lib.PW_PRIVILEGE_PIVOT_ROOT
-    CHROOT = lib.PW_PRIVILEGE_CHROOT
-    UNSHARE = lib.PW_PRIVILEGE_UNSHARE
-    SETNS = lib.PW_PRIVILEGE_SETNS
-    CLONE = lib.PW_PRIVILEGE_CLONE
-    BPF = lib.PW_PRIVILEGE_BPF
-    PERF_EVENT_OPEN = lib.PW_PRIVILEGE_PERF_EVENT_OPEN
-    LOAD_MODULE = lib.PW_PRIVILEGE_LOAD_MODULE
-    DELETE_MODULE = lib.PW_PRIVILEGE_DELETE_MODULE
-    KEXEC_LOAD = lib.PW_PRIVILEGE_KEXEC_LOAD
-    MEMFD_CREATE = lib.PW_PRIVILEGE_MEMFD_CREATE
-    VM_WRITE = lib.PW_PRIVILEGE_VM_WRITE
-    KEYCTL = lib.PW_PRIVILEGE_KEYCTL
-    CHMOD = lib.PW_PRIVILEGE_CHMOD
-    CHOWN = lib.PW_PRIVILEGE_CHOWN
-    MKNOD = lib.PW_PRIVILEGE_MKNOD
-    SYMLINK = lib.PW_PRIVILEGE_SYMLINK
-    LINK = lib.PW_PRIVILEGE_LINK
-    KILL = lib.PW_PRIVILEGE_KILL
-    OOM_KILL = lib.PW_PRIVILEGE_OOM_KILL
-    CGROUP_ATTACH = lib.PW_PRIVILEGE_CGROUP_ATTACH
-    OPEN_BY_HANDLE = lib.PW_PRIVILEGE_OPEN_BY_HANDLE
-    IO_URING_SETUP = lib.PW_PRIVILEGE_IO_URING_SETUP
-    FILE_READ = lib.PW_PRIVILEGE_FILE_READ
-    FILE_WRITE = lib.PW_PRIVILEGE_FILE_WRITE
-    FILE_DELETE = lib.PW_PRIVILEGE_FILE_DELETE
-    FILE_RENAME = lib.PW_PRIVILEGE_FILE_RENAME
-    FILE_CONNECT = lib.PW_PRIVILEGE_FILE_CONNECT
-
-    @property
-    def label(self) -> str:
-        """As in `event.action` and in metrics: exec, connect-failed."""
-        return self.name.lower().replace("_", "-")
-
-    @property
-    def subject(self) -> str:
-        """process, network, or cgroup for control records, which are not shipped."""
-        if self in (Kind.CGROUP_MKDIR, Kind.CGROUP_RMDIR):
-            return "cgroup"
-        return "network" if lib.pw_kind_is_flow(self) else "process"
-
-
-WATCHED = (Kind.FILE_READ, Kind.FILE_WRITE, Kind.FILE_DELETE, Kind.FILE_RENAME, Kind.FILE_CONNECT)
-
-
-class Scope(IntEnum):
-    """Whose process it is: `podwitness.scope`."""
-
-    UNRESOLVED = lib.PW_SCOPE_UNRESOLVED
-    HOST = lib.PW_SCOPE_HOST
-    POD = lib.PW_SCOPE_POD
-    CONTAINER = lib.PW_SCOPE_CONTAINER
+assert HEAD.size + _CGROUP.size == ffi.sizeof("struct pw_cgroup")
 
 
 class DrainEnd(IntEnum):
@@ -116,14 +30,6 @@ class DrainEnd(IntEnum):
     FULL = lib.PW_DRAIN_FULL
     CONTROL = lib.PW_DRAIN_CONTROL
     LATER = lib.PW_DRAIN_LATER
-
-
-class Fragment(NamedTuple):
-    """Constant pairs of one container: msgpack `key value key value ...` and how many pairs."""
-
-    pairs: bytes
-    pair_count: int
-    scope: Scope
 
 
 class Entries(NamedTuple):
@@ -164,34 +70,6 @@ class Drained(NamedTuple):
     exempt: dict[Kind, int]  # of the events, those that are not told
 
 
-class RawRecord(NamedTuple):
-    """`bytes_padded` can be handed to EventEncoder.encode, alone or joined with others."""
-
-    kind: int
-    cgroup_id: int
-    bytes_padded: bytes
-
-
-def split(unknown: bytes) -> Iterator[RawRecord]:
-    """The records of Drained.unknown."""
-    at = 0
-    while at < len(unknown):
-        kind, _flags, record_bytes, _time_ns, cgroup_id = _HEAD.unpack_from(unknown, at)
-        end = at + (record_bytes + 7 & ~7)
-        yield RawRecord(kind, cgroup_id, unknown[at:end])
-        at = end
-
-
-def _check(status: int, what: str) -> None:
-    if status == lib.PW_OK:
-        return
-    if status == lib.PW_E_SYSCALL:
-        raise OSError(ffi.errno, os.strerror(ffi.errno), what)
-    if status == lib.PW_E_MEMORY:
-        raise MemoryError(what)
-    raise ValueError(f"{what}: {ffi.string(lib.pw_error_text(status)).decode()}")
-
-
 class Ring:
     """A mapped ring buffer of the probes. The descriptor stays the caller's."""
 
@@ -199,7 +77,7 @@ class Ring:
         """Raises OSError when `fd` is no ring buffer of `ring_bytes`."""
         self._ring = ffi.new("struct pw_ring *")
         self.size_bytes = ring_bytes
-        _check(lib.pw_ring_map(self._ring, fd, ring_bytes), "mmap of the ring buffer")
+        check(lib.pw_ring_map(self._ring, fd, ring_bytes), "mmap of the ring buffer")
 
     @property
     def fill_bytes(self) -> int:
@@ -207,87 +85,6 @@ class Ring:
 
     def close(self) -> None:
         lib.pw_ring_unmap(self._ring)
-
-
-class ContainerTable:
-    """cgroup id -> constant pairs. Bounded in entries and bytes."""
-
-    def __init__(self, max_entries: int = 16384, max_bytes: int = 32 << 20) -> None:
-        table = lib.pw_containers_new(max_entries, max_bytes)
-        if table == ffi.NULL:
-            raise MemoryError("table of containers")
-        self._table = ffi.gc(table, lib.pw_containers_free)
-
-    def set(self, cgroup_id: int, fragment: Fragment) -> bool:
-        """False: the table is full, and as it was."""
-        status = lib.pw_containers_set(self._table, cgroup_id, _fragment(fragment))
-        if status == lib.PW_E_TABLE_FULL:
-            return False
-        _check(status, "table of containers")
-        return True
-
-    def remove(self, cgroup_id: int) -> bool:
-        """Whether it was there."""
-        return bool(lib.pw_containers_remove(self._table, cgroup_id))
-
-    def find(self, cgroup_id: int) -> Fragment | None:
-        found = lib.pw_containers_find(self._table, cgroup_id)
-        if found == ffi.NULL:
-            return None
-        pairs = bytes(ffi.buffer(found.pairs, found.pairs_bytes))
-        return Fragment(pairs, found.pair_count, Scope(found.scope))
-
-    @property
-    def size_bytes(self) -> int:
-        return int(lib.pw_containers_bytes(self._table))
-
-    def __len__(self) -> int:
-        return int(lib.pw_containers_count(self._table))
-
-
-class FlowTable:
-    """The map `flows` of the probes, mapped. The descriptor stays the caller's."""
-
-    def __init__(self, fd: int, slots: int, interval_ns: int, idle_ns: int) -> None:
-        """Raises OSError."""
-        table = lib.pw_flow_table_open(fd, slots, interval_ns, idle_ns)
-        if table == ffi.NULL:
-            raise OSError(ffi.errno, os.strerror(ffi.errno), "mmap of the table of flows")
-        self._table = ffi.gc(table, lib.pw_flow_table_close)
-
-    def close(self) -> None:
-        ffi.release(self._table)
-
-
-class Resolutions:
-    """Names by which pods asked for addresses, bounded in number and by their TTL."""
-
-    def __init__(self, host_net_ns: int) -> None:
-        known = lib.pw_resolutions_new(host_net_ns)
-        if known == ffi.NULL:
-            raise MemoryError("names of addresses")
-        self._known = ffi.gc(known, lib.pw_resolutions_free)
-
-    def find(self, net_ns: int, cgroup_id: int, family: int, address: bytes, now_ns: int) -> str | None:
-        """`address` packed."""
-        inquirer = ffi.new(
-            "struct pw_inquirer *", {"cgroup_id": cgroup_id, "net_ns": net_ns, "family": family}
-        )
-        found_bytes = ffi.new("uint32_t *")
-        name = lib.pw_resolutions_find(self._known, inquirer, address.ljust(16, b"\0"), now_ns, found_bytes)
-        return None if name == ffi.NULL else bytes(ffi.buffer(name, found_bytes[0])).decode()
-
-    @property
-    def unread(self) -> UnreadDns:
-        found = lib.pw_resolutions_unread(self._known)
-        return UnreadDns(int(found.malformed), int(found.streams))
-
-
-class UnreadDns(NamedTuple):
-    """Since the start. `streams`: of TCP, given up for a byte that is missing."""
-
-    malformed: int
-    streams: int
 
 
 class Heartbeat(NamedTuple):
@@ -307,16 +104,6 @@ class Tables(NamedTuple):
 
     process: ContainerTable
     network: ContainerTable
-
-
-def _fragment(fragment: Fragment) -> Any:
-    """Points into `fragment.pairs`: the caller keeps the fragment while it is used."""
-    made = ffi.new("struct pw_fragment *")
-    made.pairs = ffi.from_buffer("uint8_t[]", fragment.pairs)
-    made.pairs_bytes = len(fragment.pairs)
-    made.pair_count = fragment.pair_count
-    made.scope = fragment.scope
-    return made
 
 
 class EventEncoder:
@@ -376,24 +163,24 @@ class EventEncoder:
         self._drain.max_records = max_records
         self._drain.until_ns = until_ns
         self._prepare(tables)
-        _check(lib.pw_ring_drain(ring._ring, self._drain), "drain")
+        check(lib.pw_ring_drain(ring._ring, self._drain), "drain")
         return self._drained()
 
     def watch(self, flows: FlowTable) -> None:
         """Ends of flows that come out of the ring are noted there."""
         self._flows = flows  # kept, as the others: it is freed with its object, and the drain points to it
-        self._drain.flows = flows._table
+        self._drain.flows = flows.table
 
     def learn(self, names: Resolutions) -> None:
         """DNS that comes out of the ring is noted there, and gives names to what is encoded later."""
         self._names = names
-        self._drain.resolutions = names._known
-        self._drain.clock.names = names._known
+        self._drain.resolutions = names.table
+        self._drain.clock.names = names.table
 
     def recognise(self, targets: ContainerTable) -> None:
         """What is done to a process of a cgroup that is in the table gets the pairs there with the target."""
         self._targets = targets
-        self._drain.clock.targets = targets._table
+        self._drain.clock.targets = targets.table
 
     def recall(self, programs: Programs) -> None:
         """Processes that execute, fork or end are noted there, and all records tell what is known there."""
@@ -403,17 +190,17 @@ class EventEncoder:
     def know(self, translations: Translations) -> None:
         """Connections that are translated get both addresses from now on."""
         self._translations = translations
-        self._drain.clock.translations = translations._known
+        self._drain.clock.translations = translations.table
 
     def scan(self, flows: FlowTable, tables: Tables, now_ns: int, *, is_last: bool = False) -> Drained:
         """What the table of flows has to report; DrainEnd.FULL: there is more. `is_last`: all of it."""
         self._prepare(tables)
-        _check(lib.pw_flow_table_scan(flows._table, self._drain, now_ns, is_last), "table of flows")
+        check(lib.pw_flow_table_scan(flows.table, self._drain, now_ns, is_last), "table of flows")
         return self._drained()
 
     def _prepare(self, tables: Tables) -> None:
-        self._drain.process_containers = tables.process._table
-        self._drain.network_containers = tables.network._table
+        self._drain.process_containers = tables.process.table
+        self._drain.network_containers = tables.network.table
         self._empty()
 
     def _drained(self) -> Drained:
@@ -435,7 +222,7 @@ class EventEncoder:
     def encode(self, records: bytes, fragment: Fragment) -> Iterator[Encoded]:
         """Raw records, all with the same pairs; several parts if they don't fit one output."""
         drain = self._drain
-        pointer = _fragment(fragment)
+        pointer = struct_of(fragment)
         data = ffi.from_buffer("uint8_t[]", records)
         at = 0
         while at < len(records):
@@ -450,7 +237,7 @@ class EventEncoder:
                 self._consumed,
                 self._malformed,
             )
-            _check(status, "raw records")
+            check(status, "raw records")
             at += self._consumed[0]
             yield Encoded(_entries(drain.process), _entries(drain.network), int(self._malformed[0]))
 
@@ -465,8 +252,8 @@ def _entries(output: Any) -> Entries:
 
 
 def _change(control: bytes) -> CgroupChange:
-    kind, _flags, _bytes, time_ns, cgroup_id = _HEAD.unpack_from(control)
-    level, path_bytes, _pad = _CGROUP.unpack_from(control, _HEAD.size)
-    start = _HEAD.size + _CGROUP.size
+    kind, _flags, _bytes, time_ns, cgroup_id = HEAD.unpack_from(control)
+    level, path_bytes, _pad = _CGROUP.unpack_from(control, HEAD.size)
+    start = HEAD.size + _CGROUP.size
     path = control[start : start + path_bytes].decode("utf-8", "surrogateescape")
     return CgroupChange(kind == Kind.CGROUP_MKDIR, cgroup_id, time_ns, level, path)

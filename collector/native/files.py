@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from collector._native import ffi, lib
 from collector.native.logs import ARENA, LogBatch, LogStream
+from collector.native.status import check
 
 MODIFY: int = lib.PW_IN_MODIFY
 ATTRIB: int = lib.PW_IN_ATTRIB
@@ -58,7 +59,7 @@ class Lookout:
         Raises OSError; ENOSPC: fs.inotify.max_user_watches is used up.
         """
         wd = ffi.new("int32_t *")
-        _check(lib.pw_lookout_add_dir(self._lookout, os.fsencode(path), wd), path)
+        check(lib.pw_lookout_add_dir(self._lookout, os.fsencode(path), wd), path)
         return int(wd[0])
 
     def remove(self, wd: int) -> None:
@@ -94,14 +95,14 @@ class FileWatch:
         self._events = ffi.new("struct pw_watch_event[]", _EVENTS)
         self._count = ffi.new("uint32_t *")
         self._wd = ffi.new("int32_t *")
-        _check(lib.pw_watch_open(self._watch), "inotify_init1")
+        check(lib.pw_watch_open(self._watch), "inotify_init1")
 
     def fileno(self) -> int:
         return int(self._watch.fd)
 
     def add(self, fd: int) -> int:
         """Watches an open file, whatever names it has or gets. Raises OSError as Lookout.add_dir."""
-        _check(lib.pw_watch_add_file(self._watch, fd, self._wd), f"/proc/self/fd/{fd}")
+        check(lib.pw_watch_add_file(self._watch, fd, self._wd), f"/proc/self/fd/{fd}")
         return int(self._wd[0])
 
     def remove(self, wd: int) -> None:
@@ -110,7 +111,7 @@ class FileWatch:
     def read(self) -> list[tuple[int, int]]:
         """(wd, mask) of what happened, up to one buffer; events of one file are merged. Does not wait."""
         status = lib.pw_watch_read(self._watch, self._buffer, _BUFFER_BYTES, self._events, self._count)
-        _check(status, "read of inotify events")
+        check(status, "read of inotify events")
         events = self._events
         return [(events[index].wd, events[index].mask) for index in range(self._count[0])]
 
@@ -153,11 +154,3 @@ def has_writer(fd: int) -> bool | None:
     """Whether somebody has the file open for writing; None: it can't be told."""
     answer = lib.pw_tail_has_writer(fd)
     return None if answer < 0 else bool(answer)
-
-
-def _check(status: int, what: str) -> None:
-    if status == lib.PW_OK:
-        return
-    if status == lib.PW_E_SYSCALL:
-        raise OSError(ffi.errno, os.strerror(ffi.errno), what)
-    raise MemoryError(ffi.string(lib.pw_error_text(status)).decode())

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from collector._native import ffi, lib
-from collector.native.events import Kind
+from collector.native.event_kinds import Kind
 
 CLASSES = ("process", "network", "privilege")  # enum pw_limit_class
 OTHER_CGROUPS = 0  # of those that share a bucket, for there were too many

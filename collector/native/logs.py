@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from collector._native import ffi, lib
 from collector.delivery.chunk import PORTION_BYTES, Packed, Position
 from collector.native.log_steps import Constant, concatenated, direct, packed, watched
 from collector.native.slabs import SLAB_BYTES, Slabs, uncleared
+from collector.native.status import check
 from collector.plan import Framing, LogPlan, Merge, Op
 
 DEFAULT_MAX_RECORD_BYTES = 2 << 20
@@ -71,11 +71,11 @@ class Arena:
         try:
             status = encode()
             if status != lib.PW_E_OUTPUT_FULL:
-                _check(status)
+                check(status)
                 return self._result(self._slabs.part(self.batch.out_bytes))
             large = uncleared("uint8_t[]", largest_bytes)
             self.batch.out, self.batch.out_capacity = large, largest_bytes
-            _check(encode())
+            check(encode())
             return self._result(bytes(ffi.buffer(large, self.batch.out_bytes)))
         finally:
             self._use_slab()
@@ -98,13 +98,6 @@ class Arena:
             batch.skipped,
             batch.skipped_bytes,
         )
-
-
-def _check(status: int) -> None:
-    if status == lib.PW_E_SYSCALL:
-        raise OSError(ffi.errno, os.strerror(ffi.errno))
-    if status != lib.PW_OK:
-        raise MemoryError(ffi.string(lib.pw_error_text(status)).decode())
 
 
 # Copies of what is little, and what is joined of them, are below the first, slabs are not.

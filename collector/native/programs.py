@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from collector._native import ffi, lib
-from collector.native.events import RawRecord
+from collector.native.raw_records import RawRecord
 
 
 class Programs:

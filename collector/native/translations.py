@@ -47,7 +47,7 @@ class Translations:
         known = lib.pw_translations_new()
         if known == ffi.NULL:
             raise MemoryError("translated connections")
-        self._known = ffi.gc(known, lib.pw_translations_free)
+        self.table = ffi.gc(known, lib.pw_translations_free)
 
     def add(self, one: Translated) -> None:
         made = ffi.new("struct pw_translation *")
@@ -57,7 +57,7 @@ class Translations:
         _put(made.destination, one.destination)
         _put(made.translated_source, one.translated_source)
         _put(made.translated_destination, one.translated_destination)
-        lib.pw_translations_add(self._known, made)
+        lib.pw_translations_add(self.table, made)
 
     def find(self, protocol: int, source: Place, destination: Place) -> Found | None:
         ends = ffi.new("struct pw_place[2]")
@@ -65,7 +65,7 @@ class Translations:
         _put(ends[1], destination)
         family = _family(source.address)
         found = lib.pw_translations_find(
-            self._known, family, protocol, ffi.addressof(ends[0]), ffi.addressof(ends[1])
+            self.table, family, protocol, ffi.addressof(ends[0]), ffi.addressof(ends[1])
         )
         if found == ffi.NULL:
             return None

@@ -182,6 +182,13 @@ TAIL: Final = (
         "Compressed rotated files that could not be read to their end; what came before the damage was sent.",
         "The log names each; see whether the node's disk was full when they were compressed.",
     ),
+    Metric(
+        "podwitness_tail_deleted_bytes",
+        "gauge",
+        ("name",),
+        "What deleted files take on disk that are held open, as no output has taken them so far.",
+        "At Deleted_Limit the oldest are lost: see why the output does not take them, or set storage.path.",
+    ),
     Metric("podwitness_tail_skipped_bytes_total", "counter", ("name",), "Bytes of these lines."),
     Metric("podwitness_tail_cut_bytes_total", "counter", ("name",), "Bytes that these records lost."),
 )

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 
 from tests.agent.agent import Agent, get
 from tests.agent.test_run_lifecycle import STDOUT, configuration, free_port, service
+from tests.polling import until
 
 pytestmark = pytest.mark.kernel
 
@@ -60,12 +60,21 @@ def component(port: int) -> dict[str, Any]:
     return found
 
 
-def until(condition: Any) -> None:
-    """What is asked over HTTP tells nobody when it changes."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def await_beats(port: int, count: int) -> None:
+    """Each begins the ages anew."""
+    for _ in range(count):
+        oldest_s = 0.0
+
+        def has_begun_anew() -> bool:
+            nonlocal oldest_s
+            before_s, oldest_s = oldest_s, max(ages_s(port))
+            return oldest_s < before_s
+
+        until(has_begun_anew, "a heartbeat")
+
+
+def ages_s(port: int) -> list[float]:
+    return [value for name, value in metrics(port).items() if "heartbeat_age" in name]
 
 
 def test_it_goes_through_all_probes_and_is_not_shipped(tmp_path: Path) -> None:
@@ -80,8 +89,8 @@ def test_it_goes_through_all_probes_and_is_not_shipped(tmp_path: Path) -> None:
         assert kinds == {"exec", "fork", "exit", "listen", "unlisten"}
         latency_s = first["podwitness_heartbeat_latency_seconds"]
         assert 0 < latency_s < 5
-        time.sleep(10 * BEAT_S)
-        assert max(value for name, value in metrics(port).items() if "heartbeat_age" in name) < 10 * BEAT_S
+        await_beats(port, 10)
+        assert max(ages_s(port)) < 10 * BEAT_S
         pid = agent.process.pid
         agent.stop()
         agent.out.rest()
@@ -99,7 +108,7 @@ def test_it_is_recognized_from_within_another_pid_namespace(tmp_path: Path) -> N
     with Agent("-c", configuration(tmp_path, service(port), EBPF, STDOUT), prefix=alone) as agent:
         agent.wait_until_probes()
         until(lambda: component(port).get("ok"))
-        time.sleep(5 * BEAT_S)
+        await_beats(port, 5)
         assert not [one for one in agent.records() if one["event"]["kind"] == "pipeline_error"]
         assert not [one for one in agent.records()
                     if one.get("process", {}).get("executable") == "/usr/bin/true"

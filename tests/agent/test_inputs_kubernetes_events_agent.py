@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from pathlib import Path
 
 from tests.agent.agent import Agent
 from tests.api_server import api_server, recorded
-
-DEADLINE_S = 30.0
+from tests.polling import until
 
 
 def messages(path: Path) -> list[str]:
@@ -19,10 +17,7 @@ def messages(path: Path) -> list[str]:
 
 
 def until_told(path: Path, count: int) -> list[str]:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while len(found := messages(path)) < count and time.monotonic() < deadline_s:
-        time.sleep(0.02)
-    return found
+    return until(lambda: found if len(found := messages(path)) >= count else None)
 
 
 def test_events_over_a_restart(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,6 +15,7 @@ from typing import Any
 from tests.agent.agent import Agent
 from tests.api_server import ApiServer, recorded
 from tests.certificates import Authority
+from tests.polling import until
 
 ID = "13cdfb4a12a5278da19acfa2eca5abca0f87f564a41be8d6ee75170063e41c51"
 NODE = socket.gethostname().lower()
@@ -138,23 +140,29 @@ def test_metadata_outage_and_change(tmp_path: Path) -> None:
             agent.log.wait_for("answers again")
             one.do(server.watched)
             one.do(lambda: server.put(pod(1, version="newest")))
-            for number in range(4, 2000):
-                first.write(f'{{"n":{number}}}')
-                if any("newest" in str(record) for record in agent.records()):
-                    break
-            else:
-                raise AssertionError(agent.log.text)
+            write_until_newest(first, agent)
             assert agent.stop() == 0
             records = {record["n"]: record for record in agent.records()}
-        assert list(records[1]["kubernetes"]) == [
-            "pod_name", "namespace_name", "pod_id", "labels", "annotations", "host", "pod_ip",
-            "container_name", "docker_id", "container_hash", "container_image",
-        ]  # fmt: skip
-        assert records[1]["kubernetes"]["labels"]["app"] == "web"
-        assert (records[2]["kubernetes"]["pod_name"], records[3]["kubernetes"]["pod_name"]) == (
-            "web-2",
-            "web-1",
-        )
-        assert records[3]["kubernetes"] == records[1]["kubernetes"]
-        assert sorted(records) == list(range(1, max(records) + 1))
-        assert all("kubernetes" in record for record in records.values())
+    check(records)
+
+
+def write_until_newest(log: Log, agent: Agent) -> None:
+    numbers = itertools.count(4)
+
+    def is_newest() -> bool:
+        log.write(f'{{"n":{next(numbers)}}}')
+        return any("newest" in str(record) for record in agent.records())
+
+    until(is_newest, "a line with the pod's last change")
+
+
+def check(records: dict[int, Any]) -> None:
+    kubernetes = {number: record["kubernetes"] for number, record in records.items()}
+    assert list(kubernetes[1]) == [
+        "pod_name", "namespace_name", "pod_id", "labels", "annotations", "host", "pod_ip",
+        "container_name", "docker_id", "container_hash", "container_image",
+    ]  # fmt: skip
+    assert kubernetes[1]["labels"]["app"] == "web"
+    assert (kubernetes[2]["pod_name"], kubernetes[3]["pod_name"]) == ("web-2", "web-1")
+    assert kubernetes[3] == kubernetes[1]
+    assert sorted(records) == list(range(1, max(records) + 1))

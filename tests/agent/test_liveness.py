@@ -23,6 +23,7 @@ from tests.agent.held_reads import HeldReads
 from tests.agent.test_run_lifecycle import EBPF, WITHOUT_BPF, configuration, free_port
 from tests.api_server import ApiServer, api_server, recorded
 from tests.journal_files import export, write_journal
+from tests.polling import throughout, until
 
 NULL = "[OUTPUT]\n    Name null\n    Match *\n"
 
@@ -75,14 +76,6 @@ def tail(folder: Path) -> str:
 def to(port: int, **keys: object) -> str:
     more = "".join(f"    {name} {value}\n" for name, value in keys.items())
     return f"[OUTPUT]\n    Name http\n    Match logs\n    Host 127.0.0.1\n    Port {port}\n{more}"
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """What is asked over HTTP tells nobody when it changes."""
-    deadline_s = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
 
 
 def answers(port: int) -> tuple[int, int, int, int]:
@@ -199,10 +192,7 @@ def test_a_line_without_its_end_is_no_stall(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text("line\nand a half")
     with running(tmp_path, service(port, Stall_Timeout=2), tail(tmp_path), NULL):
         until(lambda: counted(port, "fluentbit_input_records_total", '{name="tail.0"}') == 1)
-        end_s = time.monotonic() + 4.5
-        while time.monotonic() < end_s:
-            assert answers(port) == WELL
-            time.sleep(0.1)
+        throughout(4.5, lambda: answers(port) == WELL)
 
 
 # At SIGUSR1 whoever waits for the rings waits forever.
@@ -340,10 +330,7 @@ def test_a_journal_that_nobody_reads(tmp_path: Path) -> None:
     journal = f"[INPUT]\n    Name systemd\n    Path {tmp_path}/journal\n"
     with stuck(tmp_path, service(port, Stall_Timeout=0.5), journal, NULL) as agent:
         until(lambda: counted(port, "fluentbit_input_records_total", '{name="systemd.0"}') == 1)
-        end_s = time.monotonic() + 2.5
-        while time.monotonic() < end_s:
-            assert answers(port) == WELL  # nothing new is no stall
-            time.sleep(0.1)
+        throughout(2.5, lambda: answers(port) == WELL)  # nothing new is no stall
         os.kill(agent.process.pid, signal.SIGUSR1)
         until(lambda: answers(port)[0] == 503)
         assert "systemd.0: for " in get(port, "/livez")[1]
@@ -375,6 +362,48 @@ def test_events_of_a_cluster_that_nobody_follows(tmp_path: Path) -> None:
             await asyncio.to_thread(scene, server, put)
 
     asyncio.run(serve())
+
+
+# An outage is told after 30 s, since a server that is replaced takes less.
+IMPATIENT = """
+import sys
+from collector.cli import main
+from collector.kubernetes import outage
+
+outage.OUTAGE_S = 0.2
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "section"),
+    [
+        ("kubernetes_events.0", "[INPUT]\n    Name kubernetes_events\n    Interval_Sec 1\n"),
+        ("kubernetes.0", "[INPUT]\n    Name dummy\n[FILTER]\n    Name kubernetes\n    Match *\n"),
+    ],
+)
+def test_an_api_server_that_is_away(tmp_path: Path, name: str, section: str) -> None:
+    port, own = free_port(), free_port()
+    script = tmp_path / "impatient.py"
+    script.write_text(IMPATIENT)
+    path = configuration(tmp_path, service(port), f"{section}    Kube_URL http://127.0.0.1:{own}\n", NULL)
+    loop = asyncio.new_event_loop()
+    server = ApiServer()
+    try:
+        with Agent("-c", path, command=(sys.executable, str(script))) as agent:
+            agent.wait_until_running()
+            until(lambda: answers(port) == UNWELL)
+            assert f"{name}: the API server at http://127.0.0.1:{own} is not there" in get(port, "/readyz")[1]
+            loop.run_until_complete(server.start(own))
+            serving = threading.Thread(target=loop.run_forever, daemon=True)
+            serving.start()
+            until(lambda: answers(port) == WELL)
+            assert agent.stop() == 0
+            loop.call_soon_threadsafe(loop.stop)
+            serving.join(20)
+        loop.run_until_complete(server.stop())
+    finally:
+        loop.close()
 
 
 def test_probes_that_can_not_be_attached(tmp_path: Path) -> None:

@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from tests.agent.agent import Agent, get
 from tests.agent.test_run_lifecycle import free_port
+from tests.polling import until
 
 TRACE = ["Traceback (most recent call last):", '  File "a.py", line 1', "    x", "ValueError: 1"]
 
-
-def test_inputs_filters_and_outputs_of_many_kinds(tmp_path: Path) -> None:
-    (tmp_path / "app.log").write_text(
-        "\n".join(["level=info msg=begin", *TRACE, "level=error msg=end"]) + "\n"
-    )
-    port = free_port()
-    (tmp_path / "main.conf").write_text(
-        f"""
+MANY_KINDS = """
 [SERVICE]
     Flush 0.1
     HTTP_Server On
@@ -33,7 +28,7 @@ def test_inputs_filters_and_outputs_of_many_kinds(tmp_path: Path) -> None:
 [INPUT]
     Name tail
     Tag  app
-    Path {tmp_path}/*.log
+    Path {folder}/*.log
     Read_from_Head On
 [FILTER]
     Name nest
@@ -68,51 +63,17 @@ def test_inputs_filters_and_outputs_of_many_kinds(tmp_path: Path) -> None:
 [OUTPUT]
     Name file
     Match *
-    Path {tmp_path}
+    Path {folder}
     Format out_file
 """
-    )
-    with Agent("-c", str(tmp_path / "main.conf")) as agent:
-        agent.wait_until_running()
-        (tmp_path / "app.log").open("a").write("level=warn msg=last\n")
-        wanted = 'fluentbit_output_proc_records_total{name="file.0"} 6\n'
-        while wanted not in get(port, "/metrics")[1]:
-            assert agent.process.poll() is None
-        metrics = get(port, "/metrics")[1]
-        assert agent.stop() == 0
-    records = {
-        path.name: [
-            json.loads(line.partition(", ")[2].rpartition("]")[0]) for line in path.read_text().splitlines()
-        ]
-        for path in tmp_path.iterdir()
-        if path.suffix not in (".conf", ".log")
-    }
-    assert records == {
-        "d": [{"a": {"x": 1, "y": 2}, "node": "n1"}] * 3,
-        "app.trace": [{"log": "\n".join(TRACE)}],
-        "app": [{"level": "error", "msg": "end"}, {"level": "warn", "msg": "last"}],
-    }
-    assert 'fluentbit_filter_drop_records_total{name="grep.0"} 1\n' in metrics
-    assert 'fluentbit_filter_emit_records_total{name="rewrite_tag.0"} 1\n' in metrics
-    # What has another tag comes again to all that match it, rewrite_tag too, as Fluent Bit counts it.
-    seen = {"nest": 3, "multiline": 7, "rewrite_tag": 5, "parser": 3, "grep": 3}
-    for name, number in seen.items():
-        assert f'fluentbit_filter_records_total{{name="{name}.0"}} {number}\n' in metrics
-    delivered = re.findall(r'^fluentbit_input_bytes_total{name="dummy.0"} (\d+)$', metrics, re.M)
-    assert re.findall(r'^fluentbit_filter_bytes_total{name="nest.0"} (\d+)$', metrics, re.M) == delivered
 
-
-def test_processors_of_an_input(tmp_path: Path) -> None:
-    """Before the filters, for the records of that input alone; at the end they hand on what they hold."""
-    (tmp_path / "app.log").write_text("\n".join(["begin", *TRACE]) + "\n")
-    (tmp_path / "main.yaml").write_text(
-        f"""
+PROCESSORS_OF_AN_INPUT = """
 service: {{flush: 0.1}}
 pipeline:
   inputs:
     - name: tail
       tag: app
-      path: {tmp_path}/*.log
+      path: {folder}/*.log
       read_from_head: on
       processors:
         logs:
@@ -134,42 +95,21 @@ pipeline:
   outputs:
     - name: file
       match: '*'
-      path: {tmp_path}
+      path: {folder}
       format: out_file
 """
-    )
-    with Agent("-c", str(tmp_path / "main.yaml")) as agent:
-        agent.wait_until_running()
-        while not ((tmp_path / "app").exists() and (tmp_path / "d").exists()):
-            assert agent.process.poll() is None
-        assert agent.stop() == 0
-    records = {
-        name: [
-            json.loads(line.partition(", ")[2].rpartition("]")[0])
-            for line in (tmp_path / name).read_text().splitlines()
-        ]
-        for name in ("app", "d")
-    }
-    assert records["d"] == [{"message": "dummy", "by": "filter"}]
-    processed = {"by": "processor", "copied": "processor"}
-    assert records["app"] == [{"log": "begin"} | processed, {"log": "\n".join(TRACE)} | processed]
 
-
-def test_processors_of_an_output(tmp_path: Path) -> None:
-    """What one output gets, and no other."""
-    port = free_port()
-    (tmp_path / "main.yaml").write_text(
-        f"""
+PROCESSORS_OF_AN_OUTPUT = """
 service: {{flush: 0.1, http_server: on, http_listen: 127.0.0.1, http_port: {port}}}
 pipeline:
   inputs:
     - {{name: dummy, tag: d, dummy: '{{"n": "1"}}', samples: 1, rate: 100}}
     - {{name: dummy, tag: d, dummy: '{{"n": "2"}}', samples: 1, rate: 100}}
   outputs:
-    - {{name: file, match: '*', path: {tmp_path}, file: all, format: plain}}
+    - {{name: file, match: '*', path: {folder}, file: all, format: plain}}
     - name: file
       match: '*'
-      path: {tmp_path}
+      path: {folder}
       file: some
       format: plain
       processors:
@@ -177,7 +117,62 @@ pipeline:
           - {{name: grep, regex: n 2}}
           - {{name: modify, set: by output}}
 """
+
+
+def records_of(path: Path) -> list[Any]:
+    """Of lines in Format out_file."""
+    return [json.loads(line.partition(", ")[2].rpartition("]")[0]) for line in path.read_text().splitlines()]
+
+
+def test_inputs_filters_and_outputs_of_many_kinds(tmp_path: Path) -> None:
+    (tmp_path / "app.log").write_text(
+        "\n".join(["level=info msg=begin", *TRACE, "level=error msg=end"]) + "\n"
     )
+    port = free_port()
+    (tmp_path / "main.conf").write_text(MANY_KINDS.format(folder=tmp_path, port=port))
+    with Agent("-c", str(tmp_path / "main.conf")) as agent:
+        agent.wait_until_running()
+        (tmp_path / "app.log").open("a").write("level=warn msg=last\n")
+        wanted = 'fluentbit_output_proc_records_total{name="file.0"} 6\n'
+        until(lambda: wanted in get(port, "/metrics")[1])
+        metrics = get(port, "/metrics")[1]
+        assert agent.stop() == 0
+    written = [path for path in tmp_path.iterdir() if path.suffix not in (".conf", ".log")]
+    assert {path.name: records_of(path) for path in written} == {
+        "d": [{"a": {"x": 1, "y": 2}, "node": "n1"}] * 3,
+        "app.trace": [{"log": "\n".join(TRACE)}],
+        "app": [{"level": "error", "msg": "end"}, {"level": "warn", "msg": "last"}],
+    }
+    assert 'fluentbit_filter_drop_records_total{name="grep.0"} 1\n' in metrics
+    assert 'fluentbit_filter_emit_records_total{name="rewrite_tag.0"} 1\n' in metrics
+    # What has another tag comes again to all that match it, rewrite_tag too, as Fluent Bit counts it.
+    seen = {"nest": 3, "multiline": 7, "rewrite_tag": 5, "parser": 3, "grep": 3}
+    for name, number in seen.items():
+        assert f'fluentbit_filter_records_total{{name="{name}.0"}} {number}\n' in metrics
+    delivered = re.findall(r'^fluentbit_input_bytes_total{name="dummy.0"} (\d+)$', metrics, re.M)
+    assert re.findall(r'^fluentbit_filter_bytes_total{name="nest.0"} (\d+)$', metrics, re.M) == delivered
+
+
+def test_processors_of_an_input(tmp_path: Path) -> None:
+    """Before the filters, for the records of that input alone; at the end they hand on what they hold."""
+    (tmp_path / "app.log").write_text("\n".join(["begin", *TRACE]) + "\n")
+    (tmp_path / "main.yaml").write_text(PROCESSORS_OF_AN_INPUT.format(folder=tmp_path))
+    with Agent("-c", str(tmp_path / "main.yaml")) as agent:
+        agent.wait_until_running()
+        until(lambda: (tmp_path / "app").exists() and (tmp_path / "d").exists())
+        assert agent.stop() == 0
+    assert records_of(tmp_path / "d") == [{"message": "dummy", "by": "filter"}]
+    processed = {"by": "processor", "copied": "processor"}
+    assert records_of(tmp_path / "app") == [
+        {"log": "begin"} | processed,
+        {"log": "\n".join(TRACE)} | processed,
+    ]
+
+
+def test_processors_of_an_output(tmp_path: Path) -> None:
+    """What one output gets, and no other."""
+    port = free_port()
+    (tmp_path / "main.yaml").write_text(PROCESSORS_OF_AN_OUTPUT.format(folder=tmp_path, port=port))
     wanted = (
         'fluentbit_output_proc_records_total{name="file.0"} 2\n',
         'fluentbit_output_proc_records_total{name="file.1"} 2\n',
@@ -185,8 +180,7 @@ pipeline:
     )
     with Agent("-c", str(tmp_path / "main.yaml")) as agent:
         agent.wait_until_running()
-        while not all(one in get(port, "/metrics")[1] for one in wanted):
-            assert agent.process.poll() is None
+        until(lambda: all(one in get(port, "/metrics")[1] for one in wanted))
         assert agent.stop() == 0
     assert sorted((tmp_path / "all").read_text().splitlines()) == ['{"n":"1"}', '{"n":"2"}']
     assert (tmp_path / "some").read_text().splitlines() == ['{"n":"2","by":"output"}']

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from collector.privilege import Held, Situation, held, own, wanted
 from tests.agent.agent import Agent
 from tests.agent.test_run_lifecycle import EBPF, STDOUT, configuration, free_port, service, tail
+from tests.polling import until
 
 pytestmark = pytest.mark.kernel
 
@@ -129,11 +129,3 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
     path.chmod(0o600)
     os.chown(path, NOBODY, NOBODY)
-
-
-def until(condition: object) -> None:
-    """Of files and processes: nothing tells."""
-    deadline = time.monotonic() + 20
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -8,10 +8,9 @@ import os
 import signal
 import subprocess
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pytest
 
 from tests.agent.agent import Agent, get
 from tests.agent.test_run_lifecycle import free_port
+from tests.polling import until
 
 RELOADS = 20
 DEADLINE_S = 60.0
@@ -109,10 +109,10 @@ def delivered(folder: Path) -> list[dict[str, str]]:
 
 
 def await_delivered(folder: Path, number: int) -> list[dict[str, str]]:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while len(records := delivered(folder)) < number and time.monotonic() < deadline_s:
-        time.sleep(0.05)
-    return records
+    """All records, once there are so many; what is missing then the assertions that follow tell."""
+    with suppress(AssertionError):
+        until(lambda: len(delivered(folder)) >= number, deadline_s=DEADLINE_S, every_s=0.05)
+    return delivered(folder)
 
 
 def texts(records: list[dict[str, str]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import resource
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ import pytest
 from collector.privilege import own
 from probes.bpf import program_ids
 from tests.agent.agent import Agent, get
+from tests.polling import until
 
 WITHOUT_BPF = ("setpriv", "--bounding-set=-sys_admin,-bpf,-perfmon", "--inh-caps=-all")
 
@@ -65,11 +68,8 @@ def test_kill_leaves_no_program_attached(tmp_path: Path) -> None:
         assert len(programs) > 5
         assert programs <= set(program_ids())
         agent.stop(signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    # The kernel frees programs after a grace period of RCU, which nothing tells.
-    while programs & set(program_ids()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert programs & set(program_ids()) == set()
+    # After a grace period of RCU.
+    until(lambda: not programs & set(program_ids()))
 
 
 @pytest.mark.parametrize(
@@ -136,6 +136,35 @@ def test_ctrl_c_ends_within_a_second_with_a_summary(tmp_path: Path) -> None:
     assert took_s < 1.0
     for part in ("podwitness ran for", "kernel events", "lost:", "MiB resident", "CPU"):
         assert part in summary
+
+
+@contextlib.contextmanager
+def held_up(folder: Path, grace: str) -> Iterator[Agent]:
+    """An agent whose output has sent something to somebody who never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+        to = f"[OUTPUT]\n    Name http\n    Match *\n    Host 127.0.0.1\n    Port {server.getsockname()[1]}\n"
+        grace_line = f"[SERVICE]\n    Flush 0.1\n    Grace {grace}\n"
+        path = configuration(folder, grace_line, "[INPUT]\n    Name dummy\n    Samples 1\n", to)
+        with Agent("-c", path) as agent, server.accept()[0] as client:
+            client.settimeout(20)
+            assert client.recv(1)
+            yield agent
+
+
+def test_what_is_not_delivered_is_waited_for_as_long_as_grace_says(tmp_path: Path) -> None:
+    with held_up(tmp_path, "1") as agent:
+        asked_s = time.monotonic()
+        assert agent.stop() == 0
+        assert time.monotonic() - asked_s >= 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    with held_up(tmp_path, "1h") as agent:
+        agent.process.send_signal(number)
+        agent.log.wait_for(f"{number.name}: stopping")
+        assert agent.stop(number) == 128 + number
 
 
 def test_without_probes_logs_go_on_and_health_says_so(tmp_path: Path) -> None:

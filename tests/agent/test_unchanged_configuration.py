@@ -16,8 +16,10 @@ import pytest
 
 from tests.agent.cluster_node import SERVICE_ACCOUNT_TOKEN, ClusterNode
 from tests.api_server import GOLDEN, recorded
+from tests.polling import until
 
 CONFIGURATION = GOLDEN.parent / "fluent-bit.conf"
+AUDIT_TAG = "audit.var.log.kubernetes.audit.audit.log"
 AUDIT = (GOLDEN / "audit.jsonl").read_text().splitlines()
 PARSERS = r"""
 [PARSER]
@@ -148,6 +150,12 @@ def expected_logs(content: str) -> list[list[tuple[str, Any]]]:
     return records
 
 
+def expected_audit() -> list[Any]:
+    """Of the lines that were written while the agent ran."""
+    added = {"k8s.audit.log": "true", "environment": "prod"}
+    return [text_of({**json.loads(line), **added}) for line in AUDIT[1:]]
+
+
 @pytest.mark.parametrize("content", ["message", "log"])
 def test_every_record_is_what_fluent_bit_sends(node: ClusterNode, content: str) -> None:
     excluded = pod(SPAMMER)
@@ -162,8 +170,7 @@ def test_every_record_is_what_fluent_bit_sends(node: ClusterNode, content: str) 
     with node.agent(path, CLUSTER_NAME="prod", NODE_NAME="node1") as agent:
         agent.wait_until_running()
         for wanted in ('opened_total{name="tail.0"} 2\n', 'opened_total{name="tail.1"} 1\n'):
-            while wanted not in node.get("/metrics"):
-                assert agent.process.poll() is None, agent.log.text
+            until(lambda: wanted in node.get("/metrics"), wanted)  # noqa: B023
         began_ns = time.time_ns()
         log.write(*LINES)
         spam.write("2026-11-24T00:14:32Z stdout F spam")
@@ -176,24 +183,16 @@ def test_every_record_is_what_fluent_bit_sends(node: ClusterNode, content: str) 
     found: dict[str, list[tuple[int, Any]]] = {}
     for message in receiver.received:
         found.setdefault(message.tag, []).extend((at, text_of(one)) for at, one in message.entries)
-    audit_tag = "audit.var.log.kubernetes.audit.audit.log"
-    assert set(found) == {log.tag, audit_tag, "host.kubelet.service", "host.docker.service"}
-
+    assert set(found) == {log.tag, AUDIT_TAG, "host.kubelet.service", "host.docker.service"}
     assert [record for _, record in found[log.tag]] == expected_logs(content)
     assert [at for at, _ in found[log.tag]] == TIMES_NS
-
-    added = {"k8s.audit.log": "true", "environment": "prod"}
-    assert [record for _, record in found[audit_tag]] == [
-        text_of({**json.loads(line), **added}) for line in AUDIT[1:]
-    ]
-    assert all(began_ns <= at <= time.time_ns() for at, _ in found[audit_tag])
-
+    assert [record for _, record in found[AUDIT_TAG]] == expected_audit()
+    assert all(began_ns <= at <= time.time_ns() for at, _ in found[AUDIT_TAG])
     for unit, number in (("kubelet.service", 1), ("docker.service", 2)):
         ((_, pairs),) = found[f"host.{unit}"]
         record = dict(pairs)
-        assert (record["_SYSTEMD_UNIT"], record["MESSAGE"], record["_PID"], record["PRIORITY"]) == (
-            unit, SERVICES[unit], str(100 + number), "6",
-        )  # fmt: skip
+        fields = (record["_SYSTEMD_UNIT"], record["MESSAGE"], record["_PID"], record["PRIORITY"])
+        assert fields == (unit, SERVICES[unit], str(100 + number), "6")
     # Each connection showed its certificate, and was kept; positions are where the configuration says.
     assert receiver.connections <= 4
     assert (node.root / "var/log/flb-kube.db").exists()
@@ -210,8 +209,7 @@ def test_logs_go_on_while_the_api_server_refuses_and_have_their_pod_when_it_does
     log = Log(node, WEB, "ticker", TICKER)
     with node.agent(configure(node, "message"), CLUSTER_NAME="prod", NODE_NAME="node1") as agent:
         agent.wait_until_running()
-        while 'opened_total{name="tail.0"} 1\n' not in node.get("/metrics"):
-            assert agent.process.poll() is None, agent.log.text
+        until(lambda: 'opened_total{name="tail.0"} 1\n' in node.get("/metrics"))
         log.write(LINES[0])
         node.wait_for(lambda: len(node.receiver.records) == 1)
         node.api.tokens = {SERVICE_ACCOUNT_TOKEN}

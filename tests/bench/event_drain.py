@@ -15,7 +15,8 @@ from collector._native import ffi, lib
 
 from collector.identity.identity import Identity
 from collector.inputs.event_plans import constant_pairs, identity_fields, pack_fragment, scope_of
-from collector.native.events import ContainerTable, DrainEnd, EventEncoder, Fragment, Tables
+from collector.native.containers import ContainerTable, Fragment
+from collector.native.events import DrainEnd, EventEncoder, Tables
 from collector.native.programs import Programs
 from tests.bench.row import Row
 from tests.reference import event_records as records

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from collector.native.events import DrainEnd, EventEncoder, Kind, Ring
+from collector.native.event_kinds import Kind
+from collector.native.events import DrainEnd, EventEncoder, Ring
 from collector.native.programs import Programs
 from probes.launch import Attached, launch
 from tests.bench.event_drain import known_tables, pod_fragment

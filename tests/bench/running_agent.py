@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from tests.agent.agent import Agent, get
+from tests.polling import until
 
 NODE = "node-17.example.internal"
 TIMEOUT_S = 900.0
@@ -77,13 +78,13 @@ class RunningAgent:
     def wait_delivered(self, records: int) -> float:
         """When the output `null.0` had them all, on CLOCK_MONOTONIC; asked every 10 ms."""
         wanted = f'fluentbit_output_proc_records_total{{name="null.0"}} {records} '
-        end_s = time.monotonic() + TIMEOUT_S
-        while time.monotonic() < end_s:
-            _, text = get(self._port, "/api/v1/metrics/prometheus")
-            if wanted in text:
-                return time.monotonic()
-            time.sleep(0.01)
-        raise TimeoutError(f"not all of {records} records were delivered:\n{text}")
+        until(
+            lambda: wanted in get(self._port, "/api/v1/metrics/prometheus")[1],
+            wanted,
+            TIMEOUT_S,
+            every_s=0.01,
+        )
+        return time.monotonic()
 
 
 def _cpu_s(pid: int) -> float:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ import psutil
 
 from tests.containers import images
 from tests.containers.cri import EXITED, ContainerConfig, Cri, ExecResult, PodConfig, Refused
+from tests.polling import until
 
 Value = TypeVar("Value")
 
@@ -64,18 +64,6 @@ hostname {name}
 ip link set lo up
 exec containerd --config {root}/etc/containerd.toml
 """
-
-
-def wait_for(what: str, probe: Callable[[], Value | None], deadline_s: float = 20) -> Value:
-    """The first true answer of `probe`, for what can't be waited on otherwise. Raises TimeoutError."""
-    end = time.monotonic() + deadline_s
-    while True:
-        found = probe()
-        if found:
-            return found
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not within {deadline_s} s")
-        time.sleep(0.01)
 
 
 def cgroup2_root() -> Path:
@@ -125,9 +113,9 @@ class Container:
 
     def wait(self, deadline_s: float = 20) -> int:
         """Waits for its end. Returns the exit code."""
-        return wait_for(
-            f"end of container {self.name}",
+        return until(
             lambda: (status,) if (status := self.cri.status(self.id)).state == EXITED else None,
+            f"end of container {self.name}",
             deadline_s,
         )[0].exit_code
 
@@ -304,9 +292,9 @@ class Node:
             )
 
     def _connect(self) -> Cri:
-        wait_for("containerd's socket", lambda: self._is_alive() and os.path.exists(self.socket))
+        until(lambda: self._is_alive() and os.path.exists(self.socket), "containerd's socket")
         cri = Cri(self.socket)
-        wait_for("containerd's CRI", lambda: self._is_alive() and _answer(cri))
+        until(lambda: self._is_alive() and _answer(cri), "containerd's CRI")
         return cri
 
     def _is_alive(self) -> bool:
@@ -321,7 +309,7 @@ class Node:
         subprocess.run(command, check=True, capture_output=True)
         archive.unlink()
         # CRI learns of an image by an event.
-        wait_for("images", lambda: {images.BUSYBOX, images.PAUSE} <= self.cri.images())
+        until(lambda: {images.BUSYBOX, images.PAUSE} <= self.cri.images(), "images")
 
     def _kill(self) -> None:
         """Kills the node's first process, and by that all of its pid namespace; `unshare` then ends."""
@@ -344,7 +332,7 @@ def remove_cgroups(path: str) -> None:
         top = root / path[1:]
         directories = sorted(top.glob("**/"), key=lambda one: len(one.parts), reverse=True)
         for directory in directories:
-            wait_for(f"end of {directory}", partial(_remove_directory, directory))
+            until(partial(_remove_directory, directory), f"end of {directory}")
         for above in top.parents:
             if above == root or not above.is_dir():
                 break

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,16 +13,10 @@ import pytest
 from collector.identity.identity import Identity
 from collector.identity.table import KEEP_GONE_NS, IdentityTable
 from tests.containers.images import BUSYBOX
-from tests.containers.node import Container, Node, Pod, cgroup2_root, cgroup_roots, wait_for
+from tests.containers.node import Container, Node, Pod, cgroup2_root, cgroup_roots
+from tests.polling import until
 
 SLEEP = ["/bin/sleep", "100"]
-
-
-@pytest.fixture
-def pod(node: Node) -> Iterator[Pod]:
-    made = node.pod("web-0", "shop")
-    yield made
-    made.remove()
 
 
 @pytest.fixture
@@ -113,7 +106,7 @@ def test_all_names_are_there_as_soon_as_the_cgroup_is(pod: Pod, identities: Iden
         return identities.cgroup_made(1, f"{pod.cgroup_path}/{new}", now_ns()) if new else None
 
     with ThreadPoolExecutor(1) as beside:
-        seen = beside.submit(wait_for, "the container's cgroup", look)
+        seen = beside.submit(until, look, "the container's cgroup", every_s=0.01)
         container = pod.run("short", ["/bin/sleep", "0.1"])
         assert seen.result() == of(pod, container)
 
@@ -125,7 +118,7 @@ def test_container_that_lives_a_tenth_of_a_second_is_known_after_its_end(
     cgroup_id = container.cgroup_id
     identities.cgroup_made(cgroup_id, container.cgroup_path, now_ns())
     assert container.wait() == 0
-    wait_for("end of the cgroup", lambda: not (cgroup2_root() / container.cgroup_path[1:]).exists())
+    until(lambda: not (cgroup2_root() / container.cgroup_path[1:]).exists(), "end of the cgroup")
     identities.cgroup_gone(cgroup_id, now_ns())
     identities.expire(now_ns())
     assert identities.by_cgroup(cgroup_id, now_ns()) == of(pod, container)
@@ -175,7 +168,7 @@ def test_cgroup_that_ended_before_it_was_asked_for_is_unknown(pod: Pod, identiti
     removed_id = container.cgroup_id
     assert identities.by_cgroup(removed_id, now_ns()) is not None
     container.stop(0)
-    wait_for("end of the cgroup", lambda: not (cgroup2_root() / container.cgroup_path[1:]).exists())
+    until(lambda: not (cgroup2_root() / container.cgroup_path[1:]).exists(), "end of the cgroup")
     fresh = IdentityTable.open("node1")
     assert fresh.by_cgroup(removed_id, now_ns()) is None
 

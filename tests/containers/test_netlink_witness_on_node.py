@@ -9,17 +9,10 @@ from typing import Any
 import pytest
 
 from tests.agent.agent import Agent
+from tests.containers.aggregator import CONFIGURATION, Aggregator, expected, is_exec
 from tests.containers.node import Node, Pod
-from tests.containers.test_agent_on_node import CONFIGURATION, Aggregator, expected, is_exec
 
 NETLINK = CONFIGURATION.replace("Name   ebpf\n", "Name   ebpf\n    Witness netlink\n")
-
-
-@pytest.fixture
-def aggregator() -> Iterator[Aggregator]:
-    started = Aggregator()
-    yield started
-    started.close()
 
 
 @pytest.fixture
@@ -30,13 +23,6 @@ def agent(node: Node, aggregator: Aggregator, tmp_path: Path) -> Iterator[Agent]
         started.log.wait_for("kernel events come from netlink only")
         yield started
         assert started.stop() == 0
-
-
-@pytest.fixture
-def pod(node: Node) -> Iterator[Pod]:
-    made = node.pod("web-0", "shop")
-    yield made
-    made.remove()
 
 
 def test_an_exec_names_pod_and_container(agent: Agent, aggregator: Aggregator, pod: Pod) -> None:

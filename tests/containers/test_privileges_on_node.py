@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.agent.agent import Agent
-from tests.containers.node import Node, Pod
-from tests.containers.test_agent_on_node import CONFIGURATION, Aggregator
+from tests.containers.aggregator import CONFIGURATION, Aggregator
+from tests.containers.node import Pod
 
 TRACE = "    Tag    kernel.*\n    Trace  process privilege syscalls\n"
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -20,28 +19,8 @@ VERSION = "..2025_11_24_01_58_00.12"
 
 
 @pytest.fixture
-def aggregator() -> Iterator[Aggregator]:
-    started = Aggregator()
-    yield started
-    started.close()
-
-
-@pytest.fixture
-def agent(node: Node, aggregator: Aggregator, tmp_path: Path) -> Iterator[Agent]:
-    config = tmp_path / "podwitness.conf"
-    written = CONFIGURATION.format(root=node.root, port=aggregator.port)
-    config.write_text(written.replace("    Tag    kernel.*\n", TRACE))
-    with Agent("-c", str(config)) as started:
-        started.wait_until_probes()
-        yield started
-        assert started.stop() == 0
-
-
-@pytest.fixture
-def pod(node: Node) -> Iterator[Pod]:
-    made = node.pod("web-0", "shop")
-    yield made
-    made.remove()
+def configuration() -> str:
+    return CONFIGURATION.replace("    Tag    kernel.*\n", TRACE)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +17,9 @@ from collector.identity.table import IdentityTable
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 from tests.agent.agent import Agent
+from tests.containers.aggregator import CONFIGURATION, Aggregator
 from tests.containers.images import BUSYBOX
 from tests.containers.node import Node, Pod
-from tests.containers.test_agent_on_node import CONFIGURATION, Aggregator
 
 SLEEP = ["/bin/sleep", "100"]
 TICKS = ["/bin/sh", "-c", "while true; do echo tick; /bin/sleep 0.2; done"]
@@ -117,19 +116,16 @@ def is_told(record: dict[str, Any]) -> bool:
     return known.get("container_name") == "web" and "labels" in known
 
 
-def test_labels_and_image_id_in_records(node: Node, pod: Pod, tmp_path: Path) -> None:
+@pytest.fixture
+def configuration() -> str:
+    return CONFIGURATION.replace("Cri_Socket off", "Cri_Socket auto")
+
+
+def test_labels_and_image_id_in_records(agent: Agent, aggregator: Aggregator, pod: Pod) -> None:
     """Of the whole agent: kernel events and log lines of a container that was made while it ran."""
-    aggregator = Aggregator()
-    config = tmp_path / "podwitness.conf"
-    written = CONFIGURATION.format(root=node.root, port=aggregator.port)
-    config.write_text(written.replace("Cri_Socket off", "Cri_Socket auto"))
-    with Agent("-c", str(config)) as agent:
-        agent.wait_until_probes()
-        container = pod.run("web", TICKS)
-        execed = aggregator.wait_for(lambda tag, record: tag == "kernel.process" and is_told(record))
-        line = aggregator.wait_for(lambda tag, record: record.get("log") == "tick" and is_told(record))
-        assert agent.stop() == 0
-    aggregator.close()
+    container = pod.run("web", TICKS)
+    execed = aggregator.wait_for(lambda tag, record: tag == "kernel.process" and is_told(record))
+    line = aggregator.wait_for(lambda tag, record: record.get("log") == "tick" and is_told(record))
     for record in (execed, line):
         known = record["kubernetes"]
         assert known["labels"] == LABELS

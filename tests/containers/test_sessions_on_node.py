@@ -8,18 +8,11 @@ import subprocess
 from typing import Any
 
 from tests.agent.agent import Agent
+from tests.containers.aggregator import Aggregator, expected, is_exec
 from tests.containers.node import Pod
-from tests.containers.test_agent_on_node import (  # noqa: F401 (fixtures)
-    Aggregator,
-    agent,
-    aggregator,
-    expected,
-    is_exec,
-    pod,
-)
 
 
-def wait_for_action(aggregator: Aggregator, action: str, session: str) -> dict[str, Any]:  # noqa: F811
+def wait_for_action(aggregator: Aggregator, action: str, session: str) -> dict[str, Any]:
     return aggregator.wait_for(
         lambda tag, record: (
             record.get("event", {}).get("action") == action
@@ -29,9 +22,7 @@ def wait_for_action(aggregator: Aggregator, action: str, session: str) -> dict[s
 
 
 def test_an_exec_by_cri_is_a_session_and_what_the_container_does_is_none(
-    agent: Agent,  # noqa: F811
-    aggregator: Aggregator,  # noqa: F811
-    pod: Pod,  # noqa: F811
+    agent: Agent, aggregator: Aggregator, pod: Pod
 ) -> None:
     argv = ["/bin/sh", "-c", "/bin/true own; exec /bin/httpd -f -p 8080 -h /"]
     container = pod.run("web", argv)
@@ -71,11 +62,7 @@ def test_an_exec_by_cri_is_a_session_and_what_the_container_does_is_none(
     assert answer["podwitness"]["in_init_tree"] is True
 
 
-def test_nsenter_from_the_host_is_told_with_the_pod(
-    agent: Agent,  # noqa: F811
-    aggregator: Aggregator,  # noqa: F811
-    pod: Pod,  # noqa: F811
-) -> None:
+def test_nsenter_from_the_host_is_told_with_the_pod(agent: Agent, aggregator: Aggregator, pod: Pod) -> None:
     argv = ["/bin/sleep", "100"]
     container = pod.run("web", argv)
     pid = aggregator.wait_for(is_exec(argv))["process"]["pid"]
@@ -91,9 +78,7 @@ def test_nsenter_from_the_host_is_told_with_the_pod(
 
 
 def test_a_signal_from_the_host_is_told_with_the_pod_that_gets_it(
-    agent: Agent,  # noqa: F811
-    aggregator: Aggregator,  # noqa: F811
-    pod: Pod,  # noqa: F811
+    agent: Agent, aggregator: Aggregator, pod: Pod
 ) -> None:
     argv = ["/bin/sleep", "101"]
     container = pod.run("web", argv)

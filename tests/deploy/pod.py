@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 import urllib.error
 import uuid
 from pathlib import Path
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.deploy import manifests
+from tests.polling import until
 
 START_S = 60.0  # compiling the probes takes seconds on a busy machine
 # include/uapi/linux/capability.h
@@ -119,17 +119,22 @@ class Pod:
 
     def wait_for(self, page: str, expected: str) -> str:
         """The page's body once it has `expected`; fails with the pod's output when it does not come."""
-        deadline = time.monotonic() + START_S
         seen = ""
-        while time.monotonic() < deadline and self._process.poll() is None:
+
+        def is_there() -> bool:
+            nonlocal seen
+            assert self._process.poll() is None, "the pod has ended"
             try:
                 status, seen = self.get(page)
-                if status == 200 and expected in seen:
-                    return seen
             except urllib.error.URLError as error:
-                seen = str(error)
-            time.sleep(0.1)
-        raise AssertionError(f"{page} has no {expected!r}, but:\n{seen}\n\nThe pod said:\n{self.output()}")
+                status, seen = 0, str(error)
+            return status == 200 and expected in seen
+
+        try:
+            until(is_there, f"{page} with {expected!r}", START_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}. It is:\n{seen}\n\nThe pod said:\n{self.output()}") from None
+        return seen
 
     def _prepare(self, config: str) -> None:
         for folder in ("rootfs", "over"):

@@ -28,6 +28,7 @@ from collector.outputs.forward import ForwardOutput, Settings
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 from tests.certificates import Authority
+from tests.polling import until_so
 from tests.receiver import Behaviour, Received, Receiver, receiving
 
 LOG = logging.getLogger("test")
@@ -213,9 +214,7 @@ def test_a_receiver_that_is_not_there_yet() -> None:
         async with pipeline(receiver) as running:
             await running.send(range(50))
             retries = "fluentbit_output_retries_total"
-            async with asyncio.timeout(30):
-                while running.metrics.value(retries, "forward.0") < 5:  # noqa: ASYNC110 - counters wake nobody
-                    await asyncio.sleep(0.005)
+            await until_so(lambda: running.metrics.value(retries, "forward.0") >= 5)
             await receiver.start(port=receiver.port)
             await running.settled()
             check(receiver, 50)

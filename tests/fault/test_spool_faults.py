@@ -21,6 +21,7 @@ import pytest
 
 from collector.delivery.spool import FILE_NAME
 from tests.agent.agent import Agent, get
+from tests.polling import until
 from tests.receiver import Received, Receiver, receiving
 
 KILLS = 6
@@ -60,9 +61,7 @@ class Setup:
         return sum(float(line.split()[1]) for line in lines)
 
     async def until(self, name: str, least: float) -> None:
-        async with asyncio.timeout(30):
-            while await asyncio.to_thread(self.metric, name) < least:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await asyncio.to_thread(until, lambda: self.metric(name) >= least, f"{name} of {least}")
 
 
 class Client:

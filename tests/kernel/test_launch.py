@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from probes.launch import MAPS_FOR_THE_COLLECTOR, Attached, ProbeError, hook_rep
 from tests.kernel.sandbox import Cgroup, check, execve, libc, mount, private_mounts, run
 from tests.kernel.test_bpf import program_id
 from tests.kernel.witness import KEPT_PROBES, Witness
+from tests.polling import until
 
 ROOT = Path(__file__).resolve().parents[2]
 RING_BYTES = 1 << 16
@@ -36,12 +36,9 @@ def own_descriptors() -> set[str]:
     return set(os.listdir("/proc/self/fd"))
 
 
-def are_gone(programs: set[int]) -> bool:
-    """The kernel frees a program some time after its last descriptor: nothing tells when."""
-    deadline = time.monotonic() + 20
-    while programs & set(bpf.program_ids()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not programs & set(bpf.program_ids())
+def until_gone(programs: set[int]) -> None:
+    """The kernel frees a program some time after its last descriptor."""
+    until(lambda: not programs & set(bpf.program_ids()))
 
 
 @pytest.mark.parametrize("dialect", [None, *Dialect], ids=str)
@@ -85,7 +82,7 @@ def test_close_leaves_no_descriptor_and_no_program() -> None:
     probes.close()
     probes.close()
     assert own_descriptors() == before
-    assert are_gone(programs)
+    until_gone(programs)
 
 
 def test_descriptors_are_not_inherited() -> None:
@@ -117,7 +114,7 @@ def test_killed_holder_leaves_no_program() -> None:
         assert holder.stdout.readline() == "False\n"
         assert programs <= set(bpf.program_ids())
         holder.send_signal(signal.SIGKILL)
-    assert are_gone(programs)
+    until_gone(programs)
 
 
 def test_loop_goes_on_meanwhile() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from collector._native import ffi, lib
 
-from collector.native.events import Kind
+from collector.native.event_kinds import Kind
 from collector.native.limits import OTHER_CGROUPS, SLOT_BYTES, SLOTS, Limits, Rate, Suppressed
 from tests.kernel.sandbox import Cgroup, Process, execve, run
 from tests.kernel.witness import Witness

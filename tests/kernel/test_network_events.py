@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from types import SimpleNamespace
@@ -89,6 +90,10 @@ def address_of(event: SimpleNamespace, end: str) -> str:
     return socket.inet_ntop(event.family, raw)
 
 
+def owner(event: SimpleNamespace) -> tuple[int, int, int]:
+    return event.owner_pid, event.role, event.owner_source
+
+
 @FAMILIES
 def test_connections_are_counted_and_both_ends_agree(
     witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup, family: int, address: str
@@ -103,22 +108,12 @@ def test_connections_are_counted_and_both_ends_agree(
     client, _ = run(other_cgroup, ask_for_each_size)
     assert server.process.wait() == 0
     ours, theirs = complete(witness, cgroup, 13), complete(witness, other_cgroup, 13)
-    assert [event.kind for event in of_kind(ours, "TCP_LISTEN", "TCP_UNLISTEN")] == [
-        "TCP_LISTEN",
-        "TCP_UNLISTEN",
-    ]
-    assert {kind: len(of_kind(ours, kind)) for kind in ("TCP_ACCEPT", "TCP_CLOSE", "EXIT")} == {
-        "TCP_ACCEPT": 13,
-        "TCP_CLOSE": 13,
-        "EXIT": 1,
-    }
-    assert {kind: len(of_kind(theirs, kind)) for kind in ("TCP_CONNECT", "TCP_CLOSE", "EXIT")} == {
-        "TCP_CONNECT": 13,
-        "TCP_CLOSE": 13,
-        "EXIT": 1,
-    }
-    assert len(ours) == 2 + 13 + 13 + 1
-    assert len(theirs) == 13 + 13 + 1
+    listening = of_kind(ours, "TCP_LISTEN", "TCP_UNLISTEN")
+    assert [event.kind for event in listening] == ["TCP_LISTEN", "TCP_UNLISTEN"]
+    assert Counter(event.kind for event in ours) == {
+        "TCP_LISTEN": 1, "TCP_UNLISTEN": 1, "TCP_ACCEPT": 13, "TCP_CLOSE": 13, "EXIT": 1
+    }  # fmt: skip
+    assert Counter(event.kind for event in theirs) == {"TCP_CONNECT": 13, "TCP_CLOSE": 13, "EXIT": 1}
     accepted = {event.socket_id: event for event in of_kind(ours, "TCP_ACCEPT")}
     connected = {event.socket_id: event for event in of_kind(theirs, "TCP_CONNECT")}
     assert len(accepted) == len(connected) == 13
@@ -137,17 +132,14 @@ def test_connections_are_counted_and_both_ends_agree(
         assert other.bytes_received == end.bytes_sent == end.bytes_acked == size // 2
         assert end.socket_id in accepted
         assert other.socket_id in connected
-        assert (end.owner_pid, end.role) == (server.process.pid, ROLES["PW_SERVER"])
-        assert (other.owner_pid, other.role) == (client, ROLES["PW_CLIENT"])
-        assert end.owner_source == SOURCES["PW_OWNER_BY_IO"]
-        assert other.owner_source == SOURCES["PW_OWNER_BY_CALL"]
-        assert not end.flags
-        assert not other.flags
+        assert owner(end) == (server.process.pid, ROLES["PW_SERVER"], SOURCES["PW_OWNER_BY_IO"])
+        assert owner(other) == (client, ROLES["PW_CLIENT"], SOURCES["PW_OWNER_BY_CALL"])
         assert end.retransmits == end.bytes_retransmitted == 0
-        assert min(end.segments_in, end.segments_out, other.segments_in, other.segments_out) >= 3
-        assert 0 < other.duration_ns < 20 * 10**9
-        assert 0 < end.duration_ns < 20 * 10**9
         assert other.rtt_us < 5_000_000
+    for event in (*served, *asked):
+        assert not event.flags
+        assert min(event.segments_in, event.segments_out) >= 3
+        assert 0 < event.duration_ns < 20 * 10**9
 
 
 @FAMILIES

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pyroute2.netlink.diag import DiagSocket
 
 from probes.sock_diag import DestroyedSockets, SocketDump, State, TcpSocket, sockets
+from tests.polling import until
 
 pytestmark = pytest.mark.kernel
 
@@ -71,7 +72,7 @@ def _inode(one: socket.socket) -> int:
     return os.fstat(one.fileno()).st_ino
 
 
-def until(destroyed: DestroyedSockets, cookies: set[int]) -> dict[int, TcpSocket]:
+def until_destroyed(destroyed: DestroyedSockets, cookies: set[int]) -> dict[int, TcpSocket]:
     found: dict[int, TcpSocket] = {}
     poll = select.poll()
     poll.register(destroyed, select.POLLIN)
@@ -99,7 +100,7 @@ def test_a_destroyed_socket_has_its_counters(destroyed: DestroyedSockets) -> Non
         client.shutdown(socket.SHUT_WR)
         accepted.recv(1)
         accepted.close()
-    ended = until(destroyed, {ours.cookie, theirs.cookie})
+    ended = until_destroyed(destroyed, {ours.cookie, theirs.cookie})
     for one, sent, received in ((ours, 4999, 97), (theirs, 97, 4999)):
         found = ended[one.cookie]
         assert (found.local, found.remote) == (one.local, one.remote)
@@ -118,11 +119,8 @@ def test_destroyed_sockets_without_room_are_counted() -> None:
     small = DestroyedSockets(receive_bytes=1)
     for _ in range(97):
         socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
-    deadline = time.monotonic() + 10
     # The kernel tells of them by a worker, on which nothing here can wait.
-    while small.dropped() < 90 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert small.dropped() >= 90
+    until(lambda: small.dropped() >= 90)
     received = []
     while (one := small.receive()) is not None:
         received.append(one)

@@ -193,10 +193,17 @@ def opened_in_a_file_that_lost_its_name_before_a_crash() -> list[Named]:
     return [write(0, 1, "stdout", True), replace(0), crash(0, ())]
 
 
+def rotated_empty_so_that_the_next_log_has_its_inode(*then: Named) -> list[Named]:
+    meanwhile = (write(1, 3, "stdout", True), rotate(1, 2, True), write(0, 1, "stdout", False))
+    return [restart(0, meanwhile), rotate(1, 0, True), replace(1), *then, rotate(1, 0, True)]
+
+
 @given(course=st.lists(actions, min_size=1, max_size=30))
 @example(course=copied_before_its_first_turn())
 @example(course=opened_in_a_file_that_is_compressed_before_anything_of_it_was_whole())
 @example(course=opened_in_a_file_that_lost_its_name_before_a_crash())
+@example(course=rotated_empty_so_that_the_next_log_has_its_inode())
+@example(course=rotated_empty_so_that_the_next_log_has_its_inode(rotate(1, 2, False)))
 @example(course=opened_in_one_file_completed_in_one_that_lost_its_name())
 @settings(max_examples=settings().max_examples * 5 // 3)
 def test_every_record_arrives_once_and_in_order(course: list[Named]) -> None:

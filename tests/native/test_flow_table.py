@@ -11,18 +11,10 @@ from typing import Any
 import pytest
 from collector._native import ffi, lib
 
-from collector.native.events import (
-    ContainerTable,
-    Drained,
-    DrainEnd,
-    EventEncoder,
-    FlowTable,
-    Fragment,
-    Kind,
-    Ring,
-    Scope,
-    Tables,
-)
+from collector.native.containers import ContainerTable, Fragment
+from collector.native.event_kinds import Kind, Scope
+from collector.native.events import Drained, DrainEnd, EventEncoder, Ring, Tables
+from collector.native.flow_table import FlowTable
 from tests.reference import event_records as records
 from tests.reference.events import encode
 from tests.reference.kernel_ring import KernelRing

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from collector._native import lib
 
-from collector.native.events import ContainerTable, EventEncoder, Fragment, Heartbeat, Kind, Scope, Tables
+from collector.native.containers import ContainerTable, Fragment
+from collector.native.event_kinds import Kind, Scope
+from collector.native.events import EventEncoder, Heartbeat, Tables
 from tests.reference import event_records as records
 from tests.reference.ring_memory import MemoryRing
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from collector._native import ffi
 
-from collector.native.events import Kind
+from collector.native.event_kinds import Kind
 from collector.native.limits import OTHER_CGROUPS, SLOTS, Limits, Rate
 from tests.reference.kernel_ring import KernelLimits
 

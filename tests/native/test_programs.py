@@ -10,8 +10,11 @@ from collector._native import ffi, lib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.native.events import ContainerTable, DrainEnd, EventEncoder, Fragment, RawRecord, Scope, Tables
+from collector.native.containers import ContainerTable, Fragment
+from collector.native.event_kinds import Scope
+from collector.native.events import DrainEnd, EventEncoder, Tables
 from collector.native.programs import Programs
+from collector.native.raw_records import RawRecord
 from tests.reference import event_records as records
 from tests.reference import programs as reference
 from tests.reference.programs import Actor

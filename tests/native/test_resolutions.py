@@ -13,17 +13,10 @@ from collector._native import lib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.native.events import (
-    ContainerTable,
-    Drained,
-    EventEncoder,
-    Fragment,
-    Kind,
-    Resolutions,
-    Ring,
-    Scope,
-    Tables,
-)
+from collector.native.containers import ContainerTable, Fragment
+from collector.native.event_kinds import Kind, Scope
+from collector.native.events import Drained, EventEncoder, Ring, Tables
+from collector.native.resolutions import Resolutions
 from tests.reference import dns_messages as messages
 from tests.reference import event_records as records
 from tests.reference.kernel_ring import KernelRing

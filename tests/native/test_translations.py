@@ -8,7 +8,9 @@ from typing import Any
 import msgpack
 from collector._native import lib
 
-from collector.native.events import EventEncoder, Fragment, Scope
+from collector.native.containers import Fragment
+from collector.native.event_kinds import Scope
+from collector.native.events import EventEncoder
 from collector.native.translations import Found, Translations
 from probes.conntrack import Place, Translation
 from tests.reference import event_records as records

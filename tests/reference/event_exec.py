@@ -117,7 +117,6 @@ def exec_process(execed: Any, record: bytes, clock: tuple[int, int], variables: 
 
 
 def exec_witness(execed: Any, record: bytes, clock: tuple[int, int]) -> Map:
-    flags = execed.head.flags
     cuts = {
         "process.args": lib.PW_ARGS_CUT,
         "process.executable": lib.PW_EXE_CUT,
@@ -129,14 +128,24 @@ def exec_witness(execed: Any, record: bytes, clock: tuple[int, int]) -> Map:
     made: Map = {}
     if lineage := ancestors(execed, exec_parts(record)[-1], clock):
         made["ancestors"] = lineage
-    if cut := [name for name, flag in cuts.items() if flags & flag]:
+    if cut := [name for name, flag in cuts.items() if execed.head.flags & flag]:
         made["cut"] = cut
-    details: Map = {
+    return {**made, "exec": binary_map(execed, record) | oddities_map(execed, record)}
+
+
+def binary_map(execed: Any, record: bytes) -> Map:
+    return {
         **({"filename": text(exec_parts(record)[3])} if execed.head.kind == lib.PW_EXEC else {}),
         "inode": execed.inode,
         "device": f"{execed.device >> 20}:{execed.device & 0xFFFFF}",
         "mode": f"{execed.mode & 0o7777:04o}",
     }
+
+
+def oddities_map(execed: Any, record: bytes) -> Map:
+    """What only some execs have."""
+    flags = execed.head.flags
+    details: Map = {}
     if flags & lib.PW_SCRIPT:
         details["interpreter"] = text(exec_parts(record)[4])
     if flags & lib.PW_ARGS_CUT and execed.args_total_bytes:
@@ -161,4 +170,4 @@ def exec_witness(execed: Any, record: bytes, clock: tuple[int, int]) -> Map:
         }
     if execed.tty_device:
         details["tty"] = comm(execed.tty)
-    return {**made, "exec": details}
+    return details

@@ -223,65 +223,64 @@ def process_event(
     record: bytes, scope: int, clock: tuple[int, int], variables: tuple[bytes, ...] = ()
 ) -> Map:
     fork = ffi.from_buffer("struct pw_fork *", record)
-    kind, task = fork.head.kind, fork.task
-    execed = ffi.from_buffer("struct pw_exec *", record) if STRUCT_OF_KIND[kind] == "pw_exec" else None
-    exited = ffi.from_buffer("struct pw_exit *", record) if kind == lib.PW_EXIT else None
-    session = None
-    if kind in (lib.PW_SESSION_START, lib.PW_SESSION_END):
-        session = ffi.from_buffer("struct pw_session *", record)
-    process = task_map(
-        task, clock, are_capabilities_named=execed is not None or kind == lib.PW_PRIVILEGE_CAPSET
-    )
-    witness: Map = {
-        "scope": SCOPES[scope],
-        "cgroup_id": fork.head.cgroup_id,
-        "namespaces": {
-            "mnt": task.mnt_ns,
-            "pid": task.pid_ns,
-            "net": task.net_ns,
-            "user": task.user_ns,
-            "uts": task.uts_ns,
-            "ipc": task.ipc_ns,
-            "cgroup": task.cgroup_ns,
-        },
-        "capabilities_effective": f"{task.cap_effective:016x}",
-        "capabilities_permitted": f"{task.cap_permitted:016x}",
-    }
-    for name in ("inheritable", "ambient"):
-        if capabilities := getattr(task, f"cap_{name}"):
-            witness[f"capabilities_{name}"] = f"{capabilities:016x}"
-    if task.loginuid != 2**32 - 1:
-        witness["login_user_id"] = str(task.loginuid)
-    if task.audit_session != 2**32 - 1:
-        witness["audit_session_id"] = str(task.audit_session)
-    witness |= tree_map(task.entry, scope, clock, session)
-    if execed is not None:
-        process |= exec_process(execed, record, clock, variables)
-        witness |= exec_witness(execed, record, clock)
-    if session is not None and kind == lib.PW_SESSION_START:
-        process |= tty_map(session.tty_device)
-    if exited is not None:
-        if not exited.status & 0x7F:
-            process["exit_code"] = exited.status >> 8 & 0xFF
-        witness["exit"] = exit_map(exited)
-    success = exited is None or exited.status == 0
-    ended = exited if exited is not None else session if kind == lib.PW_SESSION_END else None
-    more: Map = {}
-    if STRUCT_OF_KIND[kind] == "pw_privilege":
-        privilege = ffi.from_buffer("struct pw_privilege *", record)
-        witness["privilege"] = privilege_map(privilege, record, clock[0])
-        if number := errno_of(privilege):
-            more = {"error": {"code": ERRNOS.get(number, str(number))}}
-        success = not more
-        if whole := file_path(privilege, record):
-            more |= {"file": {"path": whole}}
+    kind, task, struct = fork.head.kind, fork.task, STRUCT_OF_KIND[fork.head.kind]
+    own = ffi.from_buffer(f"struct {struct} *", record)
+    is_exec = struct == "pw_exec"
+    process = task_map(task, clock, are_capabilities_named=is_exec or kind == lib.PW_PRIVILEGE_CAPSET)
+    witness = witness_map(fork, scope)
+    witness |= tree_map(task.entry, scope, clock, own if struct == "pw_session" else None)
+    success, more = True, {}
+    if is_exec:
+        process |= exec_process(own, record, clock, variables)
+        witness |= exec_witness(own, record, clock)
+    elif kind == lib.PW_SESSION_START:
+        process |= tty_map(own.tty_device)
+    elif kind == lib.PW_EXIT:
+        success = own.status == 0
+        process |= {} if own.status & 0x7F else {"exit_code": own.status >> 8 & 0xFF}
+        witness["exit"] = exit_map(own)
+    elif struct == "pw_privilege":
+        success = not errno_of(own)
+        more = outcome_map(own, record)
+        witness["privilege"] = privilege_map(own, record, clock[0])
+    duration_ns = own.duration_ns if kind in (lib.PW_EXIT, lib.PW_SESSION_END) else 0
     return {
-        "event": event_map(kind, success, ended.duration_ns if ended is not None else 0),
+        "event": event_map(kind, success, duration_ns),
         "process": process,
         "user": {"id": str(task.euid)},
         **more,
         "podwitness": witness,
     }
+
+
+def witness_map(fork: Any, scope: int) -> Map:
+    task = fork.task
+    namespaces = ("mnt", "pid", "net", "user", "uts", "ipc", "cgroup")
+    made: Map = {
+        "scope": SCOPES[scope],
+        "cgroup_id": fork.head.cgroup_id,
+        "namespaces": {name: getattr(task, f"{name}_ns") for name in namespaces},
+        "capabilities_effective": f"{task.cap_effective:016x}",
+        "capabilities_permitted": f"{task.cap_permitted:016x}",
+    }
+    for name in ("inheritable", "ambient"):
+        if capabilities := getattr(task, f"cap_{name}"):
+            made[f"capabilities_{name}"] = f"{capabilities:016x}"
+    if task.loginuid != 2**32 - 1:
+        made["login_user_id"] = str(task.loginuid)
+    if task.audit_session != 2**32 - 1:
+        made["audit_session_id"] = str(task.audit_session)
+    return made
+
+
+def outcome_map(privilege: Any, record: bytes) -> Map:
+    """Of a call: why it failed, and the file that it was about."""
+    made: Map = {}
+    if number := errno_of(privilege):
+        made["error"] = {"code": ERRNOS.get(number, str(number))}
+    if whole := file_path(privilege, record):
+        made["file"] = {"path": whole}
+    return made
 
 
 def capability_names(task: Any) -> Map:

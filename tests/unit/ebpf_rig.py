@@ -22,6 +22,7 @@ from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 from probes.exchange import COMPILED, Origin
 from probes.launch import HookReport
+from tests.polling import until_so
 from tests.reference import event_records as records
 from tests.reference.cgroups import CONTAINER_PATH, Cgroups, identity_table
 from tests.reference.kernel_ring import KernelLimits, KernelRing
@@ -173,9 +174,7 @@ class Rig:
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """The kernel and the loop offer nothing to wait on for most of it."""
-        async with asyncio.timeout(10):
-            while not condition():  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        await until_so(condition, every_s=0.005)
 
     def has_started(self) -> bool:
         """It gave up, or has looked at its ring for the first time."""

@@ -16,6 +16,7 @@ from collector.delivery.router import Route, Router
 from collector.plugin import DeliveryError, Rejected
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
+from tests.polling import until_so
 
 QUICK = Backoff(0.001, 0.002)
 
@@ -83,10 +84,8 @@ class House:
     positions: list[Position]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """For what wakes nobody: looks every few milliseconds."""
-        async with asyncio.timeout(20):
-            while not condition():  # noqa: ASYNC110
-                await asyncio.sleep(0.002)
+        """For what wakes nobody."""
+        await until_so(condition, every_s=0.002)
 
     def loss(self, cause: str) -> float:
         """Records lost by this cause."""

@@ -111,6 +111,21 @@ def test_a_finished_file_is_known_again(tmp_path: Path, positions: Positions, fo
     assert again.offset == 2
 
 
+def test_an_empty_file_is_not_known_again(tmp_path: Path, positions: Positions, follow: Follow) -> None:
+    """Its inode may be that of another file by now, a compressed one or the next log."""
+    path = tmp_path / "a.log.1"
+    path.touch()
+    beginnings = Beginnings(positions, is_first_start=True, read_from_head=True)
+    file = follow(path)
+    beginnings.finish(file, str(path))
+    assert not beginnings.is_read(file.file)
+    path.write_bytes(b"1\n")
+    again = follow(path)
+    beginnings.finish(again, str(path))
+    assert again.head == b"1\n"
+    assert not beginnings.is_read(again.file)
+
+
 def siblings(
     beginnings: Beginnings, place: Path, since_ns: int = 0, current: Path | None = None
 ) -> list[tuple[str, bool]]:

@@ -163,17 +163,49 @@ def classic_of(parts: list[Part], folder: Path, draw: Draw) -> Path:
 LISTS = {"PARSER": "parsers", "INPUT": "inputs", "FILTER": "filters", "OUTPUT": "outputs"}
 
 
-def yaml_of(parts: list[Part], folder: Path, draw: Draw) -> Path:
+class YamlWriter:
     """In block or flow style, with values in each kind of quotes; a repeated key as a list or twice."""
-    env: list[str] = []
 
-    def scalar(written: str) -> str:
-        if "{" not in written and draw(st.booleans()):
-            env.append(f"  v{len(env)}: {json.dumps(written, ensure_ascii=False)}")
-            written = f"${{v{len(env) - 1}}}"
+    def __init__(self, draw: Draw) -> None:
+        self._draw = draw
+        self.env: list[str] = []
+
+    def body(self, parts: list[Part]) -> str:
+        service = [one for part in parts if part.name == "SERVICE" for one in self._pairs(part)]
+        body = "service:\n" + "".join(f"  {one}\n" for one in service)
+        for is_parsers, rooms in groupby(
+            (part for part in parts if part.name in LISTS), key=lambda part: part.name == "PARSER"
+        ):
+            indent = "" if is_parsers else "  "
+            body += "" if is_parsers else "pipeline:\n"
+            for name, some in groupby(rooms, key=lambda part: part.name):
+                items = "".join(self._item(part, indent + "  ") for part in some)
+                body += f"{indent}{LISTS[name]}: # a list\n{items}"
+        return body
+
+    def _item(self, part: Part, indent: str) -> str:
+        made = self._pairs(part)
+        if self._draw(st.booleans()):
+            return f"{indent}- {{{', '.join(made)}}}\n"
+        return f"{indent}- " + f"\n{indent}  ".join(made) + "\n"
+
+    def _pairs(self, part: Part) -> list[str]:
+        found: list[str] = []
+        for key, group in groupby(part.entries, key=lambda one: one[0]):
+            values = [self._scalar(value) for _, value in group]
+            if len(values) > 1 or self._draw(st.booleans()):
+                found.append(f"{cased(key, self._draw)}: [{', '.join(values)}]")
+            else:
+                found.append(f"{cased(key, self._draw)}: {values[0]}")
+        return found
+
+    def _scalar(self, written: str) -> str:
+        if "{" not in written and self._draw(st.booleans()):
+            self.env.append(f"  v{len(self.env)}: {json.dumps(written, ensure_ascii=False)}")
+            written = f"${{v{len(self.env) - 1}}}"
         styles = ["double", "single", "escaped"]
         styles += ["plain"] if re.fullmatch(r"[A-Za-z0-9/_.$]+", written) else []
-        match draw(st.sampled_from(styles)):
+        match self._draw(st.sampled_from(styles)):
             case "single":
                 return "'" + written.replace("'", "''") + "'"
             case "double":
@@ -183,33 +215,11 @@ def yaml_of(parts: list[Part], folder: Path, draw: Draw) -> Path:
                 return f'"{escapes}"'
         return written
 
-    def pairs(part: Part) -> list[str]:
-        found: list[str] = []
-        for key, group in groupby(part.entries, key=lambda one: one[0]):
-            values = [scalar(value) for _, value in group]
-            if len(values) > 1 or draw(st.booleans()):
-                found.append(f"{cased(key, draw)}: [{', '.join(values)}]")
-            else:
-                found.append(f"{cased(key, draw)}: {values[0]}")
-        return found
 
-    def item(part: Part, indent: str) -> str:
-        made = pairs(part)
-        if draw(st.booleans()):
-            return f"{indent}- {{{', '.join(made)}}}\n"
-        return f"{indent}- " + f"\n{indent}  ".join(made) + "\n"
-
-    service = "".join(f"  {one}\n" for part in parts if part.name == "SERVICE" for one in pairs(part))
-    body = f"service:\n{service}"
-    for kind, rooms in groupby(
-        (part for part in parts if part.name in LISTS), key=lambda part: part.name == "PARSER"
-    ):
-        body += "" if kind else "pipeline:\n"
-        for of, some in groupby(rooms, key=lambda part: part.name):
-            indent = "" if kind else "  "
-            body += f"{indent}{LISTS[of]}: # a list\n" + "".join(item(part, indent + "  ") for part in some)
-    (folder / "body.yaml").write_text(body, encoding="utf-8")
-    variables = "env:\n" + "\n".join(env) + "\n" if env else ""
+def yaml_of(parts: list[Part], folder: Path, draw: Draw) -> Path:
+    writer = YamlWriter(draw)
+    (folder / "body.yaml").write_text(writer.body(parts), encoding="utf-8")
+    variables = "env:\n" + "\n".join(writer.env) + "\n" if writer.env else ""
     (folder / "main.yaml").write_text(f"includes: [body.yaml]\n{variables}", encoding="utf-8")
     return folder / "main.yaml"
 

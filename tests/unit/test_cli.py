@@ -87,6 +87,15 @@ def test_help_and_version() -> None:
     assert out.startswith("podwitness v")
 
 
+def test_help_behind_a_plugin_is_about_it() -> None:
+    code, said, _ = podwitness("-i", "dummy", "-F", "Throttle", "-h")
+    assert code == 0
+    assert said.startswith("### throttle\n")
+    assert "| `Rate` | number | `1` |" in said
+    assert "| `Match_Regex` |" in said
+    assert podwitness("-o", "nul", "-h")[1].startswith("Usage: podwitness")
+
+
 def test_the_reference_is_printed() -> None:
     code, out, _ = podwitness("reference")
     assert code == 0

@@ -46,7 +46,11 @@ def test_which_addresses_come_first() -> None:
 
 def test_where_it_comes_from_and_how_it_is_probed() -> None:
     settings = ConnectionSettings(
-        source_address="127.0.0.9", tcp_keepalive=True, tcp_keepalive_time_s=7, tcp_keepalive_probes=3
+        source_address="127.0.0.9",
+        tcp_keepalive=True,
+        tcp_keepalive_time_s=7,
+        tcp_keepalive_interval_s=5,
+        tcp_keepalive_probes=3,
     )
 
     async def scenario() -> None:
@@ -55,6 +59,7 @@ def test_where_it_comes_from_and_how_it_is_probed() -> None:
                 assert sock.getsockname()[0] == "127.0.0.9"
                 assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
                 assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 7
+                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 5
                 assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 3
             with await Dialling().connect([(socket.AF_INET, server.getsockname())]) as sock:
                 assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0

@@ -11,7 +11,7 @@ from collector.doctor.attempt import Attempt
 from collector.doctor.checks import Row, examine
 from collector.doctor.facts import Cgroups, Folder, Inotify, Socket
 from collector.inputs.event_heartbeat import PROVABLE
-from collector.native.events import Kind
+from collector.native.event_kinds import Kind
 from probes.catalog import HOOKS, Dialect
 from probes.launch import HookReport
 from tests.unit.doctor_facts import ATTEMPT, FACTS, HELD

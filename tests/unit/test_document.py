@@ -101,6 +101,14 @@ def test_keys_without_effect_are_told(tmp_path: Path) -> None:
     ]
 
 
+def test_the_level_of_the_environment_comes_first(tmp_path: Path) -> None:
+    path = write(tmp_path, main="[SERVICE]\n    Log_Level warn\n" + MINIMAL)
+    assert load_file(path, {"FLB_LOG_LEVEL": "Debug"}).service.log_level == "debug"
+    assert load_file(path, {"FLB_LOG_LEVEL": ""}).service.log_level == "warn"
+    with pytest.raises(InvalidConfiguration, match="FLB_LOG_LEVEL:1: Log_Level is 'loud': expected one of"):
+        load_file(path, {"FLB_LOG_LEVEL": "loud"})
+
+
 @pytest.mark.parametrize(
     ("service", "own", "spools"),
     [

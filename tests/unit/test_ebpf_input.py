@@ -11,7 +11,7 @@ import pytest
 
 from collector.inputs import ebpf
 from collector.inputs.event_drain import EventDrain
-from collector.native.events import Kind
+from collector.native.event_kinds import Kind
 from probes.catalog import RecordKind
 from probes.launch import HookReport, ProbeError
 from tests.reference.kernel_ring import FORCE_WAKEUP, NO_WAKEUP

@@ -11,7 +11,8 @@ from collector.identity.identity import Identity
 from collector.inputs import event_containers
 from collector.inputs.event_containers import ASK_AGAIN_NS, KEEP_GONE_NS, EventContainers
 from collector.inputs.event_plans import Planner, SubjectPlan
-from collector.native.events import CgroupChange, Scope
+from collector.native.event_kinds import Scope
+from collector.native.events import CgroupChange
 from tests.reference.cgroups import CONTAINER_ID, CONTAINER_PATH, HOST_PATH, Cgroups, identity_table
 
 SECOND = 10**9

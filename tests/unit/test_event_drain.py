@@ -14,7 +14,8 @@ from collector.delivery.chunk import Chunk
 from collector.entries import unpack_entries
 from collector.inputs.event_drain import DRAIN_RECORDS, SECURITY_TURNS, EventDrain, WallClock
 from collector.inputs.event_losses import KernelLoss
-from collector.native.events import Entries, UnreadDns
+from collector.native.events import Entries
+from collector.native.resolutions import UnreadDns
 from tests.reference import event_records as records
 from tests.reference.cgroups import CONTAINER_PATH
 from tests.unit.ebpf_rig import CGROUP, Probes, Rig, fork, made_probes, settings

@@ -11,7 +11,8 @@ import time
 import pytest
 
 from collector.inputs.event_heartbeat import LISTENER_KINDS, PROCESS_KINDS, PROVABLE, Heart, Proof
-from collector.native.events import Heartbeat, Kind
+from collector.native.event_kinds import Kind
+from collector.native.events import Heartbeat
 
 LOG = logging.getLogger("podwitness.ebpf.0")
 

@@ -10,7 +10,7 @@ import pytest
 from collector.entries import unpack_entries
 from collector.identity.identity import Identity
 from collector.inputs.event_limits import CGROUPS_MOST, Suppression, rate_kind
-from collector.native.events import Kind
+from collector.native.event_kinds import Kind
 from collector.native.limits import OTHER_CGROUPS, Rate
 from collector.notice_fields import LIMITED_FIELDS
 from tests.unit.ebpf_rig import CGROUP, Probes, Rig, made_probes, run, settings

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collector.inputs.event_losses import ANY_KIND, KernelLoss, LossCounters, dns_losses, drain_losses
-from collector.native.events import Drained, DrainEnd, Entries, Kind, UnreadDns
+from collector.native.event_kinds import Kind
+from collector.native.events import Drained, DrainEnd, Entries
+from collector.native.resolutions import UnreadDns
 from probes.catalog import KINDS, RecordKind
 from probes.launch import HookReport
 

@@ -19,7 +19,8 @@ from collector.inputs.event_plans import (
     scope_of,
     target_fragment,
 )
-from collector.native.events import FRAGMENT_BYTES_MOST, Fragment, Scope
+from collector.native.containers import FRAGMENT_BYTES_MOST, Fragment
+from collector.native.event_kinds import Scope
 from collector.plan import Field, Op
 
 HOST = Identity("node1")

@@ -15,7 +15,8 @@ from collector.entries import unpack_entries
 from collector.inputs import event_programs
 from collector.inputs.event_drain import EventDrain, boot_ns
 from collector.inputs.event_losses import ANY_KIND, KernelLoss
-from collector.native.events import Entries, Kind
+from collector.native.event_kinds import Kind
+from collector.native.events import Entries
 from collector.native.limits import Suppressed
 from collector.native.programs import Programs
 from tests.reference import event_records as records

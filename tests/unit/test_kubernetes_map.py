@@ -76,6 +76,7 @@ def test_ephemeral_containers_and_unknown_ones_have_no_image(tmp_path: Path) -> 
         assert made is not None
         assert "container_image" not in made[0][1]
         assert made[0][1]["docker_id"] == ID
+    assert (house.misses("container"), house.misses("pod")) == (1, 0)
 
 
 def test_static_pod_by_its_path(tmp_path: Path) -> None:

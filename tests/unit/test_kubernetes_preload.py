@@ -32,3 +32,14 @@ def test_preloaded_files_come_first(tmp_path: Path) -> None:
         namespace,
     ]
     assert house.apply(tag_of(Pod("a", "broken", ""), "d"), []) == [namespace]
+
+
+def test_only_of_the_namespace(tmp_path: Path) -> None:
+    only = ("Namespace_Metadata_Only", "On"), ("Namespace_Labels", "On")
+    house = House(tmp_path, ("Kube_Meta_Preload_Cache_Dir", str(tmp_path)), *only)
+    (tmp_path / "a_b.meta").write_text(json.dumps({"metadata": {"uid": "u"}}))
+    (tmp_path / "a.namespace_meta").write_text(json.dumps({"metadata": {"labels": {"n": "1"}}}))
+    assert house.apply(tag_of(Pod("a", "b", ""), "d"), [("log", "x")]) == [
+        ("log", "x"),
+        ("kubernetes_namespace", {"name": "a", "labels": {"n": "1"}}),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,24 @@ def parse(folder: Path, lines: str, text: bytes) -> Parsed | None:
             [("log", {"a": 1}), ("more", '{"b":2}'), ("b", 2)],
             None,
         ),
+        (
+            "Format json\nTime_Key t\nTime_Format %F %T\nTime_Offset +0200",
+            b'{"t": "1970-01-01 02:00:05"}',
+            [],
+            5 * 10**9,
+        ),
+        (
+            "Format json\nTime_Key t\nTime_Format %FT%T.%L",
+            b'{"t": "1970-01-01T00:00:05Z"}',
+            [("t", "1970-01-01T00:00:05Z")],
+            None,
+        ),
+        (
+            "Format json\nTime_Key t\nTime_Format %FT%T.%L\nTime_Strict Off",
+            b'{"t": "1970-01-01T00:00:05Z"}',
+            [],
+            5 * 10**9,
+        ),
         ("Format ltsv\nTime_Format %s", b"time:5\ta:1", [("a", "1")], 5 * 10**9),
         ("Format ltsv\nTypes a:float", b"time:5\ta:1", [("time", "5"), ("a", 1.0)], None),
         ("Format logfmt", b"a b=1", [("a", True), ("b", "1")], None),
@@ -75,6 +94,18 @@ def parse(folder: Path, lines: str, text: bytes) -> Parsed | None:
 )
 def test_parsed(tmp_path: Path, lines: str, text: bytes, pairs: Any, time_ns: int | None) -> None:
     assert parse(tmp_path, lines, text) == Parsed(pairs, time_ns)
+
+
+def test_times_of_the_zone_of_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC-3")  # three hours before UTC, as POSIX writes it
+    time.tzset()
+    try:
+        lines, text = "Format json\nTime_Key t\nTime_Format %F %T", b'{"t": "1970-01-01 03:00:05"}'
+        found = [parse(tmp_path, lines + more, text) for more in ("", "\nTime_System_Timezone On")]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert [one and one.time_ns for one in found] == [(3 * 3600 + 5) * 10**9, 5 * 10**9]
 
 
 @pytest.mark.parametrize(

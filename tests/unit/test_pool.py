@@ -9,6 +9,7 @@ import pytest
 
 from collector.outputs.link import Link
 from collector.outputs.pool import ConnectionSettings, Pool
+from tests.polling import until_so
 
 
 class Opener:
@@ -135,16 +136,13 @@ def test_idle_links_are_dropped_one_after_the_other() -> None:
         await pool.give_back(third)
         while len(pool):
             before = len(pool)
-            while len(pool) == before:  # noqa: ASYNC110 - the pool tells nobody
-                await asyncio.sleep(0.005)
+            await until_so(lambda: len(pool) != before, every_s=0.005)  # noqa: B023
             left.append((len(pool), loop.time() - began_s))
         assert [count for count, _ in left][-2:] == [1, 0]
         assert left[-1][1] >= 0.3
         assert left[-2][1] >= 0.2
         # The timer is set again by who is given back next.
         await pool.give_back(await pool.take())
-        async with asyncio.timeout(20):
-            while len(pool):  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        await until_so(lambda: not len(pool))
 
     asyncio.run(scenario())

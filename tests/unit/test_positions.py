@@ -15,6 +15,7 @@ from collector.delivery.chunk import FileKey, Position, fingerprint
 from collector.delivery.positions import Positions, PositionStores, PositionsUnusable
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
+from tests.polling import until_so
 
 LOG = logging.getLogger("test")
 
@@ -194,9 +195,7 @@ def test_stores_share_a_path_and_route_by_source(tmp_path: Path) -> None:
         stores.record("tail.2", position(2))
         stores.record("nobody", position(3))
         running = asyncio.create_task(stores.run())
-        async with asyncio.timeout(20):
-            while opened(tmp_path / "tail.db").load(FileKey(1, 7)) is None:  # noqa: ASYNC110 - a file can't wake us
-                await asyncio.sleep(0.005)
+        await until_so(lambda: opened(tmp_path / "tail.db").load(FileKey(1, 7)))
         running.cancel()
         assert (own.load(FileKey(1, 7)), shared.load(FileKey(1, 7))) == (position(2), position(1))
         stores.close()

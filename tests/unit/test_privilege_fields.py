@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector.native.events import Kind
+from collector.native.event_kinds import Kind
 from collector.privilege_fields import CALLED, HAPPENED, PRIVILEGE, PRIVILEGE_FIELDS
 from probes.syscalls import CALLS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector.native.events import Kind
+from collector.native.event_kinds import Kind
 from collector.program_fields import parent_fields, program_fields
 from collector.records import EVENT_FIELDS
 from tests.native.test_programs import NAMES

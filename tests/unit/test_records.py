@@ -16,7 +16,8 @@ from collector.identity.identity import Identity
 from collector.inputs.event_plans import constant_pairs, identity_fields, pack_fragment, scope_of
 from collector.kubernetes.objects import Pod
 from collector.kubernetes.workload import Workload
-from collector.native.events import EventEncoder, Kind
+from collector.native.event_kinds import Kind
+from collector.native.events import EventEncoder
 from collector.notice_fields import LOSS_FIELDS
 from collector.privilege_fields import HAPPENED, PRIVILEGE
 from collector.record_field import RecordField

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from collector.config.service import ServiceSettings
 from collector.delivery.storage import open_storage
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
+from tests.unit.chunks import chunk_of
 
 
 def test_without_a_path_there_is_nothing() -> None:
@@ -25,6 +27,7 @@ def test_every_key_counts(tmp_path: Path) -> None:
         storage_max_chunks_up=7,
         storage_backlog_bytes=9,
         storage_keep_rejected=True,
+        storage_rejected_path="dead",
     )
     storage = open_storage(service, metrics=Metrics(TABLE), log=logging.getLogger("test"))
     assert storage.spool is not None
@@ -32,6 +35,8 @@ def test_every_key_counts(tmp_path: Path) -> None:
     assert (storage.bounds.backlog_bytes, storage.bounds.chunks_up) == (9, 7)
     assert storage.spool._database.execute("PRAGMA synchronous").fetchone() == (2,)
     assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
+    asyncio.run(storage.rejected.keep(chunk_of({"n": 1}), "http.0", "400"))
+    assert len(list((tmp_path / "spool" / "dead").glob("*.forward"))) == 1
     storage.spool.close()
 
 

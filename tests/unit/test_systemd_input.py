@@ -20,7 +20,7 @@ from collector.entries import unpack_entries
 from collector.filters.chain import FilterChain
 from collector.inputs import systemd
 from collector.inputs.journal import MAX_FIELD_BYTES, Journal
-from collector.inputs.systemd import Settings, Systemd
+from collector.inputs.systemd import Settings, Systemd, record_of
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 from tests.journal_files import START_US, export, write_journal
@@ -97,6 +97,20 @@ def read(settings: Settings, wanted: int, tag: str = "host.*", positions: Positi
 
 def texts(records: Read) -> list[str]:
     return [record["MESSAGE"] for _, _, record in records]
+
+
+@pytest.mark.parametrize(
+    ("keys", "pairs"),
+    [
+        ({}, [("_PID", "1"), ("A", ["x", "y"]), ("PID", "2"), ("a", "z"), ("B", "w")]),
+        ({"strip_underscores": True}, [("A", ["x", "y"]), ("PID", ["1", "2"]), ("a", "z"), ("B", "w")]),
+        ({"lowercase": True}, [("_pid", "1"), ("a", ["x", "y", "z"]), ("pid", "2"), ("b", "w")]),
+        ({"max_fields": 2}, [("_PID", "1"), ("A", ["x"])]),
+    ],
+)
+def test_fields_that_have_one_name_are_a_list(keys: dict[str, Any], pairs: list[tuple[str, Any]]) -> None:
+    fields = {"_PID": b"1", "A": [b"x", b"y"], "PID": b"2", "a": b"z", "B": b"w"}
+    assert record_of(fields, Settings(**keys)) == pairs
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import errno
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from collector.inputs import tail
 from collector.inputs.follow import FollowedFile, Portion
 from collector.inputs.tail import ARRIVALS, Tail
 from collector.inputs.tail_files import Discovery
+from tests.polling import until
 from tests.tail_follower import Follower, append, lines, make_follower, run, running, texts
 
 
@@ -414,8 +414,7 @@ def test_many_new_files_leave_others_their_turn(tmp_path: Path, monkeypatch: pyt
 
         def start_and_find_all(discovery: Discovery) -> None:
             start(discovery)
-            while not follower.tail._has_scanned:
-                time.sleep(0.001)
+            until(lambda: follower.tail._has_scanned, every_s=0.001)
 
         monkeypatch.setattr(Discovery, "start", start_and_find_all)
         monkeypatch.setattr(tail, "ALONE_S", 0.0)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.config.multiline import MultilineSection
+from collector.config.parsers import Parser
 from collector.config.schema import load
 from collector.config.sections import Entry, Section
+from collector.config.stock_parsers import STOCK
 from collector.filters.modify import Modify
 from collector.filters.modify import Settings as ModifySettings
 from collector.multiline.parsers import MultilineParser
@@ -69,15 +74,16 @@ def test_after_cri_lines_joined_from_their_parts(tmp_path: Path) -> None:
     assert asyncio.run(follow()).intake.texts() == [f"{HEAD}\n  File a\nx\nE: 1", "after"]
 
 
+def parser_of(*pairs: tuple[str, str]) -> MultilineParser:
+    entries = tuple(Entry(name, value, "f", 2) for name, value in pairs)
+    return load(MultilineSection, Section("MULTILINE_PARSER", "f", 1, entries)).parsed()
+
+
 def test_a_record_whose_next_line_is_late_goes_out(tmp_path: Path) -> None:
-    section = Section(
-        "MULTILINE_PARSER", "f", 1,
-        tuple(Entry(name, value, "f", 2) for name, value in (
-            ("name", "fast"), ("type", "regex"), ("flush_timeout", "100"),
-            ("rule", '"start_state" "/^x/" "cont"'), ("rule", '"cont" "/^y/" "cont"'),
-        )),
+    parser = parser_of(
+        ("name", "fast"), ("type", "regex"), ("flush_timeout", "100"),
+        ("rule", '"start_state" "/^x/" "cont"'), ("rule", '"cont" "/^y/" "cont"'),
     )  # fmt: skip
-    parser = load(MultilineSection, section).parsed()
 
     async def follow() -> Follower:
         log = tmp_path / "a.log"
@@ -89,6 +95,113 @@ def test_a_record_whose_next_line_is_late_goes_out(tmp_path: Path) -> None:
         return one
 
     assert asyncio.run(follow()).intake.texts() == ["x1\ny1\n", "y2\n"]
+
+
+def test_rules_may_look_at_another_field_than_what_is_joined(tmp_path: Path) -> None:
+    parser = parser_of(
+        ("name", "levels"), ("type", "regex"), ("parser", "json"), ("key_content", "log"),
+        ("key_pattern", "level"), ("flush_timeout", "100"),
+        ("rule", '"start_state" "/^error$/" "cont"'), ("rule", '"cont" "/^more$/" "cont"'),
+    )  # fmt: skip
+
+    async def follow() -> Follower:
+        async with running(follower(tmp_path, "levels", {}, parser)) as one:
+            lines = (("error", "a"), ("more", "b"), ("info", "error"), ("error", "c"))
+            append(tmp_path / "a.log", *(f'{{"level":"{level}","log":"{log}"}}' for level, log in lines))
+            await one.intake.wait_for(3)
+        return one
+
+    records = asyncio.run(follow()).intake.records
+    assert [(one["level"], one["log"]) for one in records] == [
+        ("error", "a\nb"),
+        ("info", "error"),
+        ("error", "c"),
+    ]
+
+
+TRACES = (
+    ("rule", f'"start_state" "/^{re.escape(HEAD)}$/" "cont"'),
+    ("rule", r'"cont" "/^\s/" "cont"'),
+)
+
+
+def as_json(line: str) -> str:
+    stream, _, message = line.removeprefix(f"{T} ").partition("|")
+    return json.dumps({"stream": stream, "message": message, "at": "7"})
+
+
+@pytest.mark.parametrize(
+    ("parser", "lines", "expected"),
+    [
+        (
+            "cri",
+            (
+                "stdout F {}",
+                "stderr F {}",
+                "stdout P   Fi",
+                "stdout F le a",
+                "stderr F   File b",
+                "stdout F x",
+            ),
+            [("stderr", f"{HEAD}\n  File b"), ("stdout", f"{HEAD}\n  File a"), ("stdout", "x")],
+        ),
+        (
+            "own",
+            ("stdout|{}", "stderr|{}", "stdout|  File a", "stderr|  File b", "stdout|x", "odd"),
+            [("stderr", f"{HEAD}\n  File b"), ("stdout", f"{HEAD}\n  File a"), ("stdout", "x"), (None, None)],
+        ),
+        (
+            "jsons",
+            ("stdout|{}", "stderr|{}", "stdout|  File a", "stderr|  File b"),
+            [("stderr", f"{HEAD}\n  File b"), ("stdout", f"{HEAD}\n  File a")],
+        ),
+    ],
+)
+def test_a_parser_takes_lines_apart_before_they_are_joined(
+    tmp_path: Path, parser: str, lines: tuple[str, ...], expected: list[tuple[str | None, str | None]]
+) -> None:
+    """By stream, as what one process writes to both is no one record."""
+    own = Parser("own", "regex", r"^\d+-\d+-(?<time>\S+) (?<stream>\w+)\|(?<message>.*)$", time_key="time")
+    joining = parser_of(
+        ("name", "traces"), ("type", "regex"), ("parser", parser), ("key_content", "message"),
+        ("flush_timeout", "100"), *TRACES,
+    )  # fmt: skip
+
+    async def follow() -> Follower:
+        one = make_follower(
+            tmp_path,
+            {"multiline.parser": "traces"},
+            multiline_parsers={"traces": joining},
+            parsers={**STOCK, "own": own, "jsons": Parser("jsons", "json", time_key="at", time_format="%s")},
+            Path=f"{tmp_path}/*.log",
+        )
+        async with running(one):
+            written = (f"{T} {line.format(HEAD)}" for line in lines)
+            append(tmp_path / "a.log", *(as_json(line) if parser == "jsons" else line for line in written))
+            await one.intake.wait_for(len(expected))
+        return one
+
+    records = asyncio.run(follow()).intake.records
+    found = [(one.get("stream"), one.get("message")) for one in records]
+    assert sorted(found, key=str) == sorted(expected, key=str)
+    assert not any("at" in one for one in records)  # it is the record's time
+
+
+def test_behind_a_runtime_no_parser_takes_lines_apart(tmp_path: Path) -> None:
+    joining = parser_of(("name", "traces"), ("type", "regex"), ("parser", "zones"), *TRACES)
+    zones = Parser("zones", "json", time_key="time", time_format="%Y")
+
+    async def follow() -> Follower:
+        keys = {"multiline.parser": "cri, traces"}
+        known, path = {**STOCK, "zones": zones}, f"{tmp_path}/*.log"
+        one = make_follower(tmp_path, keys, multiline_parsers={"traces": joining}, parsers=known, Path=path)
+        async with running(one):
+            append(tmp_path / "a.log", *(f"{T} stdout F {line}" for line in (HEAD, "  File a", "x")))
+            await one.intake.wait_for(2)
+        return one
+
+    records = asyncio.run(follow()).intake.records
+    assert [(one["time"], one["log"]) for one in records] == [(T, f"{HEAD}\n  File a"), (T, "x")]
 
 
 def test_filters_see_the_record_of_all_lines(tmp_path: Path) -> None:

@@ -134,7 +134,10 @@ def test_values_that_make_no_sense_are_refused(key: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [
-        ({"Multiline": "On"}, r"write a \[MULTILINE_PARSER\]|Write a \[MULTILINE_PARSER\]"),
+        ({"Multiline": "On"}, "Multiline On without Parser_Firstline"),
+        ({"Multiline": "On", "Parser_Firstline": "json", "multiline__parser": "cri"}, "another way to join"),
+        ({"Multiline": "On", "Parser_Firstline": "jsn"}, "no parser called 'jsn'. Did you mean json"),
+        ({"Parser_Frstline": "json"}, "has Parser_frstline. Write Parser_Firstline"),
         ({"Docker_Mode": "On", "multiline__parser": "cri"}, "Write docker among the latter"),
         ({"Tag_Regex": "(?=x)"}, "looks ahead"),
         ({"Docker_Mode_Parser": "x"}, "podwitness does not have"),

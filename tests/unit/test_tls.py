@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import ssl
@@ -28,6 +29,26 @@ def test_what_is_checked() -> None:
     assert (unverified.verify_mode, unverified.check_hostname) == (ssl.CERT_NONE, False)
     assert sessions().server_name("logs.example") == "logs.example"
     assert sessions(vhost="other.example").server_name("logs.example") == "other.example"
+
+
+def test_a_directory_of_authorities(tmp_path: Path) -> None:
+    authority = Authority.make(tmp_path)
+    server = authority.server_context()
+
+    def shake(client: ssl.SSLContext) -> None:
+        to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+        ends = (
+            client.wrap_bio(to_client, to_server, server_hostname="localhost"),
+            server.wrap_bio(to_server, to_client, server_side=True),
+        )
+        for _ in range(4):
+            for end in ends:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    end.do_handshake()
+
+    shake(sessions(ca_path=str(authority.hashed())).context())
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake(sessions(ca_path=str(tmp_path)).context())
 
 
 def test_versions() -> None:

@@ -71,6 +71,31 @@ pipeline:
     assert [(one.key, one.value, one.line) for one in draft.variables] == [("cluster", "test", 2)]
 
 
+def test_keys_of_the_service_may_be_nested(tmp_path: Path) -> None:
+    text = """\
+service:
+  storage:
+    path: /s
+    storage.sync: full
+    backlog: {mem_limit: 5M}
+  telemetry: {metrics: {logs: {tag_records: {enabled: true}}}}
+  flush: 1
+"""
+    assert told(read(tmp_path, text)) == [
+        (
+            "SERVICE",
+            2,
+            [
+                ("storage.path", "/s", 3),
+                ("storage.sync", "full", 4),
+                ("storage.backlog.mem_limit", "5M", 5),
+                ("telemetry.metrics.logs.tag_records.enabled", "true", 6),
+                ("flush", "1", 7),
+            ],
+        )
+    ]
+
+
 def test_values_stay_as_they_are_written(tmp_path: Path) -> None:
     draft = read(tmp_path, "service:\n  a: On\n  b: 0x10\n  c: 1_000\n  d: 2026-01-01\n  e: 'no'\n")
     assert [one.value for one in draft.sections[0].entries] == ["On", "0x10", "1_000", "2026-01-01", "no"]

@@ -7,7 +7,7 @@ import pytest
 from collector.cli import main
 from collector.config.arguments import read_arguments
 from collector.config.document import load_sections
-from collector.support import report
+from collector.sosreport import report
 
 
 def test_plugins_are_listed_without_their_secrets() -> None:

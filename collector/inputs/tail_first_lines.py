@@ -1,0 +1,89 @@
+"""`Multiline On`, Fluent Bit's older way: a parser knows the first line of a record, others go on with it.
+
+As its plugins/in_tail/tail_multiline.c: the first line is taken apart by Parser_Firstline. Of the lines
+behind it, one that a Parser_N knows adds the fields that this finds; the others go on with the text of the
+last field. A line that follows nothing, and is no first line, stays as it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from collector.accessor import names
+from collector.config.parsers import Parsers, find
+from collector.multiline.parsers import MultilineParser
+from collector.parsers.line import Parsed, TextParser, text_parser
+from collector.plan import Step as PlanStep
+from collector.plugin import Pairs
+from collector.record import Record, packed, records_of
+
+
+class FirstLines:
+    """Records of several lines, taken apart by line: a step behind the log core and the joining."""
+
+    def __init__(self, first: TextParser, others: Sequence[TextParser], line_key: str) -> None:
+        self._first = first
+        self._others = tuple(others)
+        self._line_key = line_key
+
+    def allows(self, steps: Sequence[PlanStep]) -> bool:
+        return not steps
+
+    def apply(self, entries: bytes) -> tuple[bytes, int]:
+        now_ns, unparsed = time.time_ns(), 0
+        made: list[Record] = []
+        for record in records_of(entries):
+            parsed = self._parsed(record, now_ns)
+            unparsed += parsed is None
+            made.append(parsed or self._plain(record))
+        return packed(made), unparsed
+
+    def _plain(self, record: Record) -> Record:
+        """Without the newline that joined lines end with."""
+        (name, text), *others = record.pairs
+        is_line = names(name, self._line_key) and isinstance(text, str)
+        return record.like([(name, text.removesuffix("\n")), *others]) if is_line else record
+
+    def _parsed(self, record: Record, now_ns: int) -> Record | None:
+        (name, text), *others = record.pairs
+        if not (names(name, self._line_key) and isinstance(text, str)):
+            return None
+        first, *rest = text.removesuffix("\n").split("\n")
+        found = _parse(self._first, first, now_ns)
+        if found is None:
+            return None
+        pairs = list(found.pairs)
+        for line in rest:
+            self._go_on(pairs, line, now_ns)
+        return record.like([*others, *pairs], found.time_ns)
+
+    def _go_on(self, pairs: Pairs, line: str, now_ns: int) -> None:
+        """A last field that is no text has no place for a line, which then is under Key."""
+        found = next(filter(None, (_parse(one, line, now_ns) for one in self._others)), None)
+        if found is not None:
+            pairs += found.pairs
+        elif pairs and isinstance(pairs[-1][1], str):
+            pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]}\n{line}")
+        else:
+            pairs.append((self._line_key, line))
+
+
+def first_lines(name: str, others: Iterable[str], parsers: Parsers, line_key: str) -> FirstLines:
+    """Raises ValueError for a parser that is not there, or that RE2 can't run."""
+    first, *more = (text_parser(find(one, parsers)) for one in (name, *others))
+    return FirstLines(first, more, line_key)
+
+
+def joining(name: str, parsers: Parsers, flush_s: float) -> MultilineParser:
+    """What joins the lines. Raises ValueError as `first_lines` does."""
+    first = text_parser(find(name, parsers))
+
+    def is_first(line: bytes) -> bool:
+        return first.parse(line, time.time_ns()) is not None
+
+    return MultilineParser(name, flush_timeout_s=flush_s, is_first=is_first)
+
+
+def _parse(parser: TextParser, line: str, now_ns: int) -> Parsed | None:
+    return parser.parse(line.encode("utf-8", "surrogateescape"), now_ns)

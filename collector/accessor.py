@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from collector.plugin import Pairs
+from collector.entries import Pairs
 
 _ACCESSOR = re.compile(r"\$(?P<name>[^\s\[\].,\"'$]+)(?P<steps>(?:\['(?:[^'\\]|\\.)*'\]|\[[0-9]{1,9}\])*)")
 _STEP = re.compile(r"\['(?P<key>(?:[^'\\]|\\.)*)'\]|\[(?P<index>[0-9]+)\]")

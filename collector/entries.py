@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 
-if TYPE_CHECKING:  # what is typed by it needs this module in turn
-    from collector.delivery.chunk import Packed
-    from collector.plugin import Pairs
+from collector.delivery.chunk import Packed
+
+Pairs = list[tuple[Any, Any]]
+"""A record on the general path: pairs in order, because Fluent Bit's records may repeat a key."""
 
 EVENT_TIME = 0  # the ext type
 _EVENT_TIME_BYTES = struct.Struct(">II")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from collector.delivery.chunk import Chunk
 from collector.delivery.losses import Loss
+from collector.entries import Pairs
 from collector.identity.identity import Identity
 from collector.plan import EventPlan, LogPlan
 from collector.record import Record
-
-Pairs = list[tuple[Any, Any]]
-"""A record on the general path: pairs in order, because Fluent Bit's records may repeat a key."""
 
 
 class Intake(Protocol):

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
-from collector.entries import Entry, map_header, pack, pack_time, time_ns, walk
-
-if TYPE_CHECKING:
-    from collector.delivery.chunk import Packed
-    from collector.plugin import Pairs
+from collector.delivery.chunk import Packed
+from collector.entries import Entry, Pairs, map_header, pack, pack_time, time_ns, walk
 
 
 class Record:

@@ -10,7 +10,7 @@ from collector.accessor import ABSENT, Accessor, names, read
 from collector.config.kinds import Kind, split_quoted
 from collector.config.onigmo import Pattern, compile_onigmo
 from collector.config.schema import nearest
-from collector.plugin import Pairs
+from collector.entries import Pairs
 
 Holds = Callable[[Pairs], bool]
 

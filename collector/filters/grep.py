@@ -10,9 +10,10 @@ from collector.accessor import Accessor, read
 from collector.config.kinds import Kind
 from collector.config.onigmo import Pattern, compile_onigmo
 from collector.config.schema import Key, choice, key, ordered
+from collector.entries import Pairs
 from collector.filters.sees_records import SeesRecords
 from collector.identity.identity import Identity
-from collector.plugin import Filter, Pairs
+from collector.plugin import Filter
 
 if TYPE_CHECKING:
     from collector.context import Context

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from collector.accessor import names as is_named
 from collector.config.onigmo import Pattern
 from collector.config.parsers import find
+from collector.entries import Pairs
 from collector.errors import ConfigError
 from collector.filters.kubernetes_annotations import NOTHING, Suggestions, suggestions, with_namespace
 from collector.filters.kubernetes_map import Names, namespace_map, safe_map, strict_map, tag_map
@@ -32,7 +33,7 @@ from collector.kubernetes.pods import Pods
 from collector.kubernetes.preload import Preload
 from collector.parsers.line import TextParser, text_parser
 from collector.plan import EventPlan, Field, Framing, LogPlan, Merge, Op, Step
-from collector.plugin import BatchFilter, Emit, LogSource, Pairs
+from collector.plugin import BatchFilter, Emit, LogSource
 from collector.record import Record
 
 if TYPE_CHECKING:

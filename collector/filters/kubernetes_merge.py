@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from collector.accessor import names
+from collector.entries import Pairs
 from collector.parsers.decoders import json_object
 from collector.parsers.line import TextParser
 from collector.plan import Merge
-from collector.plugin import Pairs
 from collector.record import Record
 
 

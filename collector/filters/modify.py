@@ -15,10 +15,11 @@ from collector.accessor import names
 from collector.config.kinds import Kind, split_quoted
 from collector.config.onigmo import Pattern, compile_onigmo
 from collector.config.schema import Key, ordered
+from collector.entries import Pairs
 from collector.filters.conditions import Condition, condition, matches
 from collector.identity.identity import Identity
 from collector.plan import EventPlan, Field, LogPlan, Op
-from collector.plugin import Filter, LogSource, Pairs
+from collector.plugin import Filter, LogSource
 from collector.records import TOP_LEVEL_KEYS
 
 if TYPE_CHECKING:

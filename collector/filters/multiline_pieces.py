@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from collector.accessor import names
-from collector.plugin import Pairs
+from collector.entries import Pairs
 from collector.record import Record
 
 _PREFIX = "partial_"

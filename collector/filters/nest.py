@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from collector.accessor import names
 from collector.config.schema import choice, key, repeated, text
+from collector.entries import Pairs
 from collector.filters.sees_records import SeesRecords
 from collector.identity.identity import Identity
-from collector.plugin import Filter, Pairs
+from collector.plugin import Filter
 
 if TYPE_CHECKING:
     from collector.context import Context

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from collector.accessor import ABSENT, Accessor, names, read
 from collector.config.parsers import find
 from collector.config.schema import boolean, key, repeated, text
+from collector.entries import Pairs
 from collector.errors import ConfigError
 from collector.filters.sees_records import SeesRecords
 from collector.identity.identity import Identity
 from collector.parsers.line import Parsed, TextParser, text_parser
-from collector.plugin import BatchFilter, Emit, Pairs
+from collector.plugin import BatchFilter, Emit
 from collector.record import Record
 
 if TYPE_CHECKING:

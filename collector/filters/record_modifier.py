@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from collector.config.kinds import Kind, split_quoted
 from collector.config.schema import key, repeated, text
+from collector.entries import Pairs
 from collector.identity.identity import Identity
 from collector.plan import EventPlan, Field, LogPlan, Op
-from collector.plugin import Filter, LogSource, Pairs
+from collector.plugin import Filter, LogSource
 from collector.records import TOP_LEVEL_KEYS
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from collector.config.kinds import Kind
 from collector.config.schema import boolean, integer, key, seconds
+from collector.entries import Pairs
 from collector.filters.sees_records import SeesRecords
 from collector.identity.identity import Identity
-from collector.plugin import Filter, Pairs
+from collector.plugin import Filter
 
 if TYPE_CHECKING:
     from collector.context import Context

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from collector.entries import Pairs
 from collector.inputs.sampling import Interval, Sampling
-from collector.plugin import Pairs
 
 if TYPE_CHECKING:
     from collector.context import InputContext

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from collector.config.kinds import Kind
 from collector.config.schema import boolean, integer, key
+from collector.entries import Pairs
 from collector.inputs.sampling import Sampling
 from collector.native.logs import json_pairs
 from collector.parsers.decoders import json_object
-from collector.plugin import Pairs
 
 if TYPE_CHECKING:
     from collector.context import InputContext

@@ -21,13 +21,12 @@ from collector.config.instances import InputCommon
 from collector.config.kinds import Kind
 from collector.config.schema import boolean, choice, integer, key, repeated, size_bytes, text
 from collector.delivery.chunk import Chunk
-from collector.entries import pack_entry
+from collector.entries import Pairs, pack_entry
 from collector.inputs.http_records import BadBody, records, tag_in, tag_of, unpacked
 from collector.inputs.listener import Listener, listen
 from collector.inputs.made_chunks import chunks, filtered
 from collector.inputs.tls import ServerTlsSettings, server_sessions
 from collector.inputs.under_way import UnderWay
-from collector.plugin import Pairs
 from collector.service.http import MAX_HEAD_BYTES, BadRequest, Request, parse_head
 from collector.service.stalls import Stall
 

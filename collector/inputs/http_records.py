@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from collector import compression
+from collector.entries import Pairs
 from collector.parsers.decoders import json_object
-from collector.plugin import Pairs
 
 _NOT_IN_TAG = re.compile(r"[^A-Za-z0-9_.]")
 MAX_TAG_CHARACTERS = 1024

@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from collector.entries import Pairs
 from collector.inputs.sampling import Interval, Sampling
-from collector.plugin import Pairs
 
 if TYPE_CHECKING:
     from collector.context import InputContext

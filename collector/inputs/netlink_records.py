@@ -17,7 +17,7 @@ from probes.netlink_processes import Ending, Image, Parent, Process, Seen
 from probes.process_files import ARGS_BYTES
 
 if TYPE_CHECKING:
-    from collector.plugin import Pairs
+    from collector.entries import Pairs
     from probes.netlink_sockets import Owner, SocketSeen
     from probes.sock_diag import Counters, TcpSocket
 

@@ -15,8 +15,8 @@ from collector.inputs.netlink_records import Clock, network_record, process_reco
 
 if TYPE_CHECKING:
     from collector.context import InputContext
+    from collector.entries import Pairs
     from collector.identity.identity import Identity
-    from collector.plugin import Pairs
     from probes.cgroup_paths import CgroupPaths
     from probes.netlink_exchange import Report
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from collector.config.schema import integer, key
-from collector.entries import pack_entry
+from collector.entries import Pairs, pack_entry
 from collector.inputs.made_chunks import chunks, filtered
-from collector.plugin import Pairs
 
 if TYPE_CHECKING:
     from collector.context import InputContext

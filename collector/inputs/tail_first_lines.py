@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 
 from collector.accessor import names
 from collector.config.parsers import Parsers, find
+from collector.entries import Pairs
 from collector.multiline.parsers import MultilineParser
 from collector.parsers.line import Parsed, TextParser, text_parser
 from collector.plan import Step as PlanStep
-from collector.plugin import Pairs
 from collector.record import Record, packed, records_of
 
 

@@ -24,11 +24,11 @@ import msgspec
 from collector.accessor import ABSENT, Template, read
 from collector.config.kinds import Kind
 from collector.config.schema import boolean, choice, integer, key, text
-from collector.entries import spans, unpack_entries
+from collector.entries import Pairs, spans, unpack_entries
 from collector.outputs.http_client import HeaderSettings, HttpOutput
 from collector.outputs.parts import Parts, TooLarge, rejection
 from collector.outputs.text import as_json
-from collector.plugin import DeliveryError, Pairs, Rejected
+from collector.plugin import DeliveryError, Rejected
 
 if TYPE_CHECKING:
     from collector.delivery.chunk import Chunk

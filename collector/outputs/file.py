@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from collector.accessor import ABSENT, names
 from collector.config.schema import boolean, choice, key, text
-from collector.entries import unpack_entries
+from collector.entries import Pairs, unpack_entries
 from collector.outputs.text import as_json, plain_text, printed, quoted, seconds
-from collector.plugin import DeliveryError, Output, Pairs, Rejected
+from collector.plugin import DeliveryError, Output, Rejected
 
 if TYPE_CHECKING:
     from collector.context import Context

@@ -19,9 +19,8 @@ from typing import Any
 import msgpack
 
 from collector.delivery.chunk import Packed
-from collector.entries import time_ns, unpack_entries
+from collector.entries import Pairs, time_ns, unpack_entries
 from collector.outputs.connector import ProtocolError
-from collector.plugin import Pairs
 
 # What a receiver may send in one message. Fluent Bit's own buffer for an ack is 512 bytes; HELO and PONG
 # have a nonce, a salt, a reason and a host name.

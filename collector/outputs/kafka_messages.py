@@ -9,9 +9,8 @@ from typing import Any
 
 from collector.accessor import ABSENT, Accessor
 from collector.delivery.chunk import Packed
-from collector.entries import map_header, pack, unpack_entries
+from collector.entries import Pairs, map_header, pack, unpack_entries
 from collector.outputs.text import as_json, date, plain_text
-from collector.plugin import Pairs
 
 TIME_FORMATS = ("double", "iso8601", "iso8601_ns")
 

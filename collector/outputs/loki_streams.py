@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from collector.accessor import ABSENT, Accessor, read, without
+from collector.entries import Pairs
 from collector.outputs.text import as_json, plain_text, printed
-from collector.plugin import Pairs
 
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_]")
 

@@ -14,8 +14,8 @@ import msgpack
 
 from collector import protobuf
 from collector.accessor import ABSENT, Accessor, without
+from collector.entries import Pairs
 from collector.outputs.text import MAX_DEPTH, TOO_DEEP, plain_text
-from collector.plugin import Pairs
 
 _SEVERITIES = {"TRACE": 1, "DEBUG": 5, "INFO": 9, "WARN": 13, "ERROR": 17, "FATAL": 21}
 _MOST_SEVERE = 24

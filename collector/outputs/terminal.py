@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from collector.context import Context
     from collector.delivery.chunk import Chunk
-    from collector.plugin import Output, Pairs
+    from collector.entries import Pairs
+    from collector.plugin import Output
 
 SUMMARY = "Prints records live: readable lines on a terminal, JSON lines into a pipe."
 TONES = {"process": "green", "network": "cyan", "trouble": "bold red", "log": "default", "errors": "yellow"}

@@ -10,8 +10,7 @@ from typing import Any
 import msgpack
 
 from collector.delivery.chunk import Packed
-from collector.entries import unpack_entries
-from collector.plugin import Pairs
+from collector.entries import Pairs, unpack_entries
 
 DATE_FORMATS = ("double", "epoch", "epoch_ms", "iso8601", "java_sql_timestamp")
 _NS_PER_S = 1_000_000_000

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from collector.entries import Pairs
 from collector.native.logs import json_pairs
 from collector.parsers.rules import Rule
-from collector.plugin import Pairs
 
 _LETTERS = {b"n": b"\n", b"a": b"\a", b"b": b"\b", b"t": b"\t", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
 _MYSQL = {b"0": b"\0", b"Z": b"\x1a", b"n": b"\n", b"r": b"\r", b"t": b"\t"} | {

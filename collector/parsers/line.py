@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collector.config.onigmo import Pattern
+from collector.entries import Pairs
 from collector.parsers.decoders import decode, json_object
 from collector.parsers.pairs import logfmt, ltsv
 from collector.parsers.rules import Rule
 from collector.parsers.times import TimeFormat
-from collector.plugin import Pairs
 
 if TYPE_CHECKING:
     from collector.config.parsers import Parser

@@ -13,9 +13,9 @@ from collector.config.schema import load
 from collector.config.sections import Draft
 from collector.config.service import ServiceSettings
 from collector.config.stock_parsers import STOCK
-from collector.entries import pack_entry, unpack_entries
+from collector.entries import Pairs, pack_entry, unpack_entries
 from collector.filters.chain import FilterChain
-from collector.plugin import AnyFilter, Pairs
+from collector.plugin import AnyFilter
 
 TIME_NS = 1_700_000_000_000_000_000
 

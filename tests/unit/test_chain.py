@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.config.document import PluginConfig, load_file
-from collector.entries import count, pack_entry, unpack_entries
+from collector.entries import Pairs, count, pack_entry, unpack_entries
 from collector.filters.chain import FilterChain
 from collector.filters.modify import Modify
 from collector.filters.sees_records import SeesRecords
 from collector.identity.identity import Identity
 from collector.native.logs import LogStream
 from collector.plan import CRI_JOINED_LAYOUT, EventPlan, Framing, Layout, LogPlan
-from collector.plugin import Emit, Filter, LogSource, Pairs
+from collector.plugin import Emit, Filter, LogSource
 from collector.record import Record, records_of
 from tests.reference import plan as reference
 

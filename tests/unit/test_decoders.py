@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.entries import Pairs
 from collector.parsers.decoders import decode, json_object, unescape, unescape_utf8
 from collector.parsers.rules import Rule, read_rule
-from collector.plugin import Pairs
 
 
 def rules(*written: str) -> list[Rule]:

@@ -12,14 +12,14 @@ import pytest
 from collector.config.onigmo import compile_onigmo
 from collector.config.schema import InvalidConfiguration
 from collector.config.service import ServiceSettings
-from collector.entries import pack_entry
+from collector.entries import Pairs, pack_entry
 from collector.errors import ConfigError
 from collector.filters import multiline
 from collector.filters.chain import FilterChain
 from collector.filters.multiline import Multiline, Settings
 from collector.identity.identity import Identity
 from collector.multiline.parsers import START, MultilineParser, Rule, connected
-from collector.plugin import AnyFilter, Pairs
+from collector.plugin import AnyFilter
 from collector.record import Record, records_of
 from tests.unit.filtering import TIME_NS, SectionText, make
 

@@ -9,9 +9,9 @@ import pytest
 
 from collector.config.parsers import Parser
 from collector.config.schema import InvalidConfiguration
+from collector.entries import Pairs
 from collector.errors import ConfigError
 from collector.filters import parser
-from collector.plugin import Pairs
 from tests.unit.filtering import TIME_NS, SectionText, make, pairs_of, through
 
 LINE = '1.2.3.4 - bob [10/Oct/2000:13:55:36 -0700] "GET /a%20b HTTP/1.0" 200 2326'

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from collector.config.schema import InvalidConfiguration
+from collector.entries import Pairs
 from collector.filters import grep
-from collector.plugin import Pairs
 from tests.unit.filtering import SectionText, make, pairs_of
 
 RECORDS: list[Pairs] = [

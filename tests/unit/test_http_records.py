@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.entries import Pairs
 from collector.inputs.http_records import BadBody, records, tag_in, tag_of, unpacked
-from collector.plugin import Pairs
 
 JSON = "application/json"
 

@@ -100,8 +100,6 @@ MEANINGLESS = {"manager", "managers", "helper", "helpers", "util", "utils", "com
 
 # Modules that import each other, by way of others maybe, for types too: why they do.
 CIRCLES = {
-    frozenset({"collector.entries", "collector.record", "collector.delivery.losses", "collector.plugin"}):
-        "a plugin says what it lost, and losses are entries of records, as what plugins give",
     frozenset({"collector.context", "collector.plugins", "collector.config.document"}):
         "a document names plugins, whose contexts say what the document says of all",
 }  # fmt: skip

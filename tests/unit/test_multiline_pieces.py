@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from collector.entries import Pairs
 from collector.filters.multiline_pieces import Piece, assembled, piece_of
-from collector.plugin import Pairs
 from collector.record import Record
 
 OF_A: Pairs = [("partial_message", "true"), ("partial_id", "a")]

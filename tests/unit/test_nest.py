@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from collector.config.schema import InvalidConfiguration
+from collector.entries import Pairs
 from collector.filters import nest
-from collector.plugin import Pairs
 from tests.unit.filtering import SectionText, make, pairs_of
 
 MEMORY: Pairs = [("Mem.total", 8), ("other", "x"), ("Mem.used", 3), (5, "n")]

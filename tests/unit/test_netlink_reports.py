@@ -11,12 +11,11 @@ from typing import Any, cast
 import pytest
 
 from collector.context import InputContext
-from collector.entries import unpack_entries
+from collector.entries import Pairs, unpack_entries
 from collector.filters.chain import FilterChain
 from collector.identity.identity import Identity
 from collector.inputs.netlink_reports import ReportEncoder
 from collector.plan import EventPlan, Field, Op
-from collector.plugin import Pairs
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 from probes.cgroup_paths import CgroupPaths

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from collector.delivery.chunk import Chunk
-from collector.entries import pack, pack_entry, unpack_entries
+from collector.entries import Pairs, pack, pack_entry, unpack_entries
 from collector.filters import grep, modify
 from collector.filters.chain import Counts
-from collector.plugin import AnyFilter, DeliveryError, Pairs
+from collector.plugin import AnyFilter, DeliveryError
 from collector.processed_output import ProcessedOutput
 from tests.unit.filtering import SectionText, make
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.config.schema import InvalidConfiguration
-from collector.entries import unpack_entries
+from collector.entries import Pairs, unpack_entries
 from collector.filters import record_modifier
 from collector.filters.record_modifier import RecordModifier, Settings
 from collector.identity.identity import Identity
 from collector.plan import CRI_JOINED_LAYOUT, EventPlan, Framing, LogPlan
-from collector.plugin import LogSource, Pairs
+from collector.plugin import LogSource
 from tests.reference.plan import encode
 from tests.unit.filtering import SectionText, make, pairs_of
 

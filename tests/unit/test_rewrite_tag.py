@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from collector.config.schema import InvalidConfiguration
+from collector.entries import Pairs
 from collector.filters import modify, rewrite_tag
 from collector.filters.rewrite_tag import MAX_TAG_BYTES, clean_tag
-from collector.plugin import AnyFilter, Pairs
+from collector.plugin import AnyFilter
 from tests.unit.filtering import SectionText, make, through
 
 RECORD: Pairs = [

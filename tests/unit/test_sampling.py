@@ -7,10 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from collector.delivery.chunk import Chunk
-from collector.entries import unpack_entries
+from collector.entries import Pairs, unpack_entries
 from collector.filters.chain import FilterChain
 from collector.inputs.sampling import Sample, Sampling
-from collector.plugin import Pairs
 
 
 class Intake:

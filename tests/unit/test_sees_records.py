@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from collector.entries import Pairs
 from collector.filters import modify
 from collector.filters.chain import FilterChain
 from collector.filters.sees_records import SeesRecords
 from collector.identity.identity import Identity
 from collector.plan import EventPlan, Framing, Layout, LogPlan
-from collector.plugin import LogSource, Pairs
+from collector.plugin import LogSource
 from tests.unit.filtering import SectionText, make
 
 

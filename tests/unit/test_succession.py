@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from collector.entries import Pairs
 from collector.filters.chain import FilterChain
 from collector.identity.identity import Identity
 from collector.identity.table import IdentityTable
 from collector.inputs.succession import IDENTITY_WAIT_S, Plans, Succession
 from collector.inputs.tail_paths import UNKNOWN_CONTAINER_ID, KubeletRoots, select
 from collector.plan import EventPlan, Field, Framing, Layout, LogPlan, Op
-from collector.plugin import LogSource, Pairs
+from collector.plugin import LogSource
 
 UID = "0c2f9b9e-6d0e-4a2b-9f4c-1d2e3f405162"
 ID = "ab" * 32

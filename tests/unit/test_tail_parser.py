@@ -9,12 +9,11 @@ import pytest
 
 from collector.config.parsers import Parser
 from collector.config.stock_parsers import STOCK
-from collector.entries import pack_entry, unpack_entries
+from collector.entries import Pairs, pack_entry, unpack_entries
 from collector.filters import rewrite_tag
 from collector.inputs.tail_parser import JsonTimes, ParsedLines, reading
 from collector.parsers.line import text_parser
 from collector.plan import Field, Framing, Op
-from collector.plugin import Pairs
 from tests.tail_follower import Follower, make_follower, running
 from tests.unit.filtering import TIME_NS, SectionText, make
 

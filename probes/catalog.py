@@ -384,7 +384,7 @@ def maps(sizes: RingSizes, cpus: int) -> tuple[Map, ...]:
         *(Map(name, MapType.RINGBUF, 0, 0, size_bytes) for name, size_bytes in sizes._asdict().items()),
         Map("lost", MapType.ARRAY, 4, 8, KINDS, mappable=True),
         # struct pw_rates, and struct pw_limit_slot for 2048 cgroups and all others: 740 KB.
-        Map("rates", MapType.ARRAY, 4, 56, 1, mappable=True),
+        Map("rates", MapType.ARRAY, 4, 64, 1, mappable=True),
         Map("limits", MapType.ARRAY, 4, 40 + 4 * KINDS, LIMIT_SLOTS + 1, mappable=True),
         # struct pw_exec and PW_EXEC_DATA_BYTES, for each CPU.
         Map("exec_scratch", MapType.PERCPU_ARRAY, 4, 312 + 29696, 1, ("process",)),

@@ -8,25 +8,37 @@
 #include "events.h"
 
 #define RING_AVAILABLE_DATA 0
+#define RING_NO_WAKEUP 1
 #define RING_FORCE_WAKEUP 2
+
+/* While much happens the reader looks at the rings by the clock: then nobody has to wake it, which is an interrupt
+ * to the own CPU each time. */
+static __always_inline bool is_looked_at(u64 now_ns)
+{
+  u32 zero = 0;
+  struct pw_rates *rates = map_lookup(MAP(rates), &zero);
+  return rates && now_ns < *(volatile u64 *)&rates->looked_at_ns;
+}
 
 /* Without a flag the kernel notifies only when the reader stands at this very record, which is once per drain:
  * a reader that waits a little before it drains gets one notification for all that happened meanwhile. Past
  * half of the ring it is told to hurry. Only within a sixteenth past the half: notifying at every record would
  * slow down the workload just when it is busiest; and a sixteenth, not the one record that crosses, since
  * writers on several CPUs can step over any single mark. */
-static __always_inline u64 wakeup_of(void *ring, u64 ring_bytes)
+static __always_inline u64 wakeup_of(void *ring, u64 ring_bytes, u64 now_ns)
 {
   u64 used = ring_query(ring, RING_AVAILABLE_DATA);
   u64 past_half = used - ring_bytes / 2;
-  return past_half < ring_bytes / 16 ? RING_FORCE_WAKEUP : 0;
+  if (past_half < ring_bytes / 16)
+    return RING_FORCE_WAKEUP;
+  return is_looked_at(now_ns) ? RING_NO_WAKEUP : 0;
 }
 
-static __always_inline u64 wakeup(u32 kind)
+static __always_inline u64 wakeup(u32 kind, const struct pw_head *head)
 {
   if (PW_IS_FLOW(kind))
-    return wakeup_of(MAP(flow_ring), PW_ENTRIES_flow_ring);
-  return wakeup_of(MAP(ring), PW_ENTRIES_ring);
+    return wakeup_of(MAP(flow_ring), PW_ENTRIES_flow_ring, head->time_ns);
+  return wakeup_of(MAP(ring), PW_ENTRIES_ring, head->time_ns);
 }
 
 static __always_inline void count_lost(u32 kind)
@@ -75,7 +87,7 @@ static __always_inline void *reserve(u32 kind, u64 bytes)
 
 static __always_inline void submit(void *record, u32 kind)
 {
-  ring_submit(record, wakeup(kind));
+  ring_submit(record, wakeup(kind, record));
 }
 
 /* Begins a record of variable size in memory of the caller's: fills its head but for record_bytes. False:
@@ -93,8 +105,8 @@ static __always_inline bool begin(struct pw_head *head, u32 kind, u64 cgroup_id)
 /* Copies a record of variable size, whose head is complete, to its ring. */
 static __always_inline void output(void *record, u32 kind, u64 bytes)
 {
-  long refused = PW_IS_FLOW(kind) ? ring_output(MAP(flow_ring), record, bytes, wakeup(kind))
-                                  : ring_output(MAP(ring), record, bytes, wakeup(kind));
+  long refused = PW_IS_FLOW(kind) ? ring_output(MAP(flow_ring), record, bytes, wakeup(kind, record))
+                                  : ring_output(MAP(ring), record, bytes, wakeup(kind, record));
   if (refused)
     count_lost(kind);
   charge(kind, record, bytes);

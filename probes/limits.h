@@ -30,10 +30,11 @@ struct pw_limit {
   __u64 burst_ns;          /* events at once, less one, times the interval */
 };
 
-/* The only value of the map `rates`. Limits are written by the collector, the count by the probes. */
+/* The only value of the map `rates`. The count is written by the probes, all else by the collector. */
 struct pw_rates {
   struct pw_limit limits[PW_LIMIT_CLASSES];
   __u64 suppressed;        /* in all slots: tells whether to look at them */
+  __u64 looked_at_ns;      /* CLOCK_BOOTTIME: a little later the rings are looked at without a notification */
 };
 
 struct pw_bucket {
@@ -49,7 +50,7 @@ struct pw_limit_slot {
 };
 
 PW_SIZE(pw_limit, 16);
-PW_SIZE(pw_rates, 56);
+PW_SIZE(pw_rates, 64);
 PW_SIZE(pw_bucket, 8);
 PW_SIZE(pw_limit_slot, 40 + 4 * PW_KINDS);
 

@@ -19,6 +19,7 @@ from collector.inputs.event_flow import CHUNK_BYTES
 from collector.inputs.event_keys import SUBJECTS
 from collector.inputs.event_limits import Suppression
 from collector.inputs.event_losses import ANY_KIND, KernelLoss
+from collector.inputs.event_pace import Pace
 from collector.inputs.event_rings import RingWatch, Unread
 from collector.inputs.event_state import Snapshot
 from collector.inputs.event_vigil import Patience, Trouble, Vigil, notice
@@ -119,7 +120,8 @@ class Ebpf:
         snapshot = Snapshot(
             attached, drain, settings.subjects, present, context.metrics, is_wanted=settings.state
         )
-        return Watching(attached, drain, RingWatch(attached, stop), vigil, snapshot)
+        pace = Pace(settings.drain_interval_s)
+        return Watching(attached, drain, RingWatch(attached, stop), pace, vigil, snapshot)
 
     async def _replace(self, old: Watching, trouble: Trouble, stop: asyncio.Event) -> Watching:
         """New probes for those in trouble; the old ones again when it is time to stop before that worked."""
@@ -218,6 +220,7 @@ class Ebpf:
             if not self._left:
                 await self._look_back(watching)
                 is_empty = drain.drain()
+                drain.promise_look(watching.pace.note(sum(drain.drained_bytes), time.monotonic()))
                 watching.vigil.read(time.monotonic(), drain.drained_bytes)
                 least_bytes = 0 if is_empty else CHUNK_BYTES
                 self._left = self._offer(list(drain.flow.chunks(self._chunk, least_bytes=least_bytes)))
@@ -257,9 +260,14 @@ class Ebpf:
 
     async def _pause(self, watching: Watching, timeout_s: float) -> None:
         """Until there is something to do. After a notification events may gather for a while: the next one
-        comes for a record behind an emptied ring, or when the ring is half full."""
+        comes for a record behind an emptied ring, or when the ring is half full. By the clock only the latter
+        ends the wait."""
+        now_s = time.monotonic()
+        timeout_s = watching.pace.wait_s(timeout_s, now_s)
         if await watching.ring.wait(timeout_s) and not watching.drain.is_past_half:
-            await watching.ring.wait(self._settings.drain_interval_s)
+            is_by_clock = watching.pace.look_at_s is not None
+            left_s = now_s + timeout_s - time.monotonic()
+            await watching.ring.wait(left_s if is_by_clock else self._settings.drain_interval_s)
 
     async def _finish(self, drain: EventDrain) -> None:
         """Hands over all that is in the ring by now, whether or not there is room."""
@@ -339,6 +347,7 @@ class Watching:
     attached: Attached
     drain: EventDrain
     ring: RingWatch
+    pace: Pace
     vigil: Vigil
     snapshot: Snapshot
 

@@ -197,6 +197,11 @@ class EventDrain:
         self.is_held = drained.end is DrainEnd.LATER
         return drained.end in (DrainEnd.EMPTY, DrainEnd.LATER), drained.drained_bytes
 
+    def promise_look(self, for_s: float) -> None:
+        """The rings are looked at after that time, and some ms more, without a notification; 0: not so."""
+        if for_s:
+            self._limits.promise_look(boot_ns() + int(for_s * 1e9))
+
     def tick(self) -> list[KernelLoss]:
         """Once a second: what was lost meanwhile; and what is no longer worth keeping is forgotten."""
         now_ns = boot_ns()

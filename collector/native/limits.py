@@ -55,6 +55,10 @@ class Limits:
             limit.burst_ns = (rate.burst - 1) * interval_ns
             limit.interval_ns = interval_ns
 
+    def promise_look(self, time_ns: int) -> None:
+        """The rings are looked at soon after that time (CLOCK_BOOTTIME) without a notification."""
+        self._rates.looked_at_ns = time_ns
+
     def suppressed(self) -> Suppressed:
         """What was refused since the last look. The table is mapped only when there is anything."""
         told = int(self._rates.suppressed)

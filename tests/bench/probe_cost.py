@@ -19,6 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from collector.inputs.event_drain import boot_ns
+from collector.inputs.event_pace import Pace
+from collector.native.limits import Limits
 from probes import bpf
 from probes.catalog import Dialect, hooks_of
 from probes.launch import Attached, launch
@@ -81,10 +84,19 @@ def measure(programs: tuple[Path, Path], work: Work) -> Cost:
     return Cost(float(said[0]), float(said[1]))
 
 
-def drain_like_the_collector(descriptors: Sequence[int], stop: int) -> None:
-    """Waits DRAIN_DELAY_S after a notification, less if another comes; asleep while nothing happens."""
+def read_bytes(readers: Sequence[RingReader]) -> int:
+    filled = [reader.positions() for reader in readers]
+    for reader in readers:
+        reader.discard()
+    return sum(end - at for at, end in filled)
+
+
+def drain_like_the_collector(descriptors: Sequence[int], limits: Limits, stop: int) -> None:
+    """Waits DRAIN_DELAY_S after a notification, less if another comes; while much comes it looks by the
+    clock; asleep while nothing happens."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     readers = [RingReader(descriptor) for descriptor in descriptors]
+    pace = Pace(DRAIN_DELAY_S)
     with select.epoll() as epoll:
         for descriptor in descriptors:
             epoll.register(descriptor, select.EPOLLIN | select.EPOLLET)
@@ -92,8 +104,9 @@ def drain_like_the_collector(descriptors: Sequence[int], stop: int) -> None:
         while stop not in (ready := {found for found, _ in epoll.poll()}):
             assert ready <= set(descriptors)
             epoll.poll(DRAIN_DELAY_S)
-            for reader in readers:
-                reader.discard()
+            while promised_s := pace.note(read_bytes(readers), time.monotonic()):
+                limits.promise_look(boot_ns() + int(promised_s * 1e9))
+                time.sleep(DRAIN_DELAY_S)
     for reader in readers:
         reader.close()
 
@@ -106,10 +119,11 @@ class Watch:
         self.dialect = dialect
         self.probes: Attached = asyncio.run(launch(WATCHED, ring_bytes=RING_BYTES, dialect=dialect))
         self.detach()  # the own reader would inherit them, too
+        self.limits = Limits(self.probes.rates_fd, self.probes.limits_fd)
         stop, self._stop = os.pipe()
         self._reader = multiprocessing.get_context("fork").Process(
             target=drain_like_the_collector,
-            args=((self.probes.ring_fd, self.probes.flow_ring_fd), stop),
+            args=((self.probes.ring_fd, self.probes.flow_ring_fd), self.limits, stop),
             daemon=True,
         )
         self._reader.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.native.limits import Limits
 from probes.catalog import RecordKind
 from tests.kernel.event_layout import LAYOUT
 from tests.kernel.ring_reader import RingReader
@@ -188,4 +190,20 @@ def test_reader_is_told_once_and_again_past_half_of_the_ring(
     assert quiet == 0
     past_half = notifications(ring_fd, partial(deed, cgroup), 400)
     assert past_half >= 1
+    witness.close()
+
+
+def test_reader_that_looks_by_the_clock_is_told_past_half_only_and_again_afterwards(cgroup: Cgroup) -> None:
+    witness = Witness.attach(["cgroup"], ring_bytes=1 << 16)
+    limits = Limits(witness.probes.rates_fd, witness.probes.limits_fd)
+    deed = partial(make_and_remove, cgroup)
+    now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    limits.promise_look(now_ns + 3600 * 10**9)
+    witness.forget()
+    assert notifications(witness.probes.ring_fd, deed, 100) == 0
+    assert notifications(witness.probes.ring_fd, deed, 400) >= 1
+    limits.promise_look(now_ns)
+    witness.forget()
+    assert notifications(witness.probes.ring_fd, deed, 5) == 1
+    limits.close()
     witness.close()

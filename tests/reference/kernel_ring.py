@@ -153,6 +153,10 @@ class KernelLimits:
         """(interval_ns, burst_ns) by class."""
         return [(one.interval_ns, one.burst_ns) for one in self._rates.limits]
 
+    @property
+    def looked_at_ns(self) -> int:
+        return int(self._rates.looked_at_ns)
+
     def suppress(self, slot: int, cgroup_id: int, kind: int, count: int) -> None:
         self.slots[slot].cgroup_id = cgroup_id
         now = int(self.slots[slot].suppressed[kind])

@@ -85,6 +85,22 @@ def test_a_notification_that_was_missed_costs_a_second_at_most(probes: Probes) -
     run(scenario)
 
 
+def test_while_much_comes_nobody_has_to_notify(probes: Probes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ebpf, "TICK_S", 3600.0)  # no look for another reason
+
+    async def scenario() -> None:
+        rig = Rig(probes, settings(state=False))
+        async with rig.running():
+            rig.submit(*range(1, 101))
+            await rig.until(lambda: probes.table.looked_at_ns)
+            for pid in (101, 102):  # by the clock; and a straggler behind it
+                rig.submit(pid, flags=NO_WAKEUP)
+                await rig.until(partial(has_come, rig.intake, pid))
+        assert rig.intake.pids() == list(range(1, 103))
+
+    run(scenario)
+
+
 def test_without_room_in_the_outputs_events_stay_in_the_ring_in_order(probes: Probes) -> None:
     async def scenario() -> None:
         rig = Rig(probes, settings(drain_interval_s=0.0))

@@ -38,7 +38,17 @@ Without a configuration it shows on the terminal what this node does.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0, or 1 where something has to be mended, 2 for a wrong command line."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        code = _do(sys.argv[1:] if arguments is None else list(arguments))
+        print(end="", flush=True)
+    except BrokenPipeError:
+        # Who reads has seen enough; what is left in the buffer must have a place to go when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+def _do(given: Sequence[str]) -> int:
     if given and given[0] in SUBCOMMANDS:
         module = importlib.import_module(SUBCOMMANDS[given[0]][0])
         return int(module.main(given[1:]))

@@ -22,7 +22,7 @@ from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 from tests.api_server import GOLDEN, ApiServer
 
-PODS = {pod.name: pod for pod in read_list((GOLDEN / "pods.json").read_bytes()).pods}
+PODS = {pod.name: pod for pod in read_list((GOLDEN / "pods.json").read_bytes()).objects}
 WEB = PODS["web-5c8c56666c-8w7j8"]
 ID = "13cdfb4a12a5278da19acfa2eca5abca0f87f564a41be8d6ee75170063e41c51"
 LINES = LogPlan(Framing.LINE, Layout())

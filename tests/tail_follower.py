@@ -54,8 +54,8 @@ class Intake:
         self.has_room.set()
 
     async def submit(self, chunk: Chunk) -> None:
-        await self.has_room.wait()
-        assert self.offer(chunk)
+        while not self.offer(chunk):  # what was there may be gone when it is told
+            await self.has_room.wait()
 
     def offer(self, chunk: Chunk) -> bool:
         if not self.has_room.is_set():

@@ -8,38 +8,17 @@ from __future__ import annotations
 import calendar
 import re
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from collector.kubernetes.objects import UnreadableObject
+from collector.kubernetes.objects import Change, Page, UnreadableObject
 
 Event = dict[str, Any]
 _TIME = re.compile(r"(?P<seconds>[0-9T:-]+)(?:\.(?P<fraction>[0-9]{1,9}))?Z")
 
 
-@dataclass(frozen=True, slots=True)
-class EventPage:
-    """Part of a list; `rest` is the token for what follows, `version` that of the whole list."""
-
-    events: list[Event]
-    version: str
-    rest: str
-
-
-@dataclass(frozen=True, slots=True)
-class EventChange:
-    """A line of a watch: `event` of ADDED and MODIFIED; `code` and `message` of ERROR."""
-
-    kind: str
-    version: str = ""
-    event: Event | None = None
-    code: int = 0
-    message: str = ""
-
-
-def read_page(text: bytes) -> EventPage:
+def read_page(text: bytes) -> Page[Event]:
     """Raises UnreadableObject."""
     page = _decoded(text)
     metadata, events = page.get("metadata"), page.get("items") or []
@@ -47,10 +26,10 @@ def read_page(text: bytes) -> EventPage:
         raise UnreadableObject("it is no list of events")
     version, rest = metadata.get("resourceVersion"), metadata.get("continue")
     there = [one for one in events if isinstance(one, dict)]
-    return EventPage(there, str(version or ""), str(rest or ""))
+    return Page(there, str(version or ""), str(rest or ""))
 
 
-def read_change(line: bytes) -> EventChange:
+def read_change(line: bytes) -> Change[Event]:
     """What is deleted was told before, so that of it, as of a bookmark, only the version counts.
 
     Raises UnreadableObject.
@@ -62,9 +41,9 @@ def read_change(line: bytes) -> EventChange:
     if kind == "ERROR":
         code = event.get("code")
         message = str(event.get("message") or "")
-        return EventChange(kind, code=code if isinstance(code, int) else 0, message=message)
+        return Change(kind, code=code if isinstance(code, int) else 0, message=message)
     is_news = kind in ("ADDED", "MODIFIED")
-    return EventChange(kind, version_of(event), event if is_news else None)
+    return Change(kind, version_of(event), event if is_news else None)
 
 
 def _decoded(text: bytes) -> dict[str, Any]:

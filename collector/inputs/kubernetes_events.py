@@ -28,8 +28,6 @@ from collector.delivery.retry import Backoff
 from collector.entries import pack_entry
 from collector.inputs.cluster_events import (
     Event,
-    EventChange,
-    EventPage,
     is_newer,
     read_change,
     read_page,
@@ -42,6 +40,7 @@ from collector.inputs.under_way import UnderWay
 from collector.kubernetes.access import SILENCE_S, ServerSettings
 from collector.kubernetes.api import Api, read_url
 from collector.kubernetes.list_watch import ListWatch, Resource, is_older, last_version
+from collector.kubernetes.objects import Change, Page
 from collector.kubernetes.outage import Outage
 from collector.service.stalls import Stall
 
@@ -170,7 +169,7 @@ class KubernetesEvents:
     def begin_list(self) -> None:
         self._since = self._version
 
-    async def take_page(self, page: EventPage, version: str) -> None:
+    async def take_page(self, page: Page[Event], version: str) -> None:
         """The place moves with the last page only: the list is in the order of names, so that of a part
         nothing can be said."""
         if is_older(page.version, self._since):
@@ -185,18 +184,18 @@ class KubernetesEvents:
         if version:
             self._told.clear()
 
-    def _news(self, page: EventPage) -> list[Event]:
+    def _news(self, page: Page[Event]) -> list[Event]:
         """What was told neither before nor of this list, which may have failed halfway."""
         since = self._since
-        news = [one for one in page.events if not since or is_newer(version_of(one), since)]
+        news = [one for one in page.objects if not since or is_newer(version_of(one), since)]
         news = [one for one in news if version_of(one) not in self._told]
         self._told.update(dict.fromkeys(filter(None, map(version_of, news))))
         for version in list(islice(self._told, max(0, len(self._told) - TOLD))):
             del self._told[version]
         return news
 
-    async def take_changes(self, changes: Sequence[EventChange]) -> None:
-        news = [one.event for one in changes if one.event is not None]
+    async def take_changes(self, changes: Sequence[Change[Event]]) -> None:
+        news = [one.object for one in changes if one.object is not None]
         await self._hand_over(news, last_version(changes))
 
     def take_unreadable(self, reason: Exception) -> None:

@@ -82,9 +82,9 @@ class KubeletPods:
         async with asyncio.timeout(ANSWER_S):
             text = await self._api.get("/pods", LIST_BYTES)
         page = await asyncio.to_thread(read_list, text)
-        for pod in page.pods:
+        for pod in page.objects:
             self._pods.take(pod)
-        self._pods.end_list({pod.log_uid for pod in page.pods}, self._node, time.monotonic())
+        self._pods.end_list({pod.log_uid for pod in page.objects}, self._node, time.monotonic())
         self._count("kubelet", "ok")
         self._outage.end()
         self.is_listed.set()

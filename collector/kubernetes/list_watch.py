@@ -16,10 +16,10 @@ import time
 import urllib.parse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from collector.kubernetes.api_errors import ApiRefused, ApiUnavailable
-from collector.kubernetes.objects import UnreadableObject
+from collector.kubernetes.objects import Change, ObjectT, Page, UnreadableObject
 from collector.kubernetes.outage import Outage
 
 if TYPE_CHECKING:
@@ -35,72 +35,46 @@ AT_ONCE_S = 1.0
 _GONE = 410
 
 
-class Page(Protocol):
-    """Part of a list; `rest` is the token for what follows, `version` that of the whole list."""
-
-    @property
-    def version(self) -> str: ...
-    @property
-    def rest(self) -> str: ...
-
-
-class Change(Protocol):
-    """One event of a watch. `code` and `message` are of kind ERROR."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def code(self) -> int: ...
-    @property
-    def message(self) -> str: ...
-
-
 class WentBack(ApiUnavailable):
     """The server's versions are older than they were."""
 
 
-PageT = TypeVar("PageT", bound=Page)
-ChangeT = TypeVar("ChangeT", bound=Change)
-
-
 @dataclass(frozen=True, slots=True)
-class Resource(Generic[PageT, ChangeT]):
+class Resource(Generic[ObjectT]):
     """What is asked for, and how it is read; both readers raise UnreadableObject."""
 
     noun: str  # in the plural
     path: str
     query: str  # "" or ends with "&"
     page: int  # so many of them in one
-    read_page: Callable[[bytes], PageT]
-    read_change: Callable[[bytes], ChangeT]
+    read_page: Callable[[bytes], Page[ObjectT]]
+    read_change: Callable[[bytes], Change[ObjectT]]
 
 
-class Taker(Protocol[PageT, ChangeT]):  # type: ignore[misc]  # it is read by nobody but the loop below
+class Taker(Protocol[ObjectT]):
     """Who wants it. What it was given once is not given again, unless the list is read anew."""
 
     def begin_list(self) -> None:
         """Also when the one before has ended halfway."""
 
-    async def take_page(self, page: PageT, version: str) -> None:
+    async def take_page(self, page: Page[ObjectT], version: str) -> None:
         """`version` is that of the list; of pages but the last it is ""."""
 
-    async def take_changes(self, changes: Sequence[ChangeT]) -> None:
+    async def take_changes(self, changes: Sequence[Change[ObjectT]]) -> None:
         """What has come together, one at least; bookmarks too."""
 
     def take_unreadable(self, reason: UnreadableObject) -> None:
         """A change that can't be read."""
 
 
-class ListWatch(Generic[PageT, ChangeT]):
+class ListWatch(Generic[ObjectT]):
     """`count(request, result)` counts requests. `version` is where to go on; "" begins with the list."""
 
     def __init__(
         self,
         api: Api,
-        resource: Resource[PageT, ChangeT],
-        taker: Taker[PageT, ChangeT],
+        resource: Resource[ObjectT],
+        taker: Taker[ObjectT],
         *,
         version: str = "",
         outage: Outage,
@@ -150,7 +124,7 @@ class ListWatch(Generic[PageT, ChangeT]):
         if not self._is_circling:
             self._outage.end()
 
-    async def _page(self, rest: str) -> PageT:
+    async def _page(self, rest: str) -> Page[ObjectT]:
         path = f"{self._resource.path}?{self._resource.query}limit={self._resource.page}"
         if rest:
             path += f"&continue={urllib.parse.quote(rest, safe='')}"
@@ -183,8 +157,8 @@ class ListWatch(Generic[PageT, ChangeT]):
     async def _take(self, lines: Sequence[bytes]) -> None:
         """Raises WentBack, and ApiRefused for what the server says is wrong, once all before is taken."""
         self.turned_s = time.monotonic()
-        changes: list[ChangeT] = []
-        refusal: ChangeT | None = None
+        changes: list[Change[ObjectT]] = []
+        refusal: Change[ObjectT] | None = None
         for line in lines:
             try:
                 change = self._resource.read_change(line)
@@ -221,7 +195,7 @@ def is_older(version: str, than: str) -> bool:
     return version.isdecimal() and than.isdecimal() and int(version) < int(than)
 
 
-def last_version(changes: Sequence[Change]) -> str:
+def last_version(changes: Sequence[Change[Any]]) -> str:
     return next((one.version for one in reversed(changes) if one.version), "")
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 # Of the kubelet, on the mirror in the API of a pod that it made from a file.
 CONFIG_HASH = "kubernetes.io/config.hash"
+
+ObjectT = TypeVar("ObjectT")
 
 
 # gc=False: they hold no cycle, and 500 pods would be walked with each collection.
@@ -125,21 +127,21 @@ class Pod(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class PodPage:
-    """Part of a list; `rest` is the token for what follows."""
+class Page(Generic[ObjectT]):
+    """Part of a list; `rest` is the token for what follows, `version` that of the whole list."""
 
-    pods: list[Pod]
+    objects: list[ObjectT]
     version: str
     rest: str
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One event of a watch. `pod` of ADDED, MODIFIED and DELETED; `code` of ERROR."""
+class Change(Generic[ObjectT]):
+    """A line of a watch. `object` of ADDED, MODIFIED and DELETED; `code` and `message` of ERROR."""
 
     kind: str
     version: str = ""
-    pod: Pod | None = None
+    object: ObjectT | None = None
     code: int = 0
     message: str = ""
 
@@ -167,14 +169,14 @@ def read_pod(text: bytes) -> Pod:
     return _made(_decoded(_pod, text))
 
 
-def read_list(text: bytes) -> PodPage:
+def read_list(text: bytes) -> Page[Pod]:
     """Raises UnreadableObject."""
     found: _PodList = _decoded(_list, text)
     pods = [_made(one) for one in found.items or ()]
-    return PodPage(pods, found.metadata.resource_version, found.metadata.continue_)
+    return Page(pods, found.metadata.resource_version, found.metadata.continue_)
 
 
-def read_change(line: bytes) -> Change:
+def read_change(line: bytes) -> Change[Pod]:
     """A line of a watch. Raises UnreadableObject."""
     try:
         event: _Event = _decoded(_event, line)
@@ -186,7 +188,7 @@ def read_change(line: bytes) -> Change:
     return Change(event.type, version, None if event.type == "BOOKMARK" else _made(event.object))
 
 
-def _read_failure(line: bytes, reason: UnreadableObject | None = None) -> Change:
+def _read_failure(line: bytes, reason: UnreadableObject | None = None) -> Change[Pod]:
     """A Status is no pod: its own `status` is a text. Seldom, so that pods are decoded in one pass."""
     event: _FailedEvent = _decoded(_failed_event, line)
     if event.type != "ERROR" and reason is not None:

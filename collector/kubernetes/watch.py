@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from collector.delivery.retry import Backoff
 from collector.kubernetes.list_watch import ListWatch, Resource
-from collector.kubernetes.objects import Change, PodPage, UnreadableObject, read_change, read_list
+from collector.kubernetes.objects import Change, Page, Pod, UnreadableObject, read_change, read_list
 from collector.kubernetes.outage import PODS_STAY, Outage
 from collector.kubernetes.pods import Pods
 
@@ -66,23 +66,23 @@ class PodWatch:
         self._there.clear()
         self._has_told_unreadable = False
 
-    async def take_page(self, page: PodPage, version: str) -> None:
-        for pod in page.pods:
+    async def take_page(self, page: Page[Pod], version: str) -> None:
+        for pod in page.objects:
             self._there.add(pod.log_uid)
             self._pods.take(pod)
         if version:
             self._pods.end_list(self._there, self._node, time.monotonic())
             self.is_listed.set()
 
-    async def take_changes(self, changes: Sequence[Change]) -> None:
+    async def take_changes(self, changes: Sequence[Change[Pod]]) -> None:
         now_s = time.monotonic()
         for change in changes:
-            if change.pod is None:
+            if change.object is None:
                 continue
             if change.kind == "DELETED":
-                self._pods.take_gone(change.pod, now_s)
+                self._pods.take_gone(change.object, now_s)
             else:
-                self._pods.take(change.pod)
+                self._pods.take(change.object)
 
     def take_unreadable(self, reason: UnreadableObject) -> None:
         """It is counted by whoever reads; told once for a list, as a pod that is odd changes often."""

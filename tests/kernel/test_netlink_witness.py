@@ -166,19 +166,19 @@ os._exit(0)
     assert (ids.real_uid, ids.effective_uid, ids.real_gid, ids.effective_gid) == (1111, 2222, 4321, 1234)
 
 
+def fork_one_by_one(count: int) -> None:
+    for _ in range(count):
+        if (pid := os.fork()) == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+
 def test_what_the_kernel_had_no_room_for_is_counted(cgroup: Cgroup) -> None:
     """Stopped, the witness can't read: a small buffer overflows. Lost and seen are all there were."""
     count = 307
     with Child(("process",), receive_bytes=1) as child:
         child.process.send_signal(signal.SIGSTOP)
-
-        def work() -> None:
-            for _ in range(count):
-                if (pid := os.fork()) == 0:
-                    os._exit(0)
-                os.waitpid(pid, 0)
-
-        run(cgroup, work)
+        run(cgroup, lambda: fork_one_by_one(count))
         child.process.send_signal(signal.SIGCONT)
         child.wait_for(lambda: bool(child.lost))
         child.finish()
@@ -195,14 +195,7 @@ def test_what_the_collector_does_not_take_is_counted_by_kind(cgroup: Cgroup) -> 
     count = 499
     with Child(("process",), queue_bytes=64 << 10) as child:
         child.may_read.clear()
-
-        def work() -> None:
-            for _ in range(count):
-                if (pid := os.fork()) == 0:
-                    os._exit(0)
-                os.waitpid(pid, 0)
-
-        run(cgroup, work)
+        run(cgroup, lambda: fork_one_by_one(count))
         time.sleep(0.5)  # nothing tells when the witness has looked at all
         child.may_read.set()
         child.wait_for(lambda: bool(child.lost))

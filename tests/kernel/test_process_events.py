@@ -140,16 +140,21 @@ def test_script_keeps_the_name_that_was_called(
     assert event.argc == 4
 
 
-def test_path_of_sixty_directories(witness: Witness, cgroup: Cgroup, programs: Path, tmp_path: Path) -> None:
-    deep = tmp_path.joinpath(*(f"directory-{number:02d}" for number in range(60)))
-    deep.mkdir(parents=True)
-    shutil.copy(programs / "nothing", deep / "nothing")
+def work_below(folder: Path, programs: Path) -> Callable[[], None]:
+    """To execute a program there, by a name without a folder."""
+    folder.mkdir(parents=True)
+    shutil.copy(programs / "nothing", folder / "nothing")
 
     def work() -> None:
-        os.chdir(deep)
+        os.chdir(folder)
         execve("nothing", [b"nothing"])
 
-    event, parts = executed(witness, cgroup, work)
+    return work
+
+
+def test_path_of_sixty_directories(witness: Witness, cgroup: Cgroup, programs: Path, tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*(f"directory-{number:02d}" for number in range(60)))
+    event, parts = executed(witness, cgroup, work_below(deep, programs))
     assert parts.exe == os.fsencode(deep / "nothing")
     assert parts.cwd == os.fsencode(deep)
     assert not event.flags
@@ -162,14 +167,7 @@ def test_path_past_the_limit_keeps_its_end_and_says_so(
     witness: Witness, cgroup: Cgroup, programs: Path, tmp_path: Path, name: str, depth: int
 ) -> None:
     deep = tmp_path.joinpath(*[name] * depth)
-    deep.mkdir(parents=True)
-    shutil.copy(programs / "nothing", deep / "nothing")
-
-    def work() -> None:
-        os.chdir(deep)
-        execve("nothing", [b"nothing"])
-
-    event, parts = executed(witness, cgroup, work)
+    event, parts = executed(witness, cgroup, work_below(deep, programs))
     assert event.flags == {"EXE_CUT", "CWD_CUT"}
     assert os.fsencode(deep / "nothing").endswith(parts.exe)
     assert os.fsencode(deep).endswith(parts.cwd)

@@ -27,6 +27,7 @@ from collector.delivery.spool import Spool
 from collector.plugin import DeliveryError
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
+from tests.polling import until_so
 from tests.unit.routing import Recorder, logs, refuse
 from tests.unit.spooled import copy, event, opened
 
@@ -65,6 +66,7 @@ class World:
         self.folder = folder
         self.lives = 0
         self.outputs = [Recorder(), Recorder()]
+        self.relents = [asyncio.Event() for _ in self.outputs]  # of one that hangs
         self.events = dict.fromkeys(TAGS, 0)
         self.due: set[tuple[str, int]] = set()  # events that have been called safe
         self.logs = {file: Log(file) for file in FILES}
@@ -101,15 +103,15 @@ class World:
         self.recorded[file] = position.offset
 
     def behave(self, which: int, how: str) -> None:
-        output = self.outputs[which]
+        self.relents[which].set()
+        relents = self.relents[which] = asyncio.Event()
 
         async def hang(chunk: Chunk) -> None:
             """Until something else is asked for; then the connection breaks."""
-            while output.behave is hang:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+            await relents.wait()
             raise DeliveryError("said nothing")
 
-        output.behave = {"takes": None, "refuses": refuse, "hangs": hang}[how]
+        self.outputs[which].behave = {"takes": None, "refuses": refuse, "hangs": hang}[how]
 
     def happen(self, tag: str) -> None:
         number = self.events[tag]
@@ -155,16 +157,18 @@ class World:
 
     async def settle(self) -> None:
         """Everything works, and all that is owed arrives."""
-        for output in self.outputs:
-            output.behave = None
+        for which in range(len(self.outputs)):
+            self.behave(which, "takes")
         async with asyncio.timeout(4):
             while any(log.read < log.written for log in self.logs.values()):
                 await self.read_on()
                 await asyncio.sleep(0.005)
-            while self.tasks or any(self.missing(output) for output in self.outputs):  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        await until_so(self._has_settled, deadline_s=4, every_s=0.005)
         await self.router.drain(10)
         await self.running
+
+    def _has_settled(self) -> bool:
+        return not self.tasks and not any(self.missing(output) for output in self.outputs)
 
     def missing(self, output: Recorder) -> set[tuple[str, int]]:
         owed = self.due | {

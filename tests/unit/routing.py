@@ -61,13 +61,17 @@ async def reject(chunk: Chunk) -> None:
     raise Rejected("never")
 
 
-def never() -> Callable[[Chunk], Awaitable[None]]:
-    gate = asyncio.Event()
+def behind(gate: asyncio.Event) -> Callable[[Chunk], Awaitable[None]]:
+    """Takes chunks once the gate is open."""
 
-    async def hang(chunk: Chunk) -> None:
+    async def wait(chunk: Chunk) -> None:
         await gate.wait()
 
-    return hang
+    return wait
+
+
+def never() -> Callable[[Chunk], Awaitable[None]]:
+    return behind(asyncio.Event())
 
 
 def chunk(entries: bytes, tag: str = "kube.a", offset: int | None = None, source: str = "tail.0") -> Chunk:

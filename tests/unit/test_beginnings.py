@@ -6,7 +6,7 @@ import gzip
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,6 @@ from collector.inputs.beginnings import Beginnings
 from collector.inputs.follow import FollowedFile
 from collector.inputs.tail_open import open_pinned, pin
 from collector.inputs.tail_paths import select
-from collector.native.logs import LogStream
-from collector.plan import Framing, Layout, LogPlan
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 
@@ -28,20 +26,6 @@ Follow = Callable[[Path], FollowedFile]
 @pytest.fixture
 def positions() -> Positions:
     return Positions(None, log=logging.getLogger("test"), metrics=Metrics(TABLE))
-
-
-@pytest.fixture
-def follow(tmp_path: Path) -> Iterator[Follow]:
-    opened: list[FollowedFile] = []
-
-    def open_file(path: Path) -> FollowedFile:
-        log = LogStream(LogPlan(Framing.LINE, Layout()))
-        opened.append(FollowedFile(open_pinned(pin(str(path)), (str(tmp_path),)), str(path), log))
-        return opened[-1]
-
-    yield open_file
-    for file in opened:
-        file.close()
 
 
 def read_to(file: FollowedFile, positions: Positions, path: Path, offset: int) -> None:

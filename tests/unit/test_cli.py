@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,19 @@ def podwitness(*arguments: str, **environ: str) -> tuple[int, str, str]:
         command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False
     )
     return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["reference"], ["doctor"]], ids=lambda given: given[0]
+)
+def test_whoever_reads_may_stop_reading(arguments: list[str]) -> None:
+    """As `head` does."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "collector", *arguments]
+    done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def write(folder: Path, text: str) -> str:

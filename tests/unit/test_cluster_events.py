@@ -22,14 +22,14 @@ from tests.api_server import EXPIRED, GOLDEN, recorded
 
 def test_a_recorded_page() -> None:
     page = read_page((GOLDEN / "events.json").read_bytes())
-    assert page.events == recorded("events")
+    assert page.objects == recorded("events")
     assert (page.version, page.rest) == ("", "")
     more = read_page(b'{"metadata": {"resourceVersion": "7", "continue": "x/y"}, "items": null}')
-    assert (more.events, more.version, more.rest) == ([], "7", "x/y")
+    assert (more.objects, more.version, more.rest) == ([], "7", "x/y")
 
 
 def test_keys_stay_in_their_order() -> None:
-    (event,) = read_page(b'{"metadata": {}, "items": [{"z": 1, "a": {"y": 1, "b": 2}}]}').events
+    (event,) = read_page(b'{"metadata": {}, "items": [{"z": 1, "a": {"y": 1, "b": 2}}]}').objects
     assert json.dumps(event) == '{"z": 1, "a": {"y": 1, "b": 2}}'
 
 
@@ -37,9 +37,9 @@ def test_changes() -> None:
     event = {"metadata": {"resourceVersion": "9"}, "reason": "Pulled"}
     for kind, told in (("ADDED", event), ("MODIFIED", event), ("DELETED", None), ("BOOKMARK", None)):
         change = read_change(json.dumps({"type": kind, "object": event}).encode())
-        assert (change.version, change.event, change.code) == ("9", told, 0)
+        assert (change.version, change.object, change.code) == ("9", told, 0)
     gone = read_change(EXPIRED)
-    assert (gone.version, gone.event, gone.code) == ("", None, 410)
+    assert (gone.version, gone.object, gone.code) == ("", None, 410)
     assert gone.message.startswith("too old resource version")
 
 

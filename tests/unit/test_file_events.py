@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,32 +11,24 @@ import pytest
 from collector.errors import OperatorError
 from collector.inputs.file_events import FileEvents
 from collector.inputs.follow import FollowedFile
-from collector.inputs.tail_open import open_pinned, pin
-from collector.native.logs import LogStream
-from collector.plan import Framing, Layout, LogPlan
 
-Follow = Callable[[str], FollowedFile]
+Touch = Callable[[str], FollowedFile]
+
+
+@pytest.fixture
+def touch(tmp_path: Path, follow: Callable[..., FollowedFile]) -> Touch:
+    """Makes a file and follows it."""
+
+    def make(name: str) -> FollowedFile:
+        (tmp_path / name).touch()
+        return follow(tmp_path / name)
+
+    return make
 
 
 @pytest.fixture
 def problems() -> list[OperatorError]:
     return []
-
-
-@pytest.fixture
-def follow(tmp_path: Path) -> Iterator[Follow]:
-    opened: list[FollowedFile] = []
-
-    def open_file(name: str) -> FollowedFile:
-        path = tmp_path / name
-        path.touch()
-        log = LogStream(LogPlan(Framing.LINE, Layout()))
-        opened.append(FollowedFile(open_pinned(pin(str(path)), (str(tmp_path),)), str(path), log))
-        return opened[-1]
-
-    yield open_file
-    for file in opened:
-        file.close()
 
 
 def append(path: Path) -> None:
@@ -45,10 +37,10 @@ def append(path: Path) -> None:
 
 
 def test_only_files_with_events_are_touched(
-    tmp_path: Path, problems: list[OperatorError], follow: Follow
+    tmp_path: Path, problems: list[OperatorError], touch: Touch
 ) -> None:
     events = FileEvents(problems.append)
-    files = [follow(f"{number}.log") for number in range(3)]
+    files = [touch(f"{number}.log") for number in range(3)]
     for file in files:
         events.add(file)
     assert events.take() == ([], False)
@@ -70,9 +62,9 @@ def test_only_files_with_events_are_touched(
     events.close()
 
 
-def test_lost_events_are_told(tmp_path: Path, problems: list[OperatorError], follow: Follow) -> None:
+def test_lost_events_are_told(tmp_path: Path, problems: list[OperatorError], touch: Touch) -> None:
     events = FileEvents(problems.append)
-    files = [follow(f"{number}.log") for number in range(2)]
+    files = [touch(f"{number}.log") for number in range(2)]
     writers = []
     for file in files:
         events.add(file)
@@ -94,7 +86,7 @@ def test_lost_events_are_told(tmp_path: Path, problems: list[OperatorError], fol
     [("add", 28, "fs.inotify.max_user_watches"), ("__init__", 24, "fs.inotify.max_user_instances")],
 )
 def test_without_inotify_files_are_looked_at(
-    tmp_path: Path, problems: list[OperatorError], follow: Follow, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, problems: list[OperatorError], touch: Touch, monkeypatch: pytest.MonkeyPatch,
     call: str, error: int, sysctl: str,
 ) -> None:  # fmt: skip
     def refuse(*_: object) -> None:
@@ -102,7 +94,7 @@ def test_without_inotify_files_are_looked_at(
 
     monkeypatch.setattr(f"collector.native.files.FileWatch.{call}", refuse)
     events = FileEvents(problems.append)
-    files = [follow("0.log"), follow("1.log")]
+    files = [touch("0.log"), touch("1.log")]
     for file in files:
         events.add(file)
     assert events.must_look

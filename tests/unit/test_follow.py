@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,26 +13,12 @@ from collector.entries import unpack_entries
 from collector.inputs.follow import FollowedFile, Portion, is_file_of
 from collector.inputs.tail_open import open_pinned, pin
 from collector.native.logs import LogStream
-from collector.plan import CRI_JOINED_LAYOUT, Framing, Layout, LogPlan
+from collector.plan import CRI_JOINED_LAYOUT, Framing, LogPlan
+from tests.unit.conftest import LINES
 
-LINES = LogPlan(Framing.LINE, Layout(content="log"))
 CRI = LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT)
 
 Follow = Callable[..., FollowedFile]
-
-
-@pytest.fixture
-def follow(tmp_path: Path) -> Iterator[Follow]:
-    opened: list[FollowedFile] = []
-
-    def open_file(path: Path, plan: LogPlan = LINES) -> FollowedFile:
-        file = FollowedFile(open_pinned(pin(str(path)), (str(tmp_path),)), str(path), LogStream(plan))
-        opened.append(file)
-        return file
-
-    yield open_file
-    for file in opened:
-        file.close()
 
 
 def texts(portion: Portion) -> list[str]:
@@ -197,7 +183,7 @@ def test_closing_open_records_needs_no_more_bytes(tmp_path: Path, follow: Follow
     assert not file.has_open_records
 
 
-def test_the_file_is_closed_with_its_descriptor(tmp_path: Path, follow: Follow) -> None:
+def test_the_file_is_closed_with_its_descriptor(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     path.write_bytes(b"x\n")
     file = FollowedFile(open_pinned(pin(str(path)), (str(tmp_path),)), str(path), LogStream(LINES))

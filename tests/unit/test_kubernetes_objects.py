@@ -20,8 +20,8 @@ from tests.api_server import EXPIRED, GOLDEN, recorded
 
 def test_recorded_list() -> None:
     page = read_list((GOLDEN / "pods.json").read_bytes())
-    assert (page.version, page.rest, len(page.pods)) == ("659", "", 10)
-    web = next(one for one in page.pods if one.name == "web-5c8c56666c-8w7j8")
+    assert (page.version, page.rest, len(page.objects)) == ("659", "", 10)
+    web = next(one for one in page.objects if one.name == "web-5c8c56666c-8w7j8")
     assert (web.namespace, web.node, web.uid) == ("shop", "node1", "7b47325f-7086-444a-87e3-fb3a30fd855b")
     assert list((web.labels or {}).items()) == [
         ("app", "web"), ("pod-template-hash", "5c8c56666c"), ("tier", "front"),
@@ -35,7 +35,7 @@ def test_recorded_list() -> None:
 
 def test_static_pod_is_known_by_its_hash() -> None:
     page = read_list((GOLDEN / "pods.json").read_bytes())
-    static = next(one for one in page.pods if one.name == "static-web-node1")
+    static = next(one for one in page.objects if one.name == "static-web-node1")
     assert static.log_uid == "3f029f2357c07f6d347ffa1e082f4d7a" != static.uid
 
 
@@ -44,7 +44,7 @@ def test_recorded_watch() -> None:
     kinds = {one.kind for one in changes}
     assert kinds == {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"}
     assert all(one.version.isdecimal() for one in changes)
-    assert all((one.pod is None) == (one.kind == "BOOKMARK") for one in changes)
+    assert all((one.object is None) == (one.kind == "BOOKMARK") for one in changes)
 
 
 def test_version_that_is_too_old() -> None:

@@ -8,7 +8,7 @@ from collector.kubernetes.objects import Metadata, Pod, read_list
 from collector.kubernetes.workload import Workload, workload_of
 from tests.api_server import GOLDEN
 
-PODS = {pod.name: pod for pod in read_list((GOLDEN / "pods.json").read_bytes()).pods}
+PODS = {pod.name: pod for pod in read_list((GOLDEN / "pods.json").read_bytes()).objects}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.delivery.chunk import Chunk, chunk_id
+from collector.delivery.chunk import Chunk, Packed, chunk_id
 from collector.delivery.lanes import Lanes, Parcel, Ticket
 
 
@@ -41,6 +41,16 @@ def test_a_busy_lane_gathers_and_keeps_order() -> None:
     assert joined.id == chunk_id(*(chunk_id("a", part) for part in (b"2", b"3", b"4")))
 
 
+def sent(lanes: Lanes) -> list[Packed]:
+    """Chunk by chunk, all that is ready."""
+    found = []
+    while lanes.ready:
+        parcel = take(lanes)
+        found.append(parcel.chunk.entries)
+        lanes.done(parcel)
+    return found
+
+
 def test_joining_ends_at_its_bound_but_a_larger_chunk_goes_alone() -> None:
     lanes = Lanes(join_bytes=4)
     lanes.push(ticket("a", b"0"))
@@ -48,12 +58,7 @@ def test_joining_ends_at_its_bound_but_a_larger_chunk_goes_alone() -> None:
     for entries in (b"123456", b"12", b"34", b"5"):
         lanes.push(ticket("a", entries))
     lanes.done(first)
-    sent = []
-    while lanes.ready:
-        parcel = take(lanes)
-        sent.append(parcel.chunk.entries)
-        lanes.done(parcel)
-    assert sent == [b"123456", b"1234", b"5"]
+    assert sent(lanes) == [b"123456", b"1234", b"5"]
 
 
 def test_large_chunks_are_not_copied_into_one() -> None:
@@ -63,12 +68,7 @@ def test_large_chunks_are_not_copied_into_one() -> None:
     for entries in (b"123", b"4", b"5", b"678", b"9"):
         lanes.push(ticket("a", entries))
     lanes.done(first)
-    sent = []
-    while lanes.ready:
-        parcel = take(lanes)
-        sent.append(parcel.chunk.entries)
-        lanes.done(parcel)
-    assert sent == [b"123", b"45", b"678", b"9"]
+    assert sent(lanes) == [b"123", b"45", b"678", b"9"]
 
 
 def test_a_parcel_to_be_tried_again_is_the_same_and_the_next_of_its_lane() -> None:

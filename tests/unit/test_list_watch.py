@@ -14,7 +14,7 @@ from collector.kubernetes import list_watch
 from collector.kubernetes.api import Api, read_url
 from collector.kubernetes.credentials import Token
 from collector.kubernetes.list_watch import ListWatch, Resource, is_older, last_version
-from collector.kubernetes.objects import Change, PodPage, UnreadableObject, read_change, read_list
+from collector.kubernetes.objects import Change, Page, Pod, UnreadableObject, read_change, read_list
 from collector.kubernetes.outage import Outage
 from collector.outputs.connector import NetworkSettings
 from tests.api_server import ApiServer, api_server, recorded
@@ -54,10 +54,10 @@ class Notes:
     def begin_list(self) -> None:
         self.notes.append("list")
 
-    async def take_page(self, page: PodPage, version: str) -> None:
-        await self._note(f"page of {len(page.pods)}, {version}")
+    async def take_page(self, page: Page[Pod], version: str) -> None:
+        await self._note(f"page of {len(page.objects)}, {version}")
 
-    async def take_changes(self, changes: Sequence[Change]) -> None:
+    async def take_changes(self, changes: Sequence[Change[Pod]]) -> None:
         await self._note(*(f"{one.kind} {one.version}" for one in changes))
 
     def take_unreadable(self, reason: UnreadableObject) -> None:

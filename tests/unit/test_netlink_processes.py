@@ -13,6 +13,7 @@ import pytest
 from probes import netlink_processes
 from probes.netlink_processes import ProcessTable
 from probes.proc_connector import ProcessEvent, What
+from tests.polling import until
 
 GONE = 2**22 + 1  # beyond the largest process number
 TICK_NS = 10_000_000
@@ -24,8 +25,7 @@ def cat() -> Iterator[int]:
     reading, writing = os.pipe()
     pid = os.posix_spawn("/bin/cat", ["cat", "-"], {}, file_actions=[(os.POSIX_SPAWN_DUP2, reading, 0)])
     # posix_spawn() returns when the old program is left, a moment before the new one's arguments are there.
-    while not Path(f"/proc/{pid}/cmdline").read_bytes():
-        pass
+    until(lambda: Path(f"/proc/{pid}/cmdline").read_bytes(), every_s=0.001)
     yield pid
     os.close(reading)
     os.close(writing)

@@ -9,7 +9,7 @@ import pytest
 from collector.delivery.losses import LOSS_TAG
 from collector.delivery.roster import Removed
 from collector.plugin import Rejected
-from tests.unit.routing import Recorder, chunk, never, refuse, route, routing
+from tests.unit.routing import Recorder, behind, chunk, never, refuse, route, routing
 
 
 def test_a_changed_output_takes_over_what_was_not_delivered() -> None:
@@ -33,10 +33,7 @@ def test_what_is_being_sent_is_finished_by_the_output_that_sends_it() -> None:
     async def scenario() -> None:
         gate = asyncio.Event()
 
-        async def when_open(_: object) -> None:
-            await gate.wait()
-
-        before, after = Recorder(behave=when_open), Recorder()
+        before, after = Recorder(behave=behind(gate)), Recorder()
         async with routing(route(before)) as house:
             await house.router.submit(chunk(b"1"))
             await before.wait_until(lambda: bool(before.tried))

@@ -14,7 +14,7 @@ from collector.delivery.losses import LOSS_TAG
 from collector.delivery.router import CHUNK_OVERHEAD_BYTES
 from collector.entries import unpack_entries
 from collector.plugin import DeliveryError
-from tests.unit.routing import Recorder, chunk, logs, never, refuse, reject, route, routing
+from tests.unit.routing import Recorder, behind, chunk, logs, never, refuse, reject, route, routing
 
 
 def test_a_chunk_goes_to_every_output_that_matches_its_tag() -> None:
@@ -175,13 +175,8 @@ def test_a_full_output_holds_back_only_its_own_streams() -> None:
 
 def test_waiting_chunks_are_accepted_in_order_when_there_is_room() -> None:
     async def scenario() -> None:
-        output = Recorder()
         gate = asyncio.Event()
-
-        async def wait(sent: Chunk) -> None:
-            await gate.wait()
-
-        output.behave = wait
+        output = Recorder(behave=behind(gate))
         async with routing(route(output), total_bytes=2 * SIZE) as house:
             tasks = [asyncio.create_task(house.router.submit(big(number))) for number in range(8)]
             await asyncio.sleep(0)
@@ -244,13 +239,8 @@ def test_a_cancelled_submit_leaves_no_trace() -> None:
 
 def test_what_gathers_behind_a_slow_delivery_is_joined() -> None:
     async def scenario() -> None:
-        output = Recorder()
         gate = asyncio.Event()
-
-        async def wait(sent: Chunk) -> None:
-            await gate.wait()
-
-        output.behave = wait
+        output = Recorder(behave=behind(gate))
         async with routing(route(output)) as house:
             for number in range(100):
                 await house.router.submit(chunk(bytes([number]), offset=number))

@@ -17,7 +17,12 @@ from tests.agent.test_run_lifecycle import STDOUT, configuration
 
 pytestmark = pytest.mark.kernel
 
-EBPF = "[INPUT]\n    Name ebpf\n    Tag kernel.*\n    Heartbeat_Interval 0\n    Trace process network flow\n"
+# Limits are of a cgroup, and this one is that of whatever else runs on the machine.
+UNLIMITED = "    Rate_Limit_Process 0\n    Rate_Limit_Network 0\n"
+EBPF = (
+    f"[INPUT]\n    Name ebpf\n    Tag kernel.*\n    Heartbeat_Interval 0\n{UNLIMITED}"
+    "    Trace process network flow\n"
+)
 CLIENT = """
 import os, socket, sys
 sys.stdin.readline()

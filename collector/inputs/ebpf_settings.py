@@ -133,7 +133,8 @@ class Settings:
         repeated(watched_kind),
         default=" ".join(DEFAULT),
         help="With `syscalls`: files and sockets to report the use of. The last two names count, wherever "
-        "the file is: `/etc/shadow` is watched in every container. `*` stands for any name. `off`: none.",
+        "the file is: `/etc/shadow` is watched in every container. `*` stands for any name. `off`: none. "
+        "What io_uring opens, renames or deletes is not seen; who sets up an io_uring is.",
     )
 
     exempt: tuple[str, ...] = key(

@@ -54,7 +54,8 @@ static inline void put_tail(uint8_t *out, const struct pw_direct *direct, struct
   batch->out_bytes = (size_t)(out + direct->tail.bytes - batch->out);
 }
 
-static enum pw_direct_outcome write_text(const struct pw_direct *direct, const struct pw_record *record, struct pw_log_batch *batch)
+static enum pw_direct_outcome write_text(const struct pw_direct *direct, const struct pw_record *record,
+                                         struct pw_log_batch *batch)
 {
   size_t pairs = front_pairs(direct, 1) + direct->tail_pairs;
   size_t bytes = PW_ENTRY_HEAD_BYTES + pw_count_head_bytes(pairs) + front_bytes(direct, record, 1) +

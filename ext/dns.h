@@ -1,5 +1,5 @@
-/* Internal. Messages of DNS (RFC 1035), which are hostile input: nothing is read outside the message, no name is followed
- * forwards. */
+/* Internal. Messages of DNS (RFC 1035), which are hostile input: nothing is read outside the message, no name is
+ * followed forwards. */
 #ifndef PODWITNESS_DNS_H
 #define PODWITNESS_DNS_H
 
@@ -39,6 +39,12 @@ struct pw_dns_message {
 
 static inline int pw_dns_is_answer(const struct pw_dns_message *message) { return message->flags >> 15; }
 static inline unsigned pw_dns_code(const struct pw_dns_message *message) { return message->flags & 15; }
+
+static inline int pw_dns_is_address(const struct pw_dns_answer *answer)
+{
+  return (answer->type == PW_DNS_A && answer->data_bytes == 4) ||
+         (answer->type == PW_DNS_AAAA && answer->data_bytes == 16);
+}
 
 /* 1 if it is well-formed as far as it goes. `is_cut`: it was longer than `length`; then answers that are not
  * whole are left out. The message refers to `bytes`. */

@@ -287,8 +287,8 @@ static int read_docker(const struct call *call, const struct line *line, size_t 
     return 0;
   if (bytes > line->shown || bytes > call->stream->max_record_bytes)
     return 0;
-  return pw_docker_line(line->at, bytes, (size_t)(line->readable_end - line->at), call->plan->vectors, call->batch->work,
-                        &call->stream->clock, found);
+  return pw_docker_line(line->at, bytes, (size_t)(line->readable_end - line->at), call->plan->vectors,
+                        call->batch->work, &call->stream->clock, found);
 }
 
 static int is_skipped(const struct call *call, const struct line *line, size_t bytes)

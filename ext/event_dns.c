@@ -10,7 +10,8 @@ struct numbered {
   struct pw_word name;
 };
 
-static uint8_t *put_numbered(uint8_t *p, const struct numbered *names, size_t count, unsigned number, const char *prefix)
+static uint8_t *put_numbered(uint8_t *p, const struct numbered *names, size_t count, unsigned number,
+                             const char *prefix)
 {
   for (size_t at = 0; at < count; at++)
     if (names[at].number == number)
@@ -36,7 +37,8 @@ static uint8_t *put_type(uint8_t *p, unsigned type)
 
 static uint8_t *put_class(uint8_t *p, unsigned class_)
 {
-  static const struct numbered names[] = {{1, PW_WORD("IN")}, {3, PW_WORD("CH")}, {4, PW_WORD("HS")}, {255, PW_WORD("ANY")}};
+  static const struct numbered names[] = {
+      {1, PW_WORD("IN")}, {3, PW_WORD("CH")}, {4, PW_WORD("HS")}, {255, PW_WORD("ANY")}};
   return PUT_NUMBERED(p, names, class_, "CLASS");
 }
 
@@ -95,11 +97,6 @@ static int name_offset(unsigned type)
   }
 }
 
-static int is_address(const struct pw_dns_answer *answer)
-{
-  return (answer->type == PW_DNS_A && answer->data_bytes == 4) || (answer->type == PW_DNS_AAAA && answer->data_bytes == 16);
-}
-
 static uint8_t *put_address(uint8_t *p, const struct pw_dns_message *message, const struct pw_dns_answer *answer)
 {
   uint8_t address[16] = {0};
@@ -119,7 +116,8 @@ static char *put_numbers(char *out, const uint8_t *data, int bytes)
   return out;
 }
 
-static uint8_t *put_named(uint8_t *p, const struct pw_dns_message *message, const struct pw_dns_answer *answer, int offset)
+static uint8_t *put_named(uint8_t *p, const struct pw_dns_message *message, const struct pw_dns_answer *answer,
+                          int offset)
 {
   char text[PW_DNS_NAME_BYTES + 24], *name = put_numbers(text, message->bytes + answer->data_at, offset);
   uint32_t bytes = 0;
@@ -153,8 +151,8 @@ static uint8_t *put_answer(uint8_t *p, const struct pw_dns_message *message, con
   p = put_class(PUT(p, "class"), answer->class_);
   p = pw_put_uint(PUT(p, "ttl"), answer->ttl_s);
   const uint8_t *data = message->bytes + answer->data_at;
-  pairs += is_address(answer) || has_name(message, answer) || has_text(message, answer);
-  if (is_address(answer))
+  pairs += pw_dns_is_address(answer) || has_name(message, answer) || has_text(message, answer);
+  if (pw_dns_is_address(answer))
     p = put_address(PUT(p, "data"), message, answer);
   else if (has_name(message, answer))
     p = put_named(PUT(p, "data"), message, answer, name_offset(answer->type));
@@ -170,11 +168,11 @@ static uint8_t *put_answers(uint8_t *p, const struct pw_dns_message *message)
   p = pw_put_array_head(PUT(p, "answers"), message->kept);
   for (unsigned at = 0; at < message->kept; at++) {
     p = put_answer(p, message, &message->answers[at]);
-    addresses += is_address(&message->answers[at]) != 0;
+    addresses += pw_dns_is_address(&message->answers[at]) != 0;
   }
   p = pw_put_array_head(PUT(p, "resolved_ip"), addresses);
   for (unsigned at = 0; at < message->kept; at++)
-    if (is_address(&message->answers[at]))
+    if (pw_dns_is_address(&message->answers[at]))
       p = put_address(p, message, &message->answers[at]);
   return p;
 }
@@ -284,7 +282,8 @@ uint8_t *pw_put_dns_event(uint8_t *p, const struct pw_dns *dns, uint32_t scope, 
                                .protocol = dns->protocol,
                                .is_server = (uint8_t)reading.is_server,
                                .has_role = 1};
-  const int is_success = reading.is_readable && (!pw_dns_is_answer(&reading.message) || pw_dns_code(&reading.message) == 0);
+  const int is_refused = pw_dns_is_answer(&reading.message) && pw_dns_code(&reading.message) != 0;
+  const int is_success = reading.is_readable && !is_refused;
   p = pw_put_event_map(p, PW_DNS, is_success, dns->took_ns);
   p = pw_put_owner(p, &owner, clock);
   p = pw_put_ends(p, &ends);

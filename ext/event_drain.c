@@ -321,7 +321,8 @@ int pw_events_encode(const uint8_t *records, uint64_t records_bytes, const struc
       return PW_E_RECORD_SIZE;
     if (pw_event_check(head, head->record_bytes) != PW_OK || pw_is_control(head->kind) || head->kind == PW_FLOW_CLOSED)
       ++*malformed;
-    else if (pw_event_is_shipped(head, fragment->scope) && !append_entry(pw_is_process_event(head->kind) ? process : network, head, fragment, clock))
+    else if (pw_event_is_shipped(head, fragment->scope) &&
+             !append_entry(pw_is_process_event(head->kind) ? process : network, head, fragment, clock))
       break;
     *consumed += padded(head->record_bytes);
   }

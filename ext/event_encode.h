@@ -20,7 +20,10 @@ static inline int pw_is_state(uint16_t kind) { return kind >= PW_STATE_PROCESS &
 /* A struct pw_exec. */
 static inline int pw_is_exec(uint16_t kind) { return kind == PW_EXEC || kind == PW_STATE_PROCESS; }
 
-static inline int pw_is_privilege(uint16_t kind) { return kind >= PW_PRIVILEGE_SETUID && kind <= PW_PRIVILEGE_FILE_CONNECT; }
+static inline int pw_is_privilege(uint16_t kind)
+{
+  return kind >= PW_PRIVILEGE_SETUID && kind <= PW_PRIVILEGE_FILE_CONNECT;
+}
 
 /* Writes the entry. The record has passed pw_event_check and is no control record. */
 uint8_t *pw_put_event(uint8_t *p, const struct pw_head *head, const struct pw_fragment *fragment,

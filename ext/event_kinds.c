@@ -163,7 +163,8 @@ enum { ANSWER_ROOM = 2 * PW_DNS_NAME_BYTES + 160, ANSWER_LEAST_BYTES = 11 };
 static uint32_t room_of_dns(const struct pw_dns *dns)
 {
   const uint32_t possible = dns->payload_bytes / ANSWER_LEAST_BYTES;
-  return 3 * FIXED_BYTES + PW_PROGRAM_PAIRS_BYTES + ANSWER_ROOM * (possible < PW_DNS_ANSWERS ? possible : PW_DNS_ANSWERS);
+  const uint32_t answers = possible < PW_DNS_ANSWERS ? possible : PW_DNS_ANSWERS;
+  return 3 * FIXED_BYTES + PW_PROGRAM_PAIRS_BYTES + ANSWER_ROOM * answers;
 }
 
 uint32_t pw_event_room(const struct pw_head *head)
@@ -181,7 +182,8 @@ uint32_t pw_event_room(const struct pw_head *head)
 
 #define PARTS_BYTES                                                                                              \
   (2 * PW_ARGS_BYTES + 2 * PW_PATH_BYTES + PW_FILENAME_BYTES + PW_INTERPRETER_BYTES + PW_ENVIRONMENT_BYTES)
-_Static_assert(PW_EVENT_OUTPUT_BYTES >= FIXED_BYTES + PW_PROGRAM_PAIRS_BYTES + PW_FRAGMENT_BYTES + BYTES_PER_BYTE * PARTS_BYTES,
+_Static_assert(PW_EVENT_OUTPUT_BYTES >=
+                   FIXED_BYTES + PW_PROGRAM_PAIRS_BYTES + PW_FRAGMENT_BYTES + BYTES_PER_BYTE * PARTS_BYTES,
                "the longest record fits an empty output");
 
 uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int is_success, uint64_t duration_ns)

@@ -100,7 +100,8 @@ static uint8_t *put_event_of_its_own(uint8_t *p, const struct pw_privilege *priv
   return p;
 }
 
-static const struct pw_fragment *owner_of_target(const struct pw_privilege *privilege, const struct pw_event_clock *clock)
+static const struct pw_fragment *owner_of_target(const struct pw_privilege *privilege,
+                                                 const struct pw_event_clock *clock)
 {
   static const struct pw_fragment nobody = {.pairs = (const uint8_t *)""};
   const struct pw_fragment *owner = NULL;

@@ -39,7 +39,8 @@ static uint8_t *put_id_map(uint8_t *p, uint64_t id)
 static uint8_t *put_thread(uint8_t *p, const struct pw_head *head, unsigned *pairs)
 {
   const struct pw_task *task = task_of(head);
-  const unsigned is_named = pw_is_exec(head->kind) || head->kind == PW_PRIVILEGE_CAPSET, is_other = task->tid != task->pid;
+  const unsigned is_named = pw_is_exec(head->kind) || head->kind == PW_PRIVILEGE_CAPSET;
+  const unsigned is_other = task->tid != task->pid;
   if (is_named + is_other == 0)
     return p;
   *pairs += 1;

@@ -89,7 +89,8 @@ uint8_t *pw_put_entity_id(uint8_t *p, uint64_t node_id, uint64_t start_ns, uint3
 /* {pid, entity_id}, without the latter when `start_ns` is 0. */
 uint8_t *pw_put_process_ids(uint8_t *p, uint64_t node_id, uint64_t start_ns, uint32_t pid);
 
-/* Key process.env_vars and NAME=VALUE of those variables that may be told, if there are any. `is_cut`: the first string lacks its start. */
+/* Key process.env_vars and NAME=VALUE of those variables that may be told, if there are any. `is_cut`: the first
+ * string lacks its start. */
 uint8_t *pw_put_variables(uint8_t *p, const struct pw_event_clock *clock, const char *environment, uint32_t length,
                           int is_cut, unsigned *pairs);
 

@@ -59,7 +59,8 @@ static const struct pw_flow_slot *slot_at(struct pw_flow_table *table, uint32_t 
   if (table->window == NULL || table->window_first != first) {
     unmap(table);
     table->window_first = first;
-    void *mapped = mmap(NULL, window_bytes(table), PROT_READ, MAP_SHARED, table->fd, (off_t)first * (off_t)sizeof *table->window);
+    const off_t at_byte = (off_t)first * (off_t)sizeof *table->window;
+    void *mapped = mmap(NULL, window_bytes(table), PROT_READ, MAP_SHARED, table->fd, at_byte);
     if (mapped == MAP_FAILED)
       return NULL;
     table->window = mapped;

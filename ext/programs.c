@@ -251,7 +251,8 @@ static uint8_t *put_arguments(uint8_t *p, struct pw_program *program, const stru
 /* With one use; NULL: out of memory, or it can have no room. */
 static struct pw_program *new_program(struct pw_programs *programs, const struct pw_exec *exec)
 {
-  _Alignas(struct pw_program) uint8_t buffer[sizeof(struct pw_program) + PW_PROGRAM_PAIRS_BYTES + 16]; /* as pw_put_text may write beyond */
+  /* 16 more, as pw_put_text may write beyond. */
+  _Alignas(struct pw_program) uint8_t buffer[sizeof(struct pw_program) + PW_PROGRAM_PAIRS_BYTES + 16];
   struct pw_program *made = (struct pw_program *)(void *)buffer;
   *made = (struct pw_program){.users = 1};
   memcpy(made->comm, exec->task.comm, sizeof made->comm);

@@ -31,7 +31,8 @@ void pw_programs_known_until(struct pw_programs *programs, uint64_t time_ns);
 
 /* Executables of the node whose use of watched files is not told: whole paths, each NUL ended. It holds for
  * processes in the mount namespace of process 1, or of the first PW_STATE_PROCESS as long as that one is not noted;
- * any other may have another file of that name. The paths stay the caller's. Returns PW_E_MEMORY, with none exempt, or PW_OK. */
+ * any other may have another file of that name. The paths stay the caller's. Returns PW_E_MEMORY, with none exempt,
+ * or PW_OK. */
 int pw_programs_exempt(struct pw_programs *programs, const char *paths, uint32_t bytes);
 
 uint32_t pw_programs_count(const struct pw_programs *programs);

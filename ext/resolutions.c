@@ -140,7 +140,8 @@ static void note_address(struct pw_resolutions *known, const struct pw_dns *dns,
   const int is_ipv6 = answer->type == PW_DNS_AAAA;
   const struct pw_inquirer inquirer = {
       .cgroup_id = dns->head.cgroup_id, .net_ns = dns->net_ns, .family = is_ipv6 ? 10 : 2};
-  const uint32_t ttl_s = answer->ttl_s < TTL_LEAST_S ? TTL_LEAST_S : answer->ttl_s < TTL_MOST_S ? answer->ttl_s : TTL_MOST_S;
+  const uint32_t bounded_s = answer->ttl_s < TTL_MOST_S ? answer->ttl_s : TTL_MOST_S;
+  const uint32_t ttl_s = bounded_s > TTL_LEAST_S ? bounded_s : TTL_LEAST_S;
   uint8_t address[16] = {0};
   struct resolved key = {0};
   memcpy(address, message->bytes + answer->data_at, answer->data_bytes);
@@ -160,7 +161,7 @@ static void note_addresses(struct pw_resolutions *known, const struct pw_dns *dn
     return;
   for (uint16_t at = 0; at < message->kept; at++) {
     const struct pw_dns_answer *answer = &message->answers[at];
-    if ((answer->type == PW_DNS_A && answer->data_bytes == 4) || (answer->type == PW_DNS_AAAA && answer->data_bytes == 16))
+    if (pw_dns_is_address(answer))
       note_address(known, dns, message, answer, name, name_bytes);
   }
 }
@@ -195,7 +196,8 @@ uint64_t pw_resolve_note(struct pw_resolutions *known, const struct pw_dns *dns,
   pw_dns_name(message.bytes, message.length, message.question_at, name, &name_bytes);
   lowered(name, name_bytes);
   const int is_client = pw_dns_is_answer(&message) == dns->is_ingress;
-  uint64_t key = mixed(mixed(dns->socket_id, message.id), (uint64_t)message.question_type << 17 | (uint64_t)dns->remote_port << 1 | (uint64_t)is_client);
+  const uint64_t asked = (uint64_t)message.question_type << 17 | (uint64_t)dns->remote_port << 1 | (uint64_t)is_client;
+  uint64_t key = mixed(mixed(dns->socket_id, message.id), asked);
   key = mixed_bytes(mixed_bytes(key, dns->remote_address, sizeof dns->remote_address), name, name_bytes);
   struct query *query = query_for(known, key);
   if (!pw_dns_is_answer(&message)) {

@@ -74,7 +74,8 @@ static __always_inline u64 number_of(const void *pointer)
 struct turns {
   u64 opaque; /* struct bpf_iter_num */
 };
-static int (*turns_new)(struct turns *turns, int start, int end) = (void *)(KERNEL_FUNCTION + FUNCTION_bpf_iter_num_new);
+static int (*turns_new)(struct turns *turns, int start, int end) =
+    (void *)(KERNEL_FUNCTION + FUNCTION_bpf_iter_num_new);
 static int *(*turns_next)(struct turns *turns) = (void *)(KERNEL_FUNCTION + FUNCTION_bpf_iter_num_next);
 static void (*turns_destroy)(struct turns *turns) = (void *)(KERNEL_FUNCTION + FUNCTION_bpf_iter_num_destroy);
 

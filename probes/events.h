@@ -16,7 +16,8 @@
 #define PW_FILENAME_BYTES 256  /* what was passed to execve */
 #define PW_INTERPRETER_BYTES 256
 #define PW_ENVIRONMENT_BYTES 16384 /* the last of it, when it is longer */
-#define PW_EXEC_DATA_BYTES 29696 /* all parts of an exec; with its fixed part less than the 32 KiB that a per-CPU map holds */
+/* All parts of an exec; with its fixed part less than the 32 KiB that a per-CPU map holds. */
+#define PW_EXEC_DATA_BYTES 29696
 #define PW_TTY_BYTES 16
 #define PW_ANCESTORS 8
 #define PW_CGROUP_PATH_BYTES 512

@@ -49,8 +49,8 @@ static __always_inline bool is_open_of_interest(struct watched *watched, struct 
   return file && is_watched_file(watched, file);
 }
 
-static __always_inline bool is_text_watched(struct watched *watched, struct pw_privilege *out, u32 number, u32 descriptor,
-                                            struct task_struct *task)
+static __always_inline bool is_text_watched(struct watched *watched, struct pw_privilege *out, u32 number,
+                                            u32 descriptor, struct task_struct *task)
 {
   u64 text = (u64)number - 1, place = descriptor - 1ull;
   struct fs_struct *fs = CURRENT_FIELD(task, fs);

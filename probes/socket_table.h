@@ -16,7 +16,7 @@ struct owner {
 
 struct socket_state {
   u64 socket; /* the address of the kernel's */
-  u64 since_ns; /* connect(), accept or listen(), 0 if before the probes; also tells apart sockets that had the same address */
+  u64 since_ns; /* connect(), accept or listen(), 0 if before the probes; tells sockets of the same address apart */
   u32 claims;
   u8 role;
   u8 owner_source;

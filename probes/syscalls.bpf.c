@@ -41,7 +41,8 @@
    COMMAND(17) | COMMAND(18) | COMMAND(28) | COMMAND(29) | COMMAND(30) | COMMAND(32) | COMMAND(33) | COMMAND(34) | \
    COMMAND(35) | COMMAND(36))
 
-_Static_assert(PW_VALUE_BYTES_call_scratch == sizeof(struct pw_privilege) + PW_PRIVILEGE_DATA_BYTES, "scratch of calls");
+_Static_assert(PW_VALUE_BYTES_call_scratch == sizeof(struct pw_privilege) + PW_PRIVILEGE_DATA_BYTES,
+               "scratch of calls");
 _Static_assert(PW_VALUE_BYTES_identities == sizeof(struct identity), "value of identities");
 
 static __always_inline u32 find_call(u64 number, bool is_32_bit)

@@ -6,12 +6,14 @@
 
 enum { RING_BYTES = 1 << 16, ROUNDS = 3000 };
 
-static const struct pw_event_clock CLOCK = {INT64_C(1700000000123456789), UINT64_C(0xfeedface), "V\0W", 4, NULL, NULL, NULL, NULL};
+static const struct pw_event_clock CLOCK = {
+    INT64_C(1700000000123456789), UINT64_C(0xfeedface), "V\0W", 4, NULL, NULL, NULL, NULL};
 static const struct pw_fragment NO_PAIRS = {(const uint8_t *)"", 0, 0, PW_SCOPE_HOST};
 
 static void fill_text(uint8_t *text, size_t bytes, uint64_t *state)
 {
-  static const char *const pieces[] = {"a", "/usr/bin/", "\\x", "\\", "\xc3\xa4", "\xf0\x9f\x90\x8b", "\xff", "\xe2\x82", ""};
+  static const char *const pieces[] = {
+      "a", "/usr/bin/", "\\x", "\\", "\xc3\xa4", "\xf0\x9f\x90\x8b", "\xff", "\xe2\x82", ""};
   const unsigned kinds = sizeof pieces / sizeof *pieces;
   for (size_t at = 0; at < bytes;) {
     const char *piece = pieces[check_random(state) % kinds];
@@ -61,7 +63,8 @@ static uint8_t *make_record(uint16_t kind, uint32_t most, uint64_t *state, uint3
   if (pw_is_exec(kind)) {
     struct pw_exec *exec = (struct pw_exec *)(void *)record;
     exec->args_bytes = (uint16_t)(parts / 2 < PW_ARGS_BYTES ? parts / 2 : PW_ARGS_BYTES);
-    exec->exe_bytes = (uint16_t)((parts - exec->args_bytes) / 2 < PW_PATH_BYTES ? (parts - exec->args_bytes) / 2 : PW_PATH_BYTES);
+    const uint32_t half = (parts - exec->args_bytes) / 2;
+    exec->exe_bytes = (uint16_t)(half < PW_PATH_BYTES ? half : PW_PATH_BYTES);
     exec->cwd_bytes = (uint16_t)((parts - exec->args_bytes - exec->exe_bytes) / 2 % PW_PATH_BYTES);
     exec->filename_bytes = (uint16_t)(check_random(state) % (PW_FILENAME_BYTES + 1));
     exec->interpreter_bytes = exec->environment_bytes = exec->ancestors = 0;
@@ -133,7 +136,8 @@ static int worst_entries_fit_their_room(void)
     if (!exec) abort();
     memset(exec, 0xff, sizeof *exec);
     for (uint32_t i = 0; i < parts; i++) exec->data[i] = (char)worst[at][i % 2];
-    exec->head = (struct pw_head){PW_EXEC, UINT16_MAX & ~PW_ARGS_UNREADABLE, (uint32_t)sizeof *exec + parts, UINT64_MAX, 1};
+    exec->head = (struct pw_head){
+        PW_EXEC, UINT16_MAX & ~PW_ARGS_UNREADABLE, (uint32_t)sizeof *exec + parts, UINT64_MAX, 1};
     exec->args_bytes = PW_ARGS_BYTES;
     exec->exe_bytes = exec->cwd_bytes = PW_PATH_BYTES;
     exec->filename_bytes = PW_FILENAME_BYTES;
@@ -162,8 +166,10 @@ static int lies_are_found(void)
     uint8_t *record = make_record(some_kind(&state), 300, &state, &bytes);
     for (uint64_t n = check_random(&state) % 4; n > 0; n--)
       record[check_random(&state) % (n % 2 ? 8 : bytes)] = (uint8_t)check_random(&state);
-    if (round % 4 == 0 && ((struct pw_head *)(void *)record)->kind == PW_EXEC) /* one of its lengths */
-      ((uint16_t *)(void *)(record + offsetof(struct pw_exec, args_bytes)))[round / 4 % 4] = (uint16_t)(check_random(&state) % 5000);
+    if (round % 4 == 0 && ((struct pw_head *)(void *)record)->kind == PW_EXEC) {
+      uint16_t *lengths = (uint16_t *)(void *)(record + offsetof(struct pw_exec, args_bytes));
+      lengths[round / 4 % 4] = (uint16_t)(check_random(&state) % 5000);
+    }
     const uint32_t kept = check_random(&state) % 3 ? bytes : (uint32_t)(check_random(&state) % (bytes + 1));
     uint8_t *cut = check_copy(record, kept);
     const struct pw_head *head = (const struct pw_head *)(void *)cut;
@@ -277,7 +283,8 @@ static int garbage_is_walked_within_the_ring(void)
   open_rig(&rig);
   for (int round = 0; round < 200; round++) {
     for (uint32_t at = 0; at < 2 * RING_BYTES; at += 8) {
-      const uint64_t noise = check_random(&state) & (check_random(&state) % 8 ? UINT64_C(0xffffff00000000ff) : UINT64_MAX);
+      const uint64_t kept = check_random(&state) % 8 ? UINT64_C(0xffffff00000000ff) : UINT64_MAX;
+      const uint64_t noise = check_random(&state) & kept;
       memcpy(rig.memory + at, &noise, 8);
     }
     rig.positions[0] = check_random(&state) & ~(uint64_t)(round % 4 ? 7 : 0);
@@ -354,7 +361,8 @@ static int table_keeps_what_it_is_told(void)
 
 int check_events(void)
 {
-  return entries_fit_their_room() || worst_entries_fit_their_room() || lies_are_found() || ring_is_walked_to_its_end() ||
-         garbage_is_walked_within_the_ring() || raw_records_are_read_within_their_bytes() ||
-         texts_are_read_within_their_bytes() || table_keeps_what_it_is_told();
+  return entries_fit_their_room() || worst_entries_fit_their_room() || lies_are_found() ||
+         ring_is_walked_to_its_end() || garbage_is_walked_within_the_ring() ||
+         raw_records_are_read_within_their_bytes() || texts_are_read_within_their_bytes() ||
+         table_keeps_what_it_is_told();
 }

@@ -8,11 +8,13 @@
 static const struct pw_text CORPUS[] = {
   TEXT(T "stdout F plain text\n" T "stderr F \n"),
   TEXT(T "stdout P {\"a\":1,\n" T "stderr P x\n" T "stdout F \"log\":\"{}\"}\r\n" T "stderr F y\n"),
-  TEXT(T "stdout F {\"a\":[1,-2,3.5e10,1e400,18446744073709551616,{\"b\":[[],{}]}],\"log\":\"q\\u00e9\\ud83d\\ude00\\n\"}\n"),
+  TEXT(T "stdout F {\"a\":[1,-2,3.5e10,1e400,18446744073709551616,{\"b\":[[],{}]}],"
+         "\"log\":\"q\\u00e9\\ud83d\\ude00\\n\"}\n"),
   TEXT(T "stdout F {\"a\":{\"0\":0,\"1\":0,\"2\":0,\"3\":0,\"4\":0,\"5\":0,\"6\":0,\"7\":0,\"8\":0,\"9\":0,"
          "\"a\":0,\"b\":0,\"c\":0,\"d\":0,\"e\":0,\"f\":0,\"g\":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]}}\n"),
   TEXT(T "stdout F {\"a\":0e0,\"b\":[0e0,0e0,0e0,0e0,0e0,0e0,0e0,0e0,0e0,0e0,0e0,0e0,0e0,0e0,0e0,0e0,0e0,0e0]}\n"),
-  TEXT("{\"log\":\"{\\\"a\\\":1,\\\"b\\\":\\\"x\\\\n\\\"}\\n\",\"stream\":\"stdout\",\"a\":{\"log\":1}}\n{}\n[]\n{\"a\":1}x\n"),
+  TEXT("{\"log\":\"{\\\"a\\\":1,\\\"b\\\":\\\"x\\\\n\\\"}\\n\",\"stream\":\"stdout\",\"a\":{\"log\":1}}\n"
+       "{}\n[]\n{\"a\":1}x\n"),
   TEXT("1969-12-31T23:59:59-00:01 stdout F:tag:tag x\n2106-02-07T06:28:16Z stdout F x\nnonsense\n\n\r\n"),
   TEXT("\0\0\0" T "stdout F after a hole\n" T "stdout P never ended\n" T "stderr P nor this"),
   TEXT(T "stdout F {\"a\":\"a string long enough for more than one vector of sixteen bytes \\\\n\"}\n" T),

@@ -21,6 +21,7 @@ NOT_OURS = {".git", ".venv", "build", "dist", "__pycache__", ".mypy_cache", ".ru
             ".hypothesis", ".vagrant"}  # fmt: skip
 
 FILE_LINES = 500
+C_LINE_CHARACTERS = 120
 PROBE_FILE_LINES = 350  # one subject a file; what is longer has two
 FUNCTION_MEDIAN, FUNCTION_P90, FUNCTION_MAX = 12, 40, 80
 
@@ -275,6 +276,17 @@ def test_files_are_short() -> None:
     sizes = {path: len(text_of(path).splitlines()) for path in files(".py", ".c", ".h")}
     limit = {path: PROBE_FILE_LINES if path.name.endswith(".bpf.c") else FILE_LINES for path in sizes}
     assert {str(path): lines for path, lines in sizes.items() if lines > limit[path]} == {}
+
+
+def test_lines_of_c_are_short() -> None:
+    """Those of Python ruff looks at."""
+    long = {
+        f"{path}:{number}": len(line)
+        for path in files(".c", ".h", under=("ext", "probes", "tests"))
+        for number, line in enumerate(text_of(path).splitlines(), 1)
+        if len(line) > C_LINE_CHARACTERS
+    }
+    assert long == {}
 
 
 @pytest.mark.parametrize("languages", [(".py",), (".c", ".h")], ids=["python", "c"])

@@ -68,9 +68,9 @@ static __always_inline u64 number_of(const void *pointer)
 }
 
 /* TURNS(number, most) { ... }: a loop that ends after so many turns at the latest. The verifier looks at an ordinary
- * loop once for each turn, at one of these (since 6.4) until a turn has nothing new for it. A turn costs a call: not
- * for loops that are short, or run at each event. */
-#if defined(PW_TP_BTF) && defined(FUNCTION_bpf_iter_num_new)
+ * loop once for each turn, at one of these (since 6.4) until a turn has nothing new for it, which it may not notice
+ * before 6.8. A turn costs a call: not for loops that are short, or run at each event. */
+#if defined(PW_TP_BTF) && defined(FUNCTION_bpf_iter_num_new) && LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
 struct turns {
   u64 opaque; /* struct bpf_iter_num */
 };

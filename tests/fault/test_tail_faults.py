@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.polling import until
 from tests.tail_follower import Follower, make_follower, running
 
 UID = "0c2f9b9e-6d0e-4a2b-9f4c-{:012d}"
@@ -29,6 +30,25 @@ def cri(number: int) -> bytes:
 async def in_thread(work: Callable[[], None]) -> None:
     """Runs what a runtime does beside the agent, not within its loop."""
     await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def is_watched(folder: Path) -> bool:
+    """By an inotify of this process."""
+    wanted = f" ino:{folder.stat().st_ino:x} "
+    for described in Path("/proc/self/fdinfo").iterdir():
+        with contextlib.suppress(OSError):
+            if wanted in described.read_text():
+                return True
+    return False
+
+
+def is_open(path: Path) -> bool:
+    """In this process."""
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if os.readlink(descriptor) == str(path):
+                return True
+    return False
 
 
 class Kubelet:
@@ -70,12 +90,14 @@ def test_pods_that_live_for_an_instant(tmp_path: Path) -> None:
             log.parent.mkdir(parents=True)
             # The runtime needs some 100 ms from here to the first line; half of it is harder.
             time.sleep(0.05)
+            until(functools.partial(is_watched, log.parent), every_s=0.001)  # other load delays a runtime, too
             with log.open("wb", buffering=0) as writer:
                 writer.write(cri(0))
                 link.symlink_to(log)
                 for number in range(1, 50):
                     writer.write(cri(number))
             time.sleep(0.01)
+            until(functools.partial(is_open, log), every_s=0.001)
             kubelet.remove(pod, link)
 
     async def follow() -> Follower:

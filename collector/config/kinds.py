@@ -177,3 +177,13 @@ def compile_glob(written: str) -> re.Pattern[str]:
 
 glob: Kind[re.Pattern[str]] = Kind("pattern with *", compile_glob, show=lambda value: "")
 pattern: Kind[Pattern] = Kind("regular expression", compile_onigmo, show=lambda value: "")
+
+
+def _read_pair(written: str) -> tuple[str, str]:
+    found = split_quoted(written)
+    if len(found) != 2:
+        raise ValueError('expected a key and a value, in quotes where there are spaces: key "a value".')
+    return found[0], found[1]
+
+
+pair = Kind("key and value", _read_pair)

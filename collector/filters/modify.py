@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from collector.accessor import names
-from collector.config.kinds import Kind, split_quoted
+from collector.config.kinds import Kind, pair, split_quoted
 from collector.config.onigmo import Pattern, compile_onigmo
 from collector.config.schema import Key, ordered
 from collector.entries import Pairs
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
 SUMMARY = "Adds, sets, removes, renames, copies and moves keys of records, when conditions hold."
 
 
-def _read_pair(written: str) -> tuple[str, str]:
-    found = split_quoted(written)
-    if len(found) != 2:
-        raise ValueError('expected a key and a value, in quotes where there are spaces: key "a value".')
-    return found[0], found[1]
-
-
 def _read_name(written: str) -> str:
     found = split_quoted(written)
     if len(found) != 1:
@@ -42,7 +35,6 @@ def _read_name(written: str) -> str:
     return found[0]
 
 
-pair = Kind("key and value", _read_pair)
 name = Kind("key", _read_name)
 regex = Kind("regular expression", lambda written: compile_onigmo(_read_name(written)))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from collector.config.kinds import Kind, split_quoted
+from collector.config.kinds import pair
 from collector.config.schema import key, repeated, text
 from collector.entries import Pairs
 from collector.identity.identity import Identity
@@ -23,16 +23,6 @@ if TYPE_CHECKING:
     from collector.context import Context
 
 SUMMARY = "Appends pairs to records, removes keys, or keeps listed keys only."
-
-
-def _read_pair(written: str) -> tuple[str, str]:
-    found = split_quoted(written)
-    if len(found) != 2:
-        raise ValueError('expected a key and a value, in quotes where there are spaces: key "a value".')
-    return found[0], found[1]
-
-
-pair = Kind("key and value", _read_pair)
 
 
 @dataclass(frozen=True, slots=True)

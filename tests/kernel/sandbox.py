@@ -109,3 +109,10 @@ def run(cgroup: Cgroup, work: Callable[[], int | None]) -> tuple[int, int]:
     """(pid, wait status) of a process that has done `work`."""
     process = Process(cgroup, work)
     return process.pid, process.wait()
+
+
+def fork_one_by_one(count: int) -> None:
+    for _ in range(count):
+        if (pid := os.fork()) == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)

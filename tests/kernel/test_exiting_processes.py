@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel.map_places import PLACES
 from tests.kernel.sandbox import Cgroup, Process, check, libc, mount
-from tests.kernel.test_untracked_processes import PLACES, Table
+from tests.kernel.test_untracked_processes import Table
 from tests.kernel.witness import Witness
 
 # include/uapi/linux/fuse.h

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import struct
 
 import pytest
@@ -20,6 +19,7 @@ from probes.netlink import (
     messages,
     was_overrun,
 )
+from tests.kernel.sandbox import fork_one_by_one
 
 pytestmark = pytest.mark.kernel
 
@@ -53,19 +53,12 @@ def drain(one: NetlinkSocket) -> tuple[int, bool]:
                 raise
 
 
-def make_processes(count: int) -> None:
-    for _ in range(count):
-        if (pid := os.fork()) == 0:
-            os._exit(0)
-        os.waitpid(pid, 0)
-
-
 def test_lost_and_read_are_all_there_were() -> None:
     with listening(receive_bytes=1) as small, listening(receive_bytes=8 << 20) as large:
         drain(small)
         drain(large)
         before = small.dropped()
-        make_processes(211)
+        fork_one_by_one(211)
         read, overrun = drain(small)
         lost = small.dropped() - before
         all_there_were, _ = drain(large)
@@ -85,7 +78,7 @@ def test_a_filter_keeps_messages_out_without_counting_them() -> None:
     with listening() as one:
         drain(one)
         one.filter([Instruction(RETURN, value=0)])
-        make_processes(3)
+        fork_one_by_one(3)
         assert drain(one) == (0, False)
         assert one.dropped() == 0
 

@@ -13,7 +13,7 @@ import pytest
 
 from probes.netlink_processes import Seen
 from tests.kernel.netlink_child import Child
-from tests.kernel.sandbox import Cgroup, Process, execve, run
+from tests.kernel.sandbox import Cgroup, Process, execve, fork_one_by_one, run
 
 pytestmark = pytest.mark.kernel
 
@@ -164,13 +164,6 @@ os._exit(0)
     ids = changes[1].process.credentials
     assert ids is not None
     assert (ids.real_uid, ids.effective_uid, ids.real_gid, ids.effective_gid) == (1111, 2222, 4321, 1234)
-
-
-def fork_one_by_one(count: int) -> None:
-    for _ in range(count):
-        if (pid := os.fork()) == 0:
-            os._exit(0)
-        os.waitpid(pid, 0)
 
 
 def test_what_the_kernel_had_no_room_for_is_counted(cgroup: Cgroup) -> None:

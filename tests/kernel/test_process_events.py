@@ -251,15 +251,15 @@ def test_memfd(witness: Witness, cgroup: Cgroup, programs: Path) -> None:
     assert parts.argv == [b"harmless"]
 
 
+def execute_deleted(program: Path) -> None:
+    held = os.open(program, os.O_PATH)
+    os.unlink(program)
+    os.execve(held, ["gone"], {})
+
+
 def test_deleted_binary(witness: Witness, cgroup: Cgroup, programs: Path, tmp_path: Path) -> None:
-    copy = shutil.copy(programs / "nothing", tmp_path / "gone")
-
-    def work() -> None:
-        held = os.open(copy, os.O_PATH)
-        os.unlink(copy)
-        os.execve(held, ["gone"], {})
-
-    event, parts = executed(witness, cgroup, work)
+    copy = Path(shutil.copy(programs / "nothing", tmp_path / "gone"))
+    event, parts = executed(witness, cgroup, lambda: execute_deleted(copy))
     assert event.flags == {"DELETED"}
     assert parts.exe == os.fsencode(copy)
 
@@ -267,13 +267,7 @@ def test_deleted_binary(witness: Witness, cgroup: Cgroup, programs: Path, tmp_pa
 def test_deleted_binary_on_tmpfs_is_no_memfd(witness: Witness, cgroup: Cgroup, programs: Path) -> None:
     copy = Path(f"/dev/shm/podwitness-test-{os.getpid()}")
     shutil.copy(programs / "nothing", copy)
-
-    def work() -> None:
-        held = os.open(copy, os.O_PATH)
-        os.unlink(copy)
-        os.execve(held, ["gone"], {})
-
-    event, _ = executed(witness, cgroup, work)
+    event, _ = executed(witness, cgroup, lambda: execute_deleted(copy))
     assert event.flags == {"DELETED"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import socket
 import struct
@@ -11,41 +10,24 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from probes import bpf
+from tests.kernel.map_places import PLACES, MapPlaces
 from tests.kernel.sandbox import Cgroup, run
 from tests.kernel.witness import Witness
 
-MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM = 1, 2
-PLACES = 32768
-HEAD = struct.Struct("<QQI")  # struct socket_state begins with socket, since_ns, claims
 STATE_BYTES = 80
 NOBODYS = 0xFFFF_0000_0000_0000  # no kernel has a socket there
 
 
-class Table:
-    """The map `sockets`."""
+class Table(MapPlaces):
+    """The map `sockets`. struct socket_state begins with socket, since_ns, claims."""
 
     def __init__(self, witness: Witness) -> None:
-        self._map = witness.probes.maps["sockets"]
-        self._key = ctypes.c_uint32()
-        self._state = ctypes.create_string_buffer(STATE_BYTES)
-
-    def head(self, place: int) -> tuple[int, int, int]:
-        """Socket, time and claims."""
-        self._call(MAP_LOOKUP_ELEM, place)
-        return HEAD.unpack_from(self._state.raw)
+        super().__init__(witness.probes.maps["sockets"], "<QQI", STATE_BYTES)
 
     def fill(self) -> None:
         for place in range(PLACES):
             if not self.head(place)[2]:
-                ctypes.memset(self._state, 0, STATE_BYTES)
-                HEAD.pack_into(self._state, 0, NOBODYS + place, 1, 1)
-                self._call(MAP_UPDATE_ELEM, place)
-
-    def _call(self, command: int, place: int) -> None:
-        self._key.value = place
-        where = (ctypes.addressof(self._key), ctypes.addressof(self._state))
-        bpf.bpf(command, struct.pack("<I4xQQQ", self._map, *where, 0))
+                self.put(place, NOBODYS + place, 1, 1)
 
 
 @pytest.fixture

@@ -2,56 +2,34 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from probes import bpf
 from tests.kernel.event_layout import LAYOUT
+from tests.kernel.map_places import PLACES, MapPlaces
 from tests.kernel.sandbox import Cgroup, run
 from tests.kernel.witness import Witness
 
-MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM = 1, 2
 UNTRACKED = LAYOUT.constants["PW_UNTRACKED"]
-PLACES = 32768
-HEAD = struct.Struct("<IIQ")  # struct process_state begins with claims, pid, start_ns
 STATE_BYTES = 352
 
 
-class Table:
-    """The map `processes`."""
+class Table(MapPlaces):
+    """The map `processes`. struct process_state begins with claims, pid, start_ns."""
 
     def __init__(self, witness: Witness) -> None:
-        self._map = witness.probes.maps["processes"]
-        self._key = ctypes.c_uint32()
-        self._state = ctypes.create_string_buffer(STATE_BYTES)
-
-    def head(self, place: int) -> tuple[int, int, int]:
-        """Claims, pid and start."""
-        self._call(MAP_LOOKUP_ELEM, place)
-        return HEAD.unpack_from(self._state.raw)
-
-    def put(self, place: int, head: tuple[int, int, int]) -> None:
-        ctypes.memset(self._state, 0, STATE_BYTES)
-        HEAD.pack_into(self._state, 0, *head)
-        self._call(MAP_UPDATE_ELEM, place)
-
-    def _call(self, command: int, place: int) -> None:
-        self._key.value = place
-        where = (ctypes.addressof(self._key), ctypes.addressof(self._state))
-        bpf.bpf(command, struct.pack("<I4xQQQ", self._map, *where, 0))
+        super().__init__(witness.probes.maps["processes"], "<IIQ", STATE_BYTES)
 
     @contextmanager
     def full(self) -> Iterator[None]:
         """What is free is taken by processes that there are not."""
         for place in range(PLACES):
             if not self.head(place)[0]:
-                self.put(place, (1, 0x8000_0000 + place, 1))
+                self.put(place, 1, 0x8000_0000 + place, 1)
         yield
 
 
@@ -108,7 +86,7 @@ def test_next_places_are_tried_and_what_stands_there_is_left_alone(
     table = Table(witness)
     made = [place for place in range(PLACES) if place % 2 and not table.head(place)[0]]
     for place in made:
-        table.put(place, (1, 0x8000_0000 + place, 1))
+        table.put(place, 1, 0x8000_0000 + place, 1)
     before = witness.probes.lost()[UNTRACKED]
     run(cgroup, lambda: execute(programs, 53))
     assert witness.probes.lost()[UNTRACKED] == before

@@ -88,9 +88,10 @@ def test_pods_that_live_for_an_instant(tmp_path: Path) -> None:
         for pod in range(PODS):
             log, link = kubelet.log(pod), kubelet.link(pod)
             log.parent.mkdir(parents=True)
-            # The runtime needs some 100 ms from here to the first line; half of it is harder.
+            # The runtime needs some 100 ms from here to the first line; half of it is harder. Other load
+            # delays the runtime as it does the agent.
             time.sleep(0.05)
-            until(functools.partial(is_watched, log.parent), every_s=0.001)  # other load delays a runtime, too
+            until(functools.partial(is_watched, log.parent), every_s=0.001)
             with log.open("wb", buffering=0) as writer:
                 writer.write(cri(0))
                 link.symlink_to(log)

@@ -56,7 +56,7 @@ class TlsFilesUnusable(OperatorError):
 
 
 @contextlib.contextmanager
-def using(files: Sequence[str], consequence: str) -> Iterator[None]:
+def reading(files: Sequence[str], consequence: str) -> Iterator[None]:
     """Says of files that can't be used which they are, and what follows. Raises TlsFilesUnusable."""
     try:
         yield

@@ -6,7 +6,7 @@ import logging
 import ssl
 from dataclasses import dataclass
 
-from collector.certificates import ContextOfFiles, TlsLimits, using
+from collector.certificates import ContextOfFiles, TlsLimits, reading
 from collector.config.schema import boolean, key, text
 
 
@@ -54,7 +54,7 @@ def server_context(own: ServerTlsSettings) -> ssl.SSLContext:
     """From the files as they are now. Raises TlsFilesUnusable."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     own.limit(context)
-    with using(own.files, "Nobody can connect."):
+    with reading(own.files, "Nobody can connect."):
         context.load_cert_chain(own.crt_file, own.key_file or None, own.key_passwd or "")
         if own.ca_file or own.ca_path:
             context.load_verify_locations(own.ca_file or None, own.ca_path or None)

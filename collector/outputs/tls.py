@@ -6,7 +6,7 @@ import logging
 import ssl
 from dataclasses import dataclass
 
-from collector.certificates import ContextOfFiles, TlsLimits, using
+from collector.certificates import ContextOfFiles, TlsLimits, reading
 from collector.config.schema import boolean, key, text
 
 
@@ -60,7 +60,7 @@ def client_context(own: TlsSettings) -> ssl.SSLContext:
     own.limit(context)
     context.check_hostname = own.verify and own.verify_hostname
     context.verify_mode = ssl.CERT_REQUIRED if own.verify else ssl.CERT_NONE
-    with using(own.files, "Nothing can be sent over TLS."):
+    with reading(own.files, "Nothing can be sent over TLS."):
         if own.ca_file or own.ca_path:
             context.load_verify_locations(own.ca_file or None, own.ca_path or None)
         elif own.verify:

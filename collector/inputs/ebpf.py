@@ -217,7 +217,9 @@ class Ebpf:
                 if trouble := self._tick(watching):
                     return trouble
             self._left = self._offer(self._left)
-            if not self._left:
+            if self._left:
+                watching.pace.pass_over()
+            else:
                 await self._look_back(watching)
                 is_empty = drain.drain()
                 drain.promise_look(watching.pace.note(sum(drain.drained_bytes), time.monotonic()))

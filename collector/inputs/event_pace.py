@@ -33,6 +33,10 @@ class Pace:
         self.look_at_s = now_s + self._interval_s if is_by_clock else None
         return self._interval_s - MARGIN_S if is_by_clock else 0.0
 
+    def pass_over(self) -> None:
+        """There is no look, since nobody would take what it finds."""
+        self.look_at_s = None
+
     def wait_s(self, most_s: float, now_s: float) -> float:
         """How long to wait for the next look, where there is something else to do after `most_s`."""
         if self.look_at_s is not None:

@@ -203,7 +203,11 @@ def test_reader_that_looks_by_the_clock_is_told_past_half_only_and_again_afterwa
     assert notifications(witness.probes.ring_fd, deed, 100) == 0
     assert notifications(witness.probes.ring_fd, deed, 400) >= 1
     limits.promise_look(now_ns)
-    witness.forget()
-    assert notifications(witness.probes.ring_fd, deed, 5) == 1
+
+    def is_told() -> bool:
+        witness.forget()
+        return notifications(witness.probes.ring_fd, deed, 1) == 1
+
+    assert any(is_told() for _ in range(5))  # not where somebody else's cgroup came before the deed
     limits.close()
     witness.close()

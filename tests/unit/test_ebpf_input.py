@@ -101,6 +101,21 @@ def test_while_much_comes_nobody_has_to_notify(probes: Probes, monkeypatch: pyte
     run(scenario)
 
 
+def test_without_room_there_is_no_look_by_the_clock(probes: Probes) -> None:
+    async def scenario() -> None:
+        rig = Rig(probes, settings())
+        async with rig.running():
+            rig.intake.has_room = False
+            rig.submit(*range(1, 101))
+            await rig.until(lambda: rig.intake.refusals)
+            started, before = time.monotonic(), rig.intake.refusals
+            await rig.until(lambda: rig.intake.refusals >= before + 5)
+            assert time.monotonic() - started > 4 * ebpf.RETRY_S * 0.9
+            rig.intake.has_room = True
+
+    run(scenario)
+
+
 def test_without_room_in_the_outputs_events_stay_in_the_ring_in_order(probes: Probes) -> None:
     async def scenario() -> None:
         rig = Rig(probes, settings(drain_interval_s=0.0))

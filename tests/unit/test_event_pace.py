@@ -36,6 +36,13 @@ def test_what_came_without_a_notification_is_looked_for_once() -> None:
     assert pace.wait_s(0.7, 5.2) == 0.7
 
 
+def test_a_look_that_is_passed_over_is_waited_for_no_longer() -> None:
+    pace = Pace(INTERVAL_S)
+    pace.note(BUSY_BYTES, 5.0)
+    pace.pass_over()
+    assert pace.wait_s(0.1, 5.1) == 0.1
+
+
 @pytest.mark.parametrize("interval_s", [0.0, 2 * MARGIN_S, 3600.0])
 def test_intervals_that_are_too_short_or_long_to_promise(interval_s: float) -> None:
     pace = Pace(interval_s)

@@ -84,12 +84,13 @@ async def running(rig: Rig) -> AsyncIterator[Rig]:
 def test_all_is_learned_at_the_start(root: Path) -> None:
     async def scenario() -> None:
         async with running(Rig(root)) as rig:
-            await rig.until(lambda: len(rig.news) == len(PODS) + len(CONTAINERS))
+            known = len(PODS) + len(CONTAINERS)
+            await rig.until(lambda: rig.metrics.value("podwitness_cri_containers") == known)
+            assert len(rig.news) == known
             found = rig.runtime.read(CONTAINER["id"])
             assert found is not None
             assert (found.image, dict(found.labels)["app"]) == ("docker.io/library/busybox:1.35", "web")
             assert rig.reports == [f"containerd 1.7.24 at {root / PLACES[0]}"]
-            assert rig.metrics.value("podwitness_cri_containers") == len(PODS) + len(CONTAINERS)
             for method in ("Version", "ListPodSandbox", "ListContainers", "ListImages"):
                 assert rig.metrics.value("podwitness_cri_calls_total", method, "ok") == 1
 

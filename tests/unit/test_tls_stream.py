@@ -141,5 +141,5 @@ def test_what_was_forged_on_the_way_is_refused(authority: Authority) -> None:
     record = bytearray(server.say(b"words"))
     record[-1] ^= 1
     stream.feed(bytes(record))
-    with pytest.raises(ssl.SSLError, match="DECRYPTION_FAILED_OR_BAD_RECORD_MAC"):
+    with pytest.raises(ssl.SSLError, match=r"BAD_RECORD_MAC|RECORD_LAYER_FAILURE"):
         stream.open(100)

@@ -23,7 +23,9 @@ from tests.api_server import ApiServer, api_server, recorded
 class Notes:
     """A taker that writes down what it was given, and a loop at work for it."""
 
-    def __init__(self, server: ApiServer, version: str = "", silence_s: float = 0.0) -> None:
+    def __init__(
+        self, server: ApiServer, version: str = "", silence_s: float = 0.0, *, has_bookmarks: bool = True
+    ) -> None:
         self.notes: list[str] = []
         self.told = asyncio.Condition()
         self.has_failed_thrice = asyncio.Event()
@@ -32,7 +34,7 @@ class Notes:
         log = logging.getLogger("t")
         network = NetworkSettings(io_timeout_s=silence_s)
         api = Api(read_url(server.url), network, Token("", "", 600), log)
-        resource = Resource("pods", "/api/v1/pods", "", 3, read_list, read_change)
+        resource = Resource("pods", "/api/v1/pods", "", 3, read_list, read_change, has_bookmarks)
         backoff = Backoff(0.01, 0.04, self._waited)
         outage = self.outage = Outage("it", "", backoff, lambda *_: None, log)
         self.loop = ListWatch(api, resource, self, version=version, outage=outage, count=self._count, log=log)
@@ -212,7 +214,7 @@ def test_a_watch_with_nothing_to_say_is_no_outage(monkeypatch: pytest.MonkeyPatc
     async def scenario() -> None:
         async with api_server() as server:
             await put(server, 1)
-            notes = Notes(server, silence_s=0.05)
+            notes = Notes(server, silence_s=0.05, has_bookmarks=False)
             working = asyncio.create_task(notes.work("MODIFIED 1002"))
             await server.asked("/api/v1/pods?watch=1", 4)
             await put(server, 1)
@@ -220,5 +222,20 @@ def test_a_watch_with_nothing_to_say_is_no_outage(monkeypatch: pytest.MonkeyPatc
             assert (notes.counts["watch", "unavailable"], notes.longest_waits_s) == (0, [])
             assert notes.counts["watch", "ok"] >= 3
             assert notes.counts["list", "ok"] == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_watch_without_the_bookmarks_it_should_have_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As behind a connection that died without a word."""
+    monkeypatch.setattr(list_watch, "AT_ONCE_S", 0.0)
+
+    async def scenario() -> None:
+        async with api_server() as server:
+            await put(server, 1)
+            notes = Notes(server, silence_s=0.05)
+            await notes.fail_thrice()
+            assert notes.outage.is_out
+            assert (notes.counts["watch", "ok"], notes.counts["list", "ok"]) == (0, 1)
 
     asyncio.run(scenario())

@@ -19,7 +19,7 @@ from probes.catalog import Dialect, RingSizes
 # Of one message; the kernel's own limit is 253.
 DESCRIPTORS_PER_MESSAGE = 64
 MESSAGE_BYTES = 1 << 17
-# Variable of the loader's environment: folders of packages that are installed, behind those of Python itself.
+# Variable of the loader's environment: where packages are installed, which is behind Python's own folders.
 LIBRARIES = "PODWITNESS_LIBRARIES"
 NOTHING_LOADED = "No probe can be loaded; logs are not affected."
 

@@ -226,14 +226,15 @@ async def _ask_child(
 
 
 def loader_command(cache: str = "") -> Command:
-    """-P keeps the current directory out of the child's path: it finds this package where it is here. -S
-    leaves out what site does, a tenth of a start without the compiler; where BCC may be is told by LIBRARIES.
+    """-P keeps the current directory from the head of the child's path: it finds this package where it is
+    here. -S leaves out what site does, a tenth of a start without the compiler; where BCC may be is told by
+    LIBRARIES: wherever this process would look, which is also in an egg that a .pth file names.
 
     The folder of compiled probes is part of the command, not of the request: who may only ask the starter has
     no say in where code for the kernel is read.
     """
     path = os.pathsep.join(filter(None, (str(PACKAGE_PARENT), os.environ.get("PYTHONPATH"))))
-    installed = (path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages"))
+    installed = filter(os.path.isabs, sys.path)  # not "", which is the current directory
     arguments = (sys.executable, "-P", "-S", "-m", "probes.loader", *filter(None, (cache,)))
     return Command(arguments, {**os.environ, "PYTHONPATH": path, LIBRARIES: os.pathsep.join(installed)})
 

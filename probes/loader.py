@@ -381,8 +381,14 @@ def main(channel: socket.socket, cache: Cache | None = None) -> int:
     return 0
 
 
+def add_libraries() -> None:
+    """Python's own folders are among them; they are not looked through twice."""
+    told = filter(None, os.environ.get(LIBRARIES, "").split(os.pathsep))
+    sys.path.extend(path for path in told if path not in sys.path)
+
+
 if __name__ == "__main__":
-    sys.path.extend(filter(None, os.environ.get(LIBRARIES, "").split(os.pathsep)))
+    add_libraries()
     status = main(socket.socket(fileno=int(sys.argv[-1])), *map(Cache, sys.argv[1:-1]))
     sys.stderr.flush()
     # Not by exit(): BCC undoes things in an atexit function, and freeing a compiler takes its time.

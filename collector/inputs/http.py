@@ -42,6 +42,8 @@ BODIES_BYTES = 32 << 20
 REQUEST_S = 30.0  # a client that dribbles its request is cut off
 IDLE_S = 75.0
 STOP_S = 1.0
+# A longer one is no address. It goes into each record, and there are many in a body.
+MAX_ADDRESS_CHARACTERS = 64
 
 
 def _read_header(written: str) -> tuple[str, str]:
@@ -93,8 +95,8 @@ class Settings(ServerTlsSettings):
         "Add_Remote_Addr",
         boolean,
         default="Off",
-        help="Whether the client's address becomes a key: the first one of the header X-Forwarded-For, else "
-        "that of the connection.",
+        help="Whether the client's address becomes a key: the first one of the header X-Forwarded-For, if it "
+        f"has at most {MAX_ADDRESS_CHARACTERS} characters, else that of the connection.",
     )
     remote_addr_key: str = key(
         "Remote_Addr_Key", text, default="REMOTE_ADDR", help="What that key is called."
@@ -295,7 +297,9 @@ def health() -> str:
 def client_of(request: Request, peer: str) -> str:
     """The address that a client has, or says it has: of a proxy's list the first, as Fluent Bit takes it."""
     first = request.headers.get("x-forwarded-for", "").partition(",")[0].strip()
-    return first or peer.rpartition(":")[0] or peer
+    if first and len(first) <= MAX_ADDRESS_CHARACTERS:
+        return first
+    return peer.rpartition(":")[0] or peer
 
 
 async def _body(reader: asyncio.StreamReader, request: Request, limit_bytes: int) -> bytes:

@@ -53,20 +53,35 @@ class FirstLines:
         found = _parse(self._first, first, now_ns)
         if found is None:
             return None
-        pairs = list(found.pairs)
-        for line in rest:
-            self._go_on(pairs, line, now_ns)
-        return record.like([*others, *pairs], found.time_ns)
+        return record.like([*others, *self._fields(found.pairs, rest, now_ns)], found.time_ns)
 
-    def _go_on(self, pairs: Pairs, line: str, now_ns: int) -> None:
-        """A last field that is no text has no place for a line, which then is under Key."""
-        found = next(filter(None, (_parse(one, line, now_ns) for one in self._others)), None)
-        if found is not None:
-            pairs += found.pairs
-        elif pairs and isinstance(pairs[-1][1], str):
-            pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]}\n{line}")
-        else:
-            pairs.append((self._line_key, line))
+    def _fields(self, pairs: Pairs, lines: Iterable[str], now_ns: int) -> Pairs:
+        """Those of the first line, and what the lines behind it add."""
+        fields, texts = list(pairs), _texts_of(pairs)
+        for line in lines:
+            found = next(filter(None, (_parse(one, line, now_ns) for one in self._others)), None)
+            if found is not None:
+                _end(fields, texts)
+                fields += found.pairs
+                texts = _texts_of(fields)
+            elif texts:
+                texts.append(line)
+            else:  # a last field that is no text has no place for a line, which then is under Key
+                fields.append((self._line_key, line))
+                texts = [line]
+        _end(fields, texts)
+        return fields
+
+
+def _texts_of(fields: Pairs) -> list[str]:
+    """What lines that go on with the last field are collected in: joined one by one, each would copy all."""
+    return [fields[-1][1]] if fields and isinstance(fields[-1][1], str) else []
+
+
+def _end(fields: Pairs, texts: Sequence[str]) -> None:
+    """The last field has all its lines."""
+    if len(texts) > 1:
+        fields[-1] = (fields[-1][0], "\n".join(texts))
 
 
 def first_lines(name: str, others: Iterable[str], parsers: Parsers, line_key: str) -> FirstLines:

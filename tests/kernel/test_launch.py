@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,19 @@ def test_descriptors_are_not_inherited() -> None:
     held = [*ours, *probes.links.values(), *probes.programs.values()]
     assert [os.get_inheritable(descriptor) for descriptor in held] == [False] * len(held)
     probes.close()
+
+
+def test_compiler_is_found_where_a_pth_file_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an egg is, whose folder is the path's last part; only the path of this process tells of it."""
+    found = find_spec("bcc")
+    assert found
+    assert found.origin
+    egg = tmp_path / "dist-packages" / "bcc-0.1-py3.egg"
+    egg.mkdir(parents=True)
+    (egg / "bcc").symlink_to(Path(found.origin).parent)
+    without = [path for path in sys.path if not Path(path, "bcc").exists()]
+    monkeypatch.setattr(sys, "path", [*without, str(egg)])
+    attach("cgroup", cache="").close()
 
 
 HOLDER = """

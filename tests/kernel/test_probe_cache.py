@@ -21,7 +21,6 @@ from probes.starter import Starter
 from tests.kernel.sandbox import Cgroup, run
 from tests.kernel.witness import RING_BYTES, Witness
 
-# Takes away every folder that has BCC, after site has set the path up.
 EXECS = 5
 
 
@@ -32,6 +31,8 @@ def folder(tmp_path: Path) -> str:
 
 @pytest.fixture
 def hide_bcc(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Takes away every folder that has BCC, after site has set the path up."""
+
     def hide() -> None:
         monkeypatch.setattr(sys, "path", [path for path in sys.path if not Path(path, "bcc").exists()])
 

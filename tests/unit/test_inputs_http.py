@@ -143,6 +143,9 @@ async def status_line(reader: asyncio.StreamReader) -> bytes:
         # Of several headers the last one, as Fluent Bit does with Http2 On, which is its default.
         (("X-Forwarded-For: host1, host2", "x-forwarded-for: host3, host4"), "host3"),
         (("X-Forwarded-For: , 10.0.0.1",), "127.0.0.1"),
+        ((f"X-Forwarded-For: {'x' * 64}, 10.0.0.1",), "x" * 64),
+        # What is no address does not go into each record.
+        ((f"X-Forwarded-For: {'x' * 65}, 10.0.0.1",), "127.0.0.1"),
         ((), "127.0.0.1"),
     ],
 )

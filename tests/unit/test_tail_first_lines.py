@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from collector.config.parsers import Parser
 from collector.entries import pack_entry, unpack_entries
-from collector.inputs.tail_first_lines import first_lines
+from collector.inputs.tail_first_lines import FirstLines, first_lines
+from collector.parsers.line import text_parser
 from tests.tail_follower import Follower, append, make_follower, running
 
 PARSERS = {
@@ -42,12 +44,38 @@ def taken_apart(*texts: str) -> list[tuple[int, dict[Any, Any]]]:
             {"level": "INFO", "message": "a\n  at b", "cause": "c\n  at d"},
         ),
         # A number has no place for a line.
-        ("7 INFO a\n=5\n  at b\n", 7 * 10**9, {"level": "INFO", "message": "a", "n": 5, "log": "  at b"}),
+        (
+            "7 INFO a\n=5\n  at b\n  at c\n",
+            7 * 10**9,
+            {"level": "INFO", "message": "a", "n": 5, "log": "  at b\n  at c"},
+        ),
         ("no first line\n", 5, {"log": "no first line"}),
     ],
 )
 def test_lines_are_taken_apart(text: str, time_ns: int, expected: dict[str, Any]) -> None:
     assert taken_apart(text) == [(time_ns, {"path": "/x", **expected})]
+
+
+class Watching:
+    """A Parser_N that knows no line, and notes what memory is taken when it is asked."""
+
+    def __init__(self) -> None:
+        self.taken_bytes: list[int] = []
+
+    def parse(self, line: bytes, now_ns: int) -> None:
+        self.taken_bytes.append(tracemalloc.get_traced_memory()[0])
+
+
+def test_lines_are_joined_when_the_record_ends_and_not_one_by_one() -> None:
+    watching: Any = Watching()
+    text = "\n".join(["7 INFO a", *["x" * 1000] * 1000])
+    entries = pack_entry(5, [("log", text)])
+    tracemalloc.start()
+    made, _ = FirstLines(text_parser(PARSERS["head"]), (watching,), "log").apply(entries)
+    tracemalloc.stop()
+    assert [dict(pairs)["message"] for _, pairs in unpack_entries(made)] == [text.removeprefix("7 INFO ")]
+    # What had been joined so far would be as large as all lines at the last of them.
+    assert watching.taken_bytes[-1] - watching.taken_bytes[0] < len(text) / 2
 
 
 def test_unknown_lines_are_counted() -> None:

@@ -120,6 +120,7 @@ class ListWatch(Generic[ObjectT]):
             self.turned_s = time.monotonic()
             version, rest = version or page.version, page.rest
             await self._taker.take_page(page, "" if rest else version)
+            self.turned_s = time.monotonic()  # it may have waited for room for long
             if not rest:
                 break
         self._version, self._must_list, self._has_followed = version, False, False
@@ -180,6 +181,7 @@ class ListWatch(Generic[ObjectT]):
                 raise WentBack(f"went back from version {self._version} to {last}")
             self._go_on()
             await self._taker.take_changes(changes)
+            self.turned_s = time.monotonic()
             self._version = last
         if refusal is not None:
             raise ApiRefused(refusal.code, refusal.message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -18,6 +19,7 @@ from collector.kubernetes.objects import Change, Page, Pod, UnreadableObject, re
 from collector.kubernetes.outage import Outage
 from collector.outputs.connector import NetworkSettings
 from tests.api_server import ApiServer, api_server, recorded
+from tests.polling import until_so
 
 
 class Notes:
@@ -27,6 +29,8 @@ class Notes:
         self, server: ApiServer, version: str = "", silence_s: float = 0.0, *, has_bookmarks: bool = True
     ) -> None:
         self.notes: list[str] = []
+        self.room = asyncio.Event()
+        self.room.set()
         self.told = asyncio.Condition()
         self.has_failed_thrice = asyncio.Event()
         self.longest_waits_s: list[float] = []
@@ -58,9 +62,11 @@ class Notes:
 
     async def take_page(self, page: Page[Pod], version: str) -> None:
         await self._note(f"page of {len(page.objects)}, {version}")
+        await self.room.wait()
 
     async def take_changes(self, changes: Sequence[Change[Pod]]) -> None:
         await self._note(*(f"{one.kind} {one.version}" for one in changes))
+        await self.room.wait()
 
     def take_unreadable(self, reason: UnreadableObject) -> None:
         self.notes.append("unreadable")
@@ -237,5 +243,28 @@ def test_a_watch_without_the_bookmarks_it_should_have_is_an_outage(monkeypatch: 
             await notes.fail_thrice()
             assert notes.outage.is_out
             assert (notes.counts["watch", "ok"], notes.counts["list", "ok"]) == (0, 1)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("version", "last"), [("", "page of 3, "), ("1004", "ADDED 1005")])
+def test_what_waited_for_room_counts_as_taken_when_there_was_some(version: str, last: str) -> None:
+    """What comes next, a page or a line, may take minutes."""
+
+    async def scenario() -> None:
+        async with api_server() as server, asyncio.timeout(20):
+            await put(server, 5)
+            notes = Notes(server, version)
+            notes.room.clear()
+            task = asyncio.create_task(notes.loop.run())
+            async with notes.told:
+                await notes.told.wait_for(lambda: notes.notes[-1:] == [last])
+            server.is_mute = True
+            room_s = time.monotonic()
+            notes.room.set()
+            await until_so(lambda: (notes.loop.turned_s or 0.0) >= room_s, deadline_s=3)
+            assert notes.notes[-1] == last
+            task.cancel()
+            await asyncio.wait((task,))
 
     asyncio.run(scenario())

@@ -23,6 +23,9 @@ from collector.delivery.spooling import Spooling
 
 # What a chunk costs beside its entries: Chunk, Ticket, Position, path and their places in the queues.
 CHUNK_OVERHEAD_BYTES = 1024
+# For a file at most this part of a bound is asked for: else nothing would be read where a bound is hardly
+# larger than a portion and anything is in flight. What is read may be more, or filters make it so: it waits.
+PART = 4
 
 Outlets = tuple[Outlet, ...]
 
@@ -82,10 +85,18 @@ class Admission:
         """An input's own bound; 0: it has none."""
         return self._limits.get(source, 0)
 
+    def portion_bytes(self, source: str, outlets: Outlets = ()) -> int:
+        """How much room there has to be before a file of an input is read that goes to these outputs."""
+        bounds = [outlet.share_bytes // PART for outlet in outlets]
+        if source in self._limits:
+            bounds.append(self._limits[source] // PART)
+        return min(PORTION_BYTES, *bounds) if bounds else PORTION_BYTES
+
     def is_at_limit(self, source: str) -> bool:
         """Whether files of an input wait because of its own bound."""
         waiting = (Request.of(waiter.chunk) for waiter in self.waiters if waiter.chunk.source == source)
-        return any(map(self._is_over_limit, (Request("", source, PORTION_BYTES, True), *waiting)))
+        portion = Request("", source, self.portion_bytes(source), True)
+        return any(map(self._is_over_limit, (portion, *waiting)))
 
     def is_filling(self, ticket: Ticket) -> bool:
         """Whether a chunk is in memory, could be in the spool, and its input is at its own bound."""

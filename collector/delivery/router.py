@@ -45,7 +45,7 @@ from collector.delivery.admission import (
     size_of,
 )
 from collector.delivery.census import Census, census_of
-from collector.delivery.chunk import PORTION_BYTES, Chunk, Position
+from collector.delivery.chunk import Chunk, Position
 from collector.delivery.courier import Courier
 from collector.delivery.lanes import Parcel, Ticket
 from collector.delivery.losses import LOSS_TAG, Loss, chunk_loss
@@ -184,12 +184,11 @@ class Router:
         return True
 
     def takes(self, source: str, tag: str, vanishing: Callable[[], bool]) -> bool:
-        """Whether there is room for a portion of a file now; `room_listeners` are told when to ask again.
-
-        What filters make of it may be more, and waits then.
-        """
-        request = Request(tag, source, PORTION_BYTES, True, vanishing)
-        return self._ended.is_set() or self._admission.decide(request, self._outlets_of(tag)) is not None
+        """Whether a portion of a file may be read now; `room_listeners` are told when to ask again."""
+        outlets = self._outlets_of(tag)
+        size_bytes = self._admission.portion_bytes(source, outlets)
+        request = Request(tag, source, size_bytes, True, vanishing)
+        return self._ended.is_set() or self._admission.decide(request, outlets) is not None
 
     def report_loss(self, loss: Loss) -> None:
         """Counts a loss and tells it in-band within `flush_s`."""

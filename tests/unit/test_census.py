@@ -24,7 +24,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_up_and_what_is_busy() -> None:
     async def scenario() -> None:
         output = Recorder(behave=never())
-        limits = {"tail.0": (1 << 20) + 2000}
+        limits = {"tail.0": 3000}
         async with routing(route(output), source_limits=limits) as house:
             assert next(house.router.stalls(time.monotonic())).age_s == 0
             await house.router.submit(chunk(b"x" * 100, offset=1))
@@ -33,7 +33,7 @@ def test_what_is_up_and_what_is_busy() -> None:
             found = house.router.census(["tail.0", "ebpf.0"])
             assert found.sources["ebpf.0"] == Count()
             count = found.sources["tail.0"]
-            assert (count.up, count.down, count.busy, count.limit_bytes) == (2, 0, 1, (1 << 20) + 2000)
+            assert (count.up, count.down, count.busy, count.limit_bytes) == (2, 0, 1, 3000)
             assert count.busy_bytes == 100 + 1024
             assert count.memory_bytes == 300 + 2 * 1024
             assert count.is_over_limit

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from collector.delivery.admission import CHUNK_OVERHEAD_BYTES, Admission, Request, Waiter, size_of
+from collector.delivery.chunk import PORTION_BYTES
 from collector.delivery.outlet import Outlet, Route
 from collector.delivery.spooling import Spooling
 from tests.unit.routing import Recorder, chunk, everything
@@ -107,3 +108,20 @@ def test_what_a_chunk_takes_and_whether_it_can_be_read_again() -> None:
     assert Request.of(made).is_durable
     assert not Request.of(replace(made, vanishing=lambda: True)).is_durable
     assert not Request.of(replace(made, position=None)).is_durable
+
+
+def test_less_than_a_portion_is_asked_for_where_a_bound_is_small() -> None:
+    bounded = admission(limits={"tail.0": 2 << 20})
+    assert bounded.portion_bytes("tail.0") == 512 << 10
+    assert bounded.portion_bytes("tail.1") == PORTION_BYTES
+    assert bounded.portion_bytes("tail.1", (outlet(32 << 20),)) == PORTION_BYTES
+    assert bounded.portion_bytes("tail.1", (outlet(32 << 20), outlet(4 << 20))) == 1 << 20
+    assert bounded.portion_bytes("tail.0", (outlet(32 << 20),)) == 512 << 10
+
+
+def test_files_do_not_wait_for_a_small_bound_as_soon_as_anything_is_in_flight() -> None:
+    bounded = admission(limits={"tail.0": 2 << 20})
+    bounded.holds("tail.0", 1000)
+    assert not bounded.is_at_limit("tail.0")
+    bounded.holds("tail.0", 3 << 19)
+    assert bounded.is_at_limit("tail.0")

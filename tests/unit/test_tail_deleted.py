@@ -38,11 +38,12 @@ async def full(
 ) -> AsyncIterator[tuple[House, Follower]]:
     """A dead output, whose share is full of one log, and an input."""
     (folder / "a_full.log").write_bytes(numbered(0, 1000))
-    async with routing(of(output, "out.0", "log"), *more, total_bytes=2 << 20) as house:
+    async with routing(of(output, "out.0", "log"), *more, total_bytes=1 << 20) as house:
         settings = {"Path": f"{folder}/*.log", "Read_from_Head": "On", "Rotate_Wait": "0.05", **keys}
         follower = make_follower(folder, settings, tag="*", router=house.router)
         async with running(follower):
-            await house.until(lambda: house.router.statistics().chunks > 0)
+            tag = tag_of(folder / "a_full.log")
+            await house.until(lambda: not house.router.takes("tail.0", tag, lambda: False))
             yield house, follower
 
 

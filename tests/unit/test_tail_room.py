@@ -15,7 +15,7 @@ from collector.delivery.router import Route
 from collector.entries import unpack_entries
 from collector.inputs import tail_room, vanishing
 from tests.tail_follower import Follower, make_follower, running
-from tests.unit.routing import House, Recorder, refuse, routing
+from tests.unit.routing import House, Recorder, never, refuse, routing
 from tests.unit.spooled import copy, opened
 
 TOTAL = 8 << 20
@@ -75,6 +75,24 @@ def test_a_dead_output_does_not_stop_the_files_of_another(tmp_path: Path, total_
     asyncio.run(scenario())
     for output, path in ((dead, first), (alive, second)):
         assert [int(text) for text in texts(output, tag_of(path))] == list(range(records))
+
+
+@pytest.mark.parametrize(("limit_bytes", "total_bytes"), [(2 << 20, 32 << 20), (None, 8 << 18)])
+def test_small_files_do_not_wait_for_each_other_where_a_bound_is_small(
+    tmp_path: Path, limit_bytes: int | None, total_bytes: int
+) -> None:
+    """None has been acknowledged yet when the last is read."""
+    output, files = Recorder(behave=never()), 20
+    for number in range(files):
+        (tmp_path / f"{number}.log").write_bytes(b"A line of thirty-five bytes, or so.\n")
+
+    async def scenario() -> None:
+        limits = {"tail.0": limit_bytes} if limit_bytes else {}
+        bounds = {"total_bytes": total_bytes, "source_limits": limits}
+        async with routing(of(output, "out.0", "log"), **bounds) as house, running(follow(tmp_path, house)):
+            await house.until(lambda: house.router.statistics().chunks == files)
+
+    asyncio.run(scenario())
 
 
 def test_a_file_that_vanishes_while_nobody_listens_is_kept_over_a_crash(tmp_path: Path) -> None:

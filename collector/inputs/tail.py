@@ -347,6 +347,7 @@ class Tail:
         self, succession: Succession, file: FollowedFile, partials: tuple[int, int] = (-1, -1)
     ) -> None:
         self._due_s.pop(file, None)
+        self._held_back.forget(file)
         self._deleted.leave(file)
         self._followed.leave(succession, file, self._now_s, partials)
 

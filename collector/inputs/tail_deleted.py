@@ -99,6 +99,8 @@ class DeletedFiles:
         excess = self._held_bytes - self._limit_bytes
         found: dict[FollowedFile, None] = {}
         for file in self._held:
+            if excess <= 0:
+                break
             for one in self._idle_up_to(file, now_s):
                 if excess > 0 and one not in found:
                     found[one] = None

@@ -43,6 +43,10 @@ class HeldBack:
         self._files.clear()
         return found
 
+    def forget(self, file: FollowedFile) -> None:
+        """It is closed."""
+        self._files.pop(file, None)
+
     def close(self) -> None:
         self._intake.room_listeners.remove(self.room_came)
 

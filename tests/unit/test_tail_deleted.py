@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -15,6 +19,9 @@ from collector.delivery.router import Route
 from collector.entries import unpack_entries
 from collector.inputs import tail, tail_deleted, tail_room
 from collector.inputs.follow import FollowedFile
+from collector.inputs.tail_deleted import DeletedFiles
+from collector.service.metrics import Metrics
+from collector.service.table import TABLE
 from tests.tail_follower import Follower, append, make_follower, running
 from tests.unit.routing import House, Recorder, refuse, routing
 from tests.unit.test_tail_portions import Copying, line_by_line
@@ -52,6 +59,12 @@ async def opened(follower: Follower, path: Path) -> None:
     await follower.until(lambda: follower.tail.followed_file(status.st_dev, status.st_ino) is not None)
 
 
+def living_files(folder: Path) -> list[FollowedFile]:
+    gc.collect()
+    found = [one for one in gc.get_objects() if isinstance(one, FollowedFile)]
+    return [one for one in found if one.place.startswith(str(folder))]
+
+
 def deleted(folder: Path) -> list[Path]:
     return [folder / f"b{number}.log" for number in range(COUNT)]
 
@@ -74,6 +87,8 @@ def test_beyond_the_limit_the_oldest_are_lost_and_told(tmp_path: Path) -> None:
             await write_and_delete(follower, [*lost, kept])
             await house.until(lambda: house.loss("deleted") == len(lost) * RECORDS)
             await follower.until(lambda: follower.count("fluentbit_input_files_closed_total") == len(lost))
+            # Nothing is kept of them while the output stays dead.
+            assert {one.place for one in living_files(tmp_path)} == {str(kept), f"{tmp_path}/a_full.log"}
             assert 100_000 < follower.count(tail_deleted.GAUGE) < 300_000
             await losses.wait_until(lambda: sum(one.records for one in losses.accepted) >= len(lost))
             output.behave = None
@@ -194,3 +209,21 @@ def test_all_portions_of_a_log_whose_lines_are_joined_are_lost_at_once(
             await follower.until(lambda: follower.count("fluentbit_input_files_closed_total") == 1)
 
     asyncio.run(scenario())
+
+
+def test_nobody_looks_at_files_behind_those_that_are_enough(tmp_path: Path) -> None:
+    """There may be thousands, and they are asked for every second."""
+    asked: list[FollowedFile] = []
+
+    class Watched(DeletedFiles):
+        def _idle_up_to(self, file: FollowedFile, now_s: float) -> list[FollowedFile]:
+            asked.append(file)
+            return [file]
+
+    context: Any = SimpleNamespace(name="tail.0", metrics=Metrics(TABLE))
+    held = Watched(context, 3 * tail_deleted.FILE_BYTES, {})
+    with (tmp_path / "empty").open("wb") as empty:
+        files = [Mock(is_given_up=False, fd=empty.fileno()) for _ in range(4)]
+        given_up = [list(held.hold(file, 10.0)) for file in files]
+    assert given_up == [[], [], [], files[:1]]
+    assert asked == files[:1]

@@ -134,6 +134,7 @@ class KubernetesEvents:
                 settings.kube_request_limit or PAGE,
                 read_page,
                 read_change,
+                has_bookmarks=False,
             ),
             self,
             version=self._version,

@@ -97,17 +97,24 @@ class Api:
             raise ApiUnavailable(f"answered with more than {max_bytes} bytes for {path}")
         return response.body
 
-    async def lines(self, path: str, max_line_bytes: int = OBJECT_BYTES) -> AsyncGenerator[list[bytes], None]:
+    async def lines(
+        self, path: str, max_line_bytes: int = OBJECT_BYTES, *, silence_ends: bool = False
+    ) -> AsyncGenerator[list[bytes], None]:
         """Lines of an answer as they come, until the server ends it: those that came together, one at least.
 
-        Raises ApiUnavailable, ApiRefused.
+        `silence_ends`: so does silence, once the answer has begun. Raises ApiUnavailable, ApiRefused.
         """
         reader = ResponseReader(max_line_bytes + STREAM_BYTES)
         async with self._asked(path) as link:
             rest = bytearray()
             is_over = False
             while not is_over:
-                is_over = await self._feed(link, reader, STREAM_BYTES)
+                try:
+                    is_over = await self._feed(link, reader, STREAM_BYTES)
+                except TimeoutError:
+                    if not (silence_ends and reader.status):
+                        raise
+                    is_over = True
                 if reader.status and not 200 <= reader.status < 300:
                     if reader.status == _UNAUTHORIZED:
                         self._token.forget()
@@ -177,9 +184,8 @@ class Api:
         """Whether that was the end."""
         try:
             return reader.feed(await link.receive_all(most)) is not None
-        except (ConnectionError, TimeoutError):
-            # A server that goes down ends a watch anywhere. One that is silent may have nothing to say, as
-            # events come without bookmarks; whether it is there still shows when it is asked again.
+        except ConnectionError:
+            # A server that goes down ends a watch anywhere.
             if not reader.status:
                 raise
             return True

@@ -49,6 +49,9 @@ class Resource(Generic[ObjectT]):
     page: int  # so many of them in one
     read_page: Callable[[bytes], Page[ObjectT]]
     read_change: Callable[[bytes], Change[ObjectT]]
+    # Whether the server tells the version each minute. A watch that is silent for longer is dead then; else
+    # there may be nothing to say, and whether the server is there shows when it is asked again.
+    has_bookmarks: bool = True
 
 
 class Taker(Protocol[ObjectT]):
@@ -117,6 +120,7 @@ class ListWatch(Generic[ObjectT]):
             self.turned_s = time.monotonic()
             version, rest = version or page.version, page.rest
             await self._taker.take_page(page, "" if rest else version)
+            self.turned_s = time.monotonic()  # it may have waited for room for long
             if not rest:
                 break
         self._version, self._must_list, self._has_followed = version, False, False
@@ -145,8 +149,9 @@ class ListWatch(Generic[ObjectT]):
             f"{self._resource.path}?{self._resource.query}watch=1&allowWatchBookmarks=true"
             f"&resourceVersion={urllib.parse.quote(self._version)}&timeoutSeconds={random.randint(*WATCH_S)}"
         )
+        silence_ends = not self._resource.has_bookmarks
         began_s = time.monotonic()
-        async with contextlib.aclosing(self._api.lines(path)) as batches:
+        async with contextlib.aclosing(self._api.lines(path, silence_ends=silence_ends)) as batches:
             async for lines in batches:
                 await self._take(lines)
         if time.monotonic() - began_s < AT_ONCE_S:
@@ -176,6 +181,7 @@ class ListWatch(Generic[ObjectT]):
                 raise WentBack(f"went back from version {self._version} to {last}")
             self._go_on()
             await self._taker.take_changes(changes)
+            self.turned_s = time.monotonic()
             self._version = last
         if refusal is not None:
             raise ApiRefused(refusal.code, refusal.message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -18,13 +19,18 @@ from collector.kubernetes.objects import Change, Page, Pod, UnreadableObject, re
 from collector.kubernetes.outage import Outage
 from collector.outputs.connector import NetworkSettings
 from tests.api_server import ApiServer, api_server, recorded
+from tests.polling import until_so
 
 
 class Notes:
     """A taker that writes down what it was given, and a loop at work for it."""
 
-    def __init__(self, server: ApiServer, version: str = "", silence_s: float = 0.0) -> None:
+    def __init__(
+        self, server: ApiServer, version: str = "", silence_s: float = 0.0, *, has_bookmarks: bool = True
+    ) -> None:
         self.notes: list[str] = []
+        self.room = asyncio.Event()
+        self.room.set()
         self.told = asyncio.Condition()
         self.has_failed_thrice = asyncio.Event()
         self.longest_waits_s: list[float] = []
@@ -32,7 +38,7 @@ class Notes:
         log = logging.getLogger("t")
         network = NetworkSettings(io_timeout_s=silence_s)
         api = Api(read_url(server.url), network, Token("", "", 600), log)
-        resource = Resource("pods", "/api/v1/pods", "", 3, read_list, read_change)
+        resource = Resource("pods", "/api/v1/pods", "", 3, read_list, read_change, has_bookmarks)
         backoff = Backoff(0.01, 0.04, self._waited)
         outage = self.outage = Outage("it", "", backoff, lambda *_: None, log)
         self.loop = ListWatch(api, resource, self, version=version, outage=outage, count=self._count, log=log)
@@ -56,9 +62,11 @@ class Notes:
 
     async def take_page(self, page: Page[Pod], version: str) -> None:
         await self._note(f"page of {len(page.objects)}, {version}")
+        await self.room.wait()
 
     async def take_changes(self, changes: Sequence[Change[Pod]]) -> None:
         await self._note(*(f"{one.kind} {one.version}" for one in changes))
+        await self.room.wait()
 
     def take_unreadable(self, reason: UnreadableObject) -> None:
         self.notes.append("unreadable")
@@ -212,7 +220,7 @@ def test_a_watch_with_nothing_to_say_is_no_outage(monkeypatch: pytest.MonkeyPatc
     async def scenario() -> None:
         async with api_server() as server:
             await put(server, 1)
-            notes = Notes(server, silence_s=0.05)
+            notes = Notes(server, silence_s=0.05, has_bookmarks=False)
             working = asyncio.create_task(notes.work("MODIFIED 1002"))
             await server.asked("/api/v1/pods?watch=1", 4)
             await put(server, 1)
@@ -220,5 +228,43 @@ def test_a_watch_with_nothing_to_say_is_no_outage(monkeypatch: pytest.MonkeyPatc
             assert (notes.counts["watch", "unavailable"], notes.longest_waits_s) == (0, [])
             assert notes.counts["watch", "ok"] >= 3
             assert notes.counts["list", "ok"] == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_watch_without_the_bookmarks_it_should_have_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As behind a connection that died without a word."""
+    monkeypatch.setattr(list_watch, "AT_ONCE_S", 0.0)
+
+    async def scenario() -> None:
+        async with api_server() as server:
+            await put(server, 1)
+            notes = Notes(server, silence_s=0.05)
+            await notes.fail_thrice()
+            assert notes.outage.is_out
+            assert (notes.counts["watch", "ok"], notes.counts["list", "ok"]) == (0, 1)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("version", "last"), [("", "page of 3, "), ("1004", "ADDED 1005")])
+def test_what_waited_for_room_counts_as_taken_when_there_was_some(version: str, last: str) -> None:
+    """What comes next, a page or a line, may take minutes."""
+
+    async def scenario() -> None:
+        async with api_server() as server, asyncio.timeout(20):
+            await put(server, 5)
+            notes = Notes(server, version)
+            notes.room.clear()
+            task = asyncio.create_task(notes.loop.run())
+            async with notes.told:
+                await notes.told.wait_for(lambda: notes.notes[-1:] == [last])
+            server.is_mute = True
+            room_s = time.monotonic()
+            notes.room.set()
+            await until_so(lambda: (notes.loop.turned_s or 0.0) >= room_s, deadline_s=3)
+            assert notes.notes[-1] == last
+            task.cancel()
+            await asyncio.wait((task,))
 
     asyncio.run(scenario())

@@ -45,7 +45,7 @@ MAX_OPEN_BYTES = 24 << 20
 SENT_ON_SHARE = 0.75
 LOOK_S = 0.1
 LOOK_RECORDS = 1000
-STREAM_BYTES = 2048  # what one takes that is empty
+STREAM_BYTES = 1024  # what one takes at most beside its name and its record
 
 
 @dataclass(frozen=True, slots=True)

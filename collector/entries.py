@@ -9,6 +9,7 @@ surrogateescape and so comes out as it went in. Nested maps are dicts.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -153,6 +154,20 @@ def _mapping(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
         return dict(pairs)
     except TypeError:  # a key that is itself a map or an array
         return {repr(key): value for key, value in pairs}
+
+
+def memory_bytes(value: Any) -> int:
+    """What a value takes, with all that is in it; what is in it twice counts twice."""
+    taken_bytes, left = 0, [value]
+    while left:
+        one = left.pop()
+        taken_bytes += sys.getsizeof(one)
+        if isinstance(one, list | tuple):
+            left += one
+        elif isinstance(one, dict):
+            left += one.keys()
+            left += one.values()
+    return taken_bytes
 
 
 def time_ns(time: Any) -> int:

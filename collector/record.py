@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from collector.delivery.chunk import Packed
-from collector.entries import Entry, Pairs, map_header, pack, pack_time, time_ns, walk
+from collector.entries import Entry, Pairs, map_header, memory_bytes, pack, pack_time, time_ns, walk
 
 
 class Record:
@@ -36,6 +36,13 @@ class Record:
         elif self._entry is not None:
             made._entry = self._entry._replace(prefix=b"\x92" + pack_time(time_ns))
         return made
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes: its pairs, those it was given, and the bytes that they came in."""
+        pairs = {id(pair): pair for pair in (*self._given, *self.pairs)}
+        entry = () if self._entry is None else self._entry._replace(pairs=[])
+        return memory_bytes((*pairs.values(), entry))
 
     def packed(self) -> bytes:
         """The entry. Raises ValueError, OverflowError or TypeError for what msgpack can't hold."""

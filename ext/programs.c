@@ -23,6 +23,7 @@ struct process {
   uint32_t older, newer; /* neighbours in the list that it is in */
   uint8_t has_ended;
   uint8_t is_asked_for;
+  uint8_t is_by_number; /* of a maker of `now` only the number was told */
 };
 
 struct list {
@@ -35,7 +36,7 @@ struct pw_programs {
   struct list living, ended;
   uint64_t max_bytes, bytes;
   uint64_t forgotten; /* of processes that live, for want of room */
-  uint64_t doubt_ns, known_until_ns;
+  uint64_t doubt_ns, numbers_doubt_ns, known_until_ns;
   uint8_t *exempt; /* paths as msgpack strings, one behind the other */
   size_t exempt_bytes;
   uint32_t node_mnt_ns; /* 0: not known */
@@ -192,7 +193,7 @@ static uint32_t free_place(struct pw_programs *programs)
 
 /* The process with the program, in place of another that had the pid. Takes over a use of the program. */
 static void put(struct pw_programs *programs, uint32_t pid, uint64_t start_ns, struct pw_program *program,
-                uint64_t since_ns)
+                uint64_t since_ns, int is_by_number)
 {
   struct process *former = find_pid(programs, pid);
   if (former != NULL)
@@ -205,10 +206,23 @@ static void put(struct pw_programs *programs, uint32_t pid, uint64_t start_ns, s
   const uint32_t at = free_place(programs);
   uint32_t *bucket = bucket_of(programs, pid);
   programs->processes[at] = (struct process){
-      .start_ns = start_ns, .since_ns = since_ns, .now = program, .pid = pid, .next_of_bucket = *bucket};
+      .start_ns = start_ns, .since_ns = since_ns, .now = program, .pid = pid, .next_of_bucket = *bucket,
+      .is_by_number = (uint8_t)is_by_number};
   *bucket = at;
   programs->count++;
   put_newest(programs, &programs->processes[at]);
+}
+
+/* What is known since before that is doubtful. */
+static uint64_t doubt_of(const struct pw_programs *programs, int is_by_number)
+{
+  return is_by_number && programs->numbers_doubt_ns > programs->doubt_ns ? programs->numbers_doubt_ns
+                                                                         : programs->doubt_ns;
+}
+
+static int is_doubtful(const struct pw_programs *programs, const struct process *process)
+{
+  return process->since_ns < doubt_of(programs, process->is_by_number);
 }
 
 /* Of components, leaf first, as many as fit. */
@@ -277,7 +291,7 @@ static void note_exec(struct pw_programs *programs, const struct pw_exec *exec)
   programs->forgotten += program == NULL;
   if (known == NULL) {
     if (program != NULL)
-      put(programs, task->pid, task->start_ns, program, exec->head.time_ns);
+      put(programs, task->pid, task->start_ns, program, exec->head.time_ns, 0);
     return;
   }
   if (program == NULL) { /* better nothing than the program that it no longer is */
@@ -288,15 +302,16 @@ static void note_exec(struct pw_programs *programs, const struct pw_exec *exec)
   known->before = known->now;
   known->now = program;
   known->since_ns = exec->head.time_ns;
+  known->is_by_number = 0;
 }
 
 static void note_fork(struct pw_programs *programs, const struct pw_fork *fork)
 {
   const struct pw_task *child = &fork->task;
   /* Of another maker than the parent only the number is told. It lives while it makes the child. */
-  const struct process *maker = child->maker_pid == 0 || child->maker_pid == child->parent_pid
-                                    ? find_process(programs, child->parent_pid, child->parent_start_ns)
-                                    : find_pid(programs, child->maker_pid);
+  const int is_by_number = child->maker_pid != 0 && child->maker_pid != child->parent_pid;
+  const struct process *maker = is_by_number ? find_pid(programs, child->maker_pid)
+                                             : find_process(programs, child->parent_pid, child->parent_start_ns);
   struct process *former = find_pid(programs, child->pid);
   if (former != NULL && former->start_ns == child->start_ns)
     return;
@@ -307,8 +322,9 @@ static void note_fork(struct pw_programs *programs, const struct pw_fork *fork)
     return;
   }
   maker->now->users++;
+  const int is_number_told = is_by_number || maker->is_by_number;
   put(programs, child->pid, child->start_ns, maker->now,
-      maker->since_ns < programs->doubt_ns ? maker->since_ns : fork->head.time_ns);
+      maker->since_ns < doubt_of(programs, is_number_told) ? maker->since_ns : fork->head.time_ns, is_number_told);
 }
 
 static void note_exit(struct pw_programs *programs, const struct pw_exit *exit)
@@ -352,6 +368,11 @@ void pw_programs_doubt(struct pw_programs *programs, uint64_t time_ns)
   programs->doubt_ns = time_ns;
 }
 
+void pw_programs_doubt_numbers(struct pw_programs *programs, uint64_t time_ns)
+{
+  programs->numbers_doubt_ns = time_ns;
+}
+
 void pw_programs_known_until(struct pw_programs *programs, uint64_t time_ns)
 {
   programs->known_until_ns = time_ns;
@@ -368,7 +389,7 @@ const struct pw_program *pw_programs_find(struct pw_programs *programs, const st
   if (found == NULL || actor->start_ns == 0)
     return NULL;
   found->is_asked_for = 1;
-  if (actor->since_ns >= found->since_ns && found->since_ns >= programs->doubt_ns &&
+  if (actor->since_ns >= found->since_ns && !is_doubtful(programs, found) &&
       actor->time_ns <= programs->known_until_ns)
     return found->now;
   const int is_now = is_named(found->now, actor->comm), was_before = is_named(found->before, actor->comm);
@@ -415,7 +436,7 @@ int pw_programs_is_exempt(struct pw_programs *programs, const struct pw_privileg
       task->mnt_ns != programs->node_mnt_ns)
     return 0;
   const struct process *process = find_process(programs, task->pid, task->start_ns);
-  if (process == NULL || process->since_ns < programs->doubt_ns || process->since_ns > privilege->head.time_ns)
+  if (process == NULL || is_doubtful(programs, process) || process->since_ns > privilege->head.time_ns)
     return 0;
   const struct pw_program *program = process->now;
   return program->executable_bytes != 0 &&

@@ -26,6 +26,10 @@ void pw_programs_note(struct pw_programs *programs, const struct pw_head *head);
 /* Records of processes were lost: of what was learnt before, only that is believed of which the name still fits. */
 void pw_programs_doubt(struct pw_programs *programs, uint64_t time_ns);
 
+/* Exits were not told: who had a number before may have it no more. What was inherited from whom only the number was
+ * told is believed only if the name still fits. */
+void pw_programs_doubt_numbers(struct pw_programs *programs, uint64_t time_ns);
+
 /* The records of processes have been noted up to this time; of what is later the name has to fit. */
 void pw_programs_known_until(struct pw_programs *programs, uint64_t time_ns);
 

@@ -13,6 +13,8 @@ each tag and line by itself.
 from __future__ import annotations
 
 import asyncio
+import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,11 +37,15 @@ if TYPE_CHECKING:
 
 SUMMARY = "Joins records whose texts are lines of one."
 
-# Streams with an open record at a time, and what these take: beyond it those that waited longest are sent on
-# as they are, within LOOK_S.
+# Streams that are known at a time, and what these and their open records take. Beyond SENT_ON_SHARE of it
+# those that waited longest are sent on as they are, within LOOK_S; while outputs have no room for that, what
+# is too much goes on with the records that it came with, looked at every LOOK_RECORDS.
 MAX_STREAMS = 4096
 MAX_OPEN_BYTES = 24 << 20
+SENT_ON_SHARE = 0.75
 LOOK_S = 0.1
+LOOK_RECORDS = 1000
+STREAM_BYTES = 1024  # what one takes at most beside its name and its record
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +88,26 @@ class _Stream:
 
     joiner: Joiner[Record]
     tag: str
+    name: Any
     identity: Identity | None
     grown_s: float = 0.0
     # Of mode partial_message.
     first: Record | None = None
     content: bytearray = field(default_factory=bytearray)
 
-    @property
-    def open_bytes(self) -> int:
-        return self.joiner.open_bytes + len(self.content)
+    # What it took at the last look, and the first line's record then.
+    taken_bytes: int = 0
+    measured: Record | None = None
+    measured_bytes: int = 0
+
+    def measure(self) -> int:
+        """How much more it takes than at the last look, with all that came with the first line."""
+        first, before = self.first or self.joiner.open_context, self.taken_bytes
+        if first is not self.measured:
+            self.measured, self.measured_bytes = first, 0 if first is None else first.memory_bytes
+        open_bytes = self.joiner.open_bytes + len(self.content) + self.measured_bytes
+        self.taken_bytes = STREAM_BYTES + sys.getsizeof(self.tag) + sys.getsizeof(self.name) + open_bytes
+        return self.taken_bytes - before
 
 
 class Multiline(SeesRecords):
@@ -113,23 +130,33 @@ class Multiline(SeesRecords):
         self._limit_bytes = min(longest_bytes, settings.emitter_mem_buf_limit_bytes)
         self._clock = clock
         self._streams: dict[tuple[str, Any], _Stream] = {}
+        self._grown: set[tuple[str, Any]] = set()  # since the last look
+        self._taken_bytes = 0
+        # On their way to the outputs.
+        self._leaving = self._leaving_bytes = 0
 
     def apply_batch(
         self, tag: str, records: Sequence[Record], identity: Identity | None, emit: Emit
     ) -> list[Record]:
         take = self._take_piece if self._settings.mode == "partial_message" else self._take_line
-        done = [made for record in records for made in take(tag, record, identity)]
+        done: list[Record] = []
+        for start in range(0, len(records), LOOK_RECORDS):
+            for record in records[start : start + LOOK_RECORDS]:
+                done += take(tag, record, identity)
+            done += self._too_much(tag, identity)
         if not self._settings.buffer:
             done += [record for stream in self._streams.values() for record in self._flush(stream)]
+            self._grown |= self._streams.keys()
         return done
 
     def _stream(self, tag: str, name: Any, identity: Identity | None) -> _Stream:
         known = self._streams.get((tag, name))
         if known is None:
             joiner: Joiner[Record] = Joiner(self._parsers or (MultilineParser("none"),), self._limit_bytes)
-            known = self._streams[tag, name] = _Stream(joiner, tag, identity)
+            known = self._streams[tag, name] = _Stream(joiner, tag, name, identity)
         known.identity = identity
         known.grown_s = self._clock()
+        self._grown.add((tag, name))
         return known
 
     # By the rules of a parser
@@ -164,16 +191,46 @@ class Multiline(SeesRecords):
         stream.first = stream.first or record
         stream.content += piece.content
         if piece.is_last or len(stream.content) >= self._limit_bytes:
-            del self._streams[tag, piece.ident]
+            self._forget(stream)
             return self._flush(stream)
         return []
 
     def _flush(self, stream: _Stream) -> list[Record]:
         first, content = stream.first, bytes(stream.content)
-        stream.first, stream.content = None, bytearray()
+        stream.first, stream.content, stream.measured = None, bytearray(), None
         if first is not None:
             return [assembled(first, content, self._settings.multiline_key_content)]
         return [self._whole(joined) for joined in stream.joiner.flush()]
+
+    # What is too much
+
+    def _too_much(self, tag: str, identity: Identity | None) -> list[Record]:
+        """What goes on once a bound is passed, the longest waiting first: of this tag and container alone."""
+        self._measure()
+        done: list[Record] = []
+        if self._is_within(1):
+            return done
+        own = (one for one in self._streams.values() if one.tag == tag and one.identity == identity)
+        for stream in sorted(own, key=lambda stream: stream.grown_s):
+            if self._is_within(SENT_ON_SHARE):
+                break
+            self._forget(stream)
+            done += self._flush(stream)
+        return done
+
+    def _measure(self) -> None:
+        grown = (self._streams.get(place) for place in self._grown)
+        self._taken_bytes += sum(stream.measure() for stream in grown if stream is not None)
+        self._grown.clear()
+
+    def _is_within(self, share: float) -> bool:
+        """Whether there is not more than this share of the bounds."""
+        streams, taken_bytes = len(self._streams) + self._leaving, self._taken_bytes + self._leaving_bytes
+        return streams <= share * MAX_STREAMS and taken_bytes <= share * MAX_OPEN_BYTES
+
+    def _forget(self, stream: _Stream) -> None:
+        del self._streams[stream.tag, stream.name]
+        self._taken_bytes -= stream.taken_bytes
 
     # Those that wait
 
@@ -185,26 +242,25 @@ class Multiline(SeesRecords):
                     await stop.wait()
             except TimeoutError:
                 await self._send_all(self._due(self._clock() - self._settings.flush_ms / 1000))
-        await self._send_all(list(self._streams.values()))
+        await self._send_all(self._due(math.inf))
 
     def _due(self, before_s: float) -> list[_Stream]:
-        """Those that have waited long enough, and the longest waiting of what is too much."""
-        waiting = sorted(self._streams.values(), key=lambda stream: stream.grown_s)
-        left, left_bytes = len(waiting), sum(stream.open_bytes for stream in waiting)
+        """Those that have waited long enough, and the longest waiting of what is too much: known no more."""
         due: list[_Stream] = []
-        for stream in waiting:
-            if stream.grown_s > before_s and left <= MAX_STREAMS and left_bytes <= MAX_OPEN_BYTES:
+        for stream in sorted(self._streams.values(), key=lambda stream: stream.grown_s):
+            if stream.grown_s > before_s and self._is_within(SENT_ON_SHARE):
                 break
+            self._forget(stream)
             due.append(stream)
-            left, left_bytes = left - 1, left_bytes - stream.open_bytes
         return due
 
     async def _send_all(self, streams: Sequence[_Stream]) -> None:
-        sending = {id(stream) for stream in streams}
-        self._streams = {place: one for place, one in self._streams.items() if id(one) not in sending}
+        self._leaving, self._leaving_bytes = len(streams), sum(stream.taken_bytes for stream in streams)
         for stream in streams:
             if records := self._flush(stream):
                 await self._send(self, stream.tag, records, stream.identity)
+            self._leaving -= 1
+            self._leaving_bytes -= stream.taken_bytes
 
 
 def _text_of(record: Record, key: str) -> bytes | None:

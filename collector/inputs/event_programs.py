@@ -49,5 +49,9 @@ class ToldPrograms:
             self._programs.doubt(now_ns)
 
     def note_suppressed(self, suppressed: Suppressed, now_ns: int) -> None:
+        """An exit that is not told makes doubtful only whom a number means: a storm of forks in one container
+        takes nothing from what else the node runs."""
         if any(counts[Kind.EXEC] for counts in suppressed.values()):
             self._programs.doubt(now_ns)
+        if any(counts[Kind.EXIT] for counts in suppressed.values()):
+            self._programs.doubt_numbers(now_ns)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from collector.entries import Entry, map_header, pack, walk
+from collector.entries import Entry, map_header, memory_bytes, pack, walk
 from collector.inputs.tail_parser import Step
 from collector.multiline.joiner import Joined, Joiner
 from collector.multiline.parsers import MultilineParser
@@ -23,7 +23,7 @@ OPEN_GROUPS_BYTES = 24 << 20
 
 @dataclass(slots=True)
 class GroupBudget:
-    """What the open records of all files take, and may take."""
+    """What the open records of all files take in memory, and may take."""
 
     limit_bytes: int = OPEN_GROUPS_BYTES
     taken_bytes: int = 0
@@ -83,6 +83,8 @@ class LineGroups:
         )
         self._grown_s = [0.0, 0.0]
         self._taken_bytes = 0
+        self._measured: list[_Line | None] = [None, None]  # first lines of open records,
+        self._measured_bytes = [0, 0]  # and what they take
 
     @property
     def starts(self) -> tuple[int, int]:
@@ -109,6 +111,10 @@ class LineGroups:
             entries, _ = self._grouping.step.apply(entries)
         for entry in walk(entries):
             done += self._take(entry, now_s)
+        self._measure()
+        budget = self._grouping.budget
+        if budget.taken_bytes > budget.limit_bytes:
+            done += self._ended(self._joiners)
         return self._regrouped(done)
 
     def _take(self, entry: Entry, now_s: float) -> Iterable[bytes | Joined[_Line]]:
@@ -118,14 +124,9 @@ class LineGroups:
         joiner = self._joiners[stream]
         if line.content < 0:
             return (*joiner.flush(), self._alone(line))
-        before = joiner.open_bytes
         text = _bytes(entry.pairs[line.content][1])
-        done = joiner.take(text, line, looked_at)
         self._grown_s[stream] = now_s
-        budget = self._grouping.budget
-        budget.taken_bytes += joiner.open_bytes - before
-        self._taken_bytes += joiner.open_bytes - before
-        return [*done, *joiner.flush()] if budget.taken_bytes > budget.limit_bytes else done
+        return joiner.take(text, line, looked_at)
 
     def _read(self, entry: Entry) -> tuple[_Line, int, bytes | None]:
         """The record, its stream (-1: of none, a line that is no runtime's), and what rules look at."""
@@ -159,10 +160,25 @@ class LineGroups:
         return self._flush(self._joiners)
 
     def _flush(self, joiners: Iterable[Joiner[_Line]]) -> Regrouped:
-        done = [one for joiner in joiners for one in joiner.flush()]
-        done.sort(key=lambda one: one.context.offset)
+        done = self._ended(joiners)
         began = tuple(one.context.offset for one in done)
         return self._regrouped(done)._replace(began=began)
+
+    def _ended(self, joiners: Iterable[Joiner[_Line]]) -> list[Joined[_Line]]:
+        done = [one for joiner in joiners for one in joiner.flush()]
+        return sorted(done, key=lambda one: one.context.offset)
+
+    def _measure(self) -> None:
+        """Counts what is open: the text so far, and all else that came with its first line."""
+        open_bytes = 0
+        for stream, joiner in enumerate(self._joiners):
+            first = joiner.open_context
+            if first is not self._measured[stream]:
+                self._measured[stream] = first
+                self._measured_bytes[stream] = 0 if first is None else memory_bytes(first)
+            open_bytes += joiner.open_bytes + self._measured_bytes[stream]
+        self._grouping.budget.taken_bytes += open_bytes - self._taken_bytes
+        self._taken_bytes = open_bytes
 
     def close(self) -> None:
         """What was open is forgotten."""
@@ -177,9 +193,7 @@ class LineGroups:
                 cut += one.cut_bytes > 0
                 cut_bytes += one.cut_bytes
             pieces.append(one if isinstance(one, bytes) else self._joined(one))
-        open_bytes = sum(joiner.open_bytes for joiner in self._joiners)
-        self._grouping.budget.taken_bytes += open_bytes - self._taken_bytes
-        self._taken_bytes = open_bytes
+        self._measure()
         return Regrouped(b"".join(pieces), len(pieces), cut, cut_bytes)
 
     def _alone(self, line: _Line) -> bytes:

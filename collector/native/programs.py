@@ -31,6 +31,10 @@ class Programs:
         """Records of processes were lost before that time (CLOCK_BOOTTIME)."""
         lib.pw_programs_doubt(self.table, time_ns)
 
+    def doubt_numbers(self, time_ns: int) -> None:
+        """Exits before that time (CLOCK_BOOTTIME) were not told: a number may be another process's by now."""
+        lib.pw_programs_doubt_numbers(self.table, time_ns)
+
     def known_until(self, time_ns: int) -> None:
         """The ring of processes is read up to that time; connections may have happened since."""
         lib.pw_programs_known_until(self.table, time_ns)

@@ -34,6 +34,11 @@ class RingReader:
         """(of the reader, of the kernel), in bytes since the ring was made."""
         return self._position[0], struct.unpack_from("@Q", self._producer)[0]
 
+    @property
+    def used_bytes(self) -> int:
+        at, end = self.positions()
+        return end - at
+
     def drain(self) -> list[bytes]:
         records: list[bytes] = []
         at, end = self.positions()

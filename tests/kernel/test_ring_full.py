@@ -173,19 +173,24 @@ def notifications(ring_fd: int, deed: Callable[[], None], count: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("subject", "descriptor", "deed", "most_bytes"),
-    [("cgroup", "ring_fd", make_and_remove, 1 << 16), ("network", "flow_ring_fd", listen_once, 1 << 17)],
+    ("subject", "ring", "deed", "most_bytes"),
+    [("cgroup", 0, make_and_remove, 1 << 16), ("network", 1, listen_once, 1 << 17)],
 )
 def test_reader_is_told_once_and_again_past_half_of_the_ring(
-    cgroup: Cgroup, subject: str, descriptor: str, deed: Callable[[Cgroup], None], most_bytes: int
+    cgroup: Cgroup, subject: str, ring: int, deed: Callable[[Cgroup], None], most_bytes: int
 ) -> None:
-    """A reader that waits before it drains is not woken by each record, but before the ring is full."""
+    """A reader that waits before it drains is not woken by each record, but before the ring is full. What
+    others on the machine do may fill the ring past half beforehand, so it may take another attempt."""
     witness = Witness.attach([subject], ring_bytes=most_bytes)
-    witness.forget()
-    ring_fd = getattr(witness.probes, descriptor)
-    first = notifications(ring_fd, partial(deed, cgroup), 5)
-    quiet = notifications(ring_fd, partial(deed, cgroup), 100)
-    assert witness.probes.lost() == (0,) * len(witness.probes.lost())
+    ring_fd = (witness.probes.ring_fd, witness.probes.flow_ring_fd)[ring]
+    for _ in range(ATTEMPTS):
+        witness.forget()
+        first = notifications(ring_fd, partial(deed, cgroup), 5)
+        quiet = notifications(ring_fd, partial(deed, cgroup), 50)
+        used_bytes = witness.readers[ring].used_bytes
+        if used_bytes < most_bytes // 2:
+            break
+    assert used_bytes < most_bytes // 2
     assert first <= 1
     assert quiet == 0
     past_half = notifications(ring_fd, partial(deed, cgroup), 400)

@@ -106,7 +106,12 @@ actors = st.builds(
     lambda pid, start_ns, comm, since_ns, later: Actor(pid, start_ns, comm, since_ns, since_ns + later),
     *(pids, st.integers(0, 6), names, times, st.integers(0, 3)),
 )
-steps = noted | actors | st.tuples(st.sampled_from(("doubt_ns", "known_until_ns")), times)
+CHANGES = {  # by what it is called in the specification
+    "doubt_ns": Programs.doubt,
+    "numbers_doubt_ns": Programs.doubt_numbers,
+    "known_until_ns": Programs.known_until,
+}
+steps = noted | actors | st.tuples(st.sampled_from(list(CHANGES)), times)
 
 
 @given(st.lists(steps, max_size=40))
@@ -121,7 +126,7 @@ def test_what_is_told_is_that_of_the_specification(taken: list[Any]) -> None:
         else:
             what, time_ns = step
             setattr(model, what, time_ns)
-            scene.programs.doubt(time_ns) if what == "doubt_ns" else scene.programs.known_until(time_ns)
+            CHANGES[what](scene.programs, time_ns)
 
 
 @given(records.filled(lib.PW_EXEC))

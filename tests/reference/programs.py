@@ -35,6 +35,7 @@ class Process:
     now: Program
     before: Program | None = None
     has_ended: bool = False
+    is_by_number: bool = False
 
 
 def name_of(comm: Any) -> bytes:
@@ -62,7 +63,7 @@ def program_of(record: bytes) -> Program:
 class Programs:
     def __init__(self) -> None:
         self._known: dict[int, Process] = {}
-        self.doubt_ns = 0
+        self.doubt_ns = self.numbers_doubt_ns = 0
         self.known_until_ns = 2**64 - 1
 
     def _find(self, pid: int, start_ns: int) -> Process | None:
@@ -83,24 +84,29 @@ class Programs:
         elif head.kind == lib.PW_EXIT and known is not None:
             known.has_ended = True
 
+    def _doubt_of(self, is_by_number: bool) -> int:
+        return max(self.doubt_ns, self.numbers_doubt_ns) if is_by_number else self.doubt_ns
+
     def _note_fork(self, time_ns: int, child: Any) -> None:
-        if child.maker_pid in (0, child.parent_pid):
-            maker = self._find(child.parent_pid, child.parent_start_ns)
-        else:
+        is_by_number = child.maker_pid not in (0, child.parent_pid)
+        if is_by_number:
             maker = self._known.get(child.maker_pid)
+        else:
+            maker = self._find(child.parent_pid, child.parent_start_ns)
         former = self._known.pop(child.pid, None)
         if maker is None or maker is former or maker.has_ended or maker.since_ns > time_ns:
             return
-        since_ns = maker.since_ns if maker.since_ns < self.doubt_ns else time_ns
-        self._known[child.pid] = Process(child.start_ns, since_ns, maker.now)
+        is_by_number = is_by_number or maker.is_by_number
+        since_ns = maker.since_ns if maker.since_ns < self._doubt_of(is_by_number) else time_ns
+        self._known[child.pid] = Process(child.start_ns, since_ns, maker.now, is_by_number=is_by_number)
 
     def find(self, actor: Actor) -> Map:
         """What is told of its program: nothing where there is none, or it can't be said which of two."""
         found = self._find(actor.pid, actor.start_ns)
         if found is None or actor.start_ns == 0:
             return {}
-        is_sure = actor.since_ns >= found.since_ns >= self.doubt_ns and actor.time_ns <= self.known_until_ns
-        if is_sure:
+        is_known = actor.since_ns >= found.since_ns and actor.time_ns <= self.known_until_ns
+        if is_known and found.since_ns >= self._doubt_of(found.is_by_number):
             return found.now.fields
         is_now = found.now.comm == actor.comm
         was_before = found.before is not None and found.before.comm == actor.comm

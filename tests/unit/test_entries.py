@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import tracemalloc
 from time import process_time
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.entries import has_key, pack_entry, rewrite, spans, time_ns, unpack_entries
+from collector.entries import has_key, memory_bytes, pack_entry, rewrite, spans, time_ns, unpack_entries
 
 scalars = (
     st.none()
@@ -166,3 +167,24 @@ def test_many_records_that_can_not_be_decoded_cost_their_number_and_not_its_squa
 
     cost_s(1000)
     assert cost_s(80_000) < 12 * cost_s(20_000)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * 1_000_000,
+        ["x" * 1000] * 1000,
+        [[]] * 30_000,
+        [{}] * 30_000,
+        [{str(number): {"y": [0.5]}} for number in range(5000)],
+        {"x" * 1000 + str(number): None for number in range(1000)},
+    ],
+    ids=["text", "texts", "lists", "maps", "nested", "keys"],
+)
+def test_memory_of_a_value_is_what_decoding_takes(value: Any) -> None:
+    packed = msgpack.packb(value)
+    tracemalloc.start()
+    decoded = msgpack.unpackb(packed)
+    taken_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0.9 * taken_bytes < memory_bytes(decoded) < 2 * taken_bytes

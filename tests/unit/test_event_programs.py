@@ -40,12 +40,20 @@ class Scene:
         )  # fmt: skip
         assert self.probes.ring.submit(made)
 
-    def connect(self, comm: bytes) -> None:
+    def connect(self, comm: bytes, pid: int = PID) -> None:
         made = records.record(
-            lib.PW_TCP_CONNECT, cgroup_id=CGROUP, time_ns=boot_ns(), owner_pid=PID,
+            lib.PW_TCP_CONNECT, cgroup_id=CGROUP, time_ns=boot_ns(), owner_pid=pid,
             owner_start_ns=START_NS, comm=comm, family=2,
         )  # fmt: skip
         assert self.probes.flow_ring.submit(made)
+
+    def fork_sibling(self, pid: int) -> None:
+        """With CLONE_PARENT: the record has only the number of who makes it, which is PID."""
+        made = records.record(
+            lib.PW_FORK, cgroup_id=CGROUP, time_ns=boot_ns(), task_pid=pid, task_start_ns=START_NS,
+            task_parent_pid=1, task_parent_start_ns=1, task_maker_pid=PID,
+        )  # fmt: skip
+        assert self.probes.ring.submit(made)
 
     def told(self) -> list[str | None]:
         """The executables of the connections, when both rings are empty."""
@@ -109,7 +117,7 @@ def test_a_connection_that_comes_while_rings_are_read_waits_for_the_next_turn(
 
 LOST = [KernelLoss(kind, "ring_full", 1, "process") for kind in ("exec", "fork", "exit")]
 NOT_RUN = KernelLoss(ANY_KIND, "not_run_sched_process_exec", 1, "process")
-OTHERS: Suppressed = {1: Counter({Kind.FORK: 3})}
+OTHERS: Suppressed = {1: Counter({Kind.FORK: 3, Kind.EXIT: 3})}
 EXECS: Suppressed = {1: Counter({Kind.EXEC: 3})}
 
 
@@ -135,6 +143,32 @@ def test_after_suppressed_execs_too(scene: Scene, suppressed: Suppressed, told: 
     scene.drain.programs.note_suppressed(suppressed, boot_ns())
     scene.connect(b"renamed")
     assert scene.told() == [told]
+
+
+SIBLING = PID + 1
+
+
+@pytest.mark.parametrize("is_made_before", [True, False])
+@pytest.mark.parametrize(("kind", "told"), [(Kind.EXIT, None), (Kind.FORK, "/bin/sh")])
+def test_after_suppressed_exits_a_number_alone_does_not_tell_who_made_a_child(
+    scene: Scene, kind: Kind, told: str | None, is_made_before: bool
+) -> None:
+    """The number may be another's by now, also before it is seen that exits were suppressed."""
+    scene.execute(b"sh")
+    if is_made_before:
+        scene.fork_sibling(SIBLING)
+    assert scene.told() == []
+    assert scene.drain.programs is not None
+    scene.drain.programs.note_suppressed({1: Counter({kind: 1})}, boot_ns())
+    if not is_made_before:
+        scene.fork_sibling(SIBLING)
+    scene.connect(b"renamed", SIBLING)
+    scene.connect(b"sh", SIBLING)
+    assert scene.told() == [told, "/bin/sh"]
+    scene.execute(b"curl")
+    scene.fork_sibling(SIBLING + 1)
+    scene.connect(b"renamed", SIBLING + 1)
+    assert scene.told() == ["/bin/curl"]
 
 
 def test_what_had_no_room_is_counted_since_the_last_look(

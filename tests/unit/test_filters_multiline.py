@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,7 @@ def test_pieces_that_wait_are_bounded_and_sent_on(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(("name", "most"), [("MAX_STREAMS", 2), ("MAX_OPEN_BYTES", 3 * len(TRACE[0]) - 1)])
+@pytest.mark.parametrize(("name", "most"), [("MAX_STREAMS", 3), ("MAX_OPEN_BYTES", 7_000_000)])
 def test_the_longest_waiting_gives_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, most: int
 ) -> None:
@@ -171,12 +172,107 @@ def test_the_longest_waiting_gives_way(
         one = made(tmp_path, "multiline.parser python\nFlush_Ms 3600000", sent)
         task = asyncio.create_task(one.run(stop))
         for tag in ("first", "second", "third"):
-            give(one, lines(TRACE[0]), tag)
+            assert give(one, [[*lines(TRACE[0])[0], ("other", "x" * 1_000_000)]], tag) == []
         await asyncio.wait_for(sent.grown.wait(), 10)
         assert [tag for tag, _ in sent.records] == ["first"]
         stop.set()
         await task
         assert [tag for tag, _ in sent.records] == ["first", "second", "third"]
+
+    asyncio.run(scenario())
+
+
+def opening(mode: str, number: int, *more: tuple[str, Any]) -> Pairs:
+    """A record that waits in a stream of its own."""
+    if mode == "parser":
+        return [*lines(TRACE[0], stream=str(number))[0], *more]
+    return [*pieces("x", ident=str(number), last=False)[0], *more]
+
+
+MODES = {"parser": "multiline.parser python", "partial_message": "Mode partial_message"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_all_that_came_with_an_open_record_counts(tmp_path: Path, mode: str) -> None:
+    """Nothing is sent on here: as while outputs have no room."""
+    one, other = made(tmp_path, MODES[mode]), "x" * 100_000
+    gone = [record for number in range(300) for record in give(one, [opening(mode, number, ("n", other))])]
+    # Each takes its text twice: as that, and as the bytes it came in.
+    assert 100 < (300 - len(gone)) * 2 * len(other) / 200_000 < (24 << 20) / 200_000
+    if mode == "parser":
+        assert [dict(pairs)["stream"] for pairs in gone] == [str(number) for number in range(len(gone))]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_more_streams_than_may_be_go_on_with_their_records(tmp_path: Path, mode: str) -> None:
+    one = made(tmp_path, MODES[mode])
+    gone = give(one, [opening(mode, number) for number in range(6000)])
+    assert 6000 - multiline.MAX_STREAMS <= len(gone) < 6000
+    assert give(one, [[("log", "whole")]])[-1:] == [[("log", "whole")]]
+
+
+def test_names_of_streams_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are kept where no record is open."""
+    monkeypatch.setattr(multiline, "MAX_OPEN_BYTES", 1_000_000)
+    one = made(tmp_path, "multiline.parser python")
+    tracemalloc.start()
+    for number in range(40):
+        give(one, lines("alone", stream=f"{number}" * 100_000))
+    taken_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken_bytes < 2_000_000
+
+
+def test_an_empty_stream_counts_what_it_takes(tmp_path: Path) -> None:
+    one = made(tmp_path, "multiline.parser python")
+    tracemalloc.start()
+    give(one, [pairs for number in range(1000) for pairs in lines("alone", stream=str(number))])
+    taken_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken_bytes < 1000 * multiline.STREAM_BYTES
+
+
+def test_what_is_of_another_tag_or_container_does_not_go_on_with_these(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiline, "MAX_STREAMS", 3)
+
+    async def scenario() -> None:
+        sent, stop = Sent(), asyncio.Event()
+        stop.set()
+        one = made(tmp_path, "multiline.parser python", sent)
+        entries = [pack_entry(TIME_NS, pairs) for pairs in lines(TRACE[0], stream="c")]
+        FilterChain([one]).apply((one,), "t", entries[0], Identity("node", "c" * 64))
+        for tag in ("first", "second"):
+            assert give(one, lines(TRACE[0]), tag) == []
+        assert give(one, lines(TRACE[0])) == lines(TRACE[0])
+        await one.run(stop)
+        assert [(tag, dict(pairs)["stream"]) for tag, pairs in sent.records] == [
+            ("t", "c"), ("first", "stdout"), ("second", "stdout"),
+        ]  # fmt: skip
+
+    asyncio.run(scenario())
+
+
+def test_what_waits_for_room_in_the_outputs_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiline, "MAX_STREAMS", 3)
+
+    async def scenario() -> None:
+        offered, room, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def send(*_: Any) -> None:
+            offered.set()
+            await room.wait()
+
+        one = made(tmp_path, "multiline.parser python\nFlush_Ms 1", send)
+        give(one, [pairs for name in "abc" for pairs in lines(TRACE[0], stream=name)])
+        task = asyncio.create_task(one.run(stop))
+        await asyncio.wait_for(offered.wait(), 10)
+        assert give(one, lines(TRACE[0])) == lines(TRACE[0])
+        room.set()
+        stop.set()
+        await task
+        assert give(one, lines(TRACE[0])) == []
 
     asyncio.run(scenario())
 

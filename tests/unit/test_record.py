@@ -51,6 +51,19 @@ def test_metadata_beside_the_time_stays() -> None:
     assert record.packed() == b"\x92\x92" + pack_time(3) + b"\x81\xa1m\x01" + b"\x81\xa1z\x01"
 
 
+def test_memory_is_that_of_all_it_holds() -> None:
+    """Metadata, pairs as they came and decoded, and one that a filter took the place of."""
+    large = "x" * 100_000
+    body = {"m": large}
+    entry = b"\x92\x92" + pack_time(3) + msgpack.packb(body) + msgpack.packb({"a": large, "b": large})
+    (record,) = records_of(entry)
+    assert 6 * len(large) < record.memory_bytes < 6 * len(large) + 4000
+    record = record.like([record.pairs[0], ("b", large)])
+    assert 7 * len(large) < record.memory_bytes < 7 * len(large) + 4000
+    made = Record([("a", large)], 7)
+    assert len(large) < made.memory_bytes < len(large) + 1000
+
+
 def test_what_is_cut_is_refused() -> None:
     with pytest.raises(ValueError, match="cut"):
         list(records_of(msgpack.packb([1, {"a": 1}])[:-1]))

@@ -92,14 +92,28 @@ def test_a_record_over_the_bound_is_cut_marked_and_counted() -> None:
 
 
 def test_all_files_share_a_bound_and_give_it_back() -> None:
-    budget = GroupBudget(limit_bytes=95)
+    budget = GroupBudget()
     first, second = (LineGroups(grouping(Framing.LINE, budget=budget)) for _ in range(2))
     regroup(first, TRACE, Framing.LINE)
-    assert budget.taken_bytes == len(TRACE) - 1
+    taken_bytes = budget.taken_bytes
+    budget.limit_bytes = 2 * taken_bytes - 1
     assert [one["log"] for one in records(regroup(second, TRACE, Framing.LINE))] == [TRACE]
-    assert budget.taken_bytes == len(TRACE) - 1
+    assert budget.taken_bytes == taken_bytes
     first.close()
     second.close()
+    assert budget.taken_bytes == 0
+
+
+def test_all_that_came_with_an_open_record_counts() -> None:
+    budget, other = GroupBudget(), "x" * 1_000_000
+    line = f'{{"log":"Traceback (most recent call last):","other":"{other}"}}\n'
+    files = [LineGroups(grouping(Framing.JSON, budget=budget)) for _ in range(20)]
+    gone = sum(regroup(one, line, Framing.JSON).records for one in files)
+    # Each takes its text twice: as that, and as the bytes it came in.
+    assert 10 < 20 - gone < (24 << 20) / (2 * len(other))
+    assert (20 - gone) * 2 * len(other) < budget.taken_bytes <= budget.limit_bytes
+    for one in files:
+        one.flush()
     assert budget.taken_bytes == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import sys
@@ -69,10 +70,8 @@ class Terminal:
             print_line(self._console, live_line(time_ns, record))
 
     async def close(self) -> None:
-        try:
+        with contextlib.suppress(BrokenPipeError):  # met again, and dealt with, where the process ends
             self._stream.flush()
-        except BrokenPipeError:
-            sys.stderr.close()  # what Python would say about the same pipe at exit
 
 
 def _console(stream: TextIO) -> Console:

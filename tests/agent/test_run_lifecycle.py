@@ -222,3 +222,20 @@ def test_limits_are_raised_as_far_as_may_be(tmp_path: Path) -> None:
         before = resource.getrlimit(resource.RLIMIT_RTPRIO)
         raised = (1, before[1] or 1) if before == (0, 0) and "SYS_RESOURCE" in own().permitted else before
         assert resource.prlimit(pid, resource.RLIMIT_RTPRIO) == raised
+
+
+@pytest.mark.parametrize("output", ["terminal", "stdout"])
+def test_a_reader_that_has_seen_enough_ends_it_in_good_order(output: str) -> None:
+    """As `podwitness | head` does: it stops as by SIGTERM, and Python has nothing to say about the pipe."""
+    command = [sys.executable, "-m", "collector", "-i", "dummy", "-o", output, "-m", "*"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    # Before 3.13 Python forgets what it could not write, and so that there was anything.
+    assert process.returncode in (0, 1), said
+    assert ("podwitness ran for" if output == "terminal" else "SIGTERM: stopping") in said
+    assert not re.search("Traceback|Exception|object repr|lost sys", said), said

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Sequence
 from collector.accessor import names
 from collector.config.parsers import Parsers, find
 from collector.entries import Pairs
+from collector.inputs.tail_parser import taken_apart
 from collector.multiline.parsers import MultilineParser
 from collector.parsers.line import Parsed, TextParser, text_parser
 from collector.plan import Step as PlanStep
-from collector.record import Record, packed, records_of
+from collector.record import Record
 
 
 class FirstLines:
@@ -31,13 +32,7 @@ class FirstLines:
         return not steps
 
     def apply(self, entries: bytes) -> tuple[bytes, int]:
-        now_ns, unparsed = time.time_ns(), 0
-        made: list[Record] = []
-        for record in records_of(entries):
-            parsed = self._parsed(record, now_ns)
-            unparsed += parsed is None
-            made.append(parsed or self._plain(record))
-        return packed(made), unparsed
+        return taken_apart(entries, self._parsed, self._plain)
 
     def _plain(self, record: Record) -> Record:
         """Without the newline that joined lines end with."""

@@ -6,7 +6,7 @@ A line that the parser does not know stays as it is, under Key, as in Fluent Bit
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from collector.accessor import names
@@ -31,6 +31,19 @@ class Step(Protocol):
         """Entries, and how many lines the parser did not know."""
 
 
+def taken_apart(
+    entries: bytes, parsed: Callable[[Record, int], Record | None], plain: Callable[[Record], Record]
+) -> tuple[bytes, int]:
+    """Entries of what `parsed` makes of a record and the present time, or else `plain`; how many are so."""
+    now_ns, unparsed = time.time_ns(), 0
+    made: list[Record] = []
+    for record in records_of(entries):
+        found = parsed(record, now_ns)
+        unparsed += found is None
+        made.append(found or plain(record))
+    return packed(made), unparsed
+
+
 class ParsedLines:
     """Lines that the log core hands over whole, taken apart."""
 
@@ -42,13 +55,7 @@ class ParsedLines:
         return not steps
 
     def apply(self, entries: bytes) -> tuple[bytes, int]:
-        now_ns, unparsed = time.time_ns(), 0
-        made: list[Record] = []
-        for record in records_of(entries):
-            parsed = self._parsed(record, now_ns)
-            unparsed += parsed is None
-            made.append(parsed or record)
-        return packed(made), unparsed
+        return taken_apart(entries, self._parsed, lambda record: record)
 
     def _parsed(self, record: Record, now_ns: int) -> Record | None:
         (name, line), *others = record.pairs

@@ -209,15 +209,21 @@ def test_a_server_that_was_restored_from_a_backup(tmp_path: Path, caplog: pytest
     assert "of version 500, which is before 1001: all are told" in caplog.text
 
 
+async def half_a_list(server: ApiServer) -> str:
+    """Four events, of which the server gives two and fails: the path that it fails at."""
+    first, *_ = events()
+    for number in range(4):
+        await server.put(named(first, f"e{number}"))
+    server.page = 2
+    second_page = "/api/v1/events?limit=500&continue"
+    server.fails[second_page] = (500, "etcd is tired")
+    return second_page
+
+
 def test_a_list_that_fails_halfway_is_not_told_twice(tmp_path: Path) -> None:
     async def scene() -> None:
         async with api_server() as server:
-            first, *_ = events()
-            for number in range(4):
-                await server.put(named(first, f"e{number}"))
-            server.page = 2
-            second_page = "/api/v1/events?limit=500&continue"
-            server.fails[second_page] = (500, "etcd is tired")
+            second_page = await half_a_list(server)
             async with working(server, tmp_path) as house:
                 await server.asked(second_page)
                 assert (house.names, house.positions.all()) == (["e0", "e1"], ())
@@ -238,12 +244,7 @@ def test_what_was_told_of_a_list_that_fails_has_a_bound(
 
     async def scene() -> None:
         async with api_server() as server:
-            first, *_ = events()
-            for number in range(4):
-                await server.put(named(first, f"e{number}"))
-            server.page = 2
-            second_page = "/api/v1/events?limit=500&continue"
-            server.fails[second_page] = (500, "etcd is tired")
+            second_page = await half_a_list(server)
             async with working(server, tmp_path) as house:
                 await server.asked(second_page)
                 del server.fails[second_page]

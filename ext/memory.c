@@ -1,6 +1,10 @@
 #include "memory.h"
 
 #include <malloc.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 void pw_memory_keep(size_t block_bytes, size_t kept_bytes)
 {
@@ -11,4 +15,27 @@ void pw_memory_keep(size_t block_bytes, size_t kept_bytes)
   (void)block_bytes;
   (void)kept_bytes;
 #endif
+}
+
+void pw_memory_give_back(void)
+{
+#if defined(M_TRIM_THRESHOLD)
+  (void)malloc_trim(0);
+#endif
+}
+
+void pw_memory_forget(void *block, size_t bytes)
+{
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)block;
+  const uintptr_t first = (start + page - 1) / page * page, end = (start + bytes) / page * page;
+  if (first < end)
+    (void)madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
+void *pw_memory_table(size_t count, size_t bytes)
+{
+  void *table = calloc(count, bytes);
+  if (table != NULL)
+    pw_memory_forget(table, count * bytes); /* such a page is all zero again when it is taken anew */
+  return table;
 }

@@ -10,4 +10,15 @@
  * For the whole process; does nothing with another C library. */
 void pw_memory_keep(size_t block_bytes, size_t kept_bytes);
 
+/* Gives the pages of freed blocks back to the kernel, also those that pw_memory_keep keeps. Does nothing
+ * with another C library. */
+void pw_memory_give_back(void);
+
+/* As calloc(3). A page is taken when it is written to, also where the block lies in what was freed before, which
+ * calloc(3) clears there and then. For tables that most nodes fill to a part. */
+void *pw_memory_table(size_t count, size_t bytes);
+
+/* Gives the pages of a block back that is not freed: its content is lost, it can be written to anew. */
+void pw_memory_forget(void *block, size_t bytes);
+
 #endif

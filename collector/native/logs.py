@@ -52,7 +52,7 @@ class Arena:
     def __init__(self, input_bytes: int = INPUT_BYTES, slab_bytes: int = SLAB_BYTES) -> None:
         self.lock = threading.Lock()
         self.batch = ffi.new("struct pw_log_batch *")
-        self._input = uncleared("uint8_t[]", input_bytes)
+        self._input, self._input_bytes = uncleared("uint8_t[]", input_bytes), input_bytes
         self.input = ffi.new("struct pw_tail_input *", (self._input, input_bytes, PORTION_BYTES))
         self.at_end = ffi.new("int32_t *")
         self._work: Any = None
@@ -64,6 +64,20 @@ class Arena:
             if work_bytes > self.batch.work_capacity:
                 self._work = uncleared("uint8_t[]", work_bytes)
                 self.batch.work, self.batch.work_capacity = self._work, work_bytes
+
+    @property
+    def portions(self) -> int:
+        """Large ones that were encoded so far."""
+        return self._slabs.parts
+
+    def rest(self) -> None:
+        """Gives back what the next portion would find ready: memory that was freed, and all buffers."""
+        with self.lock:
+            self._slabs.rest()
+            lib.pw_memory_forget(self._input, self._input_bytes)
+            if self._work is not None:
+                lib.pw_memory_forget(self._work, self.batch.work_capacity)
+        lib.pw_memory_give_back()
 
     def call(self, encode: Callable[[], int], largest_bytes: int) -> LogBatch:
         """What `encode`, a C call, makes of its input; again with `largest_bytes` of output when a record is

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from collector._native import ffi
+from collector._native import ffi, lib
 from collector.delivery.chunk import PORTION_BYTES, Packed
 
 SLAB_BYTES = PORTION_BYTES + (1 << 20)
@@ -29,6 +29,7 @@ class Slabs:
     def __init__(self, slab_bytes: int = SLAB_BYTES) -> None:
         self.slab_bytes = slab_bytes
         self._free: list[Any] = []
+        self.parts = 0  # handed out as views so far
         self.current: Any = self._take()
 
     @property
@@ -40,9 +41,15 @@ class Slabs:
         """The first bytes of `current`, which is to be written anew from its start: maybe another slab."""
         if used_bytes < self.slab_bytes // 2:
             return bytes(ffi.buffer(self.current, used_bytes))
+        self.parts += 1
         following = self._take()  # may raise MemoryError: then `current` is still nobody else's
         owned, self.current = ffi.gc(self.current, self._give_back), following
         return memoryview(ffi.buffer(owned, used_bytes)).toreadonly()
+
+    def rest(self) -> None:
+        """Gives the memory back that waits to be written to."""
+        self._free.clear()
+        lib.pw_memory_forget(self.current, self.slab_bytes)
 
     def _take(self) -> Any:
         try:

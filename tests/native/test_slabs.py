@@ -89,6 +89,22 @@ def test_few_slabs_wait_for_the_next() -> None:
     assert slabs.waiting == KEPT_SLABS - 1
 
 
+def test_a_rest_gives_back_what_waits_and_leaves_what_is_handed_out() -> None:
+    arena = Arena(slab_bytes=1 << 20)
+    logs.ARENA = arena
+    lines = b"".join(b"%06d\n" % number for number in range(60_000))
+    stream, expected = (
+        LogStream(PLAN),
+        [entry(NOW_NS, [("log", f"{number:06d}")]) for number in range(60_000)],
+    )
+    first, second = (stream.encode(lines, offset, NOW_NS) for offset in (0, len(lines)))
+    assert arena.portions > 0
+    del second
+    arena.rest()
+    assert first.entries == b"".join(expected)
+    assert stream.encode(b"000000\n", 2 * len(lines), NOW_NS).entries == expected[0]
+
+
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=20), st.integers(0, 5))
 def test_entries_stay_as_they_were_while_others_are_made(lengths: list[int], held: int) -> None:
     """Some are held while others are given back, in whatever order; each is what its line says."""

@@ -16,7 +16,7 @@ copy of at most lanes.JOIN_BYTES, plus what is on its way to the spool
 (or in the spool for them) and all earlier chunks of the file are, too (order.py).
 
 **The spool.** What could not be read again is not left in memory for longer than
-AT_RISK_S while an output does not take it: it gets rows in the spool, and so do
+securing.AT_RISK_S while an output does not take it: it gets rows in the spool, and so do
 all chunks of its tag before it and, until those are read back, after it. Without a
 spool, or where that is full too, `offer` drops what is worth less for what is
 worth more (flows first, execs last), and then says no.
@@ -36,6 +36,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from collector.delivery import securing
 from collector.delivery.admission import (
     CHUNK_OVERHEAD_BYTES,
     Admission,
@@ -54,6 +55,7 @@ from collector.delivery.outlet import Outlet, Route
 from collector.delivery.rejected import RejectedFolder
 from collector.delivery.retry import Backoff
 from collector.delivery.roster import Roster
+from collector.delivery.securing import Securing
 from collector.delivery.shedding import victims
 from collector.delivery.spool import Spool
 from collector.delivery.spooling import Bounds, Callbacks, Spooling
@@ -67,9 +69,6 @@ TOTAL_BYTES = 32 << 20
 
 # A node has some hundred log streams; beyond this the match of a tag is worked out again.
 TAGS_REMEMBERED = 4096
-
-# Outputs that work take a chunk within milliseconds; a crash may take the events that came in this time.
-AT_RISK_S = 1.0
 
 # How long outputs may take to end their connections in good order.
 CLOSE_S = 3.0
@@ -125,6 +124,7 @@ class Router:
         self._empty.set()
         self._ended = asyncio.Event()
         self.room_listeners: list[Callable[[], None]] = []
+        self._securing: Securing | None = None
         self.spooling = self._begin_spooling(spool, bounds or Bounds()) if spool else None
 
     def _begin_spooling(self, spool: Spool, bounds: Bounds) -> Spooling:
@@ -138,6 +138,7 @@ class Router:
             metrics=self._metrics,
             log=self._log,
         )
+        self._securing = Securing(self._open, self._admission, self._telling, spooling, self._outlets_of)
         return spooling
 
     # Intake
@@ -306,28 +307,6 @@ class Router:
         outlet.lanes.push(ticket)
         outlet.wake()
 
-    def _secure(self, spooling: Spooling) -> None:
-        """Rows for what has been in memory for AT_RISK_S and could not be read again."""
-        now_s = time.monotonic()
-        before_ns = int((now_s - AT_RISK_S) * 1e9)
-        tags = {
-            ticket.chunk.tag
-            for ticket in self._open
-            if ticket.chunk.created_ns <= before_ns and self._is_at_risk(ticket)
-        }
-        for tag in tags | spooling.overdue_tags(now_s - AT_RISK_S):
-            for outlet in self._outlets_of(tag):
-                if spooling.has_room(0):
-                    spooling.secure(outlet, tag)
-        for tag in {ticket.chunk.tag for ticket in self._open if self._admission.is_filling(ticket)}:
-            spooling.secure_failing(self._outlets_of(tag), tag, now_s - AT_RISK_S)
-
-    def _is_at_risk(self, ticket: Ticket) -> bool:
-        chunk = ticket.chunk
-        if ticket.seq or chunk.source in self._admission.memory_only or self._telling.is_telling(ticket):
-            return False
-        return ticket.staged < ticket.waiting_for and not chunk.is_durable
-
     def _shed_for(self, chunk: Chunk, outlets: Outlets) -> bool:
         """Whether what is worth less could be dropped so that the chunk may have room."""
         if self.spooling and not self.spooling.has_room(size_of(chunk)):
@@ -354,11 +333,11 @@ class Router:
 
     async def _look_regularly(self) -> None:
         while True:
-            await asyncio.sleep(min(self._flush_s, AT_RISK_S))
+            await asyncio.sleep(min(self._flush_s, securing.AT_RISK_S))
             self._telling.say()
             self._tell_losses()
-            if self.spooling:
-                self._secure(self.spooling)
+            if self.spooling and self._securing:
+                self._securing.look()
                 await self.spooling.set_gauges()
             if self._admission.waiters:
                 self._admit_waiters()  # a file may be about to vanish by now
@@ -412,14 +391,9 @@ class Router:
             if not kept and not waiter.chunk.is_durable and not waiter.admitted.done():
                 del self._admission.waiters[waiter]
                 waiter.admitted.set_result(self._accept(waiter.chunk, waiter.outlets, waiter.outlets))
-        tags = {ticket.chunk.tag for ticket in self._open if self._is_left_at_risk(ticket)}
-        for tag in tags:
-            for outlet in self._outlets_of(tag):
-                spooling.secure(outlet, tag)
+        if self._securing:
+            self._securing.rest()
         await spooling.finish()
-
-    def _is_left_at_risk(self, ticket: Ticket) -> bool:
-        return self._is_at_risk(ticket) or bool(ticket.staged) or self._telling.is_telling(ticket)
 
     def _abandon(self) -> None:
         for outlet in self._roster.all:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.delivery import router as router_module
-from collector.delivery import spooling
+from collector.delivery import securing, spooling
 from collector.delivery.chunk import Chunk, FileKey, Position, Worth, chunk_id
 from collector.delivery.outlet import Route
 from collector.delivery.spool import FILE_NAME, PAGE_BYTES
@@ -27,7 +26,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spooling, "LINGER_S", 0.01)
     monkeypatch.setattr(spooling, "PATIENCE_S", 0.05)
     monkeypatch.setattr(spooling, "RETRY_S", 0.02)
-    monkeypatch.setattr(router_module, "AT_RISK_S", 0.03)
+    monkeypatch.setattr(securing, "AT_RISK_S", 0.03)
 
 
 def spooled(folder: Path, *routes: Route, **changes: object) -> AbstractAsyncContextManager[House]:

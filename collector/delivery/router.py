@@ -128,7 +128,9 @@ class Router:
         self.spooling = self._begin_spooling(spool, bounds or Bounds()) if spool else None
 
     def _begin_spooling(self, spool: Spool, bounds: Bounds) -> Spooling:
-        callbacks = Callbacks(self._settled, self._returned, self.report_loss, self._admit_waiters)
+        callbacks = Callbacks(
+            self._settled, self._returned, self._release, self.report_loss, self._admit_waiters
+        )
         self._admission.spooling = spooling = Spooling(
             spool,
             self._roster.taking,
@@ -338,6 +340,7 @@ class Router:
             self._tell_losses()
             if self.spooling and self._securing:
                 self._securing.look()
+                self.spooling.look()
                 await self.spooling.set_gauges()
             if self._admission.waiters:
                 self._admit_waiters()  # a file may be about to vanish by now

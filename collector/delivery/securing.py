@@ -35,12 +35,13 @@ class Securing:
         """Rows for what has been in memory for AT_RISK_S and could not be read again."""
         now_s = time.monotonic()
         before_ns = int((now_s - AT_RISK_S) * 1e9)
-        tags = {
+        tags = [
             ticket.chunk.tag
             for ticket in self._tickets
             if ticket.chunk.created_ns <= before_ns and self._is_at_risk(ticket)
-        }
-        for tag in tags | self._spooling.overdue_tags(now_s - AT_RISK_S):
+        ]
+        # In order: what is written first is given up first.
+        for tag in dict.fromkeys([*tags, *self._spooling.overdue_tags(now_s - AT_RISK_S)]):
             for outlet in self._outlets_of(tag):
                 if self._spooling.has_room(0):
                     self._spooling.secure(outlet, tag)
@@ -49,8 +50,8 @@ class Securing:
 
     def rest(self) -> None:
         """At the end: rows for all that could not be read again."""
-        tags = {ticket.chunk.tag for ticket in self._tickets if self._is_left_at_risk(ticket)}
-        for tag in tags:
+        tags = [ticket.chunk.tag for ticket in self._tickets if self._is_left_at_risk(ticket)]
+        for tag in dict.fromkeys(tags):
             for outlet in self._outlets_of(tag):
                 self._spooling.secure(outlet, tag)
 

@@ -135,10 +135,11 @@ class Spool:
         done: Sequence[tuple[str, int]] = (),
         places: Mapping[str, Place],
     ) -> Written:
-        """Adds chunks and removes rows that are delivered, all or nothing.
+        """Adds chunks, removes rows that are delivered and what is beyond the bounds, all or nothing.
 
-        Nothing is added without a reserve, so that a disk which the spool has filled
-        can be emptied again.
+        Beyond a bound is at most what that output is just sending; everything else goes before.
+        Nothing is added without a reserve, so that a disk which the spool has filled can be
+        emptied again.
         """
         if additions:
             self._take_reserve()
@@ -147,7 +148,11 @@ class Spool:
 
         def work() -> tuple[Kept, ...]:
             self._remove(done, used)
-            return tuple(self._add(one, places, used, dropped) for one in additions)
+            bounds = dict(places)
+            added = tuple(self._add(one, bounds, used, dropped) for one in additions)
+            for output, place in bounds.items():
+                self._trim(output, place, used, dropped)
+            return added
 
         try:
             kept = self._transaction(work)
@@ -155,6 +160,7 @@ class Spool:
             if additions or not self._reserve.give_up():
                 raise
             used = Counter(self.used_bytes)
+            dropped.clear()
             kept = self._transaction(work)
         self.used_bytes = used
         return Written(kept, tuple(dropped))
@@ -174,13 +180,14 @@ class Spool:
             has_more = self.shrink()
 
     def _add(
-        self, added: Addition, places: Mapping[str, Place], used: Counter[str], dropped: list[Dropped]
+        self, added: Addition, places: dict[str, Place], used: Counter[str], dropped: list[Dropped]
     ) -> Kept:
         size_bytes = len(added.chunk.entries) + ROW_BYTES
         keeping = []
         for output in added.outputs:
-            has_room = self._make_room(output, places[output], size_bytes, added.chunk.worth, used, dropped)
-            if has_room or added.must:
+            if added.must or self._make_room(
+                output, places[output], size_bytes, added.chunk.worth, used, dropped
+            ):
                 keeping.append(output)
             else:
                 dropped.append(refused(added.chunk, output, size_bytes))
@@ -189,6 +196,8 @@ class Spool:
             row = (output, seq, added.chunk.worth, size_bytes)
             self._database.execute("INSERT INTO waiting VALUES (?, ?, ?, ?)", row)
             used[output] += size_bytes
+            if added.must:
+                places[output] = places[output].keeping(seq)
         self._database.executemany(
             "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [(source, self.last_seq, *position_row(position)) for source, position in added.positions],
@@ -228,27 +237,38 @@ class Spool:
     ) -> bool:
         """Drops rows of no more worth, least and oldest first, until there is room. False: there is none."""
         excess = used[output] + size_bytes - place.limit_bytes
-        if excess <= 0:
-            return True
-        victims = []
-        for victim in self._least(output, worth, place.after):
-            if victim.seq not in place.kept:
-                victims.append(victim)
-                excess -= victim.size_bytes
-            if excess <= 0:
-                break
-        else:
+        victims = self._victims(output, place, worth, excess)
+        if sum(victim.size_bytes for victim in victims) < excess:
             return False
-        self._remove([(output, victim.seq) for victim in victims], used)
-        dropped += victims
+        self._drop(output, victims, used, dropped)
         return True
 
-    def _least(self, output: str, worth: Worth, after: int) -> Iterable[Dropped]:
+    def _trim(self, output: str, place: Place, used: Counter[str], dropped: list[Dropped]) -> None:
+        """Drops what is beyond the bound: it may have been larger, or was passed by what must be."""
+        victims = self._victims(output, place, Worth.WITNESS, used[output] - place.limit_bytes)
+        self._drop(output, victims, used, dropped)
+
+    def _victims(self, output: str, place: Place, worth: Worth, excess: int) -> list[Dropped]:
+        """Rows of so many bytes, or all that there are."""
+        victims: list[Dropped] = []
+        able = (row for row in self._least(output, worth) if row.seq not in place.kept)
+        while excess > 0 and (victim := next(able, None)) is not None:
+            victims.append(victim)
+            excess -= victim.size_bytes
+        return victims
+
+    def _drop(
+        self, output: str, victims: Sequence[Dropped], used: Counter[str], dropped: list[Dropped]
+    ) -> None:
+        self._remove([(output, victim.seq) for victim in victims], used)
+        dropped += victims
+
+    def _least(self, output: str, worth: Worth) -> Iterable[Dropped]:
         asked = (
             f"SELECT {SUBJECT} FROM waiting w JOIN chunks c ON c.seq = w.seq "
-            "WHERE w.output = ? AND w.worth <= ? AND w.seq > ? ORDER BY w.worth, w.seq"
+            "WHERE w.output = ? AND w.worth <= ? ORDER BY w.worth, w.seq"
         )
-        return map(dropped_of, self._database.execute(asked, (output, worth, after)))
+        return map(dropped_of, self._database.execute(asked, (output, worth)))
 
     def _remove(self, rows: Iterable[tuple[str, int]], used: Counter[str]) -> None:
         for output, seq in rows:
@@ -347,7 +367,7 @@ class Spool:
         self, output: str, new: Mapping[str, Callable[[str], bool]], used: Counter[str]
     ) -> list[Dropped]:
         dropped = []
-        for row in list(self._least(output, Worth.WITNESS, 0)):
+        for row in list(self._least(output, Worth.WITNESS)):
             heirs = [name for name, matches in new.items() if matches(row.tag)]
             for heir in heirs:
                 self._database.execute(

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from collector.delivery.losses import Loss, row_loss
 from collector.delivery.order import PositionOrder
 from collector.delivery.outlet import Outlet
 from collector.delivery.spool import Spool, SpoolDamaged
-from collector.delivery.spool_rows import ROW_BYTES, Addition, Found, Kept, Place, Stored, Written
+from collector.delivery.spool_rows import ROW_BYTES, Addition, Dropped, Found, Kept, Place, Stored, Written
 from collector.delivery.staging import Row, Staging, Unit
 from collector.service.metrics import Metrics
 
@@ -57,11 +58,13 @@ class Callbacks:
     """What the router does.
 
     `settled`: so many outputs of a ticket have it, or a row of it. `returned`: goes
-    to an output again. `freed`: who waits for room may have it now.
+    to an output again. `released`: an output is through with it. `freed`: who waits
+    for room may have it now.
     """
 
     settled: Callable[[Ticket, int], None]
     returned: Callable[[Outlet, Ticket], None]
+    released: Callable[[Outlet, Parcel], None]
     lost: Callable[[Loss], None]
     freed: Callable[[], None]
 
@@ -103,6 +106,9 @@ class Spooling:
         self.mark = spool.last_seq
         for row in spool.adopt({name: outlet.route.matches for name, outlet in self._outlets.items()}):
             callbacks.lost(row_loss(row, "output_removed"))
+        # A bound may have been larger, and an heir gets what others had.
+        for row in spool.write((), places=self._places()).dropped:
+            callbacks.lost(row_loss(row, "storage_limit"))
         for found in spool.contents():
             self._outlets[found.output].shelf.put(*found[1:])
 
@@ -157,10 +163,13 @@ class Spooling:
             return not self._staging.void(parcel)
         was_read_back = bool(parcel.tickets[0].seq)
         if was_read_back:
-            outlet.shelf.up_bytes -= len(parcel.chunk.entries)
-            self._chunks_up -= 1
+            self._leaves_memory(outlet, parcel.chunk)
         self._forget_row(outlet, seq)
         return was_read_back
+
+    def _leaves_memory(self, outlet: Outlet, chunk: Chunk) -> None:
+        outlet.shelf.up_bytes -= len(chunk.entries)
+        self._chunks_up -= 1
 
     def unstage(self, outlet: Outlet, tag: str) -> list[Ticket]:
         """What need not go to disk any more: the output works, and has all that was there before it."""
@@ -174,7 +183,7 @@ class Spooling:
         """Makes room for a chunk; gives what was given up for it, and for which outputs."""
         units = self._staging.shed(chunk.worth, size_bytes)
         for unit in units:
-            unit.tickets[0].staged -= len(unit.outlets)
+            unit.withdraw()
         return [(unit.tickets[0], unit.outlets) for unit in units]
 
     def _forget_row(self, outlet: Outlet, seq: int) -> None:
@@ -192,6 +201,11 @@ class Spooling:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write_regularly(), name="write to the spool")
             tasks.create_task(self._read_regularly(), name="read the spool")
+
+    def look(self) -> None:
+        """Drops what is beyond a bound that has become smaller, or that was passed by what was being sent."""
+        if self._full(()):
+            self._wake()
 
     async def finish(self) -> None:
         """Writes what is staged, then takes nothing any more."""
@@ -238,15 +252,19 @@ class Spooling:
         async with self._using:
             rows = self._staging.writable(self._order, time.monotonic() - patience_s)
             done, self._done = self._done, []
-            if not rows and not done:
-                return
             added = [_subject(row) for row in rows]
-            places = {name: _place(outlet) for name, outlet in self._outlets.items()}
-            written = await self._call(lambda: self._spool.write(added, done=done, places=places))
-            if written is not None:
-                self._removed(done)
-                self._take_note(rows, written)
+            full = self._full(added)
+            if not rows and not done and not full:
                 return
+            places = self._places()
+            with contextlib.ExitStack() as paused:
+                for outlet in full:
+                    paused.enter_context(outlet.pausing())
+                written = await self._call(lambda: self._spool.write(added, done=done, places=places))
+                if written is not None:
+                    self._removed(done)
+                    self._take_note(rows, written)
+                    return
             for unit in self._staging.failed(rows):
                 self._settle(unit)
             self._is_failing = True
@@ -256,6 +274,21 @@ class Spooling:
                 self._done = first + self._done
             else:
                 self._removed(first)
+
+    def _places(self) -> dict[str, Place]:
+        return {
+            name: Place(outlet.route.spool_limit_bytes, frozenset(outlet.lanes.sending_rows()))
+            for name, outlet in self._outlets.items()
+        }
+
+    def _full(self, added: Sequence[Addition]) -> list[Outlet]:
+        """Outputs that something may have to be dropped for."""
+        used = Counter(self._spool.used_bytes)
+        for addition in added:
+            used.update(dict.fromkeys(addition.outputs, len(addition.chunk.entries) + ROW_BYTES))
+        return [
+            outlet for name, outlet in self._outlets.items() if used[name] > outlet.route.spool_limit_bytes
+        ]
 
     def _removed(self, rows: Iterable[tuple[str, int]]) -> None:
         """Until now they would have been read back like any other."""
@@ -267,18 +300,38 @@ class Spooling:
         for row, kept in zip(rows, written.kept, strict=True):
             self._shelve(row, kept)
         for dropped in written.dropped:
-            if dropped.seq:
-                shelf = self._outlets[dropped.output].shelf
-                shelf.take(dropped.tag, dropped.source, dropped.records, dropped.size_bytes)
             self._callbacks.lost(row_loss(dropped, "storage_limit"))
+            if dropped.seq:
+                self._give_up(self._outlets[dropped.output], dropped)
         self.mark = self._spool.last_seq
         self._is_failing = False
         self._may_shrink = True
         for row in rows:
             for unit in row.units:
-                self._settle(unit)
+                if unit.parcel and not unit.parcel.seq:
+                    unit.withdraw()
+                    self._withdraw(unit.outlets[0], unit.parcel)
+                else:
+                    self._settle(unit)
         self._has_room.set()
         self._callbacks.freed()
+
+    def _give_up(self, outlet: Outlet, dropped: Dropped) -> None:
+        """A row was dropped: what it stands for leaves memory, too, if it is there."""
+        seq, tag, shelf = dropped.seq, dropped.tag, outlet.shelf
+        current, waiting = outlet.lanes.current(tag), outlet.lanes.waiting_row(tag, seq)
+        if waiting is not None:
+            outlet.lanes.withdraw({waiting})
+            self._leaves_memory(outlet, waiting.chunk)
+            self._callbacks.settled(waiting, 1)
+        elif current is not None and current.spooled_seq == seq:
+            self._withdraw(outlet, current)
+        else:
+            shelf.take(tag, dropped.source, dropped.records, dropped.size_bytes)
+
+    def _withdraw(self, outlet: Outlet, parcel: Parcel) -> None:
+        outlet.withdraw(parcel)
+        self._callbacks.released(outlet, parcel)
 
     def _shelve(self, row: Row, kept: Kept) -> None:
         """What was written is behind; what an output is trying to send is with it."""
@@ -296,8 +349,8 @@ class Spooling:
         self._metrics.add("podwitness_spool_written_bytes_total", by=len(chunk.entries))
 
     def _settle(self, unit: Unit) -> None:
+        unit.withdraw()
         for ticket in unit.tickets:
-            ticket.staged -= len(unit.outlets)
             self._callbacks.settled(ticket, len(unit.outlets))
 
     async def _read_regularly(self) -> None:
@@ -409,9 +462,5 @@ class Spooling:
 def _subject(row: Row) -> Addition:
     unit = row.units[0]
     outputs = tuple(outlet.route.name for outlet in unit.outlets)
-    # What an output is sending is in memory anyhow; its row is no question of room.
-    return Addition(row.chunk, outputs, tuple(row.positions), must=unit.parcel is not None)
-
-
-def _place(outlet: Outlet) -> Place:
-    return Place(outlet.route.spool_limit_bytes, outlet.shelf.after, frozenset(outlet.shelf.up))
+    must = unit.parcel is not None and unit.parcel.is_sending
+    return Addition(row.chunk, outputs, tuple(row.positions), must)

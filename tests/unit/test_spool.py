@@ -99,17 +99,31 @@ def test_at_the_bound_the_least_and_oldest_goes_and_is_described(tmp_path: Path)
     written = spool.write(added(7, worth=Worth.LOG), places=places)
     assert [(one.seq, one.records) for one in written.dropped] == [(0, 1)]
     assert seqs(written) == [0]
-    written = spool.write([Addition(event(8, worth=Worth.LOG), ("a",), must=True)], places=places)
-    assert read(spool) == [1, 5, 6, 8]
     spool.close()
 
 
-def test_what_an_output_has_in_memory_is_not_dropped(tmp_path: Path) -> None:
+def test_what_an_output_is_sending_is_not_dropped(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     numbered = seqs(spool.write(added(1, 2, 3, 4), places=ROOM))
-    place = Place(4 * ROW, after=numbered[0], kept={numbered[2]})
+    place = Place(4 * ROW, kept={numbered[0], numbered[2]})
     written = spool.write(added(5, 6), places={"a": place})
     assert [one.seq for one in written.dropped] == [numbered[1], numbered[3]]
+    spool.close()
+
+
+def test_what_is_being_sent_passes_the_bound_when_nothing_else_is_left_and_only_for_so_long(
+    tmp_path: Path,
+) -> None:
+    spool = opened(tmp_path)
+    numbered = seqs(spool.write(added(1, 2, 3), places=ROOM))
+    place = Place(2 * ROW, kept={numbered[1]})
+    must = [Addition(event(number, worth=Worth.FLOW), ("a",), must=True) for number in (8, 9)]
+    written = spool.write([*must, *added(4)], places={"a": place})
+    assert [one.seq for one in written.dropped] == [0, numbered[0], numbered[2]]
+    assert read(spool) == [2, 8, 9]
+    written = spool.write((), places={"a": Place(ROW)})
+    assert [one.records for one in written.dropped] == [1, 1]
+    assert (read(spool), spool.used_bytes["a"]) == ([2], ROW)
     spool.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -263,7 +263,7 @@ def test_the_limit_drops_flows_first_and_tells_exactly_what(tmp_path: Path) -> N
         async with spooled(
             tmp_path, to(output, limit=10 * size, matches=logs), total_bytes=2100, bounds=Bounds(10, 1)
         ) as house:
-            # Two that are in memory, being sent and read back, and so never dropped.
+            # Two that are in memory: one is being sent, and so never dropped, one was read back.
             await house.router.submit(event(0, "first", Worth.FLOW))
             await house.router.submit(event(0, "second", Worth.FLOW))
             await house.until(lambda: house.router.statistics().chunks == 1 and written(house) == 2000)
@@ -283,7 +283,65 @@ def test_the_limit_drops_flows_first_and_tells_exactly_what(tmp_path: Path) -> N
         async with spooled(tmp_path / "b", to(alive)) as house:
             await alive.wait_until(lambda: len(numbers(alive)) >= 10)
         assert numbers(alive, "execs") == list(range(1, 8))
-        assert numbers(alive, "flows") == [9]
+        assert numbers(alive, "flows") == [6, 9]
+        assert numbers(alive, "first") == [0]
+
+    asyncio.run(scenario())
+
+
+def spooled_bytes(folder: Path) -> int:
+    spool = opened(folder)
+    total = sum(content.size_bytes for content in spool.contents())
+    spool.close()
+    return total
+
+
+@pytest.mark.parametrize("behave", [refuse, never()])
+def test_the_limit_holds_with_any_number_of_streams_over_restarts(
+    tmp_path: Path, behave: Callable[[Chunk], Awaitable[None]]
+) -> None:
+    """What an output tries has rows within the limit, too. Each record arrives or is told as lost."""
+    limit, lost = 10 * 1256, 0.0
+
+    async def life(number: int, output: Recorder) -> None:
+        nonlocal lost
+        async with spooled(tmp_path, to(output, limit=limit, matches=logs)) as house:
+            for index in range(40):
+                await house.router.submit(event(number * 40 + index, f"t{number}.{index}"))
+            await house.until(lambda: house.loss("storage_limit") == (40 if number else 30))
+            spool = house.router.spooling
+            assert spool is not None
+            assert spool._spool.used_bytes["out.0"] <= limit
+            assert house.router.statistics().size_bytes <= limit
+        lost += house.loss("storage_limit")
+        assert spooled_bytes(tmp_path) <= limit
+
+    async def scenario() -> None:
+        dead = Recorder(behave=behave)
+        for number in range(3):
+            await life(number, dead)
+        alive = Recorder()
+        async with spooled(tmp_path, to(alive, limit=limit // 2, matches=logs)) as house:
+            await alive.wait_until(lambda: len(numbers(alive)) >= 5)
+        total = len(set(numbers(alive))) + lost + house.loss("storage_limit")
+        assert (total, house.loss("storage_limit")) == (120, 5)
+        assert {119, *numbers(alive)} == set(numbers(alive))  # the newest stay
+
+    asyncio.run(scenario())
+
+
+def test_what_is_dropped_while_it_waits_to_be_tried_again_is_not_tried_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        output = Recorder(behave=refuse)
+        async with spooled(tmp_path, to(output, limit=1256, matches=logs)) as house:
+            await house.router.submit(event(1, "old"))
+            await house.until(lambda: written(house) == 1000)
+            await house.router.submit(event(2, "new"))
+            await house.until(lambda: house.loss("storage_limit") == 1)
+            output.behave = None
+            await output.wait_until(lambda: numbers(output) == [2])
+            await house.router.drain(20)
+        assert numbers(output) == [2]
 
     asyncio.run(scenario())
 

@@ -44,31 +44,9 @@ from collector.delivery.spool_rows import (
     tag_of,
     wall_clock_ns,
 )
-from collector.errors import OperatorError
+from collector.delivery.spool_schema import SpoolUnusable, create
 
 FILE_NAME = "podwitness-spool.db"
-SCHEMA_VERSION = 1
-
-_CREATE = (
-    # The entries last: what a query of the rest reads is then the first page of a row only.
-    """CREATE TABLE chunks (
-      seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL, tag BLOB NOT NULL, source TEXT NOT NULL,
-      records INTEGER NOT NULL, worth INTEGER NOT NULL, created_ns INTEGER NOT NULL,
-      raw_bytes INTEGER NOT NULL, path BLOB NOT NULL, to_offset INTEGER NOT NULL,
-      checksum INTEGER, entries BLOB NOT NULL)""",
-    """CREATE TABLE waiting (
-      output TEXT NOT NULL, seq INTEGER NOT NULL, worth INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
-      PRIMARY KEY (output, seq)) WITHOUT ROWID""",
-    "CREATE INDEX waiting_by_worth ON waiting (output, worth, seq)",
-    "CREATE INDEX waiting_by_seq ON waiting (seq)",
-    "CREATE TABLE outputs (name TEXT PRIMARY KEY) WITHOUT ROWID",
-    """CREATE TABLE positions (
-      source TEXT NOT NULL, mark INTEGER NOT NULL,
-      device INTEGER NOT NULL, inode INTEGER NOT NULL, fingerprint BLOB NOT NULL,
-      fingerprint_bytes INTEGER NOT NULL, path BLOB NOT NULL, offset INTEGER NOT NULL,
-      stdout_partial INTEGER NOT NULL, stderr_partial INTEGER NOT NULL, cursor TEXT NOT NULL,
-      PRIMARY KEY (source, device, inode)) WITHOUT ROWID""",
-)
 _ADD = (
     "INSERT INTO chunks (id, tag, source, records, worth, created_ns, raw_bytes, path, to_offset, checksum, "
     "entries) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -92,10 +70,6 @@ VACUUM_PAGES = 128
 
 # The process before this one may just be ending.
 BUSY_S = 5.0
-
-
-class SpoolUnusable(OperatorError):
-    """The spool can't be opened."""
 
 
 class SpoolDamaged(Exception):
@@ -463,7 +437,7 @@ class Spool:
             database.execute(f"PRAGMA synchronous = {'FULL' if self._full_sync else 'NORMAL'}")
             database.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
             database.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * PAGE_BYTES}")
-            _create(database, self.path, self.last_seq)
+            create(database, self.path, self.last_seq)
             self.last_seq = database.execute("SELECT seq FROM sqlite_sequence").fetchone()[0]
             # Reads every row but the entries: a whole check of a spool of a gigabyte would take seconds.
             database.execute(_CONTENTS).fetchall()
@@ -471,21 +445,3 @@ class Spool:
             database.close()
             raise
         return database
-
-
-def _create(database: sqlite3.Connection, path: Path, last_seq: int) -> None:
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, SCHEMA_VERSION):
-        raise SpoolUnusable(
-            f"The spool {path} has schema version {version}, this podwitness knows {SCHEMA_VERSION}.",
-            "It was written by a newer podwitness.",
-            "Run that version again until it is empty, or move the file away to begin anew.",
-        )
-    if version == 0:
-        with database:
-            database.execute("BEGIN EXCLUSIVE")
-            for statement in _CREATE:
-                database.execute(statement)
-            # Numbers are not used again: chunks in memory may have had a row in a database that was damaged.
-            database.execute("INSERT INTO sqlite_sequence VALUES ('chunks', ?)", (last_seq,))
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

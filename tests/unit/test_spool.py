@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.delivery.chunk import Chunk, Worth
-from collector.delivery.spool import FILE_NAME, PAGE_BYTES, Spool, SpoolDamaged, SpoolUnusable
+from collector.delivery.spool import FILE_NAME, PAGE_BYTES, Spool, SpoolDamaged
 from collector.delivery.spool_rows import ROW_BYTES, Addition, Place, Written
+from collector.delivery.spool_schema import SpoolUnusable
 from tests.unit.spooled import LOG, copy, event, opened, position_of
 
 ROW = 1000 + ROW_BYTES

@@ -124,18 +124,18 @@ class Router:
         self._empty.set()
         self._ended = asyncio.Event()
         self.room_listeners: list[Callable[[], None]] = []
+        self._listen()
         self._securing: Securing | None = None
         self.spooling = self._begin_spooling(spool, bounds or Bounds()) if spool else None
 
     def _begin_spooling(self, spool: Spool, bounds: Bounds) -> Spooling:
-        callbacks = Callbacks(
-            self._settled, self._returned, self._release, self.report_loss, self._admit_waiters
-        )
+        callbacks = Callbacks(self._settled, self._returned, self._release, self._admit_waiters)
         self._admission.spooling = spooling = Spooling(
             spool,
             self._roster.taking,
             self._order,
             callbacks,
+            self._telling,
             bounds=bounds,
             metrics=self._metrics,
             log=self._log,
@@ -336,7 +336,7 @@ class Router:
     async def _look_regularly(self) -> None:
         while True:
             await asyncio.sleep(min(self._flush_s, securing.AT_RISK_S))
-            self._telling.say()
+            self._telling.say(time.monotonic())
             self._tell_losses()
             if self.spooling and self._securing:
                 self._securing.look()
@@ -347,10 +347,12 @@ class Router:
 
     def _tell_losses(self) -> None:
         """Sends the losses gathered so far, past all bounds."""
-        outlets = self._outlets_of(LOSS_TAG) if self._telling.has_news else ()
-        chunk = self._telling.chunk()
-        if chunk is not None and outlets:
-            self._telling.sent(self._accept(chunk, outlets))
+        outlets = {outlet.route.name: outlet for outlet in self._roster.taking}
+        for name, chunk in self._telling.chunks():
+            self._telling.sent(name, self._accept(chunk, (outlets[name],)))
+
+    def _listen(self) -> None:
+        self._telling.listen([outlet.route.name for outlet in self._roster.matching(LOSS_TAG)])
 
     # The end
 
@@ -388,7 +390,6 @@ class Router:
 
     async def _spool_the_rest(self, spooling: Spooling) -> None:
         """What could not be read again and the outputs did not take."""
-        self._tell_losses()
         for waiter in list(self._admission.waiters):
             kept = waiter.chunk.source in self._admission.memory_only
             if not kept and not waiter.chunk.is_durable and not waiter.admitted.done():
@@ -411,7 +412,7 @@ class Router:
             self._left_over(waiter.chunk)
             if not waiter.admitted.done():
                 waiter.admitted.set_result(None)
-        self._telling.say()
+        self._telling.say_all()
 
     def _left_over(self, chunk: Chunk) -> None:
         if not chunk.is_durable:
@@ -441,6 +442,7 @@ class Router:
             if self.spooling:
                 self.spooling.add(outlet)
         self._outlets_of.cache_clear()
+        self._listen()
         for waiter in self._admission.waiters:
             waiter.outlets = self._outlets_of(waiter.chunk.tag)
         self._admit_waiters()

@@ -62,4 +62,4 @@ class Securing:
         return ticket.staged < ticket.waiting_for and not chunk.is_durable
 
     def _is_left_at_risk(self, ticket: Ticket) -> bool:
-        return self._is_at_risk(ticket) or bool(ticket.staged) or self._telling.is_telling(ticket)
+        return self._is_at_risk(ticket) or bool(ticket.staged)

@@ -25,6 +25,7 @@ from typing import Any
 
 from collector.delivery.chunk import Chunk, Position, Worth
 from collector.delivery.database import position_of, position_row, set_aside
+from collector.delivery.losses import Loss, Losses, packed, row_loss, unpacked
 from collector.delivery.reserve import Reserve
 from collector.delivery.spool_rows import (
     ROW_BYTES,
@@ -72,6 +73,10 @@ VACUUM_PAGES = 128
 BUSY_S = 5.0
 
 
+Untold = Mapping[str, Sequence[Loss]]
+"""By the name of an output what it has to be told."""
+
+
 class SpoolDamaged(Exception):
     """The database was damaged: it is kept at `aside`, and a new one is begun. What it had is lost."""
 
@@ -96,7 +101,9 @@ class Spool:
         self._full_sync = full_sync
         self._checksum = checksum
         self.last_seq = 0
+        self._losses: dict[str, bytes] = {}  # as the table has them
         self._database = self._open()
+        self._losses = dict(self._database.execute("SELECT listener, untold FROM losses").fetchall())
         for content in self.contents():
             self.used_bytes[content.output] += content.size_bytes
 
@@ -108,9 +115,11 @@ class Spool:
         *,
         done: Sequence[tuple[str, int]] = (),
         places: Mapping[str, Place],
+        untold: Untold | None = None,
     ) -> Written:
         """Adds chunks, removes rows that are delivered and what is beyond the bounds, all or nothing.
 
+        With the removal of what is beyond goes that it is to be told, beside what is `untold`.
         Beyond a bound is at most what that output is just sending; everything else goes before.
         Nothing is added without a reserve, so that a disk which the spool has filled can be
         emptied again.
@@ -119,6 +128,7 @@ class Spool:
             self._take_reserve()
         used = Counter(self.used_bytes)
         dropped: list[Dropped] = []
+        kept_losses: dict[str, bytes] = {}
 
         def work() -> tuple[Kept, ...]:
             self._remove(done, used)
@@ -126,6 +136,8 @@ class Spool:
             added = tuple(self._add(one, bounds, used, dropped) for one in additions)
             for output, place in bounds.items():
                 self._trim(output, place, used, dropped)
+            if untold is not None:
+                kept_losses.update(self._keep_losses(untold, dropped, "storage_limit"))
             return added
 
         try:
@@ -137,7 +149,28 @@ class Spool:
             dropped.clear()
             kept = self._transaction(work)
         self.used_bytes = used
+        if untold is not None:
+            self._losses = kept_losses
         return Written(kept, tuple(dropped))
+
+    def _keep_losses(self, untold: Untold, dropped: Sequence[Dropped], cause: str) -> dict[str, bytes]:
+        """By listener, what is to be told after all memory was lost."""
+        told_of = [row_loss(row, cause) for row in dropped]
+        losses = {name: packed(Losses((*rows, *told_of)).rows()) for name, rows in untold.items()}
+        for name in set(self._losses) - set(losses):
+            self._database.execute("DELETE FROM losses WHERE listener = ?", (name,))
+        for name, rows in losses.items():
+            if self._losses.get(name) != rows:
+                self._database.execute("INSERT OR REPLACE INTO losses VALUES (?, ?)", (name, rows))
+        return losses
+
+    def losses(self) -> dict[str, tuple[Loss, ...]]:
+        """What was not told, by the output that would have been. One that has an entry was there before."""
+        return {name: unpacked(rows) for name, rows in self._losses.items()}
+
+    def has_losses(self, untold: Untold) -> bool:
+        """Whether just these are kept."""
+        return {name: packed(rows) for name, rows in untold.items()} == self._losses
 
     def _take_reserve(self) -> None:
         """Raises sqlite3.OperationalError where the disk has no room for it."""
@@ -261,7 +294,7 @@ class Spool:
     def read(
         self, output: str, *, after: int, skip: Collection[int] = (), max_bytes: int, max_chunks: int
     ) -> Found:
-        """The next rows of an output, one at least, and those whose checksum is wrong, which are removed."""
+        """The next rows of an output, one at least, and those whose checksum is wrong."""
         asked = (
             f"SELECT {SUBJECT}, c.id, c.worth, c.checksum, c.entries FROM waiting w "
             "JOIN chunks c ON c.seq = w.seq WHERE w.output = ? AND w.seq > ? ORDER BY w.seq"
@@ -291,8 +324,6 @@ class Spool:
                     break
 
         self._checked(work)
-        if damaged:
-            self.write((), done=[(output, one.seq) for one in damaged], places={})
         return Found(found, damaged, last)
 
     def contents(self) -> list[Content]:
@@ -315,7 +346,9 @@ class Spool:
         """Their own databases have all positions that were written with chunks up to `mark`."""
         self._transaction(lambda: self._database.execute("DELETE FROM positions WHERE mark <= ?", (mark,)))
 
-    def adopt(self, outputs: Mapping[str, Callable[[str], bool]]) -> list[Dropped]:
+    def adopt(
+        self, outputs: Mapping[str, Callable[[str], bool]], untold: Untold | None = None
+    ) -> list[Dropped]:
         """Notes the outputs of this run, by name with their Match.
 
         What waits for one that is not there any more goes to those that are new
@@ -326,15 +359,17 @@ class Spool:
         new = {name: matches for name, matches in outputs.items() if name not in known}
         dropped: list[Dropped] = []
         used = Counter(self.used_bytes)
+        losses: dict[str, bytes] = {}
 
         def work() -> None:
             for output in known - set(outputs):
                 dropped.extend(self._hand_over(output, new, used))
             self._database.execute("DELETE FROM outputs")
             self._database.executemany("INSERT INTO outputs VALUES (?)", [(name,) for name in outputs])
+            losses.update(self._keep_losses(untold or {}, dropped, "output_removed"))
 
         self._transaction(work)
-        self.used_bytes = used
+        self.used_bytes, self._losses = used, losses
         return dropped
 
     def _hand_over(
@@ -402,6 +437,7 @@ class Spool:
             aside = set_aside(self.path)
             self._database = self._open()
             self.used_bytes.clear()
+            self._losses.clear()
             raise SpoolDamaged(aside, reason) from reason
 
     def _open(self) -> sqlite3.Connection:

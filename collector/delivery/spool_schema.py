@@ -37,6 +37,8 @@ class SpoolUnusable(OperatorError):
 
 def create(database: sqlite3.Connection, path: Path, last_seq: int) -> None:
     """Makes what is not there. Raises SpoolUnusable where it is of another version."""
+    # Beside the version: one that does not know the table leaves it alone.
+    database.execute("CREATE TABLE IF NOT EXISTS losses (listener TEXT PRIMARY KEY, untold BLOB NOT NULL)")
     version = database.execute("PRAGMA user_version").fetchone()[0]
     if version not in (0, SCHEMA_VERSION):
         raise SpoolUnusable(

@@ -27,6 +27,7 @@ from collector.delivery.outlet import Outlet
 from collector.delivery.spool import Spool, SpoolDamaged
 from collector.delivery.spool_rows import ROW_BYTES, Addition, Dropped, Found, Kept, Place, Stored, Written
 from collector.delivery.staging import Row, Staging, Unit
+from collector.delivery.telling import Telling
 from collector.service.metrics import Metrics
 
 # Rows are fewer and larger when what comes within this time is written together; it is also how much of
@@ -65,7 +66,6 @@ class Callbacks:
     settled: Callable[[Ticket, int], None]
     returned: Callable[[Outlet, Ticket], None]
     released: Callable[[Outlet, Parcel], None]
-    lost: Callable[[Loss], None]
     freed: Callable[[], None]
 
 
@@ -78,6 +78,7 @@ class Spooling:
         outlets: Sequence[Outlet],
         order: PositionOrder,
         callbacks: Callbacks,
+        telling: Telling,
         *,
         bounds: Bounds,
         metrics: Metrics,
@@ -87,6 +88,7 @@ class Spooling:
         self._outlets = {outlet.route.name: outlet for outlet in outlets}
         self._order = order
         self._callbacks = callbacks
+        self._telling = telling
         self._bounds = bounds
         self._metrics = metrics
         self._log = log
@@ -104,11 +106,14 @@ class Spooling:
         self._is_ending = False
         self._may_shrink = True
         self.mark = spool.last_seq
-        for row in spool.adopt({name: outlet.route.matches for name, outlet in self._outlets.items()}):
-            callbacks.lost(row_loss(row, "output_removed"))
+        telling.restore(spool.losses())
+        matches = {name: outlet.route.matches for name, outlet in self._outlets.items()}
+        for row in spool.adopt(matches, telling.untold()):
+            telling.report(row_loss(row, "output_removed"))
         # A bound may have been larger, and an heir gets what others had.
-        for row in spool.write((), places=self._places()).dropped:
-            callbacks.lost(row_loss(row, "storage_limit"))
+        for row in spool.write((), places=self._places(), untold=telling.untold()).dropped:
+            telling.report(row_loss(row, "storage_limit"))
+        self._kept_version = telling.version
         for found in spool.contents():
             self._outlets[found.output].shelf.put(*found[1:])
 
@@ -203,8 +208,9 @@ class Spooling:
             tasks.create_task(self._read_regularly(), name="read the spool")
 
     def look(self) -> None:
-        """Drops what is beyond a bound that has become smaller, or that was passed by what was being sent."""
-        if self._full(()):
+        """Keeps losses that were not told; drops what is beyond a bound that has become smaller, or that
+        was passed by what was being sent."""
+        if self._full(()) or self._has_news():
             self._wake()
 
     async def finish(self) -> None:
@@ -218,10 +224,24 @@ class Spooling:
             async with self._using:
                 await self._call(lambda: self._spool.forget_positions(mark))
 
+    async def keep_losses(self) -> None:
+        """Returns when all losses so far are on disk, or told, as far as the disk takes them."""
+        if self._has_news() and not self._is_ending:
+            await self._write()
+
+    def _has_news(self) -> bool:
+        if self._kept_version == self._telling.version:
+            return False
+        if self._spool.has_losses(self._telling.untold()):
+            self._kept_version = self._telling.version
+            return False
+        return True
+
     async def close(self) -> None:
-        """Notes what was delivered last."""
+        """Notes what was delivered last, and what is still to be told."""
         async with self._using:
-            await self._call(lambda: self._spool.write((), done=self._done, places={}))
+            untold = self._telling.untold()
+            await self._call(lambda: self._spool.write((), done=self._done, places={}, untold=untold))
             await asyncio.get_running_loop().run_in_executor(self._thread, self._spool.close)
         self._thread.shutdown()
 
@@ -254,14 +274,17 @@ class Spooling:
             done, self._done = self._done, []
             added = [_subject(row) for row in rows]
             full = self._full(added)
-            if not rows and not done and not full:
+            if not rows and not done and not full and not self._has_news():
                 return
-            places = self._places()
+            places, untold, version = self._places(), self._telling.untold(), self._telling.version
             with contextlib.ExitStack() as paused:
                 for outlet in full:
                     paused.enter_context(outlet.pausing())
-                written = await self._call(lambda: self._spool.write(added, done=done, places=places))
+                written = await self._call(
+                    lambda: self._spool.write(added, done=done, places=places, untold=untold)
+                )
                 if written is not None:
+                    self._kept_version = version
                     self._removed(done)
                     self._take_note(rows, written)
                     return
@@ -270,7 +293,7 @@ class Spooling:
             self._is_failing = True
             # Removing takes hardly any room, and makes some.
             first, self._done = done[:DONE_ROWS], done[DONE_ROWS:] + self._done
-            if await self._call(lambda: self._spool.write((), done=first, places={})) is None:
+            if await self._call(lambda: self._spool.write((), done=first, places={}, untold=untold)) is None:
                 self._done = first + self._done
             else:
                 self._removed(first)
@@ -300,7 +323,7 @@ class Spooling:
         for row, kept in zip(rows, written.kept, strict=True):
             self._shelve(row, kept)
         for dropped in written.dropped:
-            self._callbacks.lost(row_loss(dropped, "storage_limit"))
+            self._telling.report(row_loss(dropped, "storage_limit"))
             if dropped.seq:
                 self._give_up(self._outlets[dropped.output], dropped)
         self.mark = self._spool.last_seq
@@ -393,7 +416,8 @@ class Spooling:
             self._return(outlet, stored)
         for row in found.damaged:
             outlet.shelf.take(row.tag, row.source, row.records, row.size_bytes)
-            self._callbacks.lost(row_loss(row, "spool_damaged"))
+            self._telling.report(row_loss(row, "spool_damaged"))
+            self._forget_row(outlet, row.seq)
         outlet.shelf.after = found.after
 
     def _return(self, outlet: Outlet, stored: Stored) -> None:
@@ -422,7 +446,7 @@ class Spooling:
             for tag, amount in outlet.shelf.behind.items():
                 size_bytes = amount.size_bytes - amount.chunks * ROW_BYTES
                 loss = Loss("spool_damaged", amount.records, size_bytes, tag, name)
-                self._callbacks.lost(replace(loss, since_ns=now_ns, until_ns=now_ns))
+                self._telling.report(replace(loss, since_ns=now_ns, until_ns=now_ns))
             outlet.shelf.clear()
             outlet.shelf.after = self._spool.last_seq
 

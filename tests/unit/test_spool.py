@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.delivery.chunk import Chunk, Worth
+from collector.delivery.losses import Loss, row_loss
 from collector.delivery.spool import FILE_NAME, PAGE_BYTES, Spool, SpoolDamaged
 from collector.delivery.spool_rows import ROW_BYTES, Addition, Place, Written
 from collector.delivery.spool_schema import SpoolUnusable
@@ -179,6 +180,29 @@ def test_a_crash_between_any_two_steps(tmp_path_factory: pytest.TempPathFactory,
     spool.close()
     ends = [sum(size for size, _ in batches[:count]) for count in range(len(batches) + 1)]
     assert {until for until, _ in found} == set(ends)
+
+
+def test_a_crash_between_dropping_and_telling(tmp_path: Path) -> None:
+    """Whatever is left of a spool at its bound: what is not there is told as lost."""
+    spool = opened(tmp_path / "live")
+    places, nobody_knows = {"a": Place(2 * ROW)}, Loss("shed", 1000, 1, "kernel.process", "a")
+    taking = images(spool, tmp_path)
+    next(taking)
+    untold = [nobody_knows]
+    for number in range(1, 5):
+        written = spool.write(added(number), places=places, untold={"b": untold})
+        untold = [*untold, *(row_loss(row, "storage_limit") for row in written.dropped)]
+    seen = set()
+    for image in taking:
+        left = opened(image)
+        has, losses = read(left), left.losses().get("b", ())
+        lost = sum(row.records for row in losses if row.cause == "storage_limit")
+        assert lost + len(has) == max(has, default=0)
+        assert (nobody_knows in losses) == bool(has)
+        seen.add(lost)
+        left.close()
+    assert seen == {0, 1, 2}
+    spool.close()
 
 
 def test_positions_are_forgotten_up_to_a_mark(tmp_path: Path) -> None:

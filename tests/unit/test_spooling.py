@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -13,9 +14,11 @@ import pytest
 
 from collector.delivery import securing, spooling
 from collector.delivery.chunk import Chunk, FileKey, Position, Worth, chunk_id
+from collector.delivery.losses import LOSS_TAG
 from collector.delivery.outlet import Route
 from collector.delivery.spool import FILE_NAME, PAGE_BYTES
 from collector.delivery.spooling import Bounds
+from collector.entries import unpack_entries
 from tests.unit.routing import House, Recorder, everything, logs, never, refuse, routing
 from tests.unit.spooled import copy, event, opened
 
@@ -326,6 +329,73 @@ def test_the_limit_holds_with_any_number_of_streams_over_restarts(
         total = len(set(numbers(alive))) + lost + house.loss("storage_limit")
         assert (total, house.loss("storage_limit")) == (120, 5)
         assert {119, *numbers(alive)} == set(numbers(alive))  # the newest stay
+
+    asyncio.run(scenario())
+
+
+def told(output: Recorder) -> dict[str, int]:
+    """Records told as lost, by cause."""
+    found: Counter[str] = Counter()
+    for one in output.accepted:
+        for _, pairs in unpack_entries(bytes(one.entries)) if one.tag == LOSS_TAG else ():
+            row = dict(pairs)["podwitness"]["loss"]
+            found[row["cause"]] += row["records"]
+    return dict(found)
+
+
+def test_what_was_lost_in_an_outage_is_told_after_a_crash(tmp_path: Path) -> None:
+    """Each record is there or told, also when the process is killed right after it was given up."""
+    limit = 5 * 1256
+
+    async def scenario() -> None:
+        dead = Recorder(behave=refuse)
+        async with spooled(tmp_path / "a", to(dead, limit=limit)) as house:
+            for number in range(40):
+                await house.router.submit(event(number, f"t{number}"))
+            await house.until(lambda: house.loss("storage_limit") == 35)
+            copy(tmp_path / "a", tmp_path / "b")
+        alive = Recorder()
+        async with spooled(tmp_path / "b", to(alive, limit=limit)) as house:
+            await alive.wait_until(lambda: len(numbers(alive)) == 5 and bool(told(alive)))
+            await house.router.drain(20)
+        assert told(alive) == {"storage_limit": 35}
+        again = Recorder()
+        async with spooled(tmp_path / "b", to(again, limit=limit)) as house:
+            await house.router.drain(20)
+        assert told(again) == {}
+
+    asyncio.run(scenario())
+
+
+def test_what_is_lost_at_the_stop_is_told_at_the_next_start(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        dead = Recorder(behave=refuse)
+        async with spooled(tmp_path, to(dead), memory_only=["ebpf.0"]) as house:
+            await house.router.submit(event(1))
+        alive = Recorder()
+        async with spooled(tmp_path, to(alive, "of another name")) as house:
+            await alive.wait_until(lambda: told(alive) == {"shutdown": 1})
+            await house.router.drain(20)
+        assert told(alive) == {"shutdown": 1}
+
+    asyncio.run(scenario())
+
+
+def test_a_working_output_hears_of_what_is_lost_while_another_is_dead(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        dead, alive = Recorder(behave=refuse), Recorder()
+        async with spooled(
+            tmp_path,
+            to(dead, limit=1256),
+            to(alive, "out.1", matches=lambda tag: tag == LOSS_TAG),
+        ) as house:
+            for number in range(1, 21):
+                await house.router.submit(event(number, f"t{number}"))
+                await house.until(lambda: house.loss("storage_limit") == number - 1)  # noqa: B023
+                await alive.wait_until(
+                    lambda: told(alive).get("storage_limit", 0) == number - 1  # noqa: B023
+                )
+            assert dead.accepted == []
 
     asyncio.run(scenario())
 

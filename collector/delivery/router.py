@@ -389,7 +389,7 @@ class Router:
                 return
 
     async def _spool_the_rest(self, spooling: Spooling) -> None:
-        """What could not be read again and the outputs did not take."""
+        """What could not be read again and the outputs did not take; then what only some of them took."""
         for waiter in list(self._admission.waiters):
             kept = waiter.chunk.source in self._admission.memory_only
             if not kept and not waiter.chunk.is_durable and not waiter.admitted.done():
@@ -397,6 +397,8 @@ class Router:
                 waiter.admitted.set_result(self._accept(waiter.chunk, waiter.outlets, waiter.outlets))
         if self._securing:
             self._securing.rest()
+            await spooling.flush()
+            self._securing.half_done()
         await spooling.finish()
 
     def _abandon(self) -> None:

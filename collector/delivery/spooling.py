@@ -208,15 +208,23 @@ class Spooling:
             tasks.create_task(self._read_regularly(), name="read the spool")
 
     def look(self) -> None:
-        """Keeps losses that were not told; drops what is beyond a bound that has become smaller, or that
-        was passed by what was being sent."""
+        """Keeps losses that were not told; drops what is beyond a bound that is smaller or was passed."""
         if self._full(()) or self._has_news():
             self._wake()
 
+    def room_bytes(self, outlet: Outlet) -> int:
+        """How much more rows may have before some are dropped."""
+        return outlet.route.spool_limit_bytes - self._spool.used_bytes[outlet.route.name]
+
     async def finish(self) -> None:
         """Writes what is staged, then takes nothing any more."""
+        await self.flush()
         self._is_ending = True
-        await self._write(0.0)
+
+    async def flush(self) -> None:
+        """Writes what is staged: what waits for something else of its file goes after that."""
+        while await self._write(0.0):
+            pass
 
     async def forget_positions(self, mark: int) -> None:
         """The positions of what was written up to `mark` are in their own databases."""
@@ -268,14 +276,15 @@ class Spooling:
         if self._may_shrink:
             self._work.set()
 
-    async def _write(self, patience_s: float = PATIENCE_S) -> None:
+    async def _write(self, patience_s: float = PATIENCE_S) -> bool:
+        """Whether chunks were written."""
         async with self._using:
             rows = self._staging.writable(self._order, time.monotonic() - patience_s)
             done, self._done = self._done, []
             added = [_subject(row) for row in rows]
             full = self._full(added)
             if not rows and not done and not full and not self._has_news():
-                return
+                return False
             places, untold, version = self._places(), self._telling.untold(), self._telling.version
             with contextlib.ExitStack() as paused:
                 for outlet in full:
@@ -287,7 +296,7 @@ class Spooling:
                     self._kept_version = version
                     self._removed(done)
                     self._take_note(rows, written)
-                    return
+                    return bool(rows)
             for unit in self._staging.failed(rows):
                 self._settle(unit)
             self._is_failing = True
@@ -297,6 +306,7 @@ class Spooling:
                 self._done = first + self._done
             else:
                 self._removed(first)
+            return False
 
     def _places(self) -> dict[str, Place]:
         return {

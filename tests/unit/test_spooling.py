@@ -437,6 +437,47 @@ def test_what_is_left_at_the_end_is_there_at_the_next_start(tmp_path: Path) -> N
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(("limit", "is_kept"), [(1 << 20, True), (12_000, False)])
+def test_what_one_output_has_is_not_sent_to_it_again_after_a_stop(
+    tmp_path: Path, limit: int, is_kept: bool
+) -> None:
+    """What the other lacks is written, if there is room for it without dropping anything."""
+
+    async def scenario() -> None:
+        dead, alive = Recorder(behave=refuse), Recorder()
+        async with spooled(tmp_path, to(dead, limit=limit), to(alive, "out.1")) as house:
+            for number in range(1, 11):
+                await house.router.submit(line(number))
+                await house.router.submit(line(number, tag="kube.rewritten"))
+                await dead.wait_until(lambda: len(dead.tried) >= 2)
+            await alive.wait_until(lambda: len(numbers(alive)) == 20)
+            assert house.positions == []
+            await house.router.drain(0.001)
+            assert {one.offset for one in house.positions[-1:]} == ({10_000} if is_kept else set())
+        assert house.metrics.total("podwitness_lost_records_total") == 0
+        later = Recorder()
+        async with spooled(tmp_path, to(later, limit=limit), to(alive, "out.1")) as house:
+            if is_kept:
+                await later.wait_until(lambda: len(numbers(later)) == 20)
+            await house.router.drain(20)
+        assert numbers(later, "kube.a") == (list(range(1, 11)) if is_kept else [])
+        assert len(numbers(alive)) == 20
+
+    asyncio.run(scenario())
+
+
+def test_what_no_output_has_is_left_in_its_file_at_a_stop(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with spooled(tmp_path, to(Recorder(behave=refuse)), to(Recorder(behave=never()), "b")) as house:
+            for number in range(1, 11):
+                await house.router.submit(line(number))
+            await house.router.drain(0.001)
+        assert written(house) == 0
+        assert house.positions == []
+
+    asyncio.run(scenario())
+
+
 def test_submit_safely_returns_when_the_spool_has_it(tmp_path: Path) -> None:
     async def scenario() -> None:
         hung = Recorder(behave=never())

@@ -112,6 +112,10 @@ class Outlet:
     _complained_s: float = float("-inf")
     _resting: deque[asyncio.Future[None]] = field(default_factory=deque)  # of workers without a parcel
 
+    @property
+    def name(self) -> str:
+        return self.route.name
+
     def usable_bytes(self, durable: bool) -> int:
         """What chunks that can be read again (or not) may fill of the share."""
         return self.share_bytes * 3 // 4 if durable else self.share_bytes

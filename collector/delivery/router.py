@@ -48,6 +48,7 @@ from collector.delivery.admission import (
 from collector.delivery.census import Census, census_of
 from collector.delivery.chunk import Chunk, Position
 from collector.delivery.courier import Courier
+from collector.delivery.held_up import HeldUp
 from collector.delivery.lanes import Parcel, Ticket
 from collector.delivery.losses import LOSS_TAG, Loss, chunk_loss
 from collector.delivery.order import PositionOrder
@@ -108,6 +109,7 @@ class Router:
         bounds: Bounds | None = None,
         rejected: RejectedFolder | None = None,
         accepted: Callable[[Chunk], None] = lambda _: None,
+        report: Callable[[str, bool, str], None] = lambda *_: None,
     ) -> None:
         self._roster = Roster(routes, total_bytes, log)
         self._metrics = metrics
@@ -118,6 +120,7 @@ class Router:
         self._open: dict[Ticket, None] = {}  # in the order of acceptance
         self._order = PositionOrder()
         self._admission = Admission(source_limits or {}, memory_only)
+        self._held_up = HeldUp(log, report)
         self._telling = Telling(node, metrics=metrics, log=log)
         self._courier = Courier(self._release, self._telling, backoff or Backoff(), rejected, metrics=metrics)
         self._empty = asyncio.Event()
@@ -191,7 +194,10 @@ class Router:
         outlets = self._outlets_of(tag)
         size_bytes = self._admission.portion_bytes(source, outlets)
         request = Request(tag, source, size_bytes, True, vanishing)
-        return self._ended.is_set() or self._admission.decide(request, outlets) is not None
+        if self._ended.is_set() or self._admission.decide(request, outlets) is not None:
+            return True
+        self._held_up.note(source, tag, time.monotonic())
+        return False
 
     def report_loss(self, loss: Loss) -> None:
         """Counts a loss and tells it in-band within `flush_s`."""
@@ -205,6 +211,7 @@ class Router:
 
     async def _wait_for_room(self, waiter: Waiter) -> Ticket | None:
         self._admission.waiters[waiter] = None
+        self._held_up.note(waiter.chunk.source, waiter.chunk.tag, time.monotonic())
         self._empty.clear()
         try:
             return await waiter.admitted
@@ -342,6 +349,10 @@ class Router:
                 self._securing.look()
                 self.spooling.look()
                 await self.spooling.set_gauges()
+            self._held_up.look(
+                lambda source, tag: self._admission.stuck_of(source, tag, self._outlets_of(tag)),
+                time.monotonic(),
+            )
             if self._admission.waiters:
                 self._admit_waiters()  # a file may be about to vanish by now
 
@@ -460,7 +471,8 @@ class Router:
         return census_of(sources, self._open, self._roster.all, self._admission)
 
     def stalls(self, now_s: float) -> Iterator[Stall]:
-        """Outputs that have something to deliver, and for how long."""
+        """Outputs that have something to deliver, and for how long; inputs that one of them holds up."""
+        yield from self._held_up.stalls(now_s)
         for outlet in self._roster.all:
             yield from outlet.stalls(now_s)
             spooled_s = self._metrics.value("podwitness_spool_oldest_seconds", outlet.route.name)
@@ -468,7 +480,9 @@ class Router:
 
     def holds_up(self, source: str) -> bool:
         """Whether an input waits for room."""
-        return any(waiter.chunk.source == source for waiter in self._admission.waiters)
+        return source in self._held_up.sources() or any(
+            waiter.chunk.source == source for waiter in self._admission.waiters
+        )
 
     def set_gauges(self) -> None:
         """Brings the gauges of the metrics table up to date; called before they are shown."""

@@ -24,6 +24,7 @@ class Container:
         self.log = log
         self.records = 0
         self._ended = threading.Event()
+        self._written = threading.Condition()
         self._generations: list[Path] = []
         self._thread = threading.Thread(target=self._live)
         log.touch()
@@ -58,7 +59,14 @@ class Container:
             for number in range(first, first + LINES)
         )
         assert os.write(writer, block.encode()) == len(block)
-        self.records += LINES
+        with self._written:
+            self.records += LINES
+            self._written.notify_all()
+
+    def until(self, records: int) -> None:
+        """Until so many are written."""
+        with self._written:
+            assert self._written.wait_for(lambda: self.records >= records, 30)
 
     def _rotate(self) -> None:
         """Older generations are compressed, then the log is renamed."""

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from collector._native import ffi, lib
 from collector.delivery.chunk import PORTION_BYTES, Packed, Position
-from collector.native.log_steps import Constant, concatenated, direct, packed, watched
+from collector.native.log_steps import Constant, concatenated, direct, watched
 from collector.native.slabs import SLAB_BYTES, Slabs, uncleared
 from collector.native.status import check
+from collector.packing import pack
 from collector.plan import Framing, LogPlan, Merge, Op
 
 DEFAULT_MAX_RECORD_BYTES = 2 << 20
@@ -252,7 +253,7 @@ class _Plan:
         native.watch_count = len(self._watches)
         native.noted_count = noted_count
         for key, index in self._watches.items():
-            self._set_text(native.watches[index], packed(key))
+            self._set_text(native.watches[index], pack(key))
         native.seen = self._keep(ffi.new("uint8_t[]", len(self._watches)))
         self._set_direct(plan)
         native.pieces = self._keep(ffi.new("struct pw_piece[]", len(steps) + lib.PW_LOG_PIECES))
@@ -266,7 +267,7 @@ class _Plan:
         text.bytes = len(value)
 
     def _set_key(self, key: Any, name: str) -> None:
-        self._set_text(key.packed, packed(name) if name else b"")
+        self._set_text(key.packed, pack(name) if name else b"")
         key.watch = self._watches.get(name, -1)
 
     def _set_keys(self, plan: LogPlan) -> None:
@@ -286,7 +287,7 @@ class _Plan:
         native.is_on, native.merges = True, found.merge is not None
         for name in ("time", "stream", "logtag", "content"):
             key: str = getattr(found.layout, name)
-            self._set_text(getattr(native, name), packed(key) if key else b"")
+            self._set_text(getattr(native, name), pack(key) if key else b"")
         self._set_text(native.tail, found.tail)
         native.tail_pairs = found.tail_pairs
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from collector._native import ffi, lib
 from collector.delivery.chunk import PORTION_BYTES, Packed, Position
 from collector.native.log_steps import Constant, concatenated, direct, watched
-from collector.native.slabs import SLAB_BYTES, Slabs, uncleared
+from collector.native.slabs import SLAB_BYTES, Slabs, mapped
 from collector.native.status import check
 from collector.packing import pack
 from collector.plan import Framing, LogPlan, Merge, Op
@@ -53,7 +53,7 @@ class Arena:
     def __init__(self, input_bytes: int = INPUT_BYTES, slab_bytes: int = SLAB_BYTES) -> None:
         self.lock = threading.Lock()
         self.batch = ffi.new("struct pw_log_batch *")
-        self._input, self._input_bytes = uncleared("uint8_t[]", input_bytes), input_bytes
+        self._input, self._input_bytes = mapped("uint8_t[]", input_bytes), input_bytes
         self.input = ffi.new("struct pw_tail_input *", (self._input, input_bytes, PORTION_BYTES))
         self.at_end = ffi.new("int32_t *")
         self._work: Any = None
@@ -63,7 +63,7 @@ class Arena:
     def reserve(self, work_bytes: int) -> None:
         with self.lock:
             if work_bytes > self.batch.work_capacity:
-                self._work = uncleared("uint8_t[]", work_bytes)
+                self._work = mapped("uint8_t[]", work_bytes)
                 self.batch.work, self.batch.work_capacity = self._work, work_bytes
 
     @property
@@ -88,7 +88,7 @@ class Arena:
             if status != lib.PW_E_OUTPUT_FULL:
                 check(status)
                 return self._result(self._slabs.part(self.batch.out_bytes))
-            large = uncleared("uint8_t[]", largest_bytes)
+            large = mapped("uint8_t[]", largest_bytes)
             self.batch.out, self.batch.out_capacity = large, largest_bytes
             check(encode())
             return self._result(bytes(ffi.buffer(large, self.batch.out_bytes)))

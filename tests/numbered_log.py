@@ -12,7 +12,6 @@ from tests.receiver import Behaviour, Received
 
 LINE_BYTES = 1000
 LINES = 1000  # in one write
-WRITE_S = LINE_BYTES * LINES / 20e6
 FILL = "x" * (LINE_BYTES - 60)
 GENERATION_WRITES = 6
 
@@ -20,8 +19,9 @@ GENERATION_WRITES = 6
 class Container:
     """Writes numbered lines; the kubelet's part is done by the same thread, so nothing is cut off."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, bytes_s: float = 20e6) -> None:
         self.log = log
+        self._write_s = LINE_BYTES * LINES / bytes_s
         self.records = 0
         self._ended = threading.Event()
         self._written = threading.Condition()
@@ -47,7 +47,7 @@ class Container:
             writer = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             for _ in range(GENERATION_WRITES):
                 self._write(writer)
-                next_s += WRITE_S
+                next_s += self._write_s
                 self._ended.wait(max(0.0, next_s - time.monotonic()))
             os.close(writer)
             self._rotate()

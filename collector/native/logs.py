@@ -72,8 +72,10 @@ class Arena:
         return self._slabs.parts
 
     def rest(self) -> None:
-        """Gives back what the next portion would find ready: freed memory, and all buffers unless
-        they are in use. Waits for nobody: a read may hang in the kernel for as long as a file system likes."""
+        """Gives back what the next portion would find ready: freed memory, and buffers that are not in use.
+
+        Waits for nobody: a read may hang in the kernel for as long as a file system likes.
+        """
         if self.lock.acquire(blocking=False):
             try:
                 self._slabs.rest()

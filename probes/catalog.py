@@ -124,6 +124,7 @@ class Hook(NamedTuple):
     # Of a walk (bpf_iter): the kernel's function. It runs once for each thing that is there, when the others
     # are attached; `kinds` are what it writes for its reader. `tracepoint` is only its name.
     walks: str = ""
+    unless: str = ""  # not attached where the kernel has this tracepoint, which tells the same for less
 
     @property
     def is_walk(self) -> bool:
@@ -207,11 +208,21 @@ HOOKS = (
     ),
     Hook(
         "network",
+        "tcp_sendmsg_locked",
+        (),
+        (6, 16),
+        Cost.PER_CALL,
+        "Each send() pays for a probe, also of UDP and UNIX sockets; before Linux 6.3 an accepted connection "
+        "counts for the process that listens until another reads or closes it.",
+    ),
+    Hook(
+        "network",
         "sock_send_length",
         (),
         (6, 3),
         Cost.PER_CALL,
         "An accepted connection counts for the process that listens until another reads or closes it.",
+        unless="tcp_sendmsg_locked",
     ),
     Hook(
         "cgroup",
@@ -434,6 +445,16 @@ def hooks_of(subjects: Collection[str]) -> tuple[Hook, ...]:
         if subject not in SUBJECTS:
             raise KeyError(subject)
     return tuple(hook for hook in HOOKS if hook.subject in subjects)
+
+
+def needed(
+    hooks: Collection[Hook], arguments: Collection[str], without: Collection[str] = ()
+) -> tuple[Hook, ...]:
+    """Those that no other stands in for. `arguments`: tracepoints that the BTF has; `without`: macros
+    of the headers that are left out."""
+    return tuple(
+        hook for hook in hooks if hook.unless not in arguments or f"ARGUMENTS_{hook.unless}" in without
+    )
 
 
 def dialects(hook: Hook, arguments: Mapping[str, int], forced: Dialect | None = None) -> tuple[Dialect, ...]:

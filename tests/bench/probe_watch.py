@@ -74,8 +74,8 @@ class Watch:
 
     def attach(self, subjects: Collection[str] = WATCHED) -> None:
         for hook in hooks_of(subjects):
-            program = self.probes.programs[hook.tracepoint]
-            self.probes.links[hook.tracepoint] = attach(hook, self.dialect, program)
+            if program := self.probes.programs.get(hook.tracepoint):
+                self.probes.links[hook.tracepoint] = attach(hook, self.dialect, program)
 
     def close(self) -> None:
         os.write(self._stop, b"x")

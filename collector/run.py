@@ -21,6 +21,7 @@ from collector.delivery.router import Statistics
 from collector.errors import OperatorError
 from collector.identity.node import node_id, node_name
 from collector.identity.table import IdentityTable
+from collector.native.logs import ARENA
 from collector.pipeline import Pipeline, Rooms
 from collector.privilege import narrow, situation_of, wanted
 from collector.reload import Reload
@@ -39,6 +40,9 @@ log = logging.getLogger("podwitness")
 
 # Beyond Grace: the time in which inputs hand over what they hold, once told to stop.
 HANDOVER_S = 0.5
+
+# So long a load has paused when its memory is given back.
+REST_LOOK_S = 2.0
 
 # The lowest of the real-time ones.
 LOOKOUT_PRIORITY = 1
@@ -126,6 +130,7 @@ async def collect(document: Document, starter: Starter | None, read: Callable[[]
         commits = tasks.create_task(pipeline.stores.run(), name="positions")
         expiry = tasks.create_task(expire_identities(rooms.identities), name="identities")
         runtime = tasks.create_task(ask_runtime(rooms), name="cri")
+        rest = tasks.create_task(rest_between_loads(), name="rest")
         pipeline.begin(tasks)
         # What start-up made lives as long as the process; frozen, it is never walked again by
         # the garbage collector.
@@ -138,7 +143,7 @@ async def collect(document: Document, starter: Starter | None, read: Callable[[]
         say_left_over(await pipeline.router.drain(rooms.document.service.grace_s))
         await router
         pipeline.cancel()
-        for task in (commits, expiry, runtime):
+        for task in (commits, expiry, runtime, rest):
             task.cancel()
     pipeline.stores.close()
     # The HTTP service ends last, so that it can be asked until then.
@@ -204,6 +209,16 @@ async def expire_identities(identities: IdentityTable) -> None:
     while True:
         await asyncio.sleep(1.0)
         identities.expire(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+
+async def rest_between_loads() -> None:
+    """What a load took of memory, the start being the first, goes back to the kernel when it is over."""
+    portions = ARENA.portions
+    while True:
+        await asyncio.sleep(REST_LOOK_S)
+        before, portions = portions, ARENA.portions
+        if portions == before:
+            ARENA.rest()
 
 
 async def ask_runtime(rooms: Rooms) -> None:

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "event.h"
+#include "memory.h"
 
 /* Open addressing with linear probing. At most half the slots are taken, so a
  * search is short and always meets a free slot. */
@@ -40,7 +41,7 @@ struct pw_containers *pw_containers_new(uint32_t max_entries, uint64_t max_bytes
   uint64_t slots = 16;
   while (slots < 2 * (uint64_t)max_entries)
     slots *= 2;
-  struct pw_containers *table = calloc(1, sizeof *table + slots * sizeof table->slots[0]);
+  struct pw_containers *table = pw_memory_table(1, sizeof *table + slots * sizeof table->slots[0]);
   if (table == NULL)
     return NULL;
   table->max_entries = max_entries;

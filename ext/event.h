@@ -16,13 +16,16 @@ int pw_kind_is_flow(uint16_t kind);
 
 /* ---- a ring --------------------------------------------------------------- */
 
-/* A BPF_MAP_TYPE_RINGBUF as the kernel lays it out. The members may also point
- * at memory of the caller's that is laid out the same way. */
+/* A BPF_MAP_TYPE_RINGBUF as the kernel lays it out: the ring is there twice, one
+ * behind the other, so no record wraps. With an `fd` below 0 the members point at
+ * memory of the caller's that is laid out the same way. */
 struct pw_ring {
   uint64_t *consumer;        /* position we have read up to; ours to write */
   const uint64_t *producer;  /* position the kernel has written up to */
-  const uint8_t *data;       /* the ring twice, one behind the other: no record wraps */
+  const uint8_t *data;       /* what is mapped now: `window_bytes` from `window_from` on; the caller's: all */
   uint64_t bytes;            /* a power of two */
+  int fd;
+  uint64_t window_from, window_bytes;
 };
 
 /* Maps the ring behind a descriptor. `bytes` is the map's max_entries.
@@ -163,8 +166,9 @@ struct pw_drain {
 };
 
 /* Takes records out of the ring until one of the reasons in enum pw_drain_end.
- * Outputs are appended to, results are set anew. Returns PW_OK, or
- * PW_E_OUTPUT_FULL when an output is smaller than PW_EVENT_OUTPUT_BYTES. */
+ * Outputs are appended to, results are set anew. Returns PW_OK; PW_E_OUTPUT_FULL
+ * when an output is smaller than PW_EVENT_OUTPUT_BYTES; PW_E_SYSCALL (errno) when
+ * the next record can't be mapped, and none was taken. */
 int pw_ring_drain(struct pw_ring *ring, struct pw_drain *drain);
 
 /* Encodes `records` (one after the other, each record_bytes long and padded to

@@ -223,7 +223,7 @@ static int is_too_late(const struct pw_drain *drain, const struct pw_slot *slot)
 }
 
 /* Takes what stands at *position, moves it, and says in drain->end when to stop: then 0 is returned. */
-static int step(struct pw_drain *drain, const struct pw_ring *ring, uint64_t *position, uint64_t producer)
+static int step(struct pw_drain *drain, struct pw_ring *ring, uint64_t *position, uint64_t producer)
 {
   struct pw_slot slot;
   enum taken taken = TAKEN;
@@ -233,6 +233,8 @@ static int step(struct pw_drain *drain, const struct pw_ring *ring, uint64_t *po
     return 0;
   }
   switch (state) {
+    case PW_SLOT_UNMAPPED: /* what was taken goes out first: the next drain begins with it */
+      return 0;
     case PW_SLOT_EMPTY:
       drain->end = PW_DRAIN_EMPTY;
       return 0;
@@ -288,6 +290,7 @@ int pw_ring_drain(struct pw_ring *ring, struct pw_drain *drain)
     return status;
   const uint64_t start = pw_ring_consumer(ring);
   uint64_t position = start, producer = pw_ring_producer(ring);
+  int is_unmapped = 0;
   for (uint32_t taken = 0; taken < drain->max_records; taken++) {
     if (taken % RELEASE_EVERY == RELEASE_EVERY - 1)
       pw_ring_release(ring, position);
@@ -298,12 +301,14 @@ int pw_ring_drain(struct pw_ring *ring, struct pw_drain *drain)
       __atomic_thread_fence(__ATOMIC_SEQ_CST);
       producer = pw_ring_producer(ring);
     }
-    if (!step(drain, ring, &position, producer))
+    if (!step(drain, ring, &position, producer)) {
+      is_unmapped = drain->end == PW_DRAIN_BOUND;
       break;
+    }
   }
   pw_ring_release(ring, position);
   drain->drained_bytes = position - start;
-  return PW_OK;
+  return is_unmapped && position == start ? PW_E_SYSCALL : PW_OK;
 }
 
 int pw_events_encode(const uint8_t *records, uint64_t records_bytes, const struct pw_fragment *fragment,

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "flow_track.h"
+#include "memory.h"
 
 /* A packet that comes after the idle time begins a new flow in the kernel; by then no end is to be told here. */
 #define GRACE_NS UINT64_C(1000000000)
@@ -75,7 +76,7 @@ struct pw_flow_table *pw_flow_table_open(int fd, uint32_t slots, uint64_t interv
     return NULL;
   *table = (struct pw_flow_table){.count = slots, .interval_ns = interval_ns, .idle_ns = idle_ns};
   table->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  table->told = calloc(slots, sizeof *table->told);
+  table->told = pw_memory_table(slots, sizeof *table->told);
   if (table->fd < 0 || table->told == NULL || slot_at(table, 0) == NULL) {
     const int failed = errno;
     pw_flow_table_close(table);

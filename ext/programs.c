@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "event_encode.h"
+#include "memory.h"
 #include "program.h"
 
 enum { NOBODY = 0 }; /* places are numbered from 1 */
@@ -53,8 +54,8 @@ struct pw_programs *pw_programs_new(uint32_t max_processes, uint64_t max_bytes)
   struct pw_programs *programs = calloc(1, sizeof *programs);
   if (programs == NULL)
     return NULL;
-  programs->processes = calloc((size_t)max_processes + 1, sizeof *programs->processes);
-  programs->buckets = calloc(buckets, sizeof *programs->buckets);
+  programs->processes = pw_memory_table((size_t)max_processes + 1, sizeof *programs->processes);
+  programs->buckets = pw_memory_table(buckets, sizeof *programs->buckets);
   if (programs->processes == NULL || programs->buckets == NULL) {
     pw_programs_free(programs);
     return NULL;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "dns.h"
+#include "memory.h"
 #include "resolve.h"
 #include "resolve_streams.h"
 
@@ -38,7 +39,7 @@ struct pw_resolutions {
 
 struct pw_resolutions *pw_resolutions_new(uint32_t host_net_ns)
 {
-  struct pw_resolutions *known = calloc(1, sizeof *known);
+  struct pw_resolutions *known = pw_memory_table(1, sizeof *known);
   if (known != NULL)
     known->host_net_ns = host_net_ns;
   return known;

@@ -4,10 +4,10 @@
 
 #include "event.h"
 
-enum pw_slot_state { PW_SLOT_RECORD, PW_SLOT_DISCARDED, PW_SLOT_EMPTY, PW_SLOT_CORRUPT };
+enum pw_slot_state { PW_SLOT_RECORD, PW_SLOT_DISCARDED, PW_SLOT_EMPTY, PW_SLOT_CORRUPT, PW_SLOT_UNMAPPED };
 
 struct pw_slot {
-  const uint8_t *record;
+  const uint8_t *record; /* until the next look */
   uint32_t bytes;
   uint64_t next; /* position behind it */
 };
@@ -15,8 +15,9 @@ struct pw_slot {
 /* Looks at what stands at `position`, given that the producer was seen at
  * `producer`. A record that a program is still writing counts as PW_SLOT_EMPTY.
  * Never looks at bytes outside position .. producer. PW_SLOT_CORRUPT: the
- * lengths make no sense; `next` is the producer's position. */
-enum pw_slot_state pw_ring_look(const struct pw_ring *ring, uint64_t position, uint64_t producer, struct pw_slot *slot);
+ * lengths make no sense; `next` is the producer's position. PW_SLOT_UNMAPPED:
+ * it can't be mapped, errno tells why. */
+enum pw_slot_state pw_ring_look(struct pw_ring *ring, uint64_t position, uint64_t producer, struct pw_slot *slot);
 
 /* Gives the space before `position` back to the kernel. */
 void pw_ring_release(struct pw_ring *ring, uint64_t position);

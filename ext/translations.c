@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
+
 enum { PLACES = 4 };
 
 struct pw_translations {
@@ -12,7 +14,7 @@ struct pw_translations {
 
 struct pw_translations *pw_translations_new(void)
 {
-  return calloc(1, sizeof(struct pw_translations));
+  return pw_memory_table(1, sizeof(struct pw_translations));
 }
 
 void pw_translations_free(struct pw_translations *known)

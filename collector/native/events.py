@@ -14,6 +14,7 @@ from collector.native.flow_table import FlowTable
 from collector.native.programs import Programs
 from collector.native.raw_records import HEAD
 from collector.native.resolutions import Resolutions
+from collector.native.slabs import mapped
 from collector.native.status import check
 from collector.native.translations import Translations
 
@@ -125,7 +126,7 @@ class EventEncoder:
         self._drain.clock.variables = self._variables
         self._drain.clock.variables_bytes = len(names)
         outputs = (self._drain.process, self._drain.network, self._drain.unknown)
-        self._buffers = [ffi.new("uint8_t[]", output_bytes) for _ in outputs]
+        self._buffers = [mapped("uint8_t[]", output_bytes) for _ in outputs]
         for output, buffer in zip(outputs, self._buffers, strict=True):
             output.bytes = buffer
             output.room = output_bytes

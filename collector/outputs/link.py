@@ -16,8 +16,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from collector.native.sealing import Waits
 from collector.outputs.dialling import SILENCE_S
-from collector.outputs.tls_stream import BATCH_BYTES, TlsStream
+from collector.outputs.tls_stream import TlsStream
 
 Result = TypeVar("Result")
 
@@ -70,6 +71,7 @@ class Link:
             self._say_why(tls)
             raise
         await self._flush(tls)
+        tls.gather()
         self._tls = tls
 
     async def send(self, buffers: Sequence[bytes | memoryview]) -> None:
@@ -89,24 +91,18 @@ class Link:
         if sum(map(len, buffers)) <= TLS_RECORD_BYTES:
             buffers = (b"".join(buffers),)
         for buffer in buffers:
-            view = memoryview(buffer)
-            while view:
-                try:
-                    view = tls.seal(view)
-                except ssl.SSLWantReadError:
-                    await self._exchange(tls)
-                if tls.sealed_bytes >= BATCH_BYTES:
-                    await self._flush(tls)
-        await self._flush(tls)
+            await self._seal(tls, memoryview(buffer), flush=buffer is buffers[-1])
+
+    async def _seal(self, tls: TlsStream, view: memoryview, *, flush: bool) -> None:
+        while True:
+            view, waits = tls.send(self._socket, view, flush=flush)
+            if waits is Waits.NOTHING:
+                return
+            await (self._writable() if waits is Waits.ROOM else self._exchange(tls))
 
     async def _flush(self, tls: TlsStream) -> None:
         """Sends what is sealed."""
-        view = memoryview(tls.take_sealed())
-        while view:
-            try:
-                view = view[self._socket.send(view) :]
-            except BlockingIOError:
-                await self._writable()
+        await self._seal(tls, memoryview(b""), flush=True)
 
     async def _exchange(self, tls: TlsStream) -> None:
         """Sends what is sealed and feeds what the receiver says."""

@@ -206,7 +206,13 @@ static void open_rig(struct rig *rig)
   }
   if (!rig->memory || !rig->containers) abort();
   rig->drain.process_containers = rig->drain.network_containers = rig->containers;
-  rig->ring = (struct pw_ring){&rig->positions[0], &rig->positions[1], rig->memory, RING_BYTES};
+  rig->ring = (struct pw_ring){
+      .consumer = &rig->positions[0],
+      .producer = &rig->positions[1],
+      .data = rig->memory,
+      .bytes = RING_BYTES,
+      .fd = -1,
+  };
 }
 
 static void close_rig(struct rig *rig)

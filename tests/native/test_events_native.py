@@ -7,6 +7,7 @@ import gc
 import itertools
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -249,7 +250,7 @@ def test_raw_records_never_read_past_their_end(parts: list[bytes], garbage: byte
 # The ring
 
 
-def drain_all(ring: MemoryRing, tables: Tables, max_records: int = 1000) -> list[Drained]:
+def drain_all(ring: Ring, tables: Tables, max_records: int = 1000) -> list[Drained]:
     drains = []
     while True:
         drains.append(ENCODER.drain(ring, tables, max_records))
@@ -438,6 +439,50 @@ def test_records_written_by_a_program_in_the_kernel() -> None:
             assert ring.fill_bytes == sum(len(record) + 8 for record in sent)
             drained = ENCODER.drain(ring, tables, 1000)
             assert drained.process.entries == b"".join(map(expected, sent))
+        ring.close()
+
+
+def long_exec(number: int) -> bytes:
+    """11 KiB: never at the same place of a window again."""
+    return records.exec_record(environment=bytes([number % 256]) * 10_000, cgroup_id=CGROUP)
+
+
+def mapped_bytes() -> int:
+    """Of maps of the kernel's, by this process."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    spans = [line.split()[0].split("-") for line in lines if "bpf-map" in line]
+    return sum(int(end, 16) - int(start, 16) for start, end in spans)
+
+
+def drained_entries(ring: Ring, tables: Tables) -> bytes:
+    return b"".join(drained.process.entries for drained in drain_all(ring, tables))
+
+
+def test_a_part_of_a_large_ring_is_mapped_at_a_time() -> None:
+    with KernelRing(1 << 20) as kernel:
+        before = mapped_bytes()
+        ring, tables = Ring(kernel.ring_fd, 1 << 20), tables_with(CGROUP)
+        for turn in range(5):  # several times around
+            sent = [long_exec(turn * 60 + number) for number in range(60)]
+            assert all(map(kernel.submit, sent))
+            assert drained_entries(ring, tables) == b"".join(map(expected, sent))
+            assert mapped_bytes() - before < 300 << 10
+        ring.close()
+        assert mapped_bytes() == before
+
+
+def test_what_was_drained_before_a_part_can_not_be_mapped_is_given_first() -> None:
+    with KernelRing(1 << 20) as kernel, open("/dev/null", "rb") as no_map:
+        ring, tables = Ring(kernel.ring_fd, 1 << 20), tables_with(CGROUP)
+        sent = [long_exec(number) for number in range(60)]
+        assert all(map(kernel.submit, sent))
+        its_own, ring._ring.fd = ring._ring.fd, no_map.fileno()
+        entries = ENCODER.drain(ring, tables, 1000).process.entries
+        with pytest.raises(OSError, match="drain"):
+            ENCODER.drain(ring, tables, 1000)
+        ring._ring.fd = its_own
+        assert entries
+        assert entries + drained_entries(ring, tables) == b"".join(map(expected, sent))
         ring.close()
 
 

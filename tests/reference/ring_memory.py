@@ -26,6 +26,7 @@ class MemoryRing(Ring):
         self._ring.producer = ffi.cast("uint64_t *", start + PAGE_BYTES)
         self._ring.data = start + 2 * PAGE_BYTES
         self._ring.bytes = ring_bytes
+        self._ring.fd = -1
 
     @property
     def consumer(self) -> int:

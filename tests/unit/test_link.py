@@ -171,9 +171,19 @@ async def openssl_server(
     ("version", "letter"), [("-tls1_3", b"k"), ("-tls1_3", b"K"), ("-tls1_2", b"r"), ("-tls1_2", b"R")]
 )
 @pytest.mark.parametrize("is_idle", [False, True])
+@pytest.mark.parametrize("is_gathered", [True, False])
 def test_other_keys_and_another_handshake_within_a_session(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, letter: bytes, is_idle: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    letter: bytes,
+    *,
+    is_idle: bool,
+    is_gathered: bool,
 ) -> None:
+    if not is_gathered:
+        monkeypatch.setattr("collector.outputs.tls_stream.seal_of", lambda *_: None)
+
     async def scenario() -> None:
         async with asyncio.timeout(30), openssl_server(tmp_path, version) as (link, server):
             assert server.stdin is not None

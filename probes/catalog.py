@@ -460,14 +460,12 @@ def needed(
 def dialects(hook: Hook, arguments: Mapping[str, int], forced: Dialect | None = None) -> tuple[Dialect, ...]:
     """What to try for a hook, best first. `arguments`: tracepoints that the kernel's BTF has.
 
-    A kernel whose BTF does not know a tracepoint may still have it as a raw one. Programs of cgroups are
-    written for one dialect, whatever is forced.
+    A kernel whose BTF does not know a tracepoint may still have it as a raw one. Programs of cgroups follow
+    typed pointers only where that saves a call.
     """
-    if hook.cgroup is not None:
-        return (Dialect.RAW_TP,)
     if forced and not hook.is_walk:
         return (forced,)
-    known = hook.tracepoint in arguments
+    known = hook.tracepoint in arguments or hook.cgroup is not None
     if hook.is_walk:
         return (Dialect.TP_BTF,) if known else ()
     return (Dialect.TP_BTF, Dialect.RAW_TP) if known else (Dialect.RAW_TP,)

@@ -39,6 +39,7 @@ tty_driver major minor_start
 list_head next
 timespec64 tv_sec tv_nsec
 atomic_t counter
+atomic64_t counter
 cred uid gid euid suid fsuid egid sgid fsgid user_ns
 cred cap_effective cap_permitted cap_inheritable cap_ambient
 kuid_t val
@@ -79,7 +80,7 @@ inode i_ino i_sb i_nlink i_mode
 super_block s_magic s_dev
 ovl_inode __upperdentry vfs_inode
 sock_common skc_family skc_num skc_dport skc_rcv_saddr skc_daddr skc_v6_rcv_saddr skc_v6_daddr
-sock_common skc_net skc_flags skc_state
+sock_common skc_net skc_flags skc_state skc_cookie
 possible_net_t net
 socket file
 sock sk_socket __sk_common sk_protocol sk_cgrp_data sk_max_ack_backlog sk_err

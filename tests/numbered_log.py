@@ -87,12 +87,14 @@ class Count:
         self.seen = bytearray()
         self.next = 0  # all before it are there
         self.doubled = 0
+        self._arrivals: list[tuple[float, int]] = []  # when (monotonic), how many
         self.out_of_order: list[tuple[int, int]] = []
 
     def behave(self, received: Received) -> Behaviour:
         numbers = [int(record[b"log"].split(b" ", 1)[0]) for _, record in received.entries]
         received.entries.clear()
         received.packed = b""
+        self._arrivals.append((time.monotonic(), len(numbers)))
         for number in numbers:
             if number < len(self.seen) and self.seen[number]:
                 self.doubled += 1
@@ -104,3 +106,7 @@ class Count:
             while self.next < len(self.seen) and self.seen[self.next]:
                 self.next += 1
         return Behaviour.ACCEPT
+
+    def since(self, time_s: float) -> int:
+        """Records that have come since then (monotonic), doubles too."""
+        return sum(records for arrived_s, records in self._arrivals if arrived_s >= time_s)

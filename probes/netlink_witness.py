@@ -82,10 +82,8 @@ class ProcessWatch:
 
 def open_connector(receive_bytes: int) -> ProcConnector:
     """In the node's network namespace, if that may be entered. Raises ConnectorUnusable."""
-    node = netns.node()
-    if netns.namespace_of(node) != netns.namespace_of("thread-self"):
-        with suppress(OSError), netns.inside(node):
-            return ProcConnector(receive_bytes=receive_bytes)
+    with suppress(OSError), netns.inside_nodes():
+        return ProcConnector(receive_bytes=receive_bytes)
     return ProcConnector(receive_bytes=receive_bytes)
 
 

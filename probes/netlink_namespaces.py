@@ -168,8 +168,11 @@ class Namespaces:
             self._refused[watched.table.net_ns] = error.strerror or str(error)
             return
         room = MAX_SOCKETS - sum(len(one.table) for one in self._watched.values())
-        begun, excess = watched.table.dumped(found, time.clock_gettime_ns(time.CLOCK_BOOTTIME), room)
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        begun, excess = watched.table.dumped(found, now_ns, room)
         self._outbox.put(begun)
+        if self._is_first_look and self._watch.tells_state:
+            self._outbox.put_late(watched.table.present(now_ns))
         self._outbox.lost("any", "table_full", excess)
         self._count_dropped(watched)
 

@@ -49,7 +49,10 @@ class ProcessWatch:
         self.connector = open_connector(watch.receive_bytes)
         self._outbox = outbox
         self._table = ProcessTable(cgroups)
+        since_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._table.prime()
+        if watch.tells_state:
+            outbox.put_late(self._table.running(since_ns))
         self._dropped = 0
 
     @property

@@ -103,6 +103,7 @@ class NetlinkInput:
             settings.ring_bytes,
             settings.drain_interval_s,
             settings.refresh_interval_s,
+            settings.state,
         )
 
     def _say_ended(self, how: str) -> None:

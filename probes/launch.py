@@ -277,7 +277,11 @@ def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) ->
             NOTHING_ATTACHED,
             "Status -9 is the out-of-memory killer as a rule: compiling takes 180 MiB for a moment.",
         )
-    reports = tuple(hook_report(hook, answer.results[hook.tracepoint]) for hook in hooks)
+    reports = tuple(
+        hook_report(hook, answer.results[hook.tracepoint])
+        for hook in hooks
+        if hook.tracepoint in answer.results
+    )
     if not any(report.is_attached for report in reports):
         raise ProbeError(
             f"None of the probes could be attached: {reports[0].reason}.",

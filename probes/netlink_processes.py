@@ -184,16 +184,32 @@ class ProcessTable:
         parent = self._get(event.parent_pid) or Process(event.parent_pid)
         look = self._look(event.pid)
         if look is None:  # then its cgroup is the parent's, who may have moved since its own start
-            parent = self._moved(parent)
-            if parent.start_ns:
-                self._remember(parent)
+            parent = self._follow(parent)
             child = _copy_of(parent, event)
         else:
-            child = look.process._replace(comm=parent.comm or look.process.comm)
+            parent, child = self._agreed(parent, look.process)
+            child = child._replace(comm=parent.comm or child.comm)
         child = child._replace(parent=_as_parent(parent))
         self._remember(child)
         self._executed.pop(event.pid, None)
         return Seen("fork", event.time_ns, child, event.tid, unread="" if look else "gone")
+
+    def _agreed(self, parent: Process, child: Process) -> tuple[Process, Process]:
+        """A child that is found elsewhere than its parent was tells that the parent has moved: later children
+        may be gone when they are looked at, and it with them. Or CLONE_INTO_CGROUP has put the child there.
+        Or the kernel shows the root still: the connector's event comes before a child is in its cgroup."""
+        if child.cgroup_id != parent.cgroup_id:
+            parent = self._follow(parent)
+        if child.cgroup_id != parent.cgroup_id:
+            child = self._moved(child)
+        return parent, child
+
+    def _follow(self, process: Process) -> Process:
+        """With the cgroup that it is in now; remembered, if anything is known of it."""
+        moved = self._moved(process)
+        if moved.start_ns:
+            self._remember(moved)
+        return moved
 
     def _on_exec(self, event: ProcessEvent, look: _Look | None, monotonic_ns: int) -> Seen:
         self._mark_replaced(event.pid, monotonic_ns)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from probes.catalog import HOOKS
+from probes.catalog import SUBJECTS
 from tests.deploy import manifests
+from tests.kernel.hooks_here import hooks_here
 
 pytestmark = pytest.mark.kernel
 
@@ -37,7 +38,7 @@ def test_as_root_nothing_that_is_needed_fails() -> None:
     done = doctor("--json")
     assert done.returncode in (0, 1)
     assert done.stderr == ""
-    assert {states(done.stdout)[hook.tracepoint] for hook in HOOKS} == {"works"}
+    assert {states(done.stdout)[hook] for hook in hooks_here(*SUBJECTS)} == {"works"}
     assert states(done.stdout)["heartbeat"] == "works"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from probes import netns
 from tests.deploy.pod import Pod
 from tests.polling import until
 
@@ -40,12 +41,15 @@ def health(pod: Pod, expected: str) -> dict[str, Any]:
     """Of the input, once its reason has `expected`."""
 
     def component() -> dict[str, Any] | None:
-        _, body = pod.get(HEALTH)
-        found: dict[str, Any] = json.loads(body)["components"].get("ebpf.0", {})
+        found: dict[str, Any] = components(pod).get("ebpf.0", {})
         return found if expected in found.get("reason", "") else None
 
     pod.wait_for("/livez", "")
     return until(component, pod.output())
+
+
+def components(pod: Pod) -> dict[str, Any]:
+    return dict(json.loads(pod.get(HEALTH)[1])["components"])
 
 
 def checks(pod: Pod) -> dict[str, dict[str, Any]]:
@@ -87,11 +91,20 @@ def test_with_its_overlay_netlink_sees_processes_and_connections_of_others(tmp_p
         assert {doctor[name]["state"] for name in ("for netlink", "netlink instead")} == {"works"}
 
 
+def test_with_the_base_alone_health_says_that_services_are_not_followed(tmp_path: Path) -> None:
+    with Pod(tmp_path, CONFIG.format(http="On", key="Trace process flow")) as pod:
+        pod.wait_for("/livez", "")
+        found = until(lambda: components(pod).get("ebpf.0 Services"), pod.output(), 60)
+        assert not found["ok"]
+        assert netns.NOT_ENTERED in found["reason"]
+        assert netns.NOT_ENTERED in pod.output()
+
+
 def test_with_its_overlay_flow_is_in_the_nodes_network(tmp_path: Path) -> None:
     """Its service is off: its port would be one of this machine."""
     with Pod(tmp_path, CONFIG.format(http="Off", key="Trace process network flow privilege"), "flow") as pod:
         until(lambda: "hooks attached" in pod.output(), deadline_s=60)
-        assert "destination.nat" not in pod.output()
+        assert netns.NOT_ENTERED not in pod.output()
         doctor = checks(pod)
         flows = {check["state"] for name, check in doctor.items() if name.startswith("cgroup_skb")}
         assert (flows, doctor["connection tracking"]["state"]) == ({"works"}, "works")

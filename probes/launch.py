@@ -239,6 +239,13 @@ def loader_command(cache: str = "") -> Command:
     return Command(arguments, {**os.environ, "PYTHONPATH": path, LIBRARIES: os.pathsep.join(installed)})
 
 
+def witness_command() -> Command:
+    """Of the netlink witness, as the loader's: found where this package is."""
+    path = os.pathsep.join(filter(None, (str(PACKAGE_PARENT), os.environ.get("PYTHONPATH"))))
+    arguments = (sys.executable, "-P", "-m", "probes.netlink_witness")
+    return Command(arguments, {**os.environ, "PYTHONPATH": path})
+
+
 async def _tail(child: Loader) -> bytes:
     """The last STDERR_BYTES, read to the end so that the child never waits for us."""
     assert child.stderr is not None

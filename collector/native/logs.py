@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from collector._native import ffi, lib
 from collector.delivery.chunk import PORTION_BYTES, Packed, Position
-from collector.native.log_steps import Constant, concatenated, direct, packed, watched
-from collector.native.slabs import SLAB_BYTES, Slabs, uncleared
+from collector.native.log_steps import Constant, concatenated, direct, watched
+from collector.native.slabs import SLAB_BYTES, Slabs, mapped
 from collector.native.status import check
+from collector.packing import pack
 from collector.plan import Framing, LogPlan, Merge, Op
 
 DEFAULT_MAX_RECORD_BYTES = 2 << 20
@@ -52,7 +53,7 @@ class Arena:
     def __init__(self, input_bytes: int = INPUT_BYTES, slab_bytes: int = SLAB_BYTES) -> None:
         self.lock = threading.Lock()
         self.batch = ffi.new("struct pw_log_batch *")
-        self._input, self._input_bytes = uncleared("uint8_t[]", input_bytes), input_bytes
+        self._input, self._input_bytes = mapped("uint8_t[]", input_bytes), input_bytes
         self.input = ffi.new("struct pw_tail_input *", (self._input, input_bytes, PORTION_BYTES))
         self.at_end = ffi.new("int32_t *")
         self._work: Any = None
@@ -62,7 +63,7 @@ class Arena:
     def reserve(self, work_bytes: int) -> None:
         with self.lock:
             if work_bytes > self.batch.work_capacity:
-                self._work = uncleared("uint8_t[]", work_bytes)
+                self._work = mapped("uint8_t[]", work_bytes)
                 self.batch.work, self.batch.work_capacity = self._work, work_bytes
 
     @property
@@ -87,7 +88,7 @@ class Arena:
             if status != lib.PW_E_OUTPUT_FULL:
                 check(status)
                 return self._result(self._slabs.part(self.batch.out_bytes))
-            large = uncleared("uint8_t[]", largest_bytes)
+            large = mapped("uint8_t[]", largest_bytes)
             self.batch.out, self.batch.out_capacity = large, largest_bytes
             check(encode())
             return self._result(bytes(ffi.buffer(large, self.batch.out_bytes)))
@@ -252,7 +253,7 @@ class _Plan:
         native.watch_count = len(self._watches)
         native.noted_count = noted_count
         for key, index in self._watches.items():
-            self._set_text(native.watches[index], packed(key))
+            self._set_text(native.watches[index], pack(key))
         native.seen = self._keep(ffi.new("uint8_t[]", len(self._watches)))
         self._set_direct(plan)
         native.pieces = self._keep(ffi.new("struct pw_piece[]", len(steps) + lib.PW_LOG_PIECES))
@@ -266,7 +267,7 @@ class _Plan:
         text.bytes = len(value)
 
     def _set_key(self, key: Any, name: str) -> None:
-        self._set_text(key.packed, packed(name) if name else b"")
+        self._set_text(key.packed, pack(name) if name else b"")
         key.watch = self._watches.get(name, -1)
 
     def _set_keys(self, plan: LogPlan) -> None:
@@ -286,7 +287,7 @@ class _Plan:
         native.is_on, native.merges = True, found.merge is not None
         for name in ("time", "stream", "logtag", "content"):
             key: str = getattr(found.layout, name)
-            self._set_text(getattr(native, name), packed(key) if key else b"")
+            self._set_text(getattr(native, name), pack(key) if key else b"")
         self._set_text(native.tail, found.tail)
         native.tail_pairs = found.tail_pairs
 

@@ -72,12 +72,18 @@ class Arena:
         return self._slabs.parts
 
     def rest(self) -> None:
-        """Gives back what the next portion would find ready: memory that was freed, and all buffers."""
-        with self.lock:
-            self._slabs.rest()
-            lib.pw_memory_forget(self._input, self._input_bytes)
-            if self._work is not None:
-                lib.pw_memory_forget(self._work, self.batch.work_capacity)
+        """Gives back what the next portion would find ready: freed memory, and buffers that are not in use.
+
+        Waits for nobody: a read may hang in the kernel for as long as a file system likes.
+        """
+        if self.lock.acquire(blocking=False):
+            try:
+                self._slabs.rest()
+                lib.pw_memory_forget(self._input, self._input_bytes)
+                if self._work is not None:
+                    lib.pw_memory_forget(self._work, self.batch.work_capacity)
+            finally:
+                self.lock.release()
         lib.pw_memory_give_back()
 
     def call(self, encode: Callable[[], int], largest_bytes: int) -> LogBatch:

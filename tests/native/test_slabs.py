@@ -81,6 +81,16 @@ def test_without_memory_for_another_slab_the_current_one_is_nobody_elses(
     assert slabs.waiting == 0
 
 
+def test_a_rest_does_not_wait_for_a_read_that_hangs() -> None:
+    arena = Arena(slab_bytes=SLAB_BYTES)
+    used = arena.batch.out
+    with arena.lock:
+        used[0] = 7
+        arena.rest()
+        assert used[0] == 7
+    arena.rest()
+
+
 def test_a_slab_whose_view_is_in_a_cycle_of_garbage_can_be_used_again() -> None:
     slabs = Slabs(SLAB_BYTES)
     ring: list[object] = [written(slabs, b"a", SLAB_BYTES)]

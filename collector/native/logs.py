@@ -244,6 +244,7 @@ class _Plan:
 
     def __init__(self, plan: LogPlan) -> None:
         self._kept: list[Any] = []
+        self._texts: list[tuple[Any, bytes]] = []
         self._watches, noted_count = watched(plan)
         steps = concatenated(plan.steps, self._watches)
         native = self.native = ffi.new("struct pw_plan *")
@@ -263,14 +264,22 @@ class _Plan:
         native.seen = self._keep(ffi.new("uint8_t[]", len(self._watches)))
         self._set_direct(plan)
         native.pieces = self._keep(ffi.new("struct pw_piece[]", len(steps) + lib.PW_LOG_PIECES))
+        self._place_texts()
 
     def _keep(self, value: Any) -> Any:
         self._kept.append(value)
         return value
 
     def _set_text(self, text: Any, value: bytes) -> None:
-        text.at = self._keep(ffi.from_buffer("uint8_t[]", value))
-        text.bytes = len(value)
+        self._texts.append((text, value))
+
+    def _place_texts(self) -> None:
+        """In one buffer: each of its own would take a hundred bytes, of some thirty in each followed file."""
+        at = self._keep(ffi.from_buffer("uint8_t[]", b"".join(value for _, value in self._texts))) + 0
+        for text, value in self._texts:
+            text.at, text.bytes = at, len(value)
+            at += len(value)
+        self._texts.clear()
 
     def _set_key(self, key: Any, name: str) -> None:
         self._set_text(key.packed, pack(name) if name else b"")

@@ -28,7 +28,9 @@ EBPF = f"""[INPUT]
 """
 ASKED = 3
 ADDRESS, SERVICE = "10.1.0.1", "10.96.0.1"
+# The namespace of process 1 counts as the node's.
 NETWORK = f"""set -e
+mount --bind /proc/$$/net /proc/1/net
 ip link set lo up
 ip addr add {ADDRESS}/32 dev lo
 ip route add 10.96.0.0/16 dev lo src {ADDRESS}
@@ -77,12 +79,15 @@ for number in range({ASKED}):
 def network() -> Iterator[list[str]]:
     """What to put before a command to have it in a network of its own, with a Service."""
     with subprocess.Popen(
-        ["unshare", "--net", "sh", "-c", NETWORK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ["unshare", "--net", "--mount", "sh", "-c", NETWORK],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as holder:
         assert holder.stdout
         assert holder.stdin
         assert holder.stdout.readline() == "made\n"
-        yield ["nsenter", f"--net=/proc/{holder.pid}/ns/net"]
+        yield ["nsenter", f"--target={holder.pid}", "--net", "--mount", f"--wd={Path.cwd()}"]
         holder.stdin.close()
 
 

@@ -7,17 +7,16 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import NamedTuple
 
-from collector.delivery.chunk import INHERITED, FileKey, Packed, Position, fingerprint
+from collector.delivery.chunk import INHERITED, FileKey, Position, fingerprint
 from collector.inputs import tail_gzip
+from collector.inputs.portion import Portion
 from collector.inputs.tail_groups import LineGroups, Regrouped
 from collector.inputs.tail_open import OpenFile, path_of
 from collector.inputs.vanishing import Vanishing
 from collector.native.files import has_writer, read
 from collector.native.logs import LogBatch, LogStream
 from collector.plan import Framing
-from collector.service.metrics import Metrics
 
 FINGERPRINT_BYTES = 1024
 # Where reading begins at the end, it begins behind a newline; a line longer than this is cut instead.
@@ -44,34 +43,6 @@ def begins_as(file: OpenFile, key: FileKey) -> bool:
 def head_of(file: OpenFile, count: int = FINGERPRINT_BYTES) -> bytes:
     """The file's first bytes, uncompressed."""
     return tail_gzip.head(file.fd, count) if file.is_compressed else os.pread(file.fd, count, 0)
-
-
-class Portion(NamedTuple):
-    """What was read in one go: entries, from where to where, and what was odd about it."""
-
-    entries: Packed
-    records: int
-    from_offset: int
-    to_offset: int
-    unparsed: int
-    cut: int
-    cut_bytes: int
-    at_end: bool  # all that the file had
-    skipped: int = 0
-    skipped_bytes: int = 0
-    began: tuple[int, ...] = ()  # where records began that are whole though no byte was read
-
-    def count_into(self, metrics: Metrics, name: str) -> None:
-        """What was odd, of the input of that name."""
-        metrics.add("podwitness_tail_unparsed_lines_total", name, by=self.unparsed)
-        metrics.add("fluentbit_input_long_line_truncated_total", name, by=self.cut)
-        metrics.add("fluentbit_input_long_line_skipped_total", name, by=self.skipped)
-        if self.cut:
-            metrics.add("podwitness_tail_cut_records_total", name, by=self.cut)
-            metrics.add("podwitness_tail_cut_bytes_total", name, by=self.cut_bytes)
-        if self.skipped:
-            metrics.add("podwitness_tail_skipped_lines_total", name, by=self.skipped)
-            metrics.add("podwitness_tail_skipped_bytes_total", name, by=self.skipped_bytes)
 
 
 @dataclass(slots=True, eq=False)

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 from collector.errors import OperatorError
 from collector.inputs.beginnings import Beginnings
 from collector.inputs.file_events import FileEvents
-from collector.inputs.follow import FollowedFile, Portion
+from collector.inputs.follow import FollowedFile
 from collector.inputs.followed import Followed
+from collector.inputs.portion import Portion
 from collector.inputs.reading_thread import ReadingThread
 from collector.inputs.refused_names import RefusedNames
 from collector.inputs.replanning import Replanning

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from collector.delivery.admission import size_of
 from collector.delivery.chunk import PORTION_BYTES, Chunk, FileKey, Position
 from collector.filters.chain import Tagged
-from collector.inputs.follow import FollowedFile, Portion
+from collector.inputs.follow import FollowedFile
 from collector.inputs.made_chunks import chunks
+from collector.inputs.portion import Portion
 from collector.inputs.succession import Succession
 from collector.inputs.tail_parser import Step
 

@@ -107,7 +107,7 @@ class Stretch:
 
     def goes_on_in(self, other: Stretch) -> bool:
         """Whether both, and what is between, read in one go make the records of both."""
-        is_plain = not any(one.ended or one.began or one.is_divided or one.was_sent for one in (self, other))
+        is_plain = not any(one.ended or one.began or one.is_divided for one in (self, other))
         return is_plain and self.is_of_same_file(other) and self.end == other.behind
 
     def up_to(self, last: Stretch) -> Stretch:

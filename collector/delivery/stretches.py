@@ -11,6 +11,7 @@ other stretches.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import struct
@@ -283,6 +284,7 @@ def _told_apart(
     return [kept for of, kept in found if of == source], [one for one in found if one[0] != source]
 
 
+@functools.lru_cache
 def _hashed(source: str) -> bytes:
     return chunk_id(source)[:8]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from collector.delivery.chunk import Packed
+from collector.delivery.chunk import Packed, Stretch
 from collector.service.metrics import Metrics
 
 
@@ -22,6 +22,9 @@ class Portion(NamedTuple):
     skipped: int = 0
     skipped_bytes: int = 0
     began: tuple[int, ...] = ()  # where records began that are whole though no byte was read
+    now_ns: int = 0  # when it was read
+    ended: bool = False  # what was open at its end was completed
+    again: Stretch | None = None  # it was under way when the run before ended
 
     def count_into(self, metrics: Metrics, name: str) -> None:
         """What was odd, of the input of that name."""

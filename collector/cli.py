@@ -16,6 +16,7 @@ from collector.config.document import Document, load_file, load_sections
 from collector.config.schema import InvalidConfiguration
 from collector.config.sections import Section
 from collector.errors import OperatorError
+from collector.version import version
 
 DEFAULT_CONFIGURATION = os.path.join(os.path.dirname(__file__), "default.conf")
 
@@ -61,9 +62,6 @@ def _do(given: Sequence[str]) -> int:
         print(help_text(asked.sections))
         return 0
     if asked.version:
-        # Late: it brings parsers of mail and zip files, for which a daemon has no use.
-        from collector.version import version
-
         print(f"podwitness v{version()}")
         return 0
     return _run(asked)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collector.config.document import Document, PluginConfig
+    from collector.delivery.database import DatabaseModes
     from collector.delivery.positions import Positions
     from collector.filters.chain import FilterChain
     from collector.identity.identity import Identity
@@ -54,11 +55,11 @@ class InputContext(Context):
     """What an input has beside that.
 
     `positions` opens the position database at a path (None: kept in memory only)
-    and gives every caller of one path the same one. `starter` starts the loader of
+    and gives every caller of one path the same one, in the modes of the last. `starter` starts the loader of
     the probes (None: the input starts it itself).
     """
 
     intake: Intake
     chain: FilterChain
-    positions: Callable[[str | None], Positions]
+    positions: Callable[[str | None, DatabaseModes], Positions]
     starter: Starter | None = None

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from collector.delivery.chunk import Packed
+from collector.packing import pack
 
 Pairs = list[tuple[Any, Any]]
 """A record on the general path: pairs in order, because Fluent Bit's records may repeat a key."""
@@ -192,12 +193,6 @@ def pack_time(time_ns: int) -> bytes:
     elif seconds > 0xFFFFFFFF:
         seconds, fraction_ns = 0xFFFFFFFF, _NS_PER_S - 1
     return b"\xd7\x00" + _EVENT_TIME_BYTES.pack(seconds, fraction_ns)
-
-
-def pack(value: Any) -> bytes:
-    """msgpack of one value."""
-    packed: bytes = msgpack.packb(value, unicode_errors="surrogateescape")
-    return packed
 
 
 def map_header(size: int) -> bytes:

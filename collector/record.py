@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from collector.delivery.chunk import Packed
-from collector.entries import Entry, Pairs, map_header, memory_bytes, pack, pack_time, time_ns, walk
+from collector.entries import Entry, Pairs, map_header, memory_bytes, pack_time, time_ns, walk
+from collector.packing import pack
 
 
 class Record:

@@ -29,8 +29,7 @@ from collector.service.health import Health
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 from collector.summary import summary
-from probes.launch import loader_command
-from probes.netlink_launch import witness_command
+from probes.launch import loader_command, witness_command
 from probes.starter import Starter
 
 if TYPE_CHECKING:

@@ -458,15 +458,10 @@ static void tell_open(const struct pw_log_stream *stream, struct pw_log_batch *b
 
 void pw_log_begin(struct pw_log_batch *batch)
 {
-  batch->out_bytes = 0;
-  batch->consumed = 0;
-  batch->records = 0;
-  batch->unparsed = 0;
-  batch->cut = 0;
-  batch->cut_bytes = 0;
-  batch->starved = 0;
-  batch->skipped = 0;
-  batch->skipped_bytes = 0;
+  batch->out_bytes = batch->consumed = 0;
+  batch->records = batch->unparsed = batch->starved = 0;
+  batch->cut = batch->cut_bytes = 0;
+  batch->skipped = batch->skipped_bytes = 0;
   batch->full = 0;
 }
 
@@ -475,11 +470,16 @@ int pw_log_encode(struct pw_log_stream *stream, const struct pw_plan *plan, cons
                   struct pw_log_batch *batch)
 {
   pw_log_begin(batch);
-  return pw_log_more(stream, plan, in, in_bytes, offset, flags, now_ns, batch);
+  return pw_log_more(stream, plan, in, in_bytes, offset, flags, now_ns, SIZE_MAX, batch);
+}
+
+int pw_log_is_within_line(const struct pw_log_stream *stream)
+{
+  return stream->line.first >= 0 && stream->line.line_bytes < line_limit(stream);
 }
 
 int pw_log_more(struct pw_log_stream *stream, const struct pw_plan *plan, const uint8_t *in, size_t in_bytes,
-                uint64_t offset, int flags, int64_t now_ns, struct pw_log_batch *batch)
+                uint64_t offset, int flags, int64_t now_ns, size_t enough_bytes, struct pw_log_batch *batch)
 {
   struct call call = {.stream = stream, .plan = plan, .batch = batch, .now_ns = now_ns};
   const uint8_t *at = in;
@@ -488,7 +488,8 @@ int pw_log_more(struct pw_log_stream *stream, const struct pw_plan *plan, const 
   enum outcome outcome = FULL;
   if (batch->work_capacity >= pw_log_work_bytes(stream->max_record_bytes))
     outcome = take_lines(&call, &at, end, end_offset);
-  if (outcome == DONE)
+  const int is_enough = batch->consumed + (size_t)(at - in) >= enough_bytes || batch->out_bytes >= enough_bytes;
+  if (outcome == DONE && (!is_enough || stream->line.first >= 0 || flags & PW_LOG_END))
     outcome = take_rest(&call, &at, end, end_offset, flags & PW_LOG_END);
   if (outcome == DONE && flags & PW_LOG_END)
     outcome = flush(&call);

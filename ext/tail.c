@@ -16,6 +16,14 @@ static ssize_t read_at(int fd, uint8_t *in, size_t in_capacity, uint64_t offset)
   return got;
 }
 
+/* A line that is begun is read to its end: until then each of many logs would hold a part of one. */
+static int is_enough(const struct pw_log_stream *stream, const struct pw_tail_input *input,
+                     const struct pw_log_batch *batch)
+{
+  return (batch->consumed >= input->enough_bytes || batch->out_bytes >= input->enough_bytes) &&
+         !pw_log_is_within_line(stream);
+}
+
 int pw_tail_read(struct pw_log_stream *stream, const struct pw_plan *plan, int fd, uint64_t offset,
                  const struct pw_tail_input *input, int flags, int64_t now_ns, int32_t *at_end,
                  struct pw_log_batch *batch)
@@ -23,15 +31,14 @@ int pw_tail_read(struct pw_log_stream *stream, const struct pw_plan *plan, int f
   int error = PW_OK;
   *at_end = 0;
   pw_log_begin(batch);
-  while (!error && !*at_end && !batch->full && batch->consumed < input->enough_bytes &&
-         batch->out_bytes < input->enough_bytes) {
+  while (!error && !*at_end && !batch->full && !is_enough(stream, input, batch)) {
     uint64_t from = offset + batch->consumed;
     ssize_t got = read_at(fd, input->at, input->capacity, from);
     if (got < 0) /* told by the next call, if this one has something to give */
       return batch->consumed ? PW_OK : PW_E_SYSCALL;
     int is_end = (size_t)got < input->capacity;
     error = pw_log_more(stream, plan, input->at, (size_t)got, from, is_end ? flags : flags & ~PW_LOG_END, now_ns,
-                        batch);
+                        input->enough_bytes, batch);
     *at_end = is_end && !batch->full;
   }
   return error;

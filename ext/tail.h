@@ -12,7 +12,7 @@
 struct pw_tail_input {
   uint8_t *at;
   size_t capacity;
-  size_t enough_bytes;  /* no further piece when so much was consumed, or written */
+  size_t enough_bytes;  /* when so much was consumed, or written, no further line is begun */
 };
 
 /* Reads `fd` from file offset `offset` on and encodes it (pw_log_encode has the rest),

@@ -124,6 +124,7 @@ class Hook(NamedTuple):
     # Of a walk (bpf_iter): the kernel's function. It runs once for each thing that is there, when the others
     # are attached; `kinds` are what it writes for its reader. `tracepoint` is only its name.
     walks: str = ""
+    unless: str = ""  # not attached where the kernel has this tracepoint, which tells the same for less
 
     @property
     def is_walk(self) -> bool:
@@ -207,11 +208,21 @@ HOOKS = (
     ),
     Hook(
         "network",
+        "tcp_sendmsg_locked",
+        (),
+        (6, 16),
+        Cost.PER_CALL,
+        "Each send() pays for a probe, also of UDP and UNIX sockets; before Linux 6.3 an accepted connection "
+        "counts for the process that listens until another reads or closes it.",
+    ),
+    Hook(
+        "network",
         "sock_send_length",
         (),
         (6, 3),
         Cost.PER_CALL,
         "An accepted connection counts for the process that listens until another reads or closes it.",
+        unless="tcp_sendmsg_locked",
     ),
     Hook(
         "cgroup",
@@ -436,17 +447,25 @@ def hooks_of(subjects: Collection[str]) -> tuple[Hook, ...]:
     return tuple(hook for hook in HOOKS if hook.subject in subjects)
 
 
+def needed(
+    hooks: Collection[Hook], arguments: Collection[str], without: Collection[str] = ()
+) -> tuple[Hook, ...]:
+    """Those that no other stands in for. `arguments`: tracepoints that the BTF has; `without`: macros
+    of the headers that are left out."""
+    return tuple(
+        hook for hook in hooks if hook.unless not in arguments or f"ARGUMENTS_{hook.unless}" in without
+    )
+
+
 def dialects(hook: Hook, arguments: Mapping[str, int], forced: Dialect | None = None) -> tuple[Dialect, ...]:
     """What to try for a hook, best first. `arguments`: tracepoints that the kernel's BTF has.
 
-    A kernel whose BTF does not know a tracepoint may still have it as a raw one. Programs of cgroups are
-    written for one dialect, whatever is forced.
+    A kernel whose BTF does not know a tracepoint may still have it as a raw one. Programs of cgroups follow
+    typed pointers only where that saves a call.
     """
-    if hook.cgroup is not None:
-        return (Dialect.RAW_TP,)
     if forced and not hook.is_walk:
         return (forced,)
-    known = hook.tracepoint in arguments
+    known = hook.tracepoint in arguments or hook.cgroup is not None
     if hook.is_walk:
         return (Dialect.TP_BTF,) if known else ()
     return (Dialect.TP_BTF, Dialect.RAW_TP) if known else (Dialect.RAW_TP,)

@@ -52,6 +52,15 @@ static void *(*rdonly_cast)(const void *pointer, u32 type) = (void *)(KERNEL_FUN
 #define FOLLOWED(pointer, member) PROBED(pointer, member)
 #endif
 
+/* WORD(pointer, n): eight bytes at any address, the nth after it. Less than a call costs, where a call has to be made
+ * otherwise. Two numbers of 64 bits are all that the verifier has to know. */
+#ifdef CASTS_POINTERS
+#define WORD(pointer, n) ({ \
+  struct timespec64 *words_ = TYPED(timespec64, (const char *)(pointer) + (n) / 2 * 16); \
+  (u64)((n) % 2 ? words_->tv_nsec : words_->tv_sec); \
+})
+#endif
+
 /* A pointer as a number to calculate with, which the verifier takes from pointers only as their difference. */
 static __always_inline u64 number_of(const void *pointer)
 {
@@ -71,6 +80,7 @@ static __always_inline u64 number_of(const void *pointer)
  * loop once for each turn, at one of these (since 6.4) until a turn has nothing new for it, which it may not notice
  * before 6.8. A turn costs a call: not for loops that are short, or run at each event. */
 #if defined(PW_TP_BTF) && defined(FUNCTION_bpf_iter_num_new) && LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+#define TURNS_ARE_CALLS
 struct turns {
   u64 opaque; /* struct bpf_iter_num */
 };

@@ -27,7 +27,7 @@ static __always_inline void on_udp(struct __sk_buff *skb, struct packet *packet)
   packet->payload_at = packet->transport_at + UDP_BYTES;
   packet->payload_bytes = skb->len > packet->payload_at ? skb->len - packet->payload_at : 0;
   packet->segments = skb->gso_segs ? skb->gso_segs : 1;
-  packet->key.socket_id = skb_socket_cookie(skb);
+  packet->key.socket_id = socket_cookie_of(skb);
   slot = on_flow(skb, packet);
   if (is_dns_port(packet->key.remote_port) || is_dns_port(packet->key.local_port))
     emit_dns(skb, packet, slot);

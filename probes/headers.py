@@ -37,7 +37,9 @@ signal_struct live flags group_exit_code utime stime sum_sched_runtime thread_he
 tty_struct name index driver
 tty_driver major minor_start
 list_head next
+timespec64 tv_sec tv_nsec
 atomic_t counter
+atomic64_t counter
 cred uid gid euid suid fsuid egid sgid fsgid user_ns
 cred cap_effective cap_permitted cap_inheritable cap_ambient
 kuid_t val
@@ -70,7 +72,7 @@ fdtable fd max_fds
 path mnt dentry
 file f_path f_inode
 dentry d_parent d_name d_hash
-qstr name
+qstr name len
 hlist_bl_node pprev
 vfsmount mnt_root
 mount mnt_parent mnt_mountpoint mnt
@@ -78,7 +80,7 @@ inode i_ino i_sb i_nlink i_mode
 super_block s_magic s_dev
 ovl_inode __upperdentry vfs_inode
 sock_common skc_family skc_num skc_dport skc_rcv_saddr skc_daddr skc_v6_rcv_saddr skc_v6_daddr
-sock_common skc_net skc_flags skc_state
+sock_common skc_net skc_flags skc_state skc_cookie
 possible_net_t net
 socket file
 sock sk_socket __sk_common sk_protocol sk_cgrp_data sk_max_ack_backlog sk_err
@@ -110,6 +112,9 @@ ARCHITECTURES = {
     "riscv64": "riscv",
     "loongarch64": "loongarch",
 }
+
+# Where the verifier lets a program store a word at any address (HAVE_EFFICIENT_UNALIGNED_ACCESS), always.
+STORE_UNALIGNED = ("x86_64", "aarch64", "ppc64le", "s390x")
 
 TYPES_H = """\
 #ifndef PW_LINUX_TYPES_H
@@ -161,7 +166,7 @@ KCONFIG_H = """\
 #define PW_LINUX_KCONFIG_H
 #define CONFIG_BPF_SYSCALL 1
 #define __always_inline inline __attribute__((always_inline))
-#define likely(x) __builtin_expect(!!(x), 1)
+{stores_unaligned}#define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define PAGE_SIZE {page_bytes}
 #define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + ((c) > 255 ? 255 : (c)))
@@ -328,7 +333,11 @@ def header_tree(
         "include/linux/bpf_common.h": BPF_COMMON_H,
         "include/uapi/linux/bpf.h": "#include <linux/types.h>\n",
         "include/linux/kconfig.h": KCONFIG_H.format(
-            page_bytes=os.sysconf("SC_PAGE_SIZE"), major=major, minor=minor, patch=patch
+            page_bytes=os.sysconf("SC_PAGE_SIZE"),
+            major=major,
+            minor=minor,
+            patch=patch,
+            stores_unaligned="#define STORES_UNALIGNED 1\n" if machine in STORE_UNALIGNED else "",
         ),
         "include/linux/kernel_types.h": kept,
         "include/linux/podwitness_calls.h": calls_header(machine),

@@ -239,6 +239,13 @@ def loader_command(cache: str = "") -> Command:
     return Command(arguments, {**os.environ, "PYTHONPATH": path, LIBRARIES: os.pathsep.join(installed)})
 
 
+def witness_command() -> Command:
+    """Of the netlink witness, as the loader's: found where this package is."""
+    path = os.pathsep.join(filter(None, (str(PACKAGE_PARENT), os.environ.get("PYTHONPATH"))))
+    arguments = (sys.executable, "-P", "-m", "probes.netlink_witness")
+    return Command(arguments, {**os.environ, "PYTHONPATH": path})
+
+
 async def _tail(child: Loader) -> bytes:
     """The last STDERR_BYTES, read to the end so that the child never waits for us."""
     assert child.stderr is not None
@@ -277,7 +284,11 @@ def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) ->
             NOTHING_ATTACHED,
             "Status -9 is the out-of-memory killer as a rule: compiling takes 180 MiB for a moment.",
         )
-    reports = tuple(hook_report(hook, answer.results[hook.tracepoint]) for hook in hooks)
+    reports = tuple(
+        hook_report(hook, answer.results[hook.tracepoint])
+        for hook in hooks
+        if hook.tracepoint in answer.results
+    )
     if not any(report.is_attached for report in reports):
         raise ProbeError(
             f"None of the probes could be attached: {reports[0].reason}.",

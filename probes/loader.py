@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -22,10 +22,10 @@ from probes import bpf
 from probes.btf_files import BTF_DIRECTORY
 from probes.cache import Cache
 from probes.cache_key import compiler_version, key_of
-from probes.catalog import Dialect, Hook, Map, RingSizes, dialects, hooks_of, maps_of
+from probes.catalog import Dialect, Hook, Map, RingSizes, dialects, hooks_of, maps_of, needed
 from probes.cgroup_root import open_root
 from probes.codes import CodeSource, CompileError, Unit
-from probes.conntrack import open_conntrack
+from probes.conntrack import open_of_the_node
 from probes.cpus import possible_cpus
 from probes.exchange import (
     COMPILED,
@@ -59,16 +59,20 @@ class Attachment(NamedTuple):
 class Attacher:
     """Attaches each hook in the best dialect that the kernel takes."""
 
-    def __init__(self, compiler: CodeSource, btf_ids: dict[str, int]) -> None:
-        """`btf_ids`: of the tracepoints' typedefs, as far as the kernel has them."""
+    def __init__(self, compiler: CodeSource, btf_ids: dict[str, int], without: Collection[str] = ()) -> None:
+        """`btf_ids`: of the tracepoints' typedefs, as far as the kernel has them. `without`: as in a
+        Request."""
         self._compiler = compiler
         self._btf_ids = btf_ids
+        self._without = without
+        self.hooks: tuple[Hook, ...] = ()  # those that were tried
         self._reasons: dict[Hook, list[str]] = {}
         self.attached: dict[Hook, Attachment] = {}
         self.attached_ns = 0  # CLOCK_BOOTTIME: what begins from then on is seen
 
     def run(self, hooks: Sequence[Hook], forced: Dialect | None) -> None:
-        tries = {hook: dialects(hook, self._btf_ids, forced) for hook in hooks}
+        self.hooks = needed(hooks, self._btf_ids, self._without)
+        tries = {hook: dialects(hook, self._btf_ids, forced) for hook in self.hooks}
         for number in range(len(Dialect)):
             left = {hook: tried[number:] for hook, tried in tries.items() if hook not in self.attached}
             self._attach_all({hook: tried[0] for hook, tried in left.items() if tried})
@@ -286,7 +290,7 @@ def attach_kept(request: Request, entry: Entry) -> Loaded:
     if version and version != entry.compiler:
         raise NotKept(f"BCC was {entry.compiler} and is {version}", is_odd=False)
     maps = make_maps(request.subjects, request.ring_sizes)
-    attacher = Attacher(Replay(entry.programs, by_name(maps)), entry.btf_ids)
+    attacher = Attacher(Replay(entry.programs, by_name(maps)), entry.btf_ids, request.without)
     try:
         attacher.run(hooks_of(request.subjects), request.dialect)
         lost = entry.attached - {hook.tracepoint for hook in attacher.attached}
@@ -311,7 +315,7 @@ def compile_and_attach(request: Request, origin: Origin, key: str = "", cache: C
     btf_ids = find_btf_ids(types[0])
     with header_directory(types, request.without) as headers:
         recorder = Recorder(Compiler(headers, maps, request.constants), by_name(maps))
-        attacher = Attacher(recorder, btf_ids)
+        attacher = Attacher(recorder, btf_ids, request.without)
         attacher.run(hooks_of(request.subjects), request.dialect)
     if cache is None:
         return Loaded(maps, attacher, origin)
@@ -360,7 +364,7 @@ class Tracking:
 
     def _open(self) -> None:
         try:
-            self._opened = open_conntrack()
+            self._opened = open_of_the_node()
         except OSError as error:
             print("conntrack", error, file=sys.stderr)
 
@@ -376,7 +380,7 @@ def main(channel: socket.socket, cache: Cache | None = None) -> int:
     opened = tracking.end() if tracking else None
     named = [("tracking:conntrack", opened.fileno())] if opened else []
     send_descriptors(channel, [*descriptors(maps, attacher), *named])
-    results = [attacher.result(hook) for hook in hooks_of(request.subjects)]
+    results = [attacher.result(hook) for hook in attacher.hooks]
     send_report(channel, results, origin, attacher.attached_ns)
     return 0
 

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import sys
 from contextlib import suppress
 
-from probes.launch import PACKAGE_PARENT
+from probes.launch import witness_command
 from probes.netlink_exchange import MESSAGE_BYTES, Report, Watch, decode_report, encode
-from probes.starter import Command, Loader, Starter, start_child
-
-__all__ = ["NetlinkWitness", "launch_witness", "witness_command"]
+from probes.starter import Loader, Starter, start_child
 
 # Of the commands of the starter: 0 is the loader of the probes.
 NUMBER_FOR_STARTER = 1
 STDERR_BYTES = 16 << 10
 STDERR_SHOWN_CHARACTERS = 500
 END_S = 2.0
-
-
-def witness_command() -> Command:
-    """As the loader's: found where this package is."""
-    path = os.pathsep.join(filter(None, (str(PACKAGE_PARENT), os.environ.get("PYTHONPATH"))))
-    arguments = (sys.executable, "-P", "-m", "probes.netlink_witness")
-    return Command(arguments, {**os.environ, "PYTHONPATH": path})
 
 
 class NetlinkWitness:

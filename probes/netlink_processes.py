@@ -9,7 +9,7 @@ when nothing of it is left.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -124,6 +124,19 @@ class ProcessTable:
                 return
             self._get(pid)
 
+    def running(self, since_ns: int) -> Iterator[Seen]:
+        """What `prime` found, as it is when it is asked for, without threads of the kernel.
+
+        From `since_ns` (CLOCK_BOOTTIME) on forks are heard of; of what began 10 ms before both may come.
+        """
+        for pid in list(self._known):
+            look = self._look_at_image(pid)
+            if look is None or look.image is None or not 0 < look.process.start_ns <= since_ns:
+                continue
+            if look.image.arguments or look.image.binary:
+                now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+                yield Seen("running", now_ns, look.process, pid, look.image)
+
     def forget(self) -> None:
         """After lost events nothing that was known is certain."""
         self._known.clear()
@@ -171,16 +184,32 @@ class ProcessTable:
         parent = self._get(event.parent_pid) or Process(event.parent_pid)
         look = self._look(event.pid)
         if look is None:  # then its cgroup is the parent's, who may have moved since its own start
-            parent = self._moved(parent)
-            if parent.start_ns:
-                self._remember(parent)
+            parent = self._follow(parent)
             child = _copy_of(parent, event)
         else:
-            child = look.process._replace(comm=parent.comm or look.process.comm)
+            parent, child = self._agreed(parent, look.process)
+            child = child._replace(comm=parent.comm or child.comm)
         child = child._replace(parent=_as_parent(parent))
         self._remember(child)
         self._executed.pop(event.pid, None)
         return Seen("fork", event.time_ns, child, event.tid, unread="" if look else "gone")
+
+    def _agreed(self, parent: Process, child: Process) -> tuple[Process, Process]:
+        """A child that is found elsewhere than its parent was tells that the parent has moved: later children
+        may be gone when they are looked at, and it with them. Or CLONE_INTO_CGROUP has put the child there.
+        Or the kernel shows the root still: the connector's event comes before a child is in its cgroup."""
+        if child.cgroup_id != parent.cgroup_id:
+            parent = self._follow(parent)
+        if child.cgroup_id != parent.cgroup_id:
+            child = self._moved(child)
+        return parent, child
+
+    def _follow(self, process: Process) -> Process:
+        """With the cgroup that it is in now; remembered, if anything is known of it."""
+        moved = self._moved(process)
+        if moved.start_ns:
+            self._remember(moved)
+        return moved
 
     def _on_exec(self, event: ProcessEvent, look: _Look | None, monotonic_ns: int) -> Seen:
         self._mark_replaced(event.pid, monotonic_ns)

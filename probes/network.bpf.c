@@ -244,6 +244,12 @@ PROGRAM(tcp_rcv_space_adjust)
   return on_io(ARGUMENT(0));
 }
 
+PROGRAM(tcp_sendmsg_locked)
+{
+  return on_io(ARGUMENT(0));
+}
+
+/* By any socket, of UDP and UNIX too. */
 PROGRAM(sock_send_length)
 {
   return on_io(ARGUMENT(0));

@@ -7,31 +7,59 @@
 
 /* The verifier walks every turn of the loops, so these can't be as many as PATH_MAX allows. */
 #define COMPONENTS_IN_MOUNT 96 /* below the first mount point: nearly always the whole path */
+#define COMPONENTS_NEAR 6      /* of these: paths that are no longer take an ordinary loop, whose turns cost less */
 #define COMPONENTS_ABOVE 48    /* of the mount point and what is above, each crossing counts as one */
 #define NAME_BYTES 256         /* NAME_MAX and NUL */
+#define SHORT_NAME_BYTES 32    /* with the NUL; the kernel has such names in the dentry itself */
+
+/* A name as it is kept in the dentry, which takes no call. 0: it is not, or was being changed. In loops that the
+ * verifier walks turn by turn it is left out: each of its ways would be walked in each. */
+static __always_inline long copy_short_name(char *to, const void *name, u32 length)
+{
+#if defined(WORD) && defined(STORES_UNALIGNED) && defined(TURNS_ARE_CALLS)
+  u64 end = length;
+  if (length >= SHORT_NAME_BYTES || (u64)name & 7)
+    return 0;
+  ((u64 *)to)[0] = WORD(name, 0);
+  ((u64 *)to)[1] = WORD(name, 1);
+  if (length >= 16) {
+    ((u64 *)to)[2] = WORD(name, 2);
+    ((u64 *)to)[3] = WORD(name, 3);
+  }
+  BOUND(end, SHORT_NAME_BYTES - 1);
+  return to[end] ? 0 : end + 1;
+#else
+  return 0;
+#endif
+}
 
 /* *used must be in a map. The verifier knows nothing of what it reads from there, so all turns of a loop look
  * the same to it; in a register each would have bounds of its own, and each way out of the loop be checked anew
  * with all that follows, up to its limit of a million instructions. False: there is no room. */
-static __always_inline bool append_name(char *out, volatile u16 *used, const void *name)
+static __always_inline bool append_name(char *out, volatile u16 *used, const void *name, u32 length)
 {
   u64 at = *used;
   long bytes;
   if (at > PW_PATH_BYTES - NAME_BYTES)
     return false;
   BOUND(at, PW_PATH_BYTES - 1);
-  bytes = bpf_probe_read_kernel_str(out + at, NAME_BYTES, name);
+  bytes = copy_short_name(out + at, name, length);
+  if (!bytes)
+    bytes = bpf_probe_read_kernel_str(out + at, NAME_BYTES, name);
   if (bytes <= 0)
     return false;
   *used = at + bytes;
   return true;
 }
 
-/* From the mount that `vfsmount` is in to the root of the namespace. These pointers come out of a container_of. */
+/* From the mount that `vfsmount` is in to the root of the namespace, which as a rule it is itself. These pointers come
+ * out of a container_of. */
 static __always_inline bool append_above(char *out, volatile u16 *used, struct vfsmount *vfsmount)
 {
   struct mount *mount = TYPED(mount, (char *)vfsmount - OFF_mount__mnt);
   struct dentry *dentry = 0, *root = 0;
+  if (FOLLOWED(mount, mnt_parent) == mount)
+    return true;
   TURNS(turn, COMPONENTS_ABOVE) {
     if (dentry == root) {
       struct mount *above = FOLLOWED(mount, mnt_parent);
@@ -42,29 +70,45 @@ static __always_inline bool append_above(char *out, volatile u16 *used, struct v
       root = FOLLOWED(mount, mnt.mnt_root);
       continue;
     }
-    if (!append_name(out, used, FOLLOWED(dentry, d_name.name)))
+    if (!append_name(out, used, FOLLOWED(dentry, d_name.name), FOLLOWED(dentry, d_name.len)))
       return false;
     dentry = FOLLOWED(dentry, d_parent);
   }
   return false;
 }
 
+enum turned { IS_CUT, IS_WHOLE, IS_AT_ROOT, GOES_ON };
+
+/* One component, after which *dentry is the next. One that is its own parent has no name in any directory: a memfd,
+ * a pipe, a detached tree. */
+static __always_inline enum turned append_one(char *out, volatile u16 *used, struct dentry **dentry,
+                                              struct dentry *root)
+{
+  struct dentry *own = *dentry;
+  if (own == root)
+    return IS_AT_ROOT;
+  if (!append_name(out, used, FIELD(own, d_name.name), FIELD(own, d_name.len)))
+    return IS_CUT;
+  *dentry = FIELD(own, d_parent);
+  return *dentry == own ? IS_WHOLE : GOES_ON;
+}
+
 /* Writes at most PW_PATH_BYTES to `out`, and how many to *used; false when the root was not reached. */
 static __always_inline bool write_path(char *out, volatile u16 *used, struct dentry *dentry, struct vfsmount *vfsmount)
 {
   struct dentry *root = FIELD(vfsmount, mnt_root);
-  TURNS(turn, COMPONENTS_IN_MOUNT) {
-    struct dentry *parent;
-    if (dentry == root)
-      return append_above(out, used, vfsmount);
-    if (!append_name(out, used, FIELD(dentry, d_name.name)))
-      return false;
-    parent = FIELD(dentry, d_parent);
-    if (parent == dentry) /* no name in any directory: a memfd, a pipe, a detached tree */
-      return true;
-    dentry = parent;
+  enum turned turned = GOES_ON;
+  _Pragma("clang loop unroll(disable)")
+  for (int turn = 0; turn < COMPONENTS_NEAR && turned == GOES_ON; turn++)
+    turned = append_one(out, used, &dentry, root);
+  if (turned == GOES_ON) {
+    TURNS(turn, COMPONENTS_IN_MOUNT - COMPONENTS_NEAR) {
+      turned = append_one(out, used, &dentry, root);
+      if (turned != GOES_ON)
+        break;
+    }
   }
-  return false;
+  return turned == IS_AT_ROOT ? append_above(out, used, vfsmount) : turned == IS_WHOLE;
 }
 
 #endif

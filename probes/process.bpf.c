@@ -106,11 +106,11 @@ PROGRAM(sched_process_exec)
     if (!state->is_executed)
       begin_entry(state, task, FIELD(task, tgid));
   }
-  __builtin_memset(exec, 0, sizeof(*exec));
-  if (!begin(&exec->head, PW_EXEC, cgroup_id_of(task))) {
+  if (!begin(&exec->head, PW_EXEC, state ? FORGOTTEN(state->cgroup_id) : cgroup_id_of(task))) {
     forget_credentials(task);
     return 0;
   }
+  __builtin_memset(&exec->before, 0, sizeof(*exec) - __builtin_offsetof(struct pw_exec, before));
   fill_task_only(&exec->task, argument);
   fill_leaders(exec, task);
   exec->tty_device = fill_tty(exec->tty, task);
@@ -132,8 +132,8 @@ PROGRAM(sched_process_exec)
   bytes += FORGOTTEN(exec->environment_bytes);
 #endif
   state = state_again(exec->task.pid, exec->task.start_ns, SCRATCH_OF_MAKER);
+  tell_tree(&exec->task, state);
   if (state) {
-    exec->task.entry = state->entry;
     fill_old_credentials(exec, state);
     bytes += append_ancestors(exec, bytes, state);
   }
@@ -210,13 +210,12 @@ PROGRAM(sched_process_fork)
   if (FIELD(argument, pid) != FIELD(argument, tgid)) /* a thread */
     return 0;
   state = state_of_child(FIELD(thread, group_leader), child);
-  fork = RESERVE(pw_fork, PW_FORK, cgroup_id_of(child));
+  fork = RESERVE_PART(pw_fork, 0, PW_FORK, state ? FORGOTTEN(state->cgroup_id) : cgroup_id_of(child));
   if (!fork)
     return 0;
   fill_task_only(&fork->task, argument);
   fork->task.maker_pid = FIELD(thread, tgid);
-  if (state)
-    fork->task.entry = state->entry;
+  tell_tree(&fork->task, state);
   submit(fork, PW_FORK);
   return 0;
 }
@@ -300,19 +299,19 @@ static __always_inline void emit_exit(struct task_struct *task, struct process_s
 {
   struct signal_struct *signal = FIELD(task, signal);
   struct task_struct *leader = FIELD(task, group_leader);
-  struct pw_exit *exit = RESERVE(pw_exit, PW_EXIT, cgroup_id_of(task));
+  struct pw_exit *exit = RESERVE_PART(pw_exit, 0, PW_EXIT, cgroup_id_of(task));
   if (!exit)
     return;
   /* The last thread still has namespaces and credentials, a leader that ended before has not. The name is the
    * process's, which is the leader's. */
   fill_task_only(&exit->task, task);
-  if (state)
-    exit->task.entry = state->entry;
+  tell_tree(&exit->task, state);
   exit->task.tid = exit->task.pid;
   copy_comm(exit->task.comm, leader);
   exit->duration_ns = exit->head.time_ns - exit->task.start_ns;
   exit->status = exit_status(signal, leader);
   exit->peak_memory_bytes = (u64)FIELD(signal, maxrss) * PAGE_SIZE; /* do_exit() has just brought it up to date */
+  exit->pad = 0;
   fill_cpu_time(exit, cpu_time_of_group(signal, task));
   submit(exit, PW_EXIT);
 }

@@ -175,7 +175,7 @@ static __always_inline bool write_probed_path(char *out, volatile u16 *used, str
     struct dentry *parent;
     if (dentry == root)
       return append_above(out, used, vfsmount);
-    if (!append_name(out, used, FOLLOWED(dentry, d_name.name)))
+    if (!append_name(out, used, FOLLOWED(dentry, d_name.name), FOLLOWED(dentry, d_name.len)))
       return false;
     parent = FOLLOWED(dentry, d_parent);
     if (parent == dentry)

@@ -1,5 +1,5 @@
 /* Who did it: fills pw_task, and a record's cgroup. fill_task() is for everyone; fill_task_only() leaves out of
- * which tree the process is, for those who know. */
+ * which tree the process is, for those who know, and tell it by tell_tree(). */
 #ifndef PODWITNESS_TASK_H
 #define PODWITNESS_TASK_H
 #include "dialect.h"
@@ -24,8 +24,9 @@ static __always_inline u64 cgroup_id_of(struct task_struct *task)
 })
 #endif
 
-/* Ids and capabilities stand together in struct cred, unless the kernel was built to shuffle its members. One read
- * of all costs less than eleven loads, which the kernel surrounds with checks of 40 bytes of code each. */
+/* Ids and capabilities stand together in struct cred, unless the kernel was built to shuffle its members. By words, of
+ * which the compiler leaves out those that are not needed, or one read of all: either costs less than eleven loads,
+ * which the kernel surrounds with checks of 40 bytes of code each. */
 #define CRED_START (OFF_cred__uid & ~7)
 #define CRED_BYTES 96
 #define IS_IN_CRED(member) (OFF_cred__##member >= CRED_START && OFF_cred__##member + 8 <= CRED_START + CRED_BYTES)
@@ -33,9 +34,19 @@ static __always_inline u64 cgroup_id_of(struct task_struct *task)
   IS_IN_CRED(cap_effective) && IS_IN_CRED(cap_permitted) && IS_IN_CRED(cap_inheritable) && IS_IN_CRED(cap_ambient)
 #define CRED_ID(at, member) (*(u32 *)((char *)(at) + OFF_cred__##member - CRED_START))
 #define CRED_SET(at, member) (*(u64 *)((char *)(at) + OFF_cred__##member - CRED_START))
+#ifdef WORD
+#define CRED_WORD(cred, n) WORD((char *)(cred) + CRED_START, n)
+#define READ_CRED(name, cred) \
+  u64 name[CRED_BYTES / 8] = { \
+    CRED_WORD(cred, 0), CRED_WORD(cred, 1), CRED_WORD(cred, 2), CRED_WORD(cred, 3), \
+    CRED_WORD(cred, 4), CRED_WORD(cred, 5), CRED_WORD(cred, 6), CRED_WORD(cred, 7), \
+    CRED_WORD(cred, 8), CRED_WORD(cred, 9), CRED_WORD(cred, 10), CRED_WORD(cred, 11), \
+  }
+#else
 #define READ_CRED(name, cred) \
   u64 name[CRED_BYTES / 8]; \
   read_kernel(name, sizeof(name), (char *)(cred) + CRED_START)
+#endif
 #else
 #define CRED_ID(cred, member) FIELD(cred, member.val)
 #define CRED_SET(cred, member) CAPABILITIES(cred, member)
@@ -60,6 +71,23 @@ static __always_inline void fill_credentials(struct pw_task *out, struct task_st
   out->cap_ambient = CRED_SET(all, cap_ambient);
 }
 
+static __always_inline void fill_innermost(struct pw_task *out, struct pid *pid)
+{
+  u64 at = OFF_pid__numbers + (u64)FIELD(pid, level) * sizeof(struct upid);
+  struct pid_namespace *namespace;
+#ifdef CASTS_POINTERS
+  struct upid *innermost = TYPED(upid, (void *)(number_of(pid) + at));
+  out->namespace_pid = innermost->nr;
+  namespace = innermost->ns;
+#else
+  struct upid innermost = {};
+  bpf_probe_read_kernel(&innermost, sizeof(innermost), (char *)pid + at);
+  out->namespace_pid = innermost.nr;
+  namespace = innermost.ns;
+#endif
+  out->pid_ns = FOLLOWED(TYPED(pid_namespace, namespace), ns.inum);
+}
+
 /* The namespaces of nsproxy are those that the thread uses; a leader that has ended has none any more. It keeps its
  * number until the last thread has ended, and that is the process's. */
 static __always_inline void fill_namespaces(struct pw_task *out, struct task_struct *task, struct task_struct *leader)
@@ -71,22 +99,17 @@ static __always_inline void fill_namespaces(struct pw_task *out, struct task_str
   struct ipc_namespace *ipc = FIELD(proxy, ipc_ns);
   struct cgroup_namespace *cgroups = FIELD(proxy, cgroup_ns);
   struct pid *pid = FIELD(leader, thread_pid);
-  u32 level = FIELD(pid, level);
-  struct upid innermost = {};
   out->mnt_ns = FIELD(mounts, ns.inum);
   out->net_ns = FIELD(net, ns.inum);
   out->uts_ns = FIELD(uts, ns.inum);
   out->ipc_ns = FIELD(ipc, ns.inum);
   out->cgroup_ns = FIELD(cgroups, ns.inum);
-  bpf_probe_read_kernel(&innermost, sizeof(innermost),
-                        (char *)pid + OFF_pid__numbers + (u64)level * sizeof(struct upid));
-  out->namespace_pid = innermost.nr;
-  innermost.ns = TYPED(pid_namespace, innermost.ns);
-  out->pid_ns = FOLLOWED(innermost.ns, ns.inum);
+  fill_innermost(out, pid);
 }
 
-/* real_parent may be a thread, and the entity is always the process: hence the group leaders. Numbers are read out
- * of `task` as it was passed, pointers as TYPED(): both are the cheaper way if it is an argument of the program. */
+/* All but the tree; nothing of it has to be zeroed before. real_parent may be a thread, and the entity is always the
+ * process: hence the group leaders. Numbers are read out of `task` as it was passed, pointers as TYPED(): both are the
+ * cheaper way if it is an argument of the program. */
 static __always_inline void fill_task_only(struct pw_task *out, struct task_struct *task)
 {
   struct task_struct *typed = TYPED(task_struct, task);
@@ -98,6 +121,7 @@ static __always_inline void fill_task_only(struct pw_task *out, struct task_stru
   out->pid = FIELD(task, tgid);
   out->tid = FIELD(task, pid);
   out->parent_pid = FIELD(parent, tgid);
+  out->maker_pid = 0;
   copy_comm(out->comm, task);
   copy_comm(out->parent_comm, parent);
   fill_credentials(out, typed);
@@ -109,6 +133,14 @@ static __always_inline void fill_task_only(struct pw_task *out, struct task_stru
   out->loginuid = UNSET_ID;
   out->audit_session = UNSET_ID;
 #endif
+}
+
+static __always_inline void tell_tree(struct pw_task *out, const struct process_state *state)
+{
+  if (state)
+    out->entry = state->entry;
+  else
+    __builtin_memset(&out->entry, 0, sizeof(out->entry));
 }
 
 static __always_inline void fill_task(struct pw_task *out, struct task_struct *task)

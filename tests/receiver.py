@@ -97,10 +97,14 @@ class Receiver:
         """Stops listening and drops all connections, as when the process dies."""
         assert self._server is not None
         self._server.close()
-        for writer in list(self._writers):
-            writer.transport.abort()
+        self.drop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._notify()
+
+    def drop(self) -> None:
+        """Resets all connections; new ones may come."""
+        for writer in list(self._writers):
+            writer.transport.abort()
 
     async def wait_until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
         """Returns when something that happened here has made the condition true."""

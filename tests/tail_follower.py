@@ -20,6 +20,7 @@ from collector.config.service import ServiceSettings
 from collector.config.stock_parsers import STOCK
 from collector.context import InputContext
 from collector.delivery.chunk import Chunk
+from collector.delivery.database import DatabaseModes
 from collector.delivery.losses import Loss
 from collector.delivery.positions import Positions
 from collector.delivery.router import Router
@@ -177,8 +178,8 @@ def make_follower(
     intake = Intake(acks)
     identities = IdentityTable.open("node-1", str(folder))
 
-    def open_positions(path: str | None) -> Positions:
-        intake.positions = Positions(Path(path) if path else None, log=log, metrics=metrics)
+    def open_positions(path: str | None, modes: DatabaseModes) -> Positions:
+        intake.positions = Positions(Path(path) if path else None, modes, log=log, metrics=metrics)
         return intake.positions
 
     context = InputContext(

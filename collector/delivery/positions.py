@@ -1,8 +1,9 @@
 """How far each file is delivered, kept in SQLite so that it survives a restart.
 
-One database for each `DB` key, in WAL mode. With synchronous=NORMAL a commit is a
-write without fsync, and a power cut can take the last commits but never break the
-database: positions then are a little old, and records are sent again, not lost.
+One database for each `DB` key, by default in WAL mode. With synchronous=NORMAL a
+commit is a write without fsync, and a power cut can take the last commits but never
+break the database: positions then are a little old, and records are sent again, not
+lost. `DB.sync full` lets each commit reach the disk.
 
 A database of Fluent Bit at the same path is taken over once, when our table is
 made: its table `in_tail_files` knows no device, so its rows are found by inode
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from collector.delivery.chunk import FileKey, Position
-from collector.delivery.database import position_of, position_row, set_aside, signed
+from collector.delivery.database import DatabaseModes, position_of, position_row, set_aside, signed
 from collector.errors import OperatorError
 from collector.service.metrics import Metrics
 
@@ -91,9 +92,16 @@ class Positions:
     """
 
     def __init__(
-        self, path: Path | None, *, log: logging.Logger, metrics: Metrics, busy_s: float = BUSY_S
+        self,
+        path: Path | None,
+        modes: DatabaseModes = DatabaseModes(),  # noqa: B008 - frozen
+        *,
+        log: logging.Logger,
+        metrics: Metrics,
+        busy_s: float = BUSY_S,
     ) -> None:
         self.path = path
+        self._modes = modes
         self._busy_s = busy_s
         self._log = log
         self._metrics = metrics
@@ -199,6 +207,17 @@ class Positions:
             changed = self._take_changed()
             return not changed or await asyncio.to_thread(self._write, changed)
 
+    def set_modes(self, modes: DatabaseModes) -> None:
+        """How it is written from now on. Raises PositionsUnusable."""
+        if modes == self._modes or self._database is None or self.path is None:
+            return
+        with self._in_use:
+            try:
+                modes.set(self._database)
+            except sqlite3.OperationalError as reason:
+                raise _unusable(self.path, reason) from reason
+        self._modes = modes
+
     def close(self) -> None:
         """Writes what is left and closes the database."""
         with self._in_use:
@@ -250,16 +269,10 @@ class Positions:
 
     def _open(self, path: Path) -> sqlite3.Connection:
         try:
-            return _connect(path, self._busy_s)
+            return _connect(path, self._modes, self._busy_s)
         except sqlite3.DatabaseError as reason:
-            if isinstance(
-                reason, sqlite3.OperationalError
-            ):  # locked, not permitted, disk full: not its content
-                raise PositionsUnusable(
-                    f"The position database {path} can't be opened: {reason}.",
-                    "podwitness does not start without it, because it would read files from the wrong place.",
-                    "Check that its directory exists and is writable, and that no other process locks it.",
-                ) from reason
+            if isinstance(reason, sqlite3.OperationalError):  # locked, not permitted, disk full
+                raise _unusable(path, reason) from reason
             aside = set_aside(path)
             self._log.error(
                 "the position database %s is damaged (%s); it was kept as %s and a new one is begun: "
@@ -268,15 +281,22 @@ class Positions:
                 reason,
                 aside,
             )
-            return _connect(path, self._busy_s)
+            return _connect(path, self._modes, self._busy_s)
 
 
-def _connect(path: Path, busy_s: float) -> sqlite3.Connection:
+def _unusable(path: Path, reason: sqlite3.Error) -> PositionsUnusable:
+    return PositionsUnusable(
+        f"The position database {path} can't be opened: {reason}.",
+        "podwitness does not start without it, because it would read files from the wrong place.",
+        "Check that its directory exists and is writable, and that no other process locks it.",
+    )
+
+
+def _connect(path: Path, modes: DatabaseModes, busy_s: float) -> sqlite3.Connection:
     # Used by one thread at a time: `_writing` sees to it.
     database = sqlite3.connect(path, timeout=busy_s, check_same_thread=False)
     try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
+        modes.set(database)
         _create(database, path)
         if database.execute("PRAGMA quick_check").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("its pages contradict each other")
@@ -352,15 +372,24 @@ class PositionStores:
         self.spooling: Spooling | None = None
         self._forgotten = 0
 
-    def open(self, source: str, path: str | None) -> Positions:
-        """The positions of an input; every caller of one path gets the same. Raises PositionsUnusable."""
+    def open(
+        self,
+        source: str,
+        path: str | None,
+        modes: DatabaseModes = DatabaseModes(),  # noqa: B008 - frozen
+    ) -> Positions:
+        """The positions of an input; every caller of one path gets the same, in the modes of the last one.
+
+        Raises PositionsUnusable.
+        """
         place = None if path is None else Path(path).absolute()
         if place is None:
             store = self._by_source.get(source) or Positions(None, log=self._log, metrics=self._metrics)
         elif place in self._by_path:
             store = self._by_path[place]
+            store.set_modes(modes)
         else:
-            store = self._by_path[place] = Positions(place, log=self._log, metrics=self._metrics)
+            store = self._by_path[place] = Positions(place, modes, log=self._log, metrics=self._metrics)
         self._by_source[source] = store
         for of_source, position in self._inherited:
             known = store.load(position.file) if of_source == source else None

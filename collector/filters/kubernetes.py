@@ -73,7 +73,7 @@ class Kubernetes:
         *,
         pods: Pods | None = None,
         cluster: Cluster | None = None,
-        pattern: Pattern | None = None,
+        pattern: Callable[[], Pattern] | None = None,
         merge_parser: TextParser | None = None,
         parser: Callable[[str], TextParser | None] = lambda name: None,
         miss: Miss = lambda cause: None,
@@ -87,7 +87,7 @@ class Kubernetes:
         self._preload = Preload(settings.kube_meta_preload_cache_dir) if _preloads(settings) else None
         self._asks = cluster is not None or self._preload is not None
         self._is_safe = settings.compat == "safe"
-        self._names = lru_cache(_REMEMBERED)(lambda text: names_by(pattern, text))
+        self._names = lru_cache(_REMEMBERED)(lambda text: names_by(pattern() if pattern else None, text))
         self._merge_parser = merge_parser
         self._parser = parser
         self._miss = miss

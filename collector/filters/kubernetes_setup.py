@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
 from collector.config.onigmo import Pattern, compile_onigmo
@@ -16,14 +18,16 @@ if TYPE_CHECKING:
     from collector.context import Context
 
 
-def pattern_of(settings: Settings, parsers: Parsers) -> Pattern:
-    """Raises ValueError."""
+def pattern_of(settings: Settings, parsers: Parsers) -> Callable[[], Pattern]:
+    """Raises ValueError. Where pods are known by their logs it is never asked for, and RE2 not loaded for it,
+    which takes 2 MiB."""
     if not settings.regex_parser:
-        return compile_onigmo(JOURNAL if settings.use_journal else TAG)
+        return cache(lambda: compile_onigmo(JOURNAL if settings.use_journal else TAG))
     parser = find(settings.regex_parser, parsers)
     if parser.pattern is None:
         raise ValueError(f"Regex_Parser {settings.regex_parser} has Format {parser.format}, expected regex.")
-    return parser.pattern
+    pattern = parser.pattern
+    return lambda: pattern
 
 
 def cluster_of(settings: Settings, context: Context) -> Cluster | None:

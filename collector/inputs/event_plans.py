@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgpack
-
 from collector import own_log
 from collector.identity.identity import Identity
 from collector.native.containers import FRAGMENT_BYTES_MOST, Fragment
 from collector.native.event_kinds import Scope
+from collector.packing import pack
 from collector.plan import EventPlan, Field, Op
 from collector.records import ECS_VERSION, TOP_LEVEL_KEYS
 
@@ -62,7 +61,7 @@ def target_fragment(identity: Identity) -> Fragment:
     )
     scope = scope_of(identity)
     pairs = [("scope", scope.name.lower()), *((key, value) for key, value in maps if value)]
-    return Fragment(b"".join(_pack(key) + _pack(value) for key, value in pairs), len(pairs), scope)
+    return Fragment(b"".join(pack(key) + pack(value) for key, value in pairs), len(pairs), scope)
 
 
 def _orchestrator(identity: Identity) -> dict[str, Any]:
@@ -90,18 +89,13 @@ def constant_pairs(steps: Sequence[Field]) -> list[tuple[str, Any]]:
 
 def pack_fragment(pairs: Sequence[tuple[str, Any]], scope: Scope) -> tuple[Fragment, tuple[str, ...]]:
     """The pairs ready for the encoder, and the keys left out, largest first, because they did not fit."""
-    packed = {key: _pack(key) + _pack(value) for key, value in pairs}
+    packed = {key: pack(key) + pack(value) for key, value in pairs}
     left_out: list[str] = []
     while sum(map(len, packed.values())) > FRAGMENT_BYTES_MOST:
         largest = max(packed, key=lambda key: len(packed[key]))
         del packed[largest]
         left_out.append(largest)
     return Fragment(b"".join(packed.values()), len(packed), scope), tuple(left_out)
-
-
-def _pack(value: Any) -> bytes:
-    packed: bytes = msgpack.packb(value, unicode_errors="surrogateescape")
-    return packed
 
 
 class Planner:

@@ -23,6 +23,7 @@ from collector.accessor import Accessor, read
 from collector.config.kinds import Kind
 from collector.config.schema import boolean, choice, integer, key, seconds, text
 from collector.delivery.chunk import FileKey, Position, chunk_id
+from collector.delivery.database import JOURNAL_HELP, LOCKING_HELP, SYNC_HELP, DatabaseModes
 from collector.delivery.positions import JOURNAL_DEVICE
 from collector.delivery.retry import Backoff
 from collector.entries import pack_entry
@@ -88,15 +89,19 @@ class Settings(ServerSettings):
         "DB.Sync",
         choice("extra", "full", "normal", "off"),
         default="normal",
-        help="Accepted; the place follows delivery, so an old one repeats records and loses none.",
+        help=SYNC_HELP,
     )
-    db_locking: bool = key("DB.Locking", boolean, default="Off", help="Accepted.")
+    db_locking: bool = key("DB.Locking", boolean, default="Off", help=LOCKING_HELP)
     db_journal_mode: str = key(
         "DB.journal_mode",
         choice("delete", "truncate", "persist", "memory", "wal", "off"),
         default="wal",
-        help="Accepted; it is wal.",
+        help=JOURNAL_HELP,
     )
+
+    @property
+    def db_modes(self) -> DatabaseModes:
+        return DatabaseModes(self.db_sync, self.db_journal_mode, self.db_locking)
 
     @property
     def backoff(self) -> Backoff:
@@ -117,7 +122,7 @@ class KubernetesEvents:
         self._settings = settings
         self._context = context
         self._api = api
-        self._positions = context.positions(settings.db or None)
+        self._positions = context.positions(settings.db or None, settings.db_modes)
         self._key = FileKey(JOURNAL_DEVICE, int.from_bytes(chunk_id(context.name)[:8], "little"))
         known = self._positions.load(self._key)
         self._version = known.cursor if known is not None else ""

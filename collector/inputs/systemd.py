@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from collector.config.schema import boolean, choice, integer, key, repeated, text
 from collector.delivery.chunk import FileKey, Position, chunk_id
+from collector.delivery.database import SYNC_HELP, DatabaseModes
 from collector.delivery.losses import Loss
 from collector.delivery.positions import JOURNAL_DEVICE
 from collector.entries import pack_entry
@@ -46,7 +47,7 @@ class Settings:
         "DB.Sync",
         choice("extra", "full", "normal", "off"),
         default="normal",
-        help="Accepted; the place follows delivery, so an old one repeats records and loses none.",
+        help=SYNC_HELP,
     )
     systemd_filter: tuple[str, ...] = key(
         "Systemd_Filter", repeated(text), default=(), help="`FIELD=value` that an entry must have."
@@ -163,7 +164,7 @@ class Systemd:
     def __init__(self, settings: Settings, context: InputContext) -> None:
         self._settings = settings
         self._context = context
-        self._positions = context.positions(settings.db or None)
+        self._positions = context.positions(settings.db or None, DatabaseModes(settings.db_sync))
         # A database may serve several journals: the name tells this one from others.
         self._key = FileKey(JOURNAL_DEVICE, int.from_bytes(chunk_id(context.name)[:8], "little"))
         self._wake = asyncio.Event()

@@ -72,7 +72,7 @@ class Tail:
         self._kubelet = KubeletRoots.below(host_root)
         self._selection = select(settings.path, settings.exclude_path, host_root)
         is_first_start = not settings.db or not os.path.exists(settings.db)
-        self._positions = context.positions(settings.db or None)
+        self._positions = context.positions(settings.db or None, settings.db_modes)
         # An input that a reload began anew goes on where it was, database or not.
         is_first_start = is_first_start and not self._positions.all()
         self._beginnings = Beginnings(

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from collector.entries import Entry, map_header, memory_bytes, pack, walk
+from collector.entries import Entry, map_header, memory_bytes, walk
 from collector.inputs.tail_parser import Step
 from collector.multiline.joiner import Joined, Joiner
 from collector.multiline.parsers import MultilineParser
+from collector.packing import pack
 from collector.plan import Framing
 
 # The log core's key for the offset of a record where nobody asked for it; no program's key begins so.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from collector.accessor import names
 from collector.config.parsers import Parser, find, framing
-from collector.entries import has_key, pack, spans
+from collector.entries import has_key, spans
+from collector.packing import pack
 from collector.parsers.line import TextParser, text_parser
 from collector.plan import Field, Framing, Layout
 from collector.plan import Step as PlanStep

@@ -20,6 +20,7 @@ from collector.config.schema import (
     text,
 )
 from collector.config.service import LEAST_RECORD_BYTES
+from collector.delivery.database import JOURNAL_HELP, LOCKING_HELP, SYNC_HELP, DatabaseModes
 from collector.errors import ConfigError
 from collector.inputs.tail_first_lines import first_lines, joining
 from collector.inputs.tail_groups import HIDDEN_OFFSET, Grouping
@@ -58,16 +59,14 @@ class Settings:
         "DB.sync",
         choice("extra", "full", "normal", "off"),
         default="normal",
-        help="Accepted; positions follow delivery, so an old one repeats records and loses none.",
+        help=SYNC_HELP,
     )
-    db_locking: bool = key(
-        "DB.locking", boolean, default="Off", help="Accepted; the database is locked for each commit."
-    )
+    db_locking: bool = key("DB.locking", boolean, default="Off", help=LOCKING_HELP)
     db_journal_mode: str = key(
         "DB.journal_mode",
         choice("DELETE", "TRUNCATE", "PERSIST", "MEMORY", "WAL", "OFF"),
         default="WAL",
-        help="Accepted; it is always WAL, which no crash can break.",
+        help=JOURNAL_HELP,
     )
     db_compare_filename: bool = key(
         "DB.compare_filename", boolean, default="Off", help="Accepted; names are always compared too."
@@ -97,7 +96,11 @@ class Settings:
         "Offset_Key", text, default="", help="A key for the place in the file where the record begins."
     )
     buffer_chunk_size: int = key(
-        "Buffer_Chunk_Size", size_bytes, default="32k", help="Accepted; all files share one buffer."
+        "Buffer_Chunk_Size",
+        size_bytes,
+        default="32k",
+        help="Accepted. In Fluent Bit the buffer of each file begins with so much and grows by it; here "
+        "files have none of their own: one serves all, and reads 2 MiB at a time.",
     )
     buffer_max_size: int = key(
         "Buffer_Max_Size",
@@ -181,6 +184,10 @@ class Settings:
             raise ValueError("has Multiline On and another way to join lines. Keep one of them.")
         if self.docker_mode and self.multiline_parser:
             raise ValueError("has Docker_Mode and multiline.parser. Write docker among the latter instead.")
+
+    @property
+    def db_modes(self) -> DatabaseModes:
+        return DatabaseModes(self.db_sync, self.db_journal_mode, self.db_locking)
 
     @property
     def other_parsers(self) -> list[str]:

@@ -14,7 +14,7 @@ from collector.native.flow_table import FlowTable
 from collector.native.programs import Programs
 from collector.native.raw_records import HEAD
 from collector.native.resolutions import Resolutions
-from collector.native.slabs import uncleared
+from collector.native.slabs import mapped
 from collector.native.status import check
 from collector.native.translations import Translations
 
@@ -126,18 +126,12 @@ class EventEncoder:
         self._drain.clock.variables = self._variables
         self._drain.clock.variables_bytes = len(names)
         outputs = (self._drain.process, self._drain.network, self._drain.unknown)
-        self._buffers = [uncleared("uint8_t[]", output_bytes) for _ in outputs]
+        self._buffers = [mapped("uint8_t[]", output_bytes) for _ in outputs]
         for output, buffer in zip(outputs, self._buffers, strict=True):
             output.bytes = buffer
             output.room = output_bytes
-        self.rest()
         self._consumed = ffi.new("uint64_t *")
         self._malformed = ffi.new("uint64_t *")
-
-    def rest(self) -> None:
-        """Gives the pages of the buffers back until they are written to."""
-        for buffer in self._buffers:
-            lib.pw_memory_forget(buffer, len(buffer))
 
     def set_clock(self, wall_offset_ns: int) -> None:
         """CLOCK_REALTIME minus CLOCK_BOOTTIME, of times from now on."""

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgpack
-
+from collector.packing import pack
 from collector.plan import Field, Framing, Layout, LogPlan, Merge, Op, Step
-
-
-def packed(value: Any) -> bytes:
-    """As msgpack; bytes of names that are not UTF-8 come through surrogateescape."""
-    return bytes(msgpack.packb(value, use_bin_type=True, unicode_errors="surrogateescape"))
 
 
 class Constant(NamedTuple):
@@ -41,8 +35,8 @@ def watched(plan: LogPlan) -> tuple[dict[str, int], int]:
 
 
 def _constant(field: Field) -> Constant:
-    key = packed(field.key)
-    pair = b"" if field.op == Op.REMOVE else key + packed(field.value)
+    key = pack(field.key)
+    pair = b"" if field.op == Op.REMOVE else key + pack(field.value)
     return Constant(field.op, field.key, len(key), pair, 1)
 
 
@@ -103,7 +97,7 @@ def direct(plan: LogPlan) -> Direct | None:
             tail = [one for one in tail if one.key != step.key]
         if step.op != Op.REMOVE:
             tail.append(step)
-    return Direct(layout, merge, b"".join(packed(one.key) + packed(one.value) for one in tail), len(tail))
+    return Direct(layout, merge, b"".join(pack(one.key) + pack(one.value) for one in tail), len(tail))
 
 
 def _names(layout: Layout) -> tuple[str, ...]:

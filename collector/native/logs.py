@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from collector._native import ffi, lib
 from collector.delivery.chunk import PORTION_BYTES, Packed, Position
-from collector.native.log_steps import Constant, concatenated, direct, packed, watched
-from collector.native.slabs import SLAB_BYTES, Slabs, uncleared
+from collector.native.log_steps import Constant, concatenated, direct, watched
+from collector.native.slabs import SLAB_BYTES, Slabs, mapped
 from collector.native.status import check
+from collector.packing import pack
 from collector.plan import Framing, LogPlan, Merge, Op
 
 DEFAULT_MAX_RECORD_BYTES = 2 << 20
@@ -52,7 +53,7 @@ class Arena:
     def __init__(self, input_bytes: int = INPUT_BYTES, slab_bytes: int = SLAB_BYTES) -> None:
         self.lock = threading.Lock()
         self.batch = ffi.new("struct pw_log_batch *")
-        self._input, self._input_bytes = uncleared("uint8_t[]", input_bytes), input_bytes
+        self._input, self._input_bytes = mapped("uint8_t[]", input_bytes), input_bytes
         self.input = ffi.new("struct pw_tail_input *", (self._input, input_bytes, PORTION_BYTES))
         self.at_end = ffi.new("int32_t *")
         self._work: Any = None
@@ -62,7 +63,7 @@ class Arena:
     def reserve(self, work_bytes: int) -> None:
         with self.lock:
             if work_bytes > self.batch.work_capacity:
-                self._work = uncleared("uint8_t[]", work_bytes)
+                self._work = mapped("uint8_t[]", work_bytes)
                 self.batch.work, self.batch.work_capacity = self._work, work_bytes
 
     @property
@@ -71,12 +72,18 @@ class Arena:
         return self._slabs.parts
 
     def rest(self) -> None:
-        """Gives back what the next portion would find ready: memory that was freed, and all buffers."""
-        with self.lock:
-            self._slabs.rest()
-            lib.pw_memory_forget(self._input, self._input_bytes)
-            if self._work is not None:
-                lib.pw_memory_forget(self._work, self.batch.work_capacity)
+        """Gives back what the next portion would find ready: freed memory, and buffers that are not in use.
+
+        Waits for nobody: a read may hang in the kernel for as long as a file system likes.
+        """
+        if self.lock.acquire(blocking=False):
+            try:
+                self._slabs.rest()
+                lib.pw_memory_forget(self._input, self._input_bytes)
+                if self._work is not None:
+                    lib.pw_memory_forget(self._work, self.batch.work_capacity)
+            finally:
+                self.lock.release()
         lib.pw_memory_give_back()
 
     def call(self, encode: Callable[[], int], largest_bytes: int) -> LogBatch:
@@ -87,7 +94,7 @@ class Arena:
             if status != lib.PW_E_OUTPUT_FULL:
                 check(status)
                 return self._result(self._slabs.part(self.batch.out_bytes))
-            large = uncleared("uint8_t[]", largest_bytes)
+            large = mapped("uint8_t[]", largest_bytes)
             self.batch.out, self.batch.out_capacity = large, largest_bytes
             check(encode())
             return self._result(bytes(ffi.buffer(large, self.batch.out_bytes)))
@@ -237,6 +244,7 @@ class _Plan:
 
     def __init__(self, plan: LogPlan) -> None:
         self._kept: list[Any] = []
+        self._texts: list[tuple[Any, bytes]] = []
         self._watches, noted_count = watched(plan)
         steps = concatenated(plan.steps, self._watches)
         native = self.native = ffi.new("struct pw_plan *")
@@ -252,21 +260,29 @@ class _Plan:
         native.watch_count = len(self._watches)
         native.noted_count = noted_count
         for key, index in self._watches.items():
-            self._set_text(native.watches[index], packed(key))
+            self._set_text(native.watches[index], pack(key))
         native.seen = self._keep(ffi.new("uint8_t[]", len(self._watches)))
         self._set_direct(plan)
         native.pieces = self._keep(ffi.new("struct pw_piece[]", len(steps) + lib.PW_LOG_PIECES))
+        self._place_texts()
 
     def _keep(self, value: Any) -> Any:
         self._kept.append(value)
         return value
 
     def _set_text(self, text: Any, value: bytes) -> None:
-        text.at = self._keep(ffi.from_buffer("uint8_t[]", value))
-        text.bytes = len(value)
+        self._texts.append((text, value))
+
+    def _place_texts(self) -> None:
+        """In one buffer: each of its own would take a hundred bytes, of some thirty in each followed file."""
+        at = self._keep(ffi.from_buffer("uint8_t[]", b"".join(value for _, value in self._texts))) + 0
+        for text, value in self._texts:
+            text.at, text.bytes = at, len(value)
+            at += len(value)
+        self._texts.clear()
 
     def _set_key(self, key: Any, name: str) -> None:
-        self._set_text(key.packed, packed(name) if name else b"")
+        self._set_text(key.packed, pack(name) if name else b"")
         key.watch = self._watches.get(name, -1)
 
     def _set_keys(self, plan: LogPlan) -> None:
@@ -286,7 +302,7 @@ class _Plan:
         native.is_on, native.merges = True, found.merge is not None
         for name in ("time", "stream", "logtag", "content"):
             key: str = getattr(found.layout, name)
-            self._set_text(getattr(native, name), packed(key) if key else b"")
+            self._set_text(getattr(native, name), pack(key) if key else b"")
         self._set_text(native.tail, found.tail)
         native.tail_pairs = found.tail_pairs
 

@@ -17,7 +17,8 @@ SLAB_BYTES = PORTION_BYTES + (1 << 20)
 KEPT_SLABS = 4
 """That wait for the next portion; more are given back to the kernel."""
 
-uncleared = ffi.new_allocator(should_clear_after_alloc=False)
+mapped = ffi.new_allocator(lib.pw_memory_map, lib.pw_memory_unmap, should_clear_after_alloc=False)
+"""Makes what is no part of the heap."""
 
 
 class Slabs:
@@ -28,6 +29,8 @@ class Slabs:
 
     def __init__(self, slab_bytes: int = SLAB_BYTES) -> None:
         self.slab_bytes = slab_bytes
+        self._kept = KEPT_SLABS
+        self._unmap = lib.pw_memory_unmap  # its own: at the end modules are emptied before what is in them
         self._free: list[Any] = []
         self.parts = 0  # handed out as views so far
         self.current: Any = self._take()
@@ -48,15 +51,28 @@ class Slabs:
 
     def rest(self) -> None:
         """Gives the memory back that waits to be written to."""
-        self._free.clear()
+        while self._free:
+            self._unmap(self._free.pop())
         lib.pw_memory_forget(self.current, self.slab_bytes)
 
     def _take(self) -> Any:
+        """A bare pointer, and no object that frees its memory: one of these in a cycle of garbage could be
+        freed by the same collection that gives the slab back."""
         try:
             return self._free.pop()
         except IndexError:
-            return uncleared("uint8_t[]", self.slab_bytes)
+            slab = lib.pw_memory_map(self.slab_bytes)
+            if slab == ffi.NULL:
+                raise MemoryError("no memory for entries") from None
+            return ffi.cast("uint8_t *", slab)
 
     def _give_back(self, slab: Any) -> None:
-        if len(self._free) < KEPT_SLABS:
+        if len(self._free) < self._kept:
             self._free.append(slab)
+        else:
+            self._unmap(slab)
+
+    def __del__(self) -> None:
+        self._kept = 0
+        for slab in (self.current, *self._free):
+            self._unmap(slab)

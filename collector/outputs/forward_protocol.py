@@ -21,6 +21,7 @@ import msgpack
 from collector.delivery.chunk import Packed
 from collector.entries import Pairs, time_ns, unpack_entries
 from collector.outputs.connector import ProtocolError
+from collector.packing import pack
 
 # What a receiver may send in one message. Fluent Bit's own buffer for an ack is 512 bytes; HELO and PONG
 # have a nonce, a salt, a reason and a host name.
@@ -47,7 +48,7 @@ def encode_message(tag: str, entries: Packed, options: Options | None) -> Parts:
 
 def encode_forward(tag: str, entries: Packed, records: int, options: Options | None) -> Parts:
     """A request in Forward mode, which Fluentd up to 0.12 reads."""
-    return _head(tag, options) + msgpack.Packer().pack_array_header(records), entries, _tail(options)
+    return _head(tag, options) + _array_header(records), entries, _tail(options)
 
 
 def encode_messages(
@@ -72,16 +73,19 @@ def _numbered(chunk_id: bytes, number: int) -> bytes:
 
 
 def _head(tag: str, options: Options | None, size: int = 0) -> bytes:
-    packer = msgpack.Packer(autoreset=False, unicode_errors="surrogateescape")
-    packer.pack_array_header(size or (2 if options is None else 3))
-    packer.pack(tag)
-    head: bytes = packer.bytes()
-    return head
+    return _array_header(size or (2 if options is None else 3)) + pack(tag)
 
 
 def _tail(options: Options | None) -> bytes:
-    tail: bytes = b"" if options is None else msgpack.packb(options, unicode_errors="surrogateescape")
-    return tail
+    return b"" if options is None else pack(options)
+
+
+def _array_header(size: int) -> bytes:
+    if size < 1 << 4:
+        return bytes((0x90 + size,))
+    if size < 1 << 16:
+        return b"\xdc" + size.to_bytes(2, "big")
+    return b"\xdd" + size.to_bytes(4, "big")
 
 
 def _binary_header(size: int) -> bytes:
@@ -127,7 +131,7 @@ def integer_times(entries: Packed) -> bytes:
         seconds = time_ns(unpacker.unpack()) // 1_000_000_000
         begin = unpacker.tell()
         unpacker.skip()
-        parts += (b"\x92", msgpack.packb(seconds), entries[begin : unpacker.tell()])
+        parts += (b"\x92", pack(seconds), entries[begin : unpacker.tell()])
     return b"".join(parts)
 
 
@@ -262,8 +266,7 @@ class Handshake:
             username,
             password,
         ]
-        packed: bytes = msgpack.packb(ping, unicode_errors="surrogateescape")
-        return packed
+        return pack(ping)
 
     def _check_pong(self, message: object) -> None:
         match message:

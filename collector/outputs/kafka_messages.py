@@ -9,8 +9,9 @@ from typing import Any
 
 from collector.accessor import ABSENT, Accessor
 from collector.delivery.chunk import Packed
-from collector.entries import Pairs, map_header, pack, unpack_entries
+from collector.entries import Pairs, map_header, unpack_entries
 from collector.outputs.text import as_json, date, plain_text
+from collector.packing import pack
 
 TIME_FORMATS = ("double", "iso8601", "iso8601_ns")
 

@@ -7,17 +7,18 @@ in the text behind the format is passed over, as there.
 
 from __future__ import annotations
 
-import calendar
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 
 from collector.parsers.zones import ZONE, zone_offset_s
 
 MAX_TEXT_BYTES = 63  # Fluent Bit's buffer; a longer text is no time
 _NS_PER_S = 1_000_000_000
 _DAY_S = 86_400
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 _DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _MONTHS = (
@@ -125,15 +126,16 @@ class TimeFormat:
         month, day = found.get("month", month), found.get("day", day)
         if "day_of_year" in found:
             month, day = 1, 1
-        if not 1 <= day <= calendar.monthrange(year, month)[1]:
-            raise ValueError(day)
-        parts = (year, month, day, _hour(found), found.get("minute", 0), found.get("second", 0))
+        # Raises ValueError for a day that there is not. The module calendar brings another, of locales.
+        days = date(year, month, day).toordinal() - _EPOCH_DAY
+        hour, minute, second = _hour(found), found.get("minute", 0), found.get("second", 0)
+        utc_s = days * _DAY_S + 3600 * hour + 60 * minute + second
         later_s = (found.get("day_of_year", 1) - 1) * _DAY_S
         if "zone_s" in found:
-            return calendar.timegm(parts) + later_s - found["zone_s"]
+            return utc_s + later_s - found["zone_s"]
         if self.is_local:
-            return int(time.mktime((*parts, 0, 1, -1))) + later_s
-        return calendar.timegm(parts) + later_s - self.offset_s
+            return int(time.mktime((year, month, day, hour, minute, second, 0, 1, -1))) + later_s
+        return utc_s + later_s - self.offset_s
 
 
 def _year(found: Fields) -> int:

@@ -41,7 +41,10 @@ def table(rows: list[tuple[str, Row]]) -> Table:
     for name, row in rows:
         limit = f"{number(row.limit_value)} {row.unit}" if row.limit_value else "-"
         ratio = number(row.ratio) if row.ratio is not None else "-"
-        drawn.add_row(name, row.name, f"{number(row.value)} {row.unit}", limit, ratio, row.limit_name or "-")
+        value = f"{number(row.value)} {row.unit}"
+        if row.between:
+            value += f" ({' to '.join(map(number, row.between))})"
+        drawn.add_row(name, row.name, value, limit, ratio, row.limit_name or "-")
     return drawn
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import psutil
 
 from tests.agent.agent import Agent
+from tests.bench.agent_follow import IDLE_FILES, node
+from tests.bench.forward_sink import running_sink
 from tests.bench.row import Row
-from tests.bench.running_agent import MIB, NULL
+from tests.bench.running_agent import KUBERNETES, MIB, NULL, TAIL, forward, running_agent
 
 ALL = "[INPUT]\n    Name ebpf\n    Tag kernel.*\n    Trace process network flow privilege syscalls\n"
 WATCHED_S = 5.0  # a few heartbeats, and what was there before has been told
@@ -31,6 +33,13 @@ def empty_python_mib() -> float:
     return found
 
 
+def everything_mib() -> float:
+    with node(IDLE_FILES) as host, running_sink() as sink:
+        sections = (ALL, TAIL.format(root=host.root), KUBERNETES, forward(sink.port, acks=True))
+        with running_agent(host.root, *sections, settled_s=WATCHED_S) as agent:
+            return resident_mib(agent.processes[0])
+
+
 def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "podwitness.conf")
@@ -45,6 +54,7 @@ def run() -> list[Row]:
             assert agent.stop() == 0
     return [
         Row("collector, resident", held, "MiB", "empty Python", empty_python_mib()),
+        Row(f"collector that follows {IDLE_FILES} files too and sends", everything_mib(), "MiB"),
         Row("its starter, resident", starters, "MiB"),
         Row("collector, CPU while nothing is to be done", cpu_percent, "% of a core"),
     ]

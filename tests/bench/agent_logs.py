@@ -8,17 +8,19 @@ run of its own, with acks.
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.bench import forward_send
 from tests.bench.forward_sink import RunningSink, running_sink
 from tests.bench.node_host import Host, pod_of
-from tests.bench.node_logs import Kind, PodLog, write_node_logs
+from tests.bench.node_logs import Kind, PodLog, of_other_pods, write_node_logs
 from tests.bench.record_comparison import Compared, compare_all
 from tests.bench.row import Row
 from tests.bench.running_agent import (
@@ -37,6 +39,8 @@ from tests.certificates import Authority
 TOTAL_BYTES = int(os.environ.get("BENCH_BYTES", 1 << 30))
 KIND_BYTES = TOTAL_BYTES // 4
 ROUNDS = 3
+ROUNDS_OF_ONE = 4
+FIRST_SEED = 100  # of pods beside those of write_node_logs
 MB, GIB = 1e6, 1 << 30
 
 # Together with the kubernetes map as much as a filter with labels and annotations adds.
@@ -62,9 +66,19 @@ class Node:
 
     def __init__(self, folder: Path, total_bytes: int, kind: Kind = Kind.MIX) -> None:
         self.host = Host(folder)
-        self.logs = write_node_logs(self.host.waiting, total_bytes, kind=kind)
-        self.bytes = sum(log.bytes for log in self.logs)
-        self.records = sum(log.records for log in self.logs)
+        self._set_logs(write_node_logs(self.host.waiting, total_bytes, kind=kind))
+
+    def _set_logs(self, logs: list[PodLog]) -> None:
+        self.logs = logs
+        self.bytes = sum(log.bytes for log in logs)
+        self.records = sum(log.records for log in logs)
+
+    def change_pods(self, seed: int) -> None:
+        """Other pods log the same. An agent that goes on following a file does not read it again."""
+        former = self.logs
+        self._set_logs(of_other_pods(former, seed=seed))
+        for log in former:
+            shutil.rmtree(log.path.parents[1])
 
     @property
     def tail(self) -> str:
@@ -90,16 +104,33 @@ class Node:
             return self.measure(agent, lambda: (agent.wait_delivered(self.records), 0))
 
     def to_sink(self, sink: RunningSink, ca: Path | None = None, *, acks: bool = False) -> Measured:
+        with self._sending(sink, ca, acks=acks) as agent:
+            return self._measure_sent(agent, sink)
+
+    def peaks_mib(self, sink: RunningSink, rounds: int) -> list[float]:
+        """Of each round of one agent, in which as much is sent each time."""
+        peaks = []
+        with self._sending(sink, acks=True) as agent:
+            for number in range(rounds):
+                agent.forget_peak()
+                peaks.append(self._measure_sent(agent, sink).peak_mib)
+                self.change_pods(FIRST_SEED + number)
+        return peaks
+
+    def _sending(
+        self, sink: RunningSink, ca: Path | None = None, *, acks: bool
+    ) -> AbstractContextManager[RunningAgent]:
+        return running_agent(self.host.root, self.tail, FILTERS, forward(sink.port, ca, acks=acks))
+
+    def _measure_sent(self, agent: RunningAgent, sink: RunningSink) -> Measured:
         def wait() -> tuple[float, int]:
             taken = sink.wait(TIMEOUT_S)
             if taken.records != self.records:
                 raise AssertionError(f"{taken.records} of {self.records} records arrived")
             return taken.end_s, taken.bytes
 
-        sections = (self.tail, FILTERS, forward(sink.port, ca, acks=acks))
-        with running_agent(self.host.root, *sections) as agent:
-            sink.want(self.records)
-            return self.measure(agent, wait)
+        sink.want(self.records)
+        return self.measure(agent, wait)
 
     def compare(self, folder: Path) -> list[Compared]:
         """Sent once more, kept, and compared record by record."""
@@ -134,6 +165,8 @@ def run() -> list[Row]:
             rows += _forward_rows(f"tail, kubernetes, Merge_Log to {way}", measured, tls)
         (folder / "kept").mkdir()
         rows += _content_rows(node.compare(folder / "kept"), node.records)
+        with running_sink() as sink:
+            rows.append(_last_peak_row(node.peaks_mib(sink, ROUNDS_OF_ONE)))
     for kind in (Kind.JSON, Kind.TEXT, Kind.LONG):
         with tempfile.TemporaryDirectory() as name, running_sink() as sink:
             measured = _median([Node(Path(name), KIND_BYTES, kind).to_sink(sink)])
@@ -160,6 +193,11 @@ def _forward_rows(name: str, ours: Measured, tls: Authority | None) -> list[Row]
         Row(name, ours.cpu_s_per_gib, "CPU-s/GiB", limit, bare.cpu_s_per_gib * ours.sent_ratio),
         Row(f"{name}: peak memory", ours.peak_mib, "MiB"),
     ]
+
+
+def _last_peak_row(peaks_mib: list[float]) -> Row:
+    name = f"with acks, {len(peaks_mib)} times as much by one agent: peak memory of the last"
+    return Row(name, peaks_mib[-1], "MiB", "the first", peaks_mib[0])
 
 
 def _content_rows(compared: list[Compared], records: int) -> list[Row]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import string
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -48,6 +49,20 @@ def write_node_logs(
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as processes:
         seeds = [seed * 100_000 + pod for pod in range(pods)]
         return list(processes.map(_write, paths, [total_bytes // pods] * pods, seeds, [kind] * pods))
+
+
+def of_other_pods(logs: list[PodLog], *, seed: int) -> list[PodLog]:
+    """The same logs with a line before them, in the same folder."""
+    made = []
+    for pod, log in enumerate(logs):
+        path = log.path.parents[2] / pod_directory(pod, seed) / "app" / "0.log"
+        path.parent.mkdir(parents=True)
+        line = f"2026-01-01T00:00:00Z stdout F begins as {seed}\n".encode()
+        with path.open("wb") as copy, log.path.open("rb") as original:
+            copy.write(line)
+            shutil.copyfileobj(original, copy, BLOCK_BYTES)
+        made.append(PodLog(path, log.records + 1, log.bytes + len(line)))
+    return made
 
 
 def _write(path: Path, total_bytes: int, seed: int, kind: Kind) -> PodLog:

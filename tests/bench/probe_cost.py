@@ -1,58 +1,60 @@
-"""What the probes cost those that they watch: the same work with and without them, in pairs.
+"""What the probes cost those that they watch: the same work with and without them, in many short rounds.
 
-`python -m tests.bench.probe_cost` as root. The machine may be busy: the ratios in one run mean something.
+`python -m tests.bench.probe_cost [NAME...]` as root. The machine may be busy: the work runs before all else
+on its processor, and the least and most beside a difference say how sure it is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import resource
-import select
 import struct
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from statistics import median
+from typing import NamedTuple, Self
 
-from collector.inputs.event_drain import boot_ns
-from collector.inputs.event_pace import Pace
-from collector.native.limits import Limits
 from probes import bpf
-from probes.catalog import Dialect, hooks_of
-from probes.launch import Attached, launch
-from probes.loader import attach
+from probes.catalog import Dialect
+from probes.launch import launch
 from tests.bench.call_cost import DEFAULT
+from tests.bench.paired import difference, measure_pair
+from tests.bench.probe_watch import RING_BYTES, WATCHED, Watch
 from tests.bench.row import Row
-from tests.kernel.ring_reader import RingReader
 
 SOURCES = Path(__file__).parent
-RING_BYTES = 8 << 20
-DRAIN_DELAY_S = 0.02  # as the collector: wait after a notification, then take what has come
-PAIRS = 5
+PAIRS = 30
+# While the probes are attached or not, four times a pair. So short that most are left alone by what else the
+# machine does; a look of the reader's, 20 ms apart, is in some of them only.
+ROUNDS = 20
+ROUND_S = 0.005
+SETTLE_S = 0.02  # after the probes came or went: the reader finds its pace, memory and branches are warm
+STATISTICS_S = 0.2
 TRIES = 3
 ENABLE_STATS = 32  # command of bpf(2)
+BEFORE_ALL_ELSE = os.sched_param(1)
 
 
 class Work(NamedTuple):
     argument: str
-    times: int
     name: str
+    subjects: tuple[str, ...]
 
 
+EVERYTHING, BY_DEFAULT = tuple(WATCHED), tuple(DEFAULT)
 WORKS = (
-    Work("exec", 1000, "fork + exec + exit"),
-    Work("tcp", 6000, "TCP connection, both ends"),
-    Work("io", 40000, "64 bytes each way"),
-    Work("udp", 40000, "64 bytes each way by UDP"),
+    Work("exec", "vfork + exec + exit", EVERYTHING),
+    Work("tcp", "TCP connection, both ends", EVERYTHING),
+    Work("tcp", "TCP connection, both ends, by default", BY_DEFAULT),
+    Work("io", "64 bytes each way", EVERYTHING),
+    Work("udp", "64 bytes each way by UDP", EVERYTHING),
 )
-
-
-WATCHED = [*DEFAULT, "flow"]
 
 
 class Runs(NamedTuple):
@@ -69,84 +71,48 @@ class Cost(NamedTuple):
 def workload() -> Iterator[tuple[Path, Path]]:
     """The compiled workload, and a program that does nothing for it to execute."""
     with tempfile.TemporaryDirectory() as directory:
-        built = [Path(directory) / name for name in ("workload", "nothing")]
-        sources = [SOURCES / "probe_workload.c", SOURCES.parent / "kernel" / "workloads" / "nothing.c"]
-        for source, program in zip(sources, built, strict=True):
-            subprocess.run(["gcc", "-O2", "-static", str(source), "-o", str(program)], check=True)
+        built = [Path(directory) / name for name in ("workload", "least")]
+        for program, options in zip(built, ([], ["-nostartfiles"]), strict=True):
+            source = SOURCES / f"probe_{program.name}.c"
+            command = ["gcc", "-O2", "-static", *options, str(source), "-o", str(program)]
+            subprocess.run(command, check=True)
         yield built[0], built[1]
 
 
-def measure(programs: tuple[Path, Path], work: Work) -> Cost:
-    command = [str(programs[0]), work.argument, str(work.times), str(programs[1])]
-    said = subprocess.run(
-        command, check=True, capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {0})
-    ).stdout.split()
-    return Cost(float(said[0]), float(said[1]))
+def become_first() -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    os.sched_setscheduler(0, os.SCHED_FIFO, BEFORE_ALL_ELSE)
 
 
-def read_bytes(readers: Sequence[RingReader]) -> int:
-    filled = [reader.positions() for reader in readers]
-    for reader in readers:
-        reader.discard()
-    return sum(end - at for at, end in filled)
+class Worker:
+    """The workload, waiting for how often it shall do its work."""
 
-
-def drain_like_the_collector(descriptors: Sequence[int], limits: Limits, stop: int) -> None:
-    """Waits DRAIN_DELAY_S after a notification, less if another comes; while much comes it looks by the
-    clock; asleep while nothing happens."""
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    readers = [RingReader(descriptor) for descriptor in descriptors]
-    pace = Pace(DRAIN_DELAY_S)
-    with select.epoll() as epoll:
-        for descriptor in descriptors:
-            epoll.register(descriptor, select.EPOLLIN | select.EPOLLET)
-        epoll.register(stop, select.EPOLLIN)
-        while stop not in (ready := {found for found, _ in epoll.poll()}):
-            assert ready <= set(descriptors)
-            epoll.poll(DRAIN_DELAY_S)
-            while promised_s := pace.note(read_bytes(readers), time.monotonic()):
-                limits.promise_look(boot_ns() + int(promised_s * 1e9))
-                time.sleep(DRAIN_DELAY_S)
-    for reader in readers:
-        reader.close()
-
-
-class Watch:
-    """Probes with a reader, which is a process of its own on another CPU. They are attached only for a while:
-    another Watch's reader would inherit the links, and nothing were ever detached."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        self.dialect = dialect
-        self.probes: Attached = asyncio.run(launch(WATCHED, ring_bytes=RING_BYTES, dialect=dialect))
-        self.detach()  # the own reader would inherit them, too
-        self.limits = Limits(self.probes.rates_fd, self.probes.limits_fd)
-        stop, self._stop = os.pipe()
-        self._reader = multiprocessing.get_context("fork").Process(
-            target=drain_like_the_collector,
-            args=((self.probes.ring_fd, self.probes.flow_ring_fd), self.limits, stop),
-            daemon=True,
+    def __init__(self, programs: tuple[Path, Path], work: Work) -> None:
+        self._process = subprocess.Popen(
+            [str(programs[0]), work.argument, str(programs[1])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=become_first,
         )
-        self._reader.start()
-        os.close(stop)
+        self.do(100)
+        self._each_s = self.do(1000).elapsed_us / 1e6
 
-    def detach(self) -> None:
-        while self.probes.links:
-            os.close(self.probes.links.popitem()[1])
+    def __enter__(self) -> Self:
+        return self
 
-    def attach(self) -> None:
-        for hook in hooks_of(WATCHED):
-            program = self.probes.programs[hook.tracepoint]
-            self.probes.links[hook.tracepoint] = attach(hook, self.dialect, program)
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
 
-    def runs(self) -> dict[str, Runs]:
-        """Of each program, as far as statistics were kept."""
-        return {name: runs_of(descriptor) for name, descriptor in self.probes.programs.items()}
+    def times_in(self, wanted_s: float) -> int:
+        return max(1, int(wanted_s / self._each_s))
 
-    def close(self) -> None:
-        os.write(self._stop, b"x")
-        os.close(self._stop)
-        self._reader.join()
-        self.probes.close()
+    def do(self, times: int) -> Cost:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{times}\n")
+        self._process.stdin.flush()
+        return Cost(*map(float, self._process.stdout.readline().split()))
 
 
 @contextmanager
@@ -166,33 +132,43 @@ def runs_of(program: int) -> Runs:
     return Runs(int(fields["run_cnt"]), int(fields["run_time_ns"]))
 
 
-def in_programs_us(watch: Watch, programs: tuple[Path, Path], work: Work) -> float:
+def runs(watch: Watch) -> dict[str, Runs]:
+    """Of each program, as far as statistics were kept."""
+    return {name: runs_of(descriptor) for name, descriptor in watch.probes.programs.items()}
+
+
+def in_programs_us(watch: Watch, worker: Worker, subjects: Collection[str]) -> float:
     """Time in the programs for one piece of work: what a run takes in the best of some tries, as often as it
     happens for one. What others on the machine do meanwhile is much less, and rounded off."""
     least_us: dict[str, float] = {}
-    watch.attach()
+    times = worker.times_in(STATISTICS_S)
+    watch.attach(subjects)
     with program_statistics():
         for _ in range(TRIES):
-            before = watch.runs()
-            measure(programs, work)
-            for name, after in watch.runs().items():
+            before = runs(watch)
+            worker.do(times)
+            for name, after in runs(watch).items():
                 number, time_ns = after.number - before[name].number, after.time_ns - before[name].time_ns
-                each_us = time_ns / max(1, number) / 1000 * round(number / work.times)
+                each_us = time_ns / max(1, number) / 1000 * round(number / times)
                 least_us[name] = min(each_us, least_us.get(name, each_us))
     watch.detach()
     return sum(least_us.values())
 
 
-def paired(watch: Watch, programs: tuple[Path, Path], work: Work) -> tuple[Cost, Cost]:
-    """(without, with), of the pair whose ratio of CPU is the middle one."""
-    pairs = []
-    for _ in range(PAIRS):
-        without = measure(programs, work)
-        watch.attach()
-        pairs.append((without, measure(programs, work)))
+def paired(watch: Watch, worker: Worker, work: Work) -> Row:
+    def rounds_us() -> list[float]:
+        worker.do(worker.times_in(SETTLE_S))
+        return [worker.do(worker.times_in(ROUND_S)).cpu_us for _ in range(ROUNDS)]
+
+    def watched_us() -> list[float]:
+        watch.attach(work.subjects)
+        taken_us = rounds_us()
         watch.detach()
-    pairs.sort(key=lambda pair: pair[1].cpu_us / pair[0].cpu_us)
-    return pairs[len(pairs) // 2]
+        return taken_us
+
+    pairs = [measure_pair(rounds_us, watched_us) for _ in range(PAIRS)]
+    added, without_us = difference([pair.added for pair in pairs]), median(pair.without for pair in pairs)
+    return Row(f"{work.name}, dearer by", added.middle, "us", "without probes", without_us, added[1:])
 
 
 def load_times() -> tuple[float, float]:
@@ -206,15 +182,13 @@ def load_times() -> tuple[float, float]:
 
 
 def rows_of(work: Work, programs: tuple[Path, Path], typed: Watch, raw: Watch) -> Iterator[Row]:
-    without, watched = paired(typed, programs, work)
-    yield Row(f"{work.name}, CPU", watched.cpu_us, "us", "without probes", without.cpu_us)
-    as_raw = in_programs_us(raw, programs, work)
-    yield Row(
-        f"{work.name}, in the programs", in_programs_us(typed, programs, work), "us", "as raw_tp", as_raw
-    )
+    with Worker(programs, work) as worker:
+        yield paired(typed, worker, work)
+        spent_us, as_raw_us = (in_programs_us(watch, worker, work.subjects) for watch in (typed, raw))
+        yield Row(f"{work.name}, in the programs", spent_us, "us", "as raw_tp", as_raw_us)
 
 
-def run() -> list[Row]:
+def run(wanted: Collection[str] = ()) -> list[Row]:
     elapsed, cpu = load_times()
     rows = [
         Row("compile and attach all probes, elapsed", elapsed, "s"),
@@ -223,7 +197,8 @@ def run() -> list[Row]:
     typed, raw = Watch(Dialect.TP_BTF), Watch(Dialect.RAW_TP)
     with workload() as programs:
         for work in WORKS:
-            rows.extend(rows_of(work, programs, typed, raw))
+            if not wanted or work.argument in wanted:
+                rows.extend(rows_of(work, programs, typed, raw))
     rows.append(Row("records lost meanwhile", sum(typed.probes.lost() + raw.probes.lost()), ""))
     typed.close()
     raw.close()
@@ -231,9 +206,10 @@ def run() -> list[Row]:
 
 
 def main() -> None:
-    for row in run():
+    for row in run(sys.argv[1:]):
         limit = f"{row.limit_name} {row.limit_value:.2f} ({row.ratio:.3f})" if row.ratio else ""
-        print(f"{row.name:48} {row.value:10.2f} {row.unit:3} {limit}")
+        between = "{:.2f} to {:.2f}".format(*row.between) if row.between else ""
+        print(f"{row.name:54} {row.value:8.2f} {row.unit:3} {between:16} {limit}")
 
 
 if __name__ == "__main__":

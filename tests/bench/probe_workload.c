@@ -1,13 +1,12 @@
-/* What the probes slow down, so often that the cost can be measured:
- *   probe_workload exec COUNT PATH    fork, exec and exit of PATH
- *   probe_workload tcp COUNT          a connection to itself on loopback, 64 bytes each way
- *   probe_workload io COUNT           64 bytes each way on one connection
- *   probe_workload udp COUNT          64 bytes each way between two UDP sockets
- * Prints CPU and elapsed microseconds for one. */
+/* What the probes slow down, as often as each line of standard input says:
+ *   probe_workload exec PATH    vfork, exec and exit of PATH
+ *   probe_workload tcp          a connection to itself on loopback, 64 bytes each way
+ *   probe_workload io           64 bytes each way on one connection
+ *   probe_workload udp          64 bytes each way between two UDP sockets
+ * Answers each line by CPU and elapsed microseconds for one. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,12 +46,16 @@ static void need(int result, const char *call)
   }
 }
 
+/* Of all ways to start a program the one that costs the least beside exec itself. */
 static void execute(char *path)
 {
   char *argv[] = {path, 0};
-  pid_t child;
-  if (posix_spawn(&child, path, 0, 0, argv, environ))
-    need(-1, "posix_spawn");
+  pid_t child = vfork();
+  if (!child) {
+    execve(path, argv, environ);
+    _exit(127);
+  }
+  need(child, "vfork");
   need(waitpid(child, 0, 0), "waitpid");
 }
 
@@ -78,59 +81,74 @@ static void exchange(int client, int server)
   need(recv(client, bytes, sizeof(bytes), 0), "recv");
 }
 
+struct ends {
+  int listening, client, server;
+  struct sockaddr_in address;
+};
+
+static void open_tcp(struct ends *ends)
+{
+  ends->client = socket(AF_INET, SOCK_STREAM, 0);
+  need(connect(ends->client, (struct sockaddr *)&ends->address, sizeof(ends->address)), "connect");
+  ends->server = accept(ends->listening, 0, 0);
+  need(ends->server, "accept");
+}
+
 /* The server resets: no port is left in TIME_WAIT, so that any number of connections can follow. */
-static void converse(int listening, struct sockaddr_in *address, int exchanges)
+static void close_tcp(struct ends *ends)
 {
   struct linger reset = {1, 0};
-  int server, client = socket(AF_INET, SOCK_STREAM, 0);
-  need(connect(client, (struct sockaddr *)address, sizeof(*address)), "connect");
-  server = accept(listening, 0, 0);
-  need(server, "accept");
-  while (exchanges-- > 0)
-    exchange(client, server);
-  setsockopt(server, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-  close(server);
-  close(client);
+  setsockopt(ends->server, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+  close(ends->server);
+  close(ends->client);
 }
 
 /* Both connected to each other. */
-static void converse_by_udp(int exchanges)
+static void open_udp(struct ends *ends)
 {
-  struct sockaddr_in address;
+  struct sockaddr_in address = ends->address;
   socklen_t length = sizeof(address);
-  int client = socket(AF_INET, SOCK_DGRAM, 0), server = socket(AF_INET, SOCK_DGRAM, 0);
-  memset(&address, 0, sizeof(address));
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  need(bind(server, (struct sockaddr *)&address, sizeof(address)), "bind");
-  getsockname(server, (struct sockaddr *)&address, &length);
-  need(connect(client, (struct sockaddr *)&address, sizeof(address)), "connect");
-  getsockname(client, (struct sockaddr *)&address, &length);
-  need(connect(server, (struct sockaddr *)&address, sizeof(address)), "connect");
-  while (exchanges-- > 0)
-    exchange(client, server);
-  close(server);
-  close(client);
+  address.sin_port = 0;
+  ends->client = socket(AF_INET, SOCK_DGRAM, 0);
+  ends->server = socket(AF_INET, SOCK_DGRAM, 0);
+  need(bind(ends->server, (struct sockaddr *)&address, sizeof(address)), "bind");
+  getsockname(ends->server, (struct sockaddr *)&address, &length);
+  need(connect(ends->client, (struct sockaddr *)&address, sizeof(address)), "connect");
+  getsockname(ends->client, (struct sockaddr *)&address, &length);
+  need(connect(ends->server, (struct sockaddr *)&address, sizeof(address)), "connect");
+}
+
+static void work(const char *what, char *path, struct ends *ends)
+{
+  if (!strcmp(what, "exec")) {
+    execute(path);
+  } else if (!strcmp(what, "tcp")) {
+    open_tcp(ends);
+    exchange(ends->client, ends->server);
+    close_tcp(ends);
+  } else {
+    exchange(ends->client, ends->server);
+  }
 }
 
 int main(int argc, char **argv)
 {
-  int count = argc > 2 ? atoi(argv[2]) : 0;
-  struct sockaddr_in address;
-  int listening = listener(&address);
-  double cpu = cpu_s(), elapsed = elapsed_s();
-  if (count > 0 && !strcmp(argv[1], "io"))
-    converse(listening, &address, count);
-  else if (count > 0 && !strcmp(argv[1], "udp"))
-    converse_by_udp(count);
-  for (int i = 0; i < count; i++) {
-    if (!strcmp(argv[1], "exec"))
-      execute(argv[3]);
-    else if (!strcmp(argv[1], "tcp"))
-      converse(listening, &address, 1);
+  struct ends ends;
+  char line[32];
+  if (argc < 2)
+    return 1;
+  ends.listening = listener(&ends.address);
+  if (!strcmp(argv[1], "io"))
+    open_tcp(&ends);
+  else if (!strcmp(argv[1], "udp"))
+    open_udp(&ends);
+  while (fgets(line, sizeof(line), stdin)) {
+    int count = atoi(line);
+    double cpu = cpu_s(), elapsed = elapsed_s();
+    for (int i = 0; i < count; i++)
+      work(argv[1], argv[2], &ends);
+    printf("%.4f %.4f\n", (cpu_s() - cpu) / count * 1e6, (elapsed_s() - elapsed) / count * 1e6);
+    fflush(stdout);
   }
-  cpu = cpu_s() - cpu;
-  elapsed = elapsed_s() - elapsed;
-  printf("%.4f %.4f\n", cpu / count * 1e6, elapsed / count * 1e6);
   return 0;
 }

@@ -80,10 +80,15 @@ def storm(processes: int) -> Storm:
     with workload() as (program, nothing), attached() as probes:
         os.sched_setaffinity(0, {max(cpus)})
         started, cpu_s = time.monotonic(), time.process_time()
-        command = [str(program), "exec", str(processes), str(nothing)]
         running = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, preexec_fn=lambda: begin(cgroup, min(cpus))
+            [str(program), "exec", str(nothing)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            preexec_fn=lambda: begin(cgroup, min(cpus)),
         )
+        assert running.stdin
+        running.stdin.write(b"%d\n" % processes)
+        running.stdin.close()
         seen = read_until_ended(probes, cgroup, running)
         elapsed_s, cpu_s = time.monotonic() - started, time.process_time() - cpu_s
         os.sched_setaffinity(0, cpus)

@@ -11,6 +11,7 @@ class Row:
 
     Both values are in `unit`. The limit is what the work costs at least (reading the same bytes, scanning for
     newlines, sending ready-made bytes); where a figure has none, `limit_name` is empty and `limit_value` 0.
+    `between`: the least and the most that the value may be, where that is known.
     """
 
     name: str
@@ -18,6 +19,7 @@ class Row:
     unit: str
     limit_name: str = ""
     limit_value: float = 0.0
+    between: tuple[float, ...] = ()
 
     @property
     def ratio(self) -> float | None:

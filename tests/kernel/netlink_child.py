@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
+from probes.launch import witness_command
 from probes.netlink_exchange import MESSAGE_BYTES, Lost, Part, Report, Watch, decode_report, encode
-from probes.netlink_launch import witness_command
 from probes.netlink_processes import Seen
 from probes.netlink_sockets import SocketSeen
 from tests.kernel.sandbox import unified_mount

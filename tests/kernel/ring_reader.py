@@ -55,6 +55,14 @@ class RingReader:
             end = self.positions()[1]
         return records
 
+    def take(self) -> bytes:
+        """All that is there, as it stands in the ring."""
+        at, end = self.positions()
+        place = mmap.PAGESIZE + at % self.size
+        taken = self._producer[place : place + end - at]
+        self._position[0] = end
+        return taken
+
     def discard(self) -> None:
         """Frees all space without a look: a record that is being written is skipped too."""
         self._position[0] = self.positions()[1]

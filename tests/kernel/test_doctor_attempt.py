@@ -10,8 +10,9 @@ import pytest
 from collector.doctor import attempt as module
 from collector.doctor.attempt import attempt
 from collector.inputs.event_heartbeat import PROVABLE
-from probes.catalog import HOOKS
+from probes.catalog import SUBJECTS
 from probes.launch import ProbeError
+from tests.kernel.hooks_here import hooks_here
 
 
 def test_every_hook_and_a_heartbeat() -> None:
@@ -19,7 +20,7 @@ def test_every_hook_and_a_heartbeat() -> None:
     before, children_before = set(os.listdir("/proc/self/fd")), children.read_text()
     found = attempt()
     assert (found.error, found.connector_error) == ("", "")
-    assert [hook.hook for hook in found.hooks] == [hook.tracepoint for hook in HOOKS]
+    assert [hook.hook for hook in found.hooks] == hooks_here(*SUBJECTS)
     assert {hook.state for hook in found.hooks} == {"attached"}
     assert found.expected == PROVABLE <= found.heard  # which has what only comes with it, too: the bind
     assert 0 < found.latency_s < 30

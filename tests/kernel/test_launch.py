@@ -18,6 +18,7 @@ from probes import bpf
 from probes.catalog import HOOKS, KINDS, SUBJECTS, Dialect, RecordKind, hooks_of
 from probes.exchange import HookResult
 from probes.launch import MAPS_FOR_THE_COLLECTOR, Attached, ProbeError, hook_report, launch
+from tests.kernel.hooks_here import hooks_here
 from tests.kernel.sandbox import Cgroup, check, execve, libc, mount, private_mounts, run
 from tests.kernel.test_bpf import program_id
 from tests.kernel.witness import KEPT_PROBES, Witness
@@ -45,7 +46,7 @@ def until_gone(programs: set[int]) -> None:
 @pytest.mark.parametrize("dialect", [None, *Dialect], ids=str)
 def test_all_hooks_are_attached(dialect: Dialect | None) -> None:
     probes = attach(dialect=dialect)
-    assert [report.hook for report in probes.hooks] == [hook.tracepoint for hook in hooks_of(OF_TRACEPOINTS)]
+    assert [report.hook for report in probes.hooks] == hooks_here(*OF_TRACEPOINTS)
     assert {report.state for report in probes.hooks} == {"attached"}
     walks = {hook.tracepoint for hook in HOOKS if hook.is_walk}  # there is no other dialect of these
     found = {report.dialect for report in probes.hooks if report.hook not in walks}
@@ -54,7 +55,7 @@ def test_all_hooks_are_attached(dialect: Dialect | None) -> None:
         hook.tracepoint for hook in hooks_of(OF_TRACEPOINTS) if hook.walks and hook.kinds
     }
     assert {report.reason + report.consequence for report in probes.hooks} == {""}
-    assert set(probes.links) == set(probes.programs) == {hook.tracepoint for hook in hooks_of(OF_TRACEPOINTS)}
+    assert set(probes.links) == set(probes.programs) == set(hooks_here(*OF_TRACEPOINTS))
     assert set(probes.missed()) == set(probes.programs)
     assert len(probes.lost()) == KINDS
     probes.close()
@@ -124,7 +125,7 @@ def test_killed_holder_leaves_no_program() -> None:
     command = [sys.executable, "-c", textwrap.dedent(HOLDER)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout
-        programs = {int(holder.stdout.readline()) for _ in HOOKS}
+        programs = {int(holder.stdout.readline()) for _ in hooks_here(*SUBJECTS)}
         assert holder.stdout.readline() == "False\n"
         assert programs <= set(bpf.program_ids())
         holder.send_signal(signal.SIGKILL)
@@ -202,7 +203,7 @@ def test_subject_that_does_not_compile_leaves_the_others() -> None:
     """As on a kernel whose `struct linux_binprm` has another member for it."""
     probes = attach(without=("HAVE_sock_cgroup_data__cgroup",))
     states = {report.hook: report.state for report in probes.hooks}
-    of_sockets = {hook.tracepoint for hook in hooks_of(["network", "state"])}
+    of_sockets = set(hooks_here("network", "state"))
     assert {name for name, state in states.items() if state == "failed"} == of_sockets
     (failed,) = (report for report in probes.hooks if report.hook == "inet_sock_set_state")
     assert "error: no member named 'val'" in failed.reason

@@ -11,9 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
-from probes.launch import loader_command
+from probes.launch import loader_command, witness_command
 from probes.netlink_exchange import Report, Watch
-from probes.netlink_launch import NetlinkWitness, launch_witness, witness_command
+from probes.netlink_launch import NetlinkWitness, launch_witness
 from probes.starter import Starter
 
 pytestmark = pytest.mark.kernel

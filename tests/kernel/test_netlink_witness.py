@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,36 @@ def has_ended(child: Child, pid: int) -> bool:
     return any(seen.action == "exit" and seen.process.pid == pid for seen in child.processes)
 
 
+def children_of(child: Child, parent: int, action: str = "") -> list[Seen]:
+    return [
+        seen
+        for seen in child.processes
+        if seen.process.parent and seen.process.parent.pid == parent and action in ("", seen.action)
+    ]
+
+
+def spawn_one_by_one(count: int) -> None:
+    for number in range(count):
+        os.waitpid(os.posix_spawn("/bin/true", ["/bin/true", str(number)], {}), 0)
+
+
+class Go:
+    """Lets a process that has had one child go on."""
+
+    def __init__(self) -> None:
+        self._reading, self._writing = os.pipe()
+
+    def await_then(self, work: Callable[[], None]) -> None:
+        spawn_one_by_one(1)
+        os.read(self._reading, 1)
+        work()
+
+    def say(self) -> None:
+        os.write(self._writing, b"x")
+        os.close(self._writing)
+        os.close(self._reading)
+
+
 def execute_until_seen(child: Child, cgroup: Cgroup, argv: list[bytes], count: int) -> None:
     """cat waits for the end of its input: it is there when /proc is read."""
     reading, writing = os.pipe()
@@ -46,6 +78,41 @@ def execute_until_seen(child: Child, cgroup: Cgroup, argv: list[bytes], count: i
     child.wait_for(lambda: len(child.of_cgroup(cgroup.id, "exec")) == count)
     os.close(writing)
     process.wait()
+
+
+def test_what_was_there_before_is_told_with_its_program_and_sockets(cgroup: Cgroup) -> None:
+    told, ready = os.pipe()
+
+    def work() -> None:
+        server = socket.create_server(("127.0.0.1", 0))
+        with server, socket.create_connection(server.getsockname()):
+            os.write(ready, server.getsockname()[1].to_bytes(2, "big"))
+            signal.pause()
+
+    process = Process(cgroup, work)
+    port = int.from_bytes(os.read(told, 2), "big")
+    with Child() as child:
+        child.wait_for(lambda: bool(child.of_cgroup(cgroup.id, "running")))
+        child.wait_for(lambda: len(child.of_port(port)) == 3)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        child.wait_for(lambda: has_ended(child, process.pid))
+    assert [one.action for one in child.of_cgroup(cgroup.id)] == ["running", "exit"]
+    (seen,) = child.of_cgroup(cgroup.id, "running")
+    assert seen.process.pid == process.pid
+    own = Path("/proc/self/cmdline").read_bytes()
+    assert seen.image is not None
+    assert seen.image.arguments is not None
+    assert seen.image.arguments.kept == own[:4096]
+    states = [
+        one for one in child.of_port(port) if one.preexisting and one.action in ("listening", "connected")
+    ]
+    assert sorted((one.action, one.role) for one in states) == [
+        ("connected", "client"),
+        ("connected", "server"),
+        ("listening", "listener"),
+    ]
+    assert {one.cgroup_id for one in states} == {cgroup.id}
 
 
 def test_every_exec_with_its_arguments(cgroup: Cgroup) -> None:
@@ -80,16 +147,14 @@ def test_every_exec_with_its_arguments(cgroup: Cgroup) -> None:
 def test_short_processes_are_all_seen_and_most_with_arguments(cgroup: Cgroup) -> None:
     """How many of them end before they are looked at is a matter of luck; that they were is not."""
     count = 499
+    go = Go()
     with Child(("process",)) as child:
-
-        def work() -> None:
-            for number in range(count):
-                os.waitpid(os.posix_spawn("/bin/true", ["/bin/true", str(number)], {}), 0)
-
-        parent, status = run(cgroup, work)
-        child.wait_for(lambda: has_ended(child, parent))
-    assert status == 0
-    own = [seen for seen in child.processes if seen.process.parent and seen.process.parent.pid == parent]
+        process = Process(cgroup, lambda: go.await_then(lambda: spawn_one_by_one(count - 1)))
+        child.wait_for(lambda: len(children_of(child, process.pid, "exit")) == 1)
+        go.say()
+        assert process.wait() == 0
+        child.wait_for(lambda: has_ended(child, process.pid))
+    own = children_of(child, process.pid)
     assert Counter(seen.action for seen in own) == {"fork": count, "exec": count, "exit": count}
     read = [seen for seen in own if seen.action == "exec" and not seen.unread]
     assert [arguments_of(seen)[0] for seen in read] == [b"/bin/true"] * len(read)
@@ -100,6 +165,25 @@ def test_short_processes_are_all_seen_and_most_with_arguments(cgroup: Cgroup) ->
         assert seen.unread in ("", "gone")
         assert seen.process.cgroup_id == cgroup.id  # of those that were gone, by their parent
     assert all(len(starts) == 1 and 0 not in starts for starts in by_pid.values())
+
+
+def test_children_that_are_gone_are_where_others_of_their_parent_were(
+    cgroup: Cgroup,
+) -> None:
+    """The parent has moved since its start. Stopped, the witness finds neither it nor its later children."""
+    count = 23
+    go = Go()
+    with Child(("process",)) as child:
+        process = Process(cgroup, lambda: go.await_then(lambda: fork_one_by_one(count)))
+        child.wait_for(lambda: len(children_of(child, process.pid, "exit")) == 1)
+        child.process.send_signal(signal.SIGSTOP)
+        go.say()
+        assert process.wait() == 0
+        child.process.send_signal(signal.SIGCONT)
+        child.wait_for(lambda: has_ended(child, process.pid))
+    forks = children_of(child, process.pid, "fork")
+    assert Counter(seen.unread for seen in forks[1:]) == {"gone": count}
+    assert {seen.process.cgroup_id for seen in forks} == {cgroup.id}
 
 
 def test_ends_are_told_with_status_and_time(cgroup: Cgroup) -> None:

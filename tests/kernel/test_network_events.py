@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from probes.catalog import Dialect
 from tests.kernel.event_layout import LAYOUT
 from tests.kernel.sandbox import CLONE_NEWNET, Cgroup, Process, run, unshare
 from tests.kernel.witness import Witness
@@ -224,6 +225,22 @@ def test_resets_are_marked_at_both_ends(
 def test_owner_is_the_worker_that_accepted(
     witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup, first: str
 ) -> None:
+    accept_in_a_worker(witness, cgroup, other_cgroup, first)
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_owner_is_the_worker_that_writes_where_no_tracepoint_tells_of_tcp_alone(
+    cgroup: Cgroup, other_cgroup: Cgroup, dialect: Dialect
+) -> None:
+    witness = Witness.attach(dialect=dialect, without=("ARGUMENTS_tcp_sendmsg_locked",))
+    assert "sock_send_length" in witness.probes.links
+    assert "tcp_sendmsg_locked" in witness.probes.links  # this kernel has it all the same
+    os.close(witness.probes.links.pop("tcp_sendmsg_locked"))
+    accept_in_a_worker(witness, cgroup, other_cgroup, "writes")
+    witness.close()
+
+
+def accept_in_a_worker(witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup, first: str) -> None:
     """The one that listens stays out of it, as the master of a web server."""
     family, address = AF["IPv4"]
     from_worker, to_test = os.pipe()

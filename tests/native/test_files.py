@@ -118,6 +118,35 @@ def test_reading_goes_in_portions(
     os.close(fd)
 
 
+def test_a_portion_ends_with_a_line_however_long(tmp_path: Path) -> None:
+    """Else each of many logs would hold the start of a line in memory, and not in its file."""
+    lines = [f"{number} " + "x" * (1 << 20) for number in range(7)]
+    path = tmp_path / "a"
+    path.write_text("\n".join(lines) + "\n")
+    fd = os.open(path, os.O_RDONLY)
+    stream, offset, found = LogStream(PLAN), 0, []
+    at_end = False
+    while not at_end:
+        batch, at_end = read(stream, fd, offset, 1)
+        offset += batch.consumed
+        found += [str(dict(pairs)["log"]) for _, pairs in unpack_entries(batch.entries)]
+        assert batch.partials == (-1, -1)
+        assert offset == sum(len(line) + 1 for line in found)
+    assert found == lines
+    os.close(fd)
+
+
+def test_a_line_that_has_no_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    """It is longer than any record, and the rest of it is to be passed over."""
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * (16 << 20))
+    fd = os.open(path, os.O_RDONLY)
+    batch, at_end = read(LogStream(PLAN), fd, 0, 1)
+    assert not at_end
+    assert batch.consumed <= logs.DEFAULT_MAX_RECORD_BYTES + 2 * INPUT_BYTES
+    os.close(fd)
+
+
 def test_a_read_that_fails_raises(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
         read(LogStream(PLAN), -1, 0, 1)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from collector.native.log_steps import Constant, concatenated, direct, packed, watched
+from collector.native.log_steps import Constant, concatenated, direct, watched
+from collector.packing import pack
 from collector.plan import CRI_JOINED_LAYOUT, Field, Framing, Layout, LogPlan, Merge, Op, Step
 
 JOINED = LogPlan(Framing.CRI_JOINED, CRI_JOINED_LAYOUT)
@@ -14,7 +15,7 @@ KUBERNETES = Field(Op.APPEND, "kubernetes", {"pod_name": "web-0"})
 
 
 def tail(**pairs: Any) -> bytes:
-    return b"".join(packed(key) + packed(value) for key, value in pairs.items())
+    return b"".join(pack(key) + pack(value) for key, value in pairs.items())
 
 
 def direct_of(*steps: Step) -> tuple[Layout, bool, bytes, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -69,14 +70,43 @@ def test_a_slab_comes_back_with_the_last_view_of_it() -> None:
 def test_without_memory_for_another_slab_the_current_one_is_nobody_elses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def no_memory(_type: str, _count: int) -> None:
-        raise MemoryError
-
     slabs = Slabs(SLAB_BYTES)
-    monkeypatch.setattr("collector.native.slabs.uncleared", no_memory)
+    used = slabs.current
+    ffi.memmove(used, b"a" * SLAB_BYTES, SLAB_BYTES)
+    monkeypatch.setattr(slabs, "slab_bytes", 1 << 60)
     with pytest.raises(MemoryError):
-        written(slabs, b"a", SLAB_BYTES)
+        slabs.part(1 << 59)
+    assert slabs.current is used
+    assert ffi.buffer(used, SLAB_BYTES)[:] == b"a" * SLAB_BYTES
     assert slabs.waiting == 0
+
+
+def test_a_rest_does_not_wait_for_a_read_that_hangs() -> None:
+    arena = Arena(slab_bytes=SLAB_BYTES)
+    used = arena.batch.out
+    with arena.lock:
+        used[0] = 7
+        arena.rest()
+        assert used[0] == 7
+    arena.rest()
+
+
+def test_a_slab_whose_view_is_in_a_cycle_of_garbage_can_be_used_again() -> None:
+    slabs = Slabs(SLAB_BYTES)
+    ring: list[object] = [written(slabs, b"a", SLAB_BYTES)]
+    ring.append(ring)
+    del ring
+    gc.collect()
+    assert slabs.waiting == 1
+    parts = [written(slabs, fill, SLAB_BYTES) for fill in (b"b", b"c", b"d")]
+    assert [bytes(part) for part in parts] == [fill * SLAB_BYTES for fill in (b"b", b"c", b"d")]
+
+
+def test_slabs_go_with_the_last_view_of_them() -> None:
+    slabs = Slabs(SLAB_BYTES)
+    view = written(slabs, b"a", SLAB_BYTES)
+    del slabs
+    assert view == b"a" * SLAB_BYTES
 
 
 def test_few_slabs_wait_for_the_next() -> None:

@@ -20,6 +20,7 @@ from probes.catalog import (
     kernel_version,
     maps,
     maps_of,
+    needed,
 )
 from probes.syscalls import CALLS
 
@@ -123,6 +124,8 @@ def test_better_dialect_is_tried_first_where_the_kernel_has_it() -> None:
     hook = HOOKS[0]
     assert dialects(hook, {hook.tracepoint: 1}) == (Dialect.TP_BTF, Dialect.RAW_TP)
     assert dialects(hook, {}) == (Dialect.RAW_TP,)
+    of_packets = next(hook for hook in HOOKS if hook.cgroup is not None)
+    assert dialects(of_packets, {}) == (Dialect.TP_BTF, Dialect.RAW_TP)
     assert dialects(hook, {hook.tracepoint: 1}, Dialect.RAW_TP) == (Dialect.RAW_TP,)
 
 
@@ -145,3 +148,12 @@ def test_a_walk_needs_types() -> None:
 )
 def test_kernel_version(release: str, expected: tuple[int, int]) -> None:
     assert kernel_version(release) == expected
+
+
+def test_a_hook_is_left_out_where_the_kernel_has_one_that_tells_the_same() -> None:
+    lesser = next(hook for hook in HOOKS if hook.unless)
+    assert not lesser.kinds
+    assert lesser.unless in {hook.tracepoint for hook in HOOKS}
+    assert lesser not in needed(HOOKS, {lesser.unless})
+    assert needed(HOOKS, ()) == HOOKS
+    assert needed(HOOKS, {lesser.unless}, [f"ARGUMENTS_{lesser.unless}"]) == HOOKS

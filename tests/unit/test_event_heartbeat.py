@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import socket
 import time
 
 import pytest
 
+from collector.inputs import event_heartbeat
 from collector.inputs.event_heartbeat import LISTENER_KINDS, PROCESS_KINDS, PROVABLE, Heart, Proof
 from collector.native.event_kinds import Kind
 from collector.native.events import Heartbeat
@@ -71,7 +71,7 @@ def test_nothing_is_done_for_what_is_not_traced(kinds: frozenset[Kind]) -> None:
 
 
 def test_an_image_without_true(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setenv("PATH", "/not/there")
     heart = Heart(PROCESS_KINDS, LOG)
     deed = heart.beat()
     assert deed.kinds == PROCESS_KINDS
@@ -83,7 +83,7 @@ def test_an_image_without_true(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Ca
 def test_what_can_not_be_done_is_said_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: "/not/there")
+    monkeypatch.setattr(event_heartbeat, "_path_of", lambda name: "/not/there")
 
     def refuse() -> None:
         raise OSError(24, "too many")

@@ -88,7 +88,7 @@ class House:
             intake=self,
             metrics=self.metrics,
             log=logging.getLogger("t"),
-            positions=lambda path: self.positions,
+            positions=lambda path, modes: self.positions,
             report=lambda name, ok, reason: self.reports.append((ok, reason)),
         )
         return kubernetes_events.make(self.settings, context)

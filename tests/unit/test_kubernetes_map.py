@@ -8,9 +8,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from collector.entries import pack
 from collector.identity.identity import Identity
 from collector.kubernetes.objects import CONFIG_HASH, Pod
+from collector.packing import pack
 from collector.plan import Field, Merge, Op
 from tests.api_server import recorded
 from tests.kubernetes_filter import ID, LINES, PODS, WEB, WEB_TAG, House, tag_of

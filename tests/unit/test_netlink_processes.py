@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from probes import netlink_processes
+from probes.cgroup_paths import CgroupPaths
 from probes.netlink_processes import ProcessTable
 from probes.proc_connector import ProcessEvent, What
+from probes.process_files import ProcessFiles
 from tests.polling import until
 
 GONE = 2**22 + 1  # beyond the largest process number
@@ -139,6 +141,19 @@ def test_ids_are_told_once_for_all_threads(cat: int) -> None:
     assert (group.process.credentials.effective_uid, group.process.credentials.effective_gid) == (2, 2)
 
 
+def test_what_was_there_is_told_with_its_program(cat: int) -> None:
+    table = ProcessTable(None)
+    table.prime([cat, GONE])
+    began_ns = table._known[cat].start_ns
+    (seen,) = table.running(began_ns)
+    assert (seen.action, seen.process.pid, seen.tid, seen.unread) == ("running", cat, cat, "")
+    assert seen.process.comm == b"cat"
+    assert seen.image is not None
+    assert seen.image.binary is not None
+    assert seen.image.binary.path.endswith(b"/cat")
+    assert list(table.running(began_ns - 1)) == []  # its fork is heard of
+
+
 def test_what_was_known_is_forgotten_after_a_loss(cat: int) -> None:
     table = ProcessTable(None)
     table.prime([cat, os.getpid(), GONE])
@@ -155,3 +170,49 @@ def test_of_more_processes_than_there_is_room_for_the_oldest_is_looked_up_again(
     for pid in range(GONE, GONE + 5):
         table.take([event(What.FORK, pid, parent_pid=os.getpid())], 0)
     assert len(table) == 3
+
+
+class Hierarchy(CgroupPaths):
+    """Without a file system: a cgroup's id is the length of its path."""
+
+    def id_of(self, path: str) -> int:
+        return len(path)
+
+
+def shown_in(paths: dict[int, list[str]]) -> type[ProcessFiles]:
+    """Processes that the kernel shows in these cgroups, one after the other."""
+
+    class Shown(ProcessFiles):
+        def __init__(self, pid: int) -> None:
+            super().__init__(os.getpid())
+            self._pid = pid
+
+        def cgroup(self) -> str:
+            shown = paths[self._pid]
+            return shown.pop(0) if len(shown) > 1 else shown[0]
+
+    return Shown
+
+
+PARENT, CHILD = 7, 8
+
+
+@pytest.mark.parametrize(
+    ("parent", "child", "told"),
+    [
+        (["/pod"], ["/", "/pod"], "/pod"),  # not yet put there
+        (["/", "/pod"], ["/pod"], "/pod"),  # the parent has moved
+        (["/"], ["/pod"], "/pod"),  # by CLONE_INTO_CGROUP
+        (["/pod"], ["/"], "/"),
+    ],
+)
+def test_a_child_in_another_cgroup_than_its_parent_was(
+    parent: list[str], child: list[str], told: str
+) -> None:
+    moved_to = parent[-1]
+    table = ProcessTable(Hierarchy(""), shown_in({PARENT: parent, CHILD: child}))
+    table.prime([PARENT])
+    (seen,) = table.take([event(What.FORK, CHILD, parent_pid=PARENT)], 0)
+    assert seen.process.cgroup_path == told
+    assert table._known[CHILD].cgroup_path == told
+    assert table._known[PARENT].cgroup_path == moved_to

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from collector.delivery.chunk import FileKey, Position, fingerprint
+from collector.delivery.database import DatabaseModes
 from collector.delivery.positions import Positions, PositionStores, PositionsUnusable
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
@@ -201,6 +202,50 @@ def test_stores_share_a_path_and_route_by_source(tmp_path: Path) -> None:
         stores.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("sync", ["extra", "full", "off"])
+def test_a_database_is_written_as_its_input_says(tmp_path: Path, sync: str) -> None:
+    """Two inputs with one file: as the last one says; a reload changes it in place."""
+    path = tmp_path / "tail.db"
+    stores = PositionStores(log=LOG, metrics=Metrics(TABLE))
+    store = stores.open("tail.0", str(path), DatabaseModes("full", "WAL"))
+    assert synchronous(store) == 2
+    assert stores.open("tail.1", str(path), DatabaseModes(sync, "TRUNCATE")) is store
+    assert synchronous(store) == {"extra": 3, "full": 2, "off": 0}[sync]
+    store.record(position(3))
+    asyncio.run(stores.commit())
+    assert not path.with_name("tail.db-wal").exists()
+    stores.close()
+    assert opened(path).load(FileKey(1, 7)) == position(3)
+
+
+def synchronous(store: Positions) -> int:
+    assert store._database is not None
+    return int(store._database.execute("PRAGMA synchronous").fetchone()[0])
+
+
+def test_a_locked_database_stops_whoever_comes_second(tmp_path: Path) -> None:
+    path = tmp_path / "tail.db"
+    first = Positions(path, DatabaseModes(is_exclusive=True), log=LOG, metrics=Metrics(TABLE))
+    with pytest.raises(PositionsUnusable, match="can't be opened: database is locked"):
+        Positions(path, log=LOG, metrics=Metrics(TABLE), busy_s=0.01)
+    first.close()
+    opened(path).close()
+
+
+def test_modes_that_another_process_stands_against_are_refused_and_nothing_changes(tmp_path: Path) -> None:
+    path = tmp_path / "tail.db"
+    store = Positions(path, log=LOG, metrics=Metrics(TABLE), busy_s=0.01)
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    with pytest.raises(PositionsUnusable, match="database is locked"):
+        store.set_modes(DatabaseModes("full", "DELETE"))
+    blocker.close()
+    store.record(position(3))
+    assert asyncio.run(store.commit())
+    store.close()
+    assert opened(path).load(FileKey(1, 7)) == position(3)
 
 
 def test_a_full_disk_is_said_counted_and_got_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

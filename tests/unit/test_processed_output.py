@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from collector.delivery.chunk import Chunk
-from collector.entries import Pairs, pack, pack_entry, unpack_entries
+from collector.entries import Pairs, pack_entry, unpack_entries
 from collector.filters import grep, modify
 from collector.filters.chain import Counts
+from collector.packing import pack
 from collector.plugin import AnyFilter, DeliveryError
 from collector.processed_output import ProcessedOutput
 from tests.unit.filtering import SectionText, make

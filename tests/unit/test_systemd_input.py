@@ -58,7 +58,7 @@ def context_of(intake: Collected, positions: Callable[[str | None], Positions], 
         intake=intake,
         metrics=Metrics(TABLE),
         log=logging.getLogger("test"),
-        positions=positions,
+        positions=lambda path, modes: positions(path),
         report=lambda *_: None,
     )
 

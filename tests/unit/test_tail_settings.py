@@ -10,6 +10,7 @@ import pytest
 from collector.config.document import load_file, load_sections
 from collector.config.sections import Entry, Section
 from collector.context import InputContext
+from collector.delivery.database import DatabaseModes
 from collector.errors import ConfigError
 from collector.inputs.tail_groups import HIDDEN_OFFSET
 from collector.inputs.tail_settings import Settings, grouping_of, max_record_bytes, plan_of
@@ -146,3 +147,19 @@ def test_values_that_make_no_sense_are_refused(key: str) -> None:
 def test_what_is_refused_says_what_to_write(keys: dict[str, str], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         loaded(**keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "modes"),
+    [
+        ({}, DatabaseModes("normal", "WAL", is_exclusive=False)),
+        ({"DB__sync": "full"}, DatabaseModes("full", "WAL", is_exclusive=False)),
+        (
+            {"DB__sync": "Extra", "DB__journal_mode": "delete", "DB__locking": "true"},
+            DatabaseModes("extra", "DELETE", is_exclusive=True),
+        ),
+    ],
+)
+def test_how_the_database_is_written(keys: dict[str, str], modes: DatabaseModes) -> None:
+    settings, _ = loaded(**keys)
+    assert settings.db_modes == modes

@@ -1,0 +1,106 @@
+"""A container whose log has numbered lines, rotated and compressed by a kubelet, and what arrived of it."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import threading
+import time
+from pathlib import Path
+
+from tests.receiver import Behaviour, Received
+
+LINE_BYTES = 1000
+LINES = 1000  # in one write
+WRITE_S = LINE_BYTES * LINES / 20e6
+FILL = "x" * (LINE_BYTES - 60)
+GENERATION_WRITES = 6
+
+
+class Container:
+    """Writes numbered lines; the kubelet's part is done by the same thread, so nothing is cut off."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.records = 0
+        self._ended = threading.Event()
+        self._written = threading.Condition()
+        self._generations: list[Path] = []
+        self._thread = threading.Thread(target=self._live)
+        log.touch()
+
+    def __enter__(self) -> Container:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        self.log.touch()
+
+    def _live(self) -> None:
+        next_s = time.monotonic()
+        while not self._ended.is_set():
+            writer = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            for _ in range(GENERATION_WRITES):
+                self._write(writer)
+                next_s += WRITE_S
+                self._ended.wait(max(0.0, next_s - time.monotonic()))
+            os.close(writer)
+            self._rotate()
+
+    def _write(self, writer: int) -> None:
+        first = self.records
+        block = "".join(
+            f"2026-01-01T00:00:00.{number:09}Z stdout F {number} {FILL}\n"
+            for number in range(first, first + LINES)
+        )
+        assert os.write(writer, block.encode()) == len(block)
+        with self._written:
+            self.records += LINES
+            self._written.notify_all()
+
+    def until(self, records: int) -> None:
+        """Until so many are written."""
+        with self._written:
+            assert self._written.wait_for(lambda: self.records >= records, 30)
+
+    def _rotate(self) -> None:
+        """Older generations are compressed, then the log is renamed."""
+        for path in self._generations:
+            temporary = Path(f"{path}.tmp")
+            temporary.write_bytes(gzip.compress(path.read_bytes(), compresslevel=1))
+            temporary.rename(f"{path}.gz")
+            path.unlink()
+        number = self.records // LINES
+        self._generations = [Path(f"{self.log}.{20260101 + number // 1_000_000}-{number % 1_000_000:06}")]
+        self.log.rename(self._generations[0])
+
+
+class Count:
+    """What arrived: only numbers are kept."""
+
+    def __init__(self) -> None:
+        self.seen = bytearray()
+        self.next = 0  # all before it are there
+        self.doubled = 0
+        self.out_of_order: list[tuple[int, int]] = []
+
+    def behave(self, received: Received) -> Behaviour:
+        numbers = [int(record[b"log"].split(b" ", 1)[0]) for _, record in received.entries]
+        received.entries.clear()
+        received.packed = b""
+        for number in numbers:
+            if number < len(self.seen) and self.seen[number]:
+                self.doubled += 1
+                continue
+            if number != self.next:
+                self.out_of_order.append((self.next, number))
+            self.seen.extend(bytes(max(0, number + 1 - len(self.seen))))
+            self.seen[number] = 1
+            while self.next < len(self.seen) and self.seen[self.next]:
+                self.next += 1
+        return Behaviour.ACCEPT

@@ -1,8 +1,9 @@
 """`[INPUT] Name tail`: follows log files, as Fluent Bit's in_tail, and loses nothing at rotation or deletion.
 
 Files are found by tail_files.py in a thread. Everything else happens in one coroutine: files with something
-to read take turns, a portion each; a portion becomes a chunk. One that finds no room waits (tail_portions.py), and its log with it; while there is no
-room files wait on disk, and what is unlinked meanwhile is held open. So nobody waits for an output here.
+to read take turns, a portion each; a portion becomes a chunk. One that finds no room waits
+(tail_portions.py), and its log with it; while there is no room files wait on disk, and what is unlinked
+meanwhile is held open. So nobody waits for an output here.
 """
 
 from __future__ import annotations

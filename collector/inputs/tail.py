@@ -3,7 +3,7 @@
 Files are found by tail_files.py in a thread. Everything else happens in one coroutine: files with something
 to read take turns, a portion each; a portion becomes a chunk. One that finds no room waits
 (tail_portions.py), and its log with it; while there is no room files wait on disk, and what is unlinked
-meanwhile is held open. So nobody waits for an output here.
+meanwhile is held open.
 """
 
 from __future__ import annotations
@@ -133,7 +133,6 @@ class Tail:
             await self._portions.finish()
 
     def _begin_following(self, ending: contextlib.AsyncExitStack) -> None:
-        """Nothing is followed so far."""
         ending.callback(self._held_back.close)
         self._events = FileEvents(self._problem, watches=self._settings.inotify_watcher)
         ending.callback(self._events.close)

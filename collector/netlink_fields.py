@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from collector.records import EVENT_FIELDS
 
 IDS = ("change-uid", "change-gid")
-PROCESS = ("exec", "fork", "exit", *IDS)
-CONNECTION = ("connect", "accept", "connect-failed", "close")
-NETWORK = (*CONNECTION, "listen", "unlisten")
+IMAGE = ("exec", "running")
+PROCESS = ("exec", "fork", "exit", "running", *IDS)
+CONNECTION = ("connect", "accept", "connect-failed", "close", "connected")
+NETWORK = (*CONNECTION, "listen", "unlisten", "listening")
 EVERY = (*PROCESS, *NETWORK)
 
 
@@ -29,7 +30,12 @@ class NetlinkField:
 
 
 FIELDS = (
-    NetlinkField("event.kind", EVERY),
+    NetlinkField(
+        "event.kind",
+        EVERY,
+        (),
+        "`event`; `state` of what was there before podwitness: `running`, `listening`, `connected`.",
+    ),
     NetlinkField("event.category", EVERY),
     NetlinkField("event.type", EVERY, (), "As with eBPF; `change` for change-uid and change-gid."),
     NetlinkField("event.action", EVERY),
@@ -56,14 +62,14 @@ FIELDS = (
     NetlinkField("process.real_group.id", (), PROCESS),
     NetlinkField("process.start", (), PROCESS, "When the process was made, to 10 ms."),
     NetlinkField("process.thread.id", (), IDS),
-    NetlinkField("process.parent.pid", ("fork",), ("exec", "exit", *IDS)),
+    NetlinkField("process.parent.pid", ("fork",), ("exec", "exit", "running", *IDS)),
     NetlinkField("process.parent.entity_id", (), PROCESS),
     NetlinkField("process.parent.name", (), PROCESS),
-    NetlinkField("process.executable", (), ("exec",)),
-    NetlinkField("process.args", (), ("exec",)),
-    NetlinkField("process.command_line", (), ("exec",)),
-    NetlinkField("process.args_count", (), ("exec",)),
-    NetlinkField("process.working_directory", (), ("exec",)),
+    NetlinkField("process.executable", (), IMAGE),
+    NetlinkField("process.args", (), IMAGE),
+    NetlinkField("process.command_line", (), IMAGE),
+    NetlinkField("process.args_count", (), IMAGE),
+    NetlinkField("process.working_directory", (), IMAGE),
     NetlinkField(
         "process.exit_code",
         (),
@@ -106,13 +112,13 @@ FIELDS = (
         "Why /proc told nothing, or not the arguments of an exec: `gone`, the process had ended; `replaced`, "
         "it had executed another program. A fork that is `gone` is described as its parent.",
     ),
-    NetlinkField("podwitness.cut", (), ("exec",)),
-    NetlinkField("podwitness.exec.inode", (), ("exec",)),
-    NetlinkField("podwitness.exec.device", (), ("exec",)),
-    NetlinkField("podwitness.exec.mode", (), ("exec",)),
-    NetlinkField("podwitness.exec.args_bytes", (), ("exec",)),
-    NetlinkField("podwitness.exec.memfd", (), ("exec",)),
-    NetlinkField("podwitness.exec.deleted", (), ("exec",)),
+    NetlinkField("podwitness.cut", (), IMAGE),
+    NetlinkField("podwitness.exec.inode", (), IMAGE),
+    NetlinkField("podwitness.exec.device", (), IMAGE),
+    NetlinkField("podwitness.exec.mode", (), IMAGE),
+    NetlinkField("podwitness.exec.args_bytes", (), IMAGE),
+    NetlinkField("podwitness.exec.memfd", (), IMAGE),
+    NetlinkField("podwitness.exec.deleted", (), IMAGE),
     NetlinkField("podwitness.exit.user_cpu_ns", (), ("exit",), "CPU time of all threads, to 10 ms."),
     NetlinkField("podwitness.exit.system_cpu_ns", (), ("exit",), "CPU time in the kernel, to 10 ms."),
     NetlinkField("podwitness.exit.signal", (), ("exit",)),
@@ -139,7 +145,7 @@ FIELDS = (
     NetlinkField(
         "podwitness.socket.preexisting", (), NETWORK, "True when the socket is older than the witness."
     ),
-    NetlinkField("podwitness.socket.backlog", ("listen",)),
+    NetlinkField("podwitness.socket.backlog", ("listen", "listening")),
     NetlinkField("podwitness.socket.rtt_us", (), ("close",)),
     NetlinkField("podwitness.socket.retransmits", (), ("close", "connect-failed")),
     NetlinkField("podwitness.socket.retransmitted_bytes", (), ("close",)),

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from probes import netns
 from probes.netlink import Instruction, NetlinkSocket, messages
 
 _NETLINK_NETFILTER = 12
@@ -82,6 +83,12 @@ def open_conntrack(tracking: Path = TRACKING) -> NetlinkSocket:
         made.close()
         raise
     return made
+
+
+def open_of_the_node() -> NetlinkSocket:
+    """The same of the node's network namespace. Raises OSError."""
+    with netns.inside_nodes():
+        return open_conntrack()
 
 
 def translations(datagram: bytes) -> Iterator[Translation]:

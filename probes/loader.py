@@ -25,7 +25,7 @@ from probes.cache_key import compiler_version, key_of
 from probes.catalog import Dialect, Hook, Map, RingSizes, dialects, hooks_of, maps_of, needed
 from probes.cgroup_root import open_root
 from probes.codes import CodeSource, CompileError, Unit
-from probes.conntrack import open_conntrack
+from probes.conntrack import open_of_the_node
 from probes.cpus import possible_cpus
 from probes.exchange import (
     COMPILED,
@@ -364,7 +364,7 @@ class Tracking:
 
     def _open(self) -> None:
         try:
-            self._opened = open_conntrack()
+            self._opened = open_of_the_node()
         except OSError as error:
             print("conntrack", error, file=sys.stderr)
 

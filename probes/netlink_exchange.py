@@ -26,6 +26,7 @@ class Watch(msgspec.Struct, frozen=True):
     queue_bytes: int
     interval_s: float  # how long events may gather
     refresh_s: float  # from one dump of sockets to the next
+    tells_state: bool = True  # what was there before
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):

@@ -22,6 +22,10 @@ MAX_NAMESPACES = 1024
 WORK_SHARE = 0.05
 _PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _EPHEMERAL = range(32768, 61000)
+ONLY_OWN = (
+    "only podwitness' own connections are seen: SYS_ADMIN and SYS_PTRACE let it enter other network "
+    "namespaces; with hostNetwork it sees the node's without"
+)
 
 
 @dataclass(slots=True)
@@ -46,7 +50,7 @@ class Namespaces:
         self._owners = Owners(cgroups)
         self._watched: dict[int, _Watched] = {}
         self._refused: dict[int, str] = {}  # namespace -> why
-        self._node = netns.namespace_of(netns.node())
+        self._node, self._own = netns.node(), netns.namespace_of("thread-self")
         self._ephemeral = _ephemeral_ports()
         self._is_first_look = True
         self._hidden = 0  # processes that may not be looked at
@@ -97,14 +101,14 @@ class Namespaces:
                 self._hidden += 1
             except OSError:
                 continue
-        return found or {netns.namespace_of("thread-self"): os.getpid()}
+        return found or {self._own: os.getpid()}
 
     def _enter(self, net_ns: int, pid: int) -> None:
         if len(self._watched) >= MAX_NAMESPACES:
             self._refused[net_ns] = f"there are more than {MAX_NAMESPACES}"
             return
         try:
-            if net_ns == netns.namespace_of("thread-self"):
+            if net_ns == self._own:
                 destroyed, dump = self._open()
             else:
                 with netns.inside(pid):
@@ -164,8 +168,11 @@ class Namespaces:
             self._refused[watched.table.net_ns] = error.strerror or str(error)
             return
         room = MAX_SOCKETS - sum(len(one.table) for one in self._watched.values())
-        begun, excess = watched.table.dumped(found, time.clock_gettime_ns(time.CLOCK_BOOTTIME), room)
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        begun, excess = watched.table.dumped(found, now_ns, room)
         self._outbox.put(begun)
+        if self._is_first_look and self._watch.tells_state:
+            self._outbox.put_late(watched.table.present(now_ns))
         self._outbox.lost("any", "table_full", excess)
         self._count_dropped(watched)
 
@@ -175,13 +182,14 @@ class Namespaces:
         watched.dropped = dropped
 
     def _tell_refused(self) -> None:
-        said = []
+        is_seen = bool(set(self._watched) - ({self._own} - {self._node}))
+        said = [] if is_seen else [ONLY_OWN]
         if self._refused:
             reasons = ", ".join(sorted(set(self._refused.values())))
             said.append(f"{len(self._refused)} network namespaces can't be entered ({reasons})")
         if self._hidden:
-            said.append(f"{self._hidden} processes hide their network namespace")
-        self._outbox.part(bool(self._watched), "; ".join(said))
+            said.append(f"{self._hidden} processes hide their network namespace (SYS_PTRACE)")
+        self._outbox.part(is_seen, "; ".join(said))
 
 
 def _ephemeral_ports() -> range:

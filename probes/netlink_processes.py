@@ -9,7 +9,7 @@ when nothing of it is left.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -123,6 +123,19 @@ class ProcessTable:
             if len(self._known) >= MAX_PROCESSES:
                 return
             self._get(pid)
+
+    def running(self, since_ns: int) -> Iterator[Seen]:
+        """What `prime` found, as it is when it is asked for, without threads of the kernel.
+
+        From `since_ns` (CLOCK_BOOTTIME) on forks are heard of; of what began 10 ms before both may come.
+        """
+        for pid in list(self._known):
+            look = self._look_at_image(pid)
+            if look is None or look.image is None or not 0 < look.process.start_ns <= since_ns:
+                continue
+            if look.image.arguments or look.image.binary:
+                now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+                yield Seen("running", now_ns, look.process, pid, look.image)
 
     def forget(self) -> None:
         """After lost events nothing that was known is certain."""

@@ -3,7 +3,7 @@ counters. One table for each network namespace."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -95,7 +95,7 @@ class NamespaceSockets:
     def dumped(self, found: Iterable[TcpSocket], now_ns: int, room: int) -> tuple[list[SocketSeen], int]:
         """What began since the last dump, and how many more there are than may be remembered.
 
-        What is older than the witness is not told.
+        What is older than the witness is told by `present`.
         """
         shown = {one.cookie: one for one in found if one.state != State.SYN_SENT}
         if self._was_overrun:
@@ -114,6 +114,12 @@ class NamespaceSockets:
                 begun.append(self._seen(_beginning(known.role), now_ns, known))
         self._is_first_look = False
         return begun, excess
+
+    def present(self, now_ns: int) -> Iterator[SocketSeen]:
+        """What is older than the witness; without what has ended before it is asked for."""
+        for cookie, known in list(self._known.items()):
+            if known.preexisting and cookie in self._known:
+                yield self._seen("listening" if known.role == "listener" else "connected", now_ns, known)
 
     def destroyed(self, one: TcpSocket, now_ns: int) -> SocketSeen | None:
         """Its end; None for a socket that was never connected."""

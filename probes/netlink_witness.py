@@ -49,7 +49,10 @@ class ProcessWatch:
         self.connector = open_connector(watch.receive_bytes)
         self._outbox = outbox
         self._table = ProcessTable(cgroups)
+        since_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._table.prime()
+        if watch.tells_state:
+            outbox.put_late(self._table.running(since_ns))
         self._dropped = 0
 
     @property
@@ -82,10 +85,8 @@ class ProcessWatch:
 
 def open_connector(receive_bytes: int) -> ProcConnector:
     """In the node's network namespace, if that may be entered. Raises ConnectorUnusable."""
-    node = netns.node()
-    if netns.namespace_of(node) != netns.namespace_of("thread-self"):
-        with suppress(OSError), netns.inside(node):
-            return ProcConnector(receive_bytes=receive_bytes)
+    with suppress(OSError), netns.inside_nodes():
+        return ProcConnector(receive_bytes=receive_bytes)
     return ProcConnector(receive_bytes=receive_bytes)
 
 

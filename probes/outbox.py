@@ -6,7 +6,7 @@ import select
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from probes.netlink_exchange import REPORT_BYTES, Lost, Part, Report, encode
 from probes.netlink_processes import Seen
@@ -28,9 +28,18 @@ class Outbox:
         self._part: Part | None = None
         self._told: Part | None = None
         self._unsent = b""  # a report that found no room
+        self._late: deque[Iterator[Seen | SocketSeen]] = deque()
 
     def __bool__(self) -> bool:
+        return bool(self._is_due or self._late)
+
+    @property
+    def _is_due(self) -> bool:
         return bool(self._waiting or self._lost or self._unsent or self._part != self._told)
+
+    def put_late(self, found: Iterable[Seen | SocketSeen]) -> None:
+        """What is no event and can wait: asked for a report at a time, after all else has gone."""
+        self._late.append(iter(found))
 
     def put(self, found: Iterable[Seen | SocketSeen]) -> None:
         """What finds no room is counted as `queue_full`."""
@@ -51,8 +60,10 @@ class Outbox:
 
     def send(self) -> None:
         """As much as the channel has room for. Raises ConnectionError when the collector is gone."""
+        if not self._waiting and not self._unsent:
+            self._take_late()
         try:
-            while self:
+            while self._is_due:
                 self._unsent = self._unsent or encode(self.take())
                 self._channel.send(self._unsent, socket.MSG_DONTWAIT)
                 self._unsent = b""
@@ -64,8 +75,17 @@ class Outbox:
         poll = select.poll()
         poll.register(self._channel, select.POLLOUT)
         deadline = time.monotonic() + FINISH_S
-        while self and poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        self._late.clear()
+        while self._is_due and poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             self.send()
+
+    def _take_late(self) -> None:
+        while self._late and self._size_bytes < REPORT_BYTES // 2:
+            one = next(self._late[0], None)
+            if one is None:
+                self._late.popleft()
+            else:
+                self.put([one])
 
     def take(self) -> Report:
         """The next part, oldest first, with all losses and changes until now."""

@@ -5,6 +5,7 @@ Events are of processes: a filter in the kernel drops those of single threads. T
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import struct
@@ -90,7 +91,11 @@ class ProcConnector:
         except OSError as error:
             raise ConnectorUnusable(
                 f"The proc connector refuses: {error.strerror}.",
-                "Run podwitness with the capability NET_ADMIN in the node's network namespace (hostNetwork).",
+                # There is one, for the machine's first network namespace.
+                "Run podwitness in the node's network namespace (hostNetwork), or with SYS_ADMIN and "
+                "SYS_PTRACE to enter it."
+                if error.errno == errno.ECONNREFUSED
+                else "Grant NET_ADMIN, which it takes before Linux 6.6.",
             ) from error
         if not self._is_answered(token):
             raise ConnectorUnusable(

@@ -12,7 +12,6 @@ from tests.receiver import Behaviour, Received
 
 LINE_BYTES = 1000
 LINES = 1000  # in one write
-WRITE_S = LINE_BYTES * LINES / 20e6
 FILL = "x" * (LINE_BYTES - 60)
 GENERATION_WRITES = 6
 
@@ -20,8 +19,9 @@ GENERATION_WRITES = 6
 class Container:
     """Writes numbered lines; the kubelet's part is done by the same thread, so nothing is cut off."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, bytes_s: float = 20e6) -> None:
         self.log = log
+        self._write_s = LINE_BYTES * LINES / bytes_s
         self.records = 0
         self._ended = threading.Event()
         self._written = threading.Condition()
@@ -47,7 +47,7 @@ class Container:
             writer = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             for _ in range(GENERATION_WRITES):
                 self._write(writer)
-                next_s += WRITE_S
+                next_s += self._write_s
                 self._ended.wait(max(0.0, next_s - time.monotonic()))
             os.close(writer)
             self._rotate()
@@ -87,12 +87,14 @@ class Count:
         self.seen = bytearray()
         self.next = 0  # all before it are there
         self.doubled = 0
+        self._arrivals: list[tuple[float, int]] = []  # when (monotonic), how many
         self.out_of_order: list[tuple[int, int]] = []
 
     def behave(self, received: Received) -> Behaviour:
         numbers = [int(record[b"log"].split(b" ", 1)[0]) for _, record in received.entries]
         received.entries.clear()
         received.packed = b""
+        self._arrivals.append((time.monotonic(), len(numbers)))
         for number in numbers:
             if number < len(self.seen) and self.seen[number]:
                 self.doubled += 1
@@ -104,3 +106,7 @@ class Count:
             while self.next < len(self.seen) and self.seen[self.next]:
                 self.next += 1
         return Behaviour.ACCEPT
+
+    def since(self, time_s: float) -> int:
+        """Records that have come since then (monotonic), doubles too."""
+        return sum(records for arrived_s, records in self._arrivals if arrived_s >= time_s)

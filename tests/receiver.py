@@ -11,6 +11,7 @@ import enum
 import gzip
 import hashlib
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +20,8 @@ from typing import Any
 
 import msgpack
 import zstandard
+
+SLOW_READ_BYTES = 8 << 10
 
 
 class Behaviour(enum.Enum):
@@ -71,6 +74,7 @@ class Receiver:
     ack_delay_s: float = 0.0
     reset_on_data: bool = False  # reset the connection when the first bytes of a chunk arrive
     reading: asyncio.Event = field(default_factory=_set_event)  # cleared: nothing more is read
+    pace_bytes_s: float = 0.0  # above 0: reads no faster, and what it has not read waits with the sender
     users: Users | None = None
     received: list[Received] = field(default_factory=list)
     connections: int = 0
@@ -90,7 +94,12 @@ class Receiver:
         if unix_path:
             self._server = await asyncio.start_unix_server(self._serve, unix_path)
             return
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=tls, limit=1 << 20)
+        ahead = SLOW_READ_BYTES if self.pace_bytes_s else 1 << 20  # asyncio reads twice as much ahead
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=tls, limit=ahead)
+        if (
+            self.pace_bytes_s
+        ):  # of the sockets to come; else the kernel, or asyncio, takes seconds' worth at once
+            self._server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_READ_BYTES)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -144,7 +153,7 @@ class Receiver:
         unpacker = msgpack.Unpacker(raw=True, strict_map_key=False, max_buffer_size=1 << 30)
         if self.users and not await _shake_hands(self.users, reader, writer, unpacker):
             return
-        while data := await reader.read(1 << 20):
+        while data := await self._read(reader):
             if self.reset_on_data:
                 writer.transport.abort()
                 return
@@ -153,6 +162,12 @@ class Receiver:
             for message in unpacker:
                 if not await self._take(_decode(message, connection), writer):
                     return
+
+    async def _read(self, reader: asyncio.StreamReader) -> bytes:
+        if not self.pace_bytes_s:
+            return await reader.read(1 << 20)
+        await asyncio.sleep(SLOW_READ_BYTES / self.pace_bytes_s)
+        return await reader.read(SLOW_READ_BYTES)
 
     async def _take(self, received: Received, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection goes on."""

@@ -354,6 +354,7 @@ class _Reading:
             common=ours,
             unsupported=foreign.unsupported(row.kind, row.name),
         )
+        self._say_without_effect(section, getattr(settings, "without_effect", {}))
         common = read(common_class, self._inherited(_only(section, [key.name for key in ours])), problems)
         self._check_parser(section, {key.name for key in theirs})
         name = (common and common.alias) or name
@@ -362,6 +363,13 @@ class _Reading:
             return None
         nodes = self._nodes(module.Settings, section, [key.name for key in ours])
         return PluginConfig(row.kind, row.name, name, settings, common, section, nodes, processors)
+
+    def _say_without_effect(self, section: Section, reasons: Mapping[str, str]) -> None:
+        """Of keys that are right, but for which the section's others leave nothing to do."""
+        for entry in section.entries:
+            reason = reasons.get(entry.key.lower())
+            if reason is not None and not _is_off(entry):
+                self.notices.append(f"{entry.place}: {entry.key} {entry.value} has no effect: {reason}.")
 
     def _inherited(self, section: Section) -> Section:
         """An input's with the storage.type of [SERVICE], where inputs have that one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Iterable
@@ -14,8 +15,10 @@ from collector.native.containers import ContainerTable
 from collector.native.event_kinds import Kind
 from collector.native.events import DrainEnd, EventEncoder, Tables
 from probes.catalog import SUBJECTS
+from probes.conntrack import open_of_the_node
 from probes.launch import Attached, HookReport, ProbeError, launch
-from probes.proc_connector import ConnectorUnusable, ProcConnector
+from probes.netlink_witness import open_connector
+from probes.proc_connector import ConnectorUnusable
 
 RING_BYTES = 1 << 20
 CONNECTOR_BYTES = 1 << 16
@@ -34,23 +37,25 @@ class Attempt:
     heard: frozenset[Kind] = frozenset()
     latency_s: float = 0.0
     connector_error: str = ""  # why the proc connector can't be used
+    tracking_errno: int = 0  # why connection tracking can't be listened to
 
 
 def attempt() -> Attempt:
     """Takes about as long as the collector's start."""
-    connector_error = _connector_error()
+    connector_error, tracking_errno = _connector_error(), _tracking_errno()
     began_s = time.monotonic()
     try:
         attached = asyncio.run(launch(SUBJECTS, ring_bytes=RING_BYTES))
     except (ProbeError, OSError) as error:
-        return Attempt(error=str(error), connector_error=connector_error)
+        return Attempt(error=str(error), connector_error=connector_error, tracking_errno=tracking_errno)
     took_s = time.monotonic() - began_s
     try:
         deed, heard = _heartbeat(attached)
         latency_s = time.monotonic() - deed.made_s
     finally:
         attached.close()
-    return Attempt(attached.hooks, "", took_s, deed.kinds, heard, latency_s, connector_error)
+    found = (took_s, deed.kinds, heard, latency_s)
+    return Attempt(attached.hooks, "", *found, connector_error, tracking_errno)
 
 
 def _heartbeat(attached: Attached) -> tuple[Deed, frozenset[Kind]]:
@@ -81,9 +86,17 @@ def _kinds(hooks: Iterable[HookReport]) -> frozenset[Kind]:
 
 def _connector_error() -> str:
     try:
-        ProcConnector(receive_bytes=CONNECTOR_BYTES).close()
+        open_connector(CONNECTOR_BYTES).close()
     except ConnectorUnusable as error:
         return str(error)
     except OSError as error:
         return str(error.strerror)
     return ""
+
+
+def _tracking_errno() -> int:
+    try:
+        open_of_the_node().close()
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -9,6 +11,7 @@ from typing import Literal, NamedTuple
 from collector.doctor.attempt import Attempt
 from collector.doctor.facts import PODS, STATE, Facts, Folder
 from collector.privilege import NEEDS
+from probes import netns
 from probes.catalog import SUBJECTS
 from probes.launch import HookReport
 
@@ -153,7 +156,7 @@ def netlink_capabilities(facts: Facts, attempt: Attempt) -> Finding:
         return works(f"{', '.join(sorted(wanted))} are held")
     return lesser(
         f"should eBPF fail, netlink sees less without {', '.join(missing)}",
-        "Nothing, while the probes work. Else grant them; deploy/README.md has what each is for.",
+        'Nothing, while the probes work. Else grant them: see "Without eBPF" in deploy/README.md.',
     )
 
 
@@ -201,7 +204,23 @@ def heartbeat(facts: Facts, attempt: Attempt) -> Finding:
 def connector(facts: Facts, attempt: Attempt) -> Finding:
     if not attempt.connector_error:
         return works("processes are seen without eBPF too, if need be")
-    return lesser(attempt.connector_error, "Nothing, while the probes work.")
+    remedy = 'Nothing, while the probes work. Else see "Without eBPF" in deploy/README.md.'
+    return lesser(attempt.connector_error, remedy)
+
+
+def tracking(facts: Facts, attempt: Attempt) -> Finding:
+    """Of `Trace flow`, what Services translate to."""
+    number = attempt.tracking_errno
+    if not number:
+        return works("what Services translate to is heard of, in the node's network namespace")
+    if number == errno.ENOENT:
+        return works("nothing tracks connections here, so the kernel translates none")
+    said = f"what Services translate to is not seen ({os.strerror(number)})"
+    if facts.is_nodes_network:
+        return lesser(said, "For `Trace flow` grant NET_ADMIN.")
+    return lesser(
+        f"{said}: {netns.NOT_ENTERED}", "For `Trace flow` set hostNetwork, as deploy/kustomize/flow."
+    )
 
 
 def cgroups(facts: Facts, attempt: Attempt) -> Finding:
@@ -209,6 +228,12 @@ def cgroups(facts: Facts, attempt: Attempt) -> Finding:
     remedy = "Mount the host's /sys/fs/cgroup into the pod."
     if not found.point:
         return fails(f"{found.error}: containers can't be named", remedy)
+    if found.has_legacy:
+        return lesser(
+            f"{found.point} is of version 2, but controllers are of version 1: a container that is in those "
+            "only counts as the host, without a name and within the host's limits",
+            "Start the node with systemd.unified_cgroup_hierarchy=1 on the kernel's command line.",
+        )
     if found.is_whole:
         return works(f"{found.point} shows the whole hierarchy")
     return lesser(f"{found.point} shows only a part of the hierarchy", remedy)
@@ -404,6 +429,12 @@ def hook_rows(facts: Facts, attempt: Attempt, traced: Collection[str]) -> Iterat
             yield Row("probes", f"Trace {subject}", off(reason, _remedy(failed[0], facts)), is_needed=False)
 
 
+def tracking_row(facts: Facts, attempt: Attempt, traced: Collection[str]) -> Row:
+    found = tracking(facts, attempt)
+    is_asked = "flow" in traced or found.state == "works"
+    return Row("probes", "connection tracking", found if is_asked else off(*found[1:]), is_needed=False)
+
+
 def _remedy(hook: HookReport, facts: Facts) -> str:
     if hook.subject == "flow" and "NET_ADMIN" not in facts.held.permitted:
         return "For `Trace flow` grant NET_ADMIN, and mount the host's /sys/fs/cgroup into the pod."
@@ -431,4 +462,5 @@ def examine(facts: Facts, attempt: Attempt, traced: Collection[str] = SUBJECTS) 
             Row(check.group, check.name, check.judge(facts, attempt), check.is_needed) for check in checks
         )
 
-    return [*rows(BEFORE_PROBES), *hook_rows(facts, attempt, traced), *rows(AFTER_PROBES)]
+    of_probes = [*hook_rows(facts, attempt, traced), tracking_row(facts, attempt, traced)]
+    return [*rows(BEFORE_PROBES), *of_probes, *rows(AFTER_PROBES)]

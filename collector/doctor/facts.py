@@ -25,6 +25,7 @@ from collector.identity.bundles import PLACES
 from collector.identity.cgroup_tree import CgroupTree
 from collector.identity.node import node_name
 from collector.privilege import Held, own
+from probes import netns
 from probes.catalog import kernel_version
 
 PODS, CONTAINERS = "/var/log/pods", "/var/log/containers"
@@ -60,6 +61,7 @@ class Cgroups(NamedTuple):
     error: str = ""
     is_whole: bool = False  # its root is the machine's, not a container's
     by_id_error: str = ""  # why a cgroup can't be opened by its id
+    has_legacy: bool = False  # controllers are in hierarchies of version 1, and so may containers be
 
 
 class Inotify(NamedTuple):
@@ -85,6 +87,7 @@ class Facts:
     held: Held
     is_first_user_namespace: bool
     is_first_pid_namespace: bool
+    is_nodes_network: bool
     seccomp: bool
     bcc: str  # its version; "" when it can't be imported
     bcc_error: str
@@ -124,6 +127,7 @@ def gather(root: str = "/") -> Facts:
         held=own(),
         is_first_user_namespace=_inode("/proc/self/ns/user") == FIRST_USER_NAMESPACE,
         is_first_pid_namespace=_inode("/proc/self/ns/pid") == FIRST_PID_NAMESPACE,
+        is_nodes_network=netns.is_nodes(),
         seccomp="Seccomp:\t2" in Path("/proc/self/status").read_text(),
         bcc=bcc,
         bcc_error=bcc_error,
@@ -222,7 +226,15 @@ def _cgroups(root: str) -> Cgroups:
         by_id_error = str(error.strerror)
     finally:
         tree.close()
-    return Cgroups(tree.point, "", root_id == 1, by_id_error)
+    has_legacy = has_legacy_cgroups(Path("/proc/self/cgroup").read_text())
+    return Cgroups(tree.point, "", root_id == 1, by_id_error, has_legacy)
+
+
+def has_legacy_cgroups(text: str) -> bool:
+    """By a line such as `4:memory:/user.slice` in a /proc/PID/cgroup; systemd's own `1:name=systemd:/` is
+    none, and `0::/` is of version 2."""
+    controllers = (line.split(":", 2)[1] for line in text.splitlines() if line.count(":") >= 2)
+    return any(name and not name.startswith("name=") for name in controllers)
 
 
 def _memory_limit_bytes() -> int | None:

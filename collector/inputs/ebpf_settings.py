@@ -11,6 +11,7 @@ from collector.inputs.event_keys import (
     TRACED,
     executables_kind,
     folder_kind,
+    interval_kind,
     ports_kind,
     ring_kind,
     subjects_kind,
@@ -20,6 +21,19 @@ from collector.inputs.event_keys import (
 from collector.inputs.event_limits import rate_kind
 from collector.inputs.watched_names import DEFAULT, WatchedName, watched_kind
 from collector.native.limits import CLASSES, Rate
+
+# Keys, in lower case, and the subjects of which Trace has to name one for them to matter.
+NEEDED_SUBJECTS = {
+    ("flow_interval", "flow_idle", "dns_ports"): ("flow",),
+    ("watch_path", "watch_exempt"): ("syscalls",),
+    ("flow_ring_size", "rate_limit_network"): ("network", "flow"),
+    ("rate_limit_process",): ("process",),
+    ("rate_limit_privilege",): ("privilege", "syscalls"),
+}
+OF_PROBES = (
+    *(name for names in NEEDED_SUBJECTS for name in names),
+    *("heartbeat_interval", "pending_limit", "pending_timeout", "probe_cache", "program", "environment"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +57,12 @@ class Settings:
     )
     flow_interval_s: float = key(
         "Flow_Interval",
-        seconds,
+        interval_kind,
         default="30s",
         help="How often a UDP flow that goes on is reported. `Trace flow` only, as the next two.",
     )
     flow_idle_s: float = key(
-        "Flow_Idle", seconds, default="60s", help="A UDP flow without a packet for so long is over."
+        "Flow_Idle", interval_kind, default="60s", help="A UDP flow without a packet for so long is over."
     )
     dns_ports: tuple[int, ...] = key(
         "Dns_Ports", ports_kind, default="53", help="Where DNS is expected, up to four ports."
@@ -158,6 +172,20 @@ class Settings:
     def subjects(self) -> tuple[str, ...]:
         wanted = {subject for line in self.trace for subject in line}
         return tuple(subject for subject in TRACED if subject in wanted)
+
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """Names of keys, in lower case, that this Trace and Witness leave nothing to do for; and why."""
+        found: dict[str, str] = {}
+        for names, subjects in NEEDED_SUBJECTS.items():
+            if not set(subjects) & set(self.subjects):
+                reason = f"Trace is without {' and '.join(subjects)}; name it there, or remove the line"
+                found |= dict.fromkeys(names, reason)
+        if self.witness == "netlink":
+            found |= dict.fromkeys(OF_PROBES, "Witness is netlink, which has no probes; remove the line")
+        if self.witness == "ebpf":
+            found["refresh_interval"] = "Witness is ebpf; remove the line"
+        return found
 
     @property
     def constants(self) -> dict[str, int]:

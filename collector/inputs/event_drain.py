@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from collector.inputs.event_containers import EventContainers
@@ -23,6 +21,7 @@ from collector.native.flow_table import FlowTable
 from collector.native.limits import Limits, Suppressed
 from collector.native.resolutions import Resolutions
 from collector.native.translations import Translations
+from probes import netns
 from probes.catalog import FLOW_SLOTS, FLOWS
 
 if TYPE_CHECKING:
@@ -46,14 +45,6 @@ CGROUPS = "cgroup"  # subject of the control records
 
 def boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-def host_network() -> int:
-    """Inode of the node's network namespace; our own where we may not look."""
-    for process in ("1", "self"):
-        with suppress(OSError):
-            return os.stat(f"/proc/{process}/ns/net").st_ino
-    return 0
 
 
 class WallClock:
@@ -122,21 +113,27 @@ class EventDrain:
             self._rings.close()
             raise
         self._encoder.watch(flows)
-        self._names = Resolutions(host_network())
+        self._names = Resolutions(netns.node())
         self._encoder.learn(self._names)
         self._track()
         return flows
 
     def _track(self) -> None:
         if self._attached.tracking_fd < 0:
-            self._context.log.info(
-                "what Services are translated to is not seen: the kernel tracks no connections, or NET_ADMIN "
-                "is missing"
-            )
+            self._say_untracked()
             return
         known = Translations()
         self._tracking = Tracking(self._attached.tracking_fd, known)
         self._encoder.know(known)
+
+    def _say_untracked(self) -> None:
+        """A node without Services is well; one whose network namespace is out of reach is set up wrongly."""
+        said = "what Services are translated to is not seen: "
+        if netns.is_nodes():
+            self._context.log.info("%sthe kernel tracks no connections, or NET_ADMIN is missing", said)
+            return
+        self._context.log.warning("%s%s", said, netns.NOT_ENTERED)
+        self._context.report(f"{self._context.name} Services", False, f"{said}{netns.NOT_ENTERED}")
 
     def report_flows(self, *, is_last: bool = False) -> None:
         """Once a second: flows that go on or have become idle; `is_last`: all that was not told yet."""

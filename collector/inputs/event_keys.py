@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from collector.config.kinds import Kind as ValueKind
-from collector.config.schema import choice, size_bytes
+from collector.config.schema import choice, seconds, size_bytes
 
 SUBJECTS = ("process", "network")  # each with a tag of its own
 TRACED = (*SUBJECTS, "flow", "privilege", "syscalls")  # flow goes with network, the latter two with process
@@ -54,7 +54,16 @@ def _read_variables(written: str) -> tuple[str, ...]:
     names = tuple(name for name in written.replace(",", " ").split() if name.lower() != "off")
     if any("=" in name or "\0" in name for name in names):
         raise ValueError("expected names of environment variables, without their values.")
+    if patterns := [name for name in names if set(name) & set("*?[")]:
+        raise ValueError(f"expected whole names of environment variables, not {patterns[0]}.")
     return names
+
+
+def _read_interval_s(written: str) -> float:
+    found = seconds.read(written)
+    if not found:
+        raise ValueError("expected more than 0, such as 30s: flows would be looked at without a pause.")
+    return found
 
 
 def _read_executables(written: str) -> tuple[str, ...]:
@@ -71,6 +80,7 @@ executables_kind = ValueKind(
     "list of paths, or off", _read_executables, show=lambda paths: " ".join(paths) or "off"
 )
 variables_kind = ValueKind("list of names, or off", _read_variables, show=" ".join)
+interval_kind = ValueKind("time above 0", _read_interval_s, show=seconds.show)
 folder_kind = ValueKind("absolute path, or off", _read_folder)
 ports_kind = ValueKind("list of ports, or off", _read_ports, show=lambda ports: " ".join(map(str, ports)))
 subjects_kind = ValueKind(f"list of {', '.join(TRACED)}", _read_subjects, show=" ".join)

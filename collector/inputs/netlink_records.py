@@ -29,6 +29,7 @@ _PROCESS_TYPES = {
     "exit": "end",
     "change-uid": "change",
     "change-gid": "change",
+    "running": "info",
 }
 _NETWORK_TYPES = {
     "connect": ["connection", "start"],
@@ -37,7 +38,10 @@ _NETWORK_TYPES = {
     "close": ["connection", "end"],
     "listen": ["info", "start"],
     "unlisten": ["info", "end"],
+    "listening": ["info"],
+    "connected": ["connection", "info"],
 }
+STATES = ("running", "listening", "connected")
 _NS_PER_S = 10**9
 _MAPPED = bytes(10) + b"\xff\xff"  # IPv4 as IPv6
 
@@ -64,7 +68,8 @@ def _entity_id(pid: int, start_ns: int, clock: Clock) -> str:
 
 
 def _event(category: str, types: list[str], action: str, is_success: bool, duration_ns: int) -> Map:
-    made: Map = {"kind": "event", "category": [category], "type": types, "action": action}
+    kind = "state" if action in STATES else "event"
+    made: Map = {"kind": kind, "category": [category], "type": types, "action": action}
     made |= {"provider": "netlink", "outcome": "success" if is_success else "failure"}
     return made | ({"duration": duration_ns} if duration_ns else {})
 
@@ -261,7 +266,7 @@ def _socket(seen: SocketSeen) -> Map:
     made["owner_source"] = "descriptor" if seen.owner else "none"
     if seen.preexisting:
         made["preexisting"] = True
-    if seen.action == "listen":
+    if seen.role == "listener" and seen.action != "unlisten":
         made["backlog"] = seen.socket.backlog
     counters = seen.counters
     if counters is None:

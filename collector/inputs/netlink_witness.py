@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
@@ -39,6 +40,7 @@ LAST_REPORTS_S = 0.4
 # What was lost was lost since the losses were last looked at.
 LOSS_TOLD_NS = 1_000_000_000
 ANY_KIND = "any"
+_NUMBER = re.compile(r"\d+")
 
 
 class NetlinkInput:
@@ -53,6 +55,7 @@ class NetlinkInput:
         self._worth = worth_of_tags(tags)
         self._reason = reason
         self._parts: dict[str, Part] = {}
+        self._gist = ""  # of what was last said in the log
         self._subjects = tuple(one for one in settings.subjects if one in SUBJECTS)
         self._cgroups = open_paths(context.document.service.host_root)
         self._encoder = ReportEncoder(context, tags, self._cgroups)
@@ -100,11 +103,13 @@ class NetlinkInput:
             settings.ring_bytes,
             settings.drain_interval_s,
             settings.refresh_interval_s,
+            settings.state,
         )
 
     def _say_ended(self, how: str) -> None:
         """What happens until it is started again is not seen, and nobody can count it."""
         self._context.log.error("the netlink witness has ended: %s", how)
+        self._gist = ""
         self._context.report(self._context.name, False, f"kernel events are not seen: {how}")
         for subject in self._subjects:
             self._tell(Lost(subject, ANY_KIND, "witness_ended", 1))
@@ -152,18 +157,36 @@ class NetlinkInput:
     def _learn(self, part: Part) -> None:
         """Health and one line in the log: which witness it is, why, and what it does not see."""
         self._parts[part.subject] = part
-        said = "kernel events come from netlink only"
-        said += f" because eBPF can't be used: {self._reason}" if self._reason else ", as Witness asks."
+        said = self._said()
+        is_seen = not self._is_blind and all(known.is_seen for known in self._parts.values())
+        is_well = is_seen and not self._reason
+        self._context.report(self._context.name, is_well, said)
+        # On a node where processes come and go the numbers in it change every second.
+        gist = _NUMBER.sub("", said)
+        if set(self._parts) >= set(self._subjects) and gist != self._gist:
+            self._gist = gist
+            level = logging.INFO if is_well else logging.ERROR
+            self._context.log.log(level, "%s", said)
+
+    def _said(self) -> str:
+        if self._is_blind:
+            said = "kernel events are not seen: netlink has none to tell."
+            said += f" eBPF can't be used: {self._reason}" if self._reason else ""
+        else:
+            said = "kernel events come from netlink only"
+            said += f" because eBPF can't be used: {self._reason}" if self._reason else ", as Witness asks."
         for known in self._parts.values():
             if known.reason:
                 said += f" {known.subject}: {known.reason.rstrip('.')}."
         if others := [one for one in self._settings.subjects if one not in SUBJECTS]:
             said += f" Not seen at all: {', '.join(others)}."
-        is_well = not self._reason and all(known.is_seen for known in self._parts.values())
-        self._context.report(self._context.name, is_well, said)
-        if set(self._parts) >= set(self._subjects):
-            level = logging.INFO if is_well else logging.ERROR
-            self._context.log.log(level, "%s", said)
+        return said
+
+    @property
+    def _is_blind(self) -> bool:
+        """Whether nothing that was asked for can be seen."""
+        parts = [self._parts.get(subject) for subject in self._subjects]
+        return not any(part is None or part.is_seen for part in parts)
 
     def _tell(self, lost: Lost) -> None:
         context = self._context

@@ -40,7 +40,8 @@ class Settings(HeaderSettings):
         "Format",
         choice(*FORMATS, "msgpack"),
         default="json",
-        help="`json` an array a request, `json_lines` a line a record, `msgpack` entries as in a chunk.",
+        help="`json` an array a request, `json_lines` a line a record, `json_stream` records with nothing "
+        "between them, `msgpack` entries as in a chunk.",
     )
     json_date_key: str = key(
         "json_date_key", text, default="date", help="What the time is called in JSON; `false` leaves it out."

@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import socket
 import ssl
+import sys
+import termios
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -43,7 +46,7 @@ class ConnectionEnded(ConnectionResetError):
 
 
 class Link:
-    """A connection. A wait without progress for `silence_s` ends with TimeoutError.
+    """A connection. A wait in which the receiver takes and says nothing for `silence_s` raises TimeoutError.
 
     Its socket is registered for reading once and for all, since two system calls for each
     chunk would cost more than the message around it; what arrives is for who waits, for who
@@ -256,18 +259,50 @@ class Link:
             self._loop.remove_writer(self._socket.fileno())
 
     async def _wait(self, ready: asyncio.Future[None]) -> None:
-        silence = self._loop.call_later(self._silence_s, _give_up, ready)
+        silence = _Silence(self._loop, self._silence_s, self._socket, ready)
         try:
             await ready
         finally:
-            silence.cancel()
+            silence.end()
+
+
+class _Silence:
+    """Gives up a wait after a time in which the receiver took nothing of what the kernel has for it.
+
+    A slow receiver of a large chunk is not silent: for as long as it reads there may be neither room for more
+    nor an answer.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        silence_s: float,
+        sock: socket.socket,
+        ready: asyncio.Future[None],
+    ) -> None:
+        self._loop, self._silence_s, self._socket, self._ready = loop, silence_s, sock, ready
+        self._untaken_bytes = _untaken_bytes(sock)
+        self._timer = loop.call_later(silence_s, self._look)
+
+    def _look(self) -> None:
+        before, self._untaken_bytes = self._untaken_bytes, _untaken_bytes(self._socket)
+        if self._untaken_bytes < before:
+            self._timer = self._loop.call_later(self._silence_s, self._look)
+        elif not self._ready.done():
+            self._ready.set_exception(TimeoutError())
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+
+def _untaken_bytes(sock: socket.socket) -> int:
+    """Bytes that the kernel has and the receiver's has not taken (SIOCOUTQ)."""
+    if sock.fileno() < 0:  # closed by who did not wait
+        return 0
+    answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def _set(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_result(None)
-
-
-def _give_up(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_exception(TimeoutError())

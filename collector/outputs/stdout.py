@@ -27,7 +27,8 @@ class Settings:
         "Format",
         choice("msgpack", *FORMATS),
         default="msgpack",
-        help="`msgpack` is for people; `json` an array a chunk, `json_lines` a line a record.",
+        help="`msgpack` is for people; `json` an array a chunk, `json_lines` a line a record, `json_stream` "
+        "records with nothing between them.",
     )
     json_date_key: str = key(
         "Json_date_key", text, default="date", help="What the time is called in JSON; `false` leaves it out."

@@ -99,7 +99,8 @@ def test_without_any_permission_it_says_what_is_not_seen(tmp_path: Path) -> None
     """In a network namespace of its own, without capabilities: no proc connector, no other namespace."""
     config = configuration(tmp_path, service(), EBPF, STDOUT)
     with Agent("-c", config, prefix=WITHOUT_ANY) as agent:
-        (line,) = agent.log.wait_for(FROM_NETLINK)
+        (line,) = agent.log.wait_for("kernel events are not seen: netlink has none to tell.")
+        assert "eBPF can't be used: " in line
         assert "process: The proc connector refuses" in line
         assert "hostNetwork" in line
         assert "hide their network namespace" in line

@@ -40,5 +40,13 @@ def container() -> Object:
     return dict(only)
 
 
-def capabilities() -> list[str]:
-    return list(container()["securityContext"]["capabilities"]["add"])
+def capabilities(overlay: str = "") -> list[str]:
+    """Of the base, or of an overlay that adds to them."""
+    patch = patched(overlay) if overlay else {"containers": [container()]}
+    return list(patch["containers"][0]["securityContext"]["capabilities"]["add"])
+
+
+def patched(overlay: str) -> Object:
+    """What an overlay's capabilities.yaml has of the pod."""
+    text = (BASE.parent / overlay / "capabilities.yaml").read_text()
+    return dict(yaml.safe_load(text)["spec"]["template"]["spec"])

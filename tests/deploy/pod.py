@@ -15,12 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from collector.privilege import CAPABILITIES
 from tests.deploy import manifests
 from tests.polling import until
 
 START_S = 60.0  # compiling the probes takes seconds on a busy machine
-# include/uapi/linux/capability.h
-_NUMBERS = {"DAC_READ_SEARCH": 2, "SYS_RESOURCE": 24, "PERFMON": 38, "BPF": 39}
 # Mounts that containerd gives every container; the manifest's come on top.
 _OWN_MOUNTS = [
     {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
@@ -43,13 +42,14 @@ print(answer.read().decode())
 """
 
 
-def granted() -> list[str]:
+def granted(overlay: str) -> list[str]:
     """The manifest's capabilities, but for those that this machine itself lacks and could not give."""
     line = next(
         row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("CapBnd:")
     )
     own = int(line.split()[1], 16)
-    return [f"CAP_{name}" for name in manifests.capabilities() if own >> _NUMBERS[name] & 1]
+    names = manifests.capabilities(overlay)
+    return [f"CAP_{name}" for name in names if own >> CAPABILITIES.index(name) & 1]
 
 
 def _bound(path: Path) -> dict[str, Any]:
@@ -58,10 +58,14 @@ def _bound(path: Path) -> dict[str, Any]:
 
 
 class Pod:
-    """`host` is what the pod's hostPath volumes see as the host's root; the cgroup tree is the real one."""
+    """`host` is what the pod's hostPath volumes see as the host's root; the cgroup tree is the real one.
 
-    def __init__(self, host: Path, config: str) -> None:
+    `overlay` is a folder beside kustomize/base whose capabilities.yaml counts.
+    """
+
+    def __init__(self, host: Path, config: str, overlay: str = "") -> None:
         self.host = host
+        self._overlay = overlay
         self._name = f"podwitness-test-{uuid.uuid4().hex[:8]}"
         self._bundle = host / "bundle"
         self._runc = ["runc", "--root", str(host / "runc")]
@@ -147,7 +151,9 @@ class Pod:
 
     def _spec(self) -> dict[str, Any]:
         security = manifests.container()["securityContext"]
-        namespaces = ["mount", "ipc", "uts", "network", "cgroup"]
+        namespaces = ["mount", "ipc", "uts", "cgroup"]
+        if not self._overlay or not manifests.patched(self._overlay).get("hostNetwork"):
+            namespaces.append("network")
         if not manifests.pod()["spec"].get("hostPID"):
             namespaces.append("pid")
         return {
@@ -162,7 +168,7 @@ class Pod:
                 ],
                 "user": {"uid": security["runAsUser"], "gid": 0},
                 "noNewPrivileges": not security["allowPrivilegeEscalation"],
-                "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), granted()),
+                "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), granted(self._overlay)),
             },
             # The tree under test last: it may be below /tmp, which the manifest covers.
             "mounts": [*_OWN_MOUNTS, *self._mounts(), _bound(manifests.ROOT)],

@@ -29,7 +29,7 @@ def built(folder: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(kubectl("kustomize", str(BASE.parent / folder))))
 
 
-@pytest.mark.parametrize("folder", ["base", "kind", "cri", "flow"])
+@pytest.mark.parametrize("folder", ["base", "kind", "cri", "flow", "netlink"])
 def test_kustomize_builds_it(folder: str) -> None:
     made = built(folder)
     kinds = sorted(each["kind"] for each in made)
@@ -67,14 +67,27 @@ def test_socket_of_the_runtime_is_an_overlay_of_its_own() -> None:
     assert any(f"/{place}".startswith(f"{mount['mountPath']}/") for place in PLACES)
 
 
-def test_flows_are_an_overlay_with_the_capability_that_they_take() -> None:
+def test_flows_are_an_overlay_with_the_capability_and_the_network_that_they_take() -> None:
     base, flow = (pod_of(folder) for folder in ("base", "flow"))
-    ours, theirs = base["containers"][0]["securityContext"], flow["containers"][0]["securityContext"]
-    more = [name for name in theirs["capabilities"]["add"] if name not in ours["capabilities"]["add"]]
-    assert more == ["NET_ADMIN"]
+    assert added(base, flow) == ["NET_ADMIN"]
     assert any(need.capability == "NET_ADMIN" and "Trace flow" in need.when for need in NEEDS)
-    theirs["capabilities"]["add"].remove("NET_ADMIN")
+    assert (flow.pop("hostNetwork"), flow.pop("dnsPolicy")) == (True, "ClusterFirstWithHostNet")
     assert flow == base
+
+
+def test_netlink_is_an_overlay_with_what_the_starter_may_hold_for_it() -> None:
+    base, netlink = (pod_of(folder) for folder in ("base", "netlink"))
+    wanted = [need.capability for need in NEEDS if need.holder == "starter" and "netlink" in need.when]
+    assert sorted(added(base, netlink)) == sorted(wanted)
+    assert netlink == base
+
+
+def added(base: dict[str, Any], overlay: dict[str, Any]) -> list[str]:
+    """Capabilities, which are taken out of the overlay's."""
+    ours, theirs = (pod["containers"][0]["securityContext"]["capabilities"] for pod in (base, overlay))
+    more = [name for name in theirs["add"] if name not in ours["add"]]
+    theirs["add"] = [name for name in theirs["add"] if name in ours["add"]]
+    return more
 
 
 def pod_of(folder: str) -> dict[str, Any]:

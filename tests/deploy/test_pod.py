@@ -82,6 +82,8 @@ def test_the_doctor_finds_all_that_is_needed(pod: Pod) -> None:
         "for netlink",
         "Trace flow",
         "netlink instead",
+        "connection tracking",
+        "cgroups",
         "clock",
         "journal",
         "memory for it",

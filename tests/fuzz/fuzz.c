@@ -8,6 +8,9 @@
 #include "tests/native/check.h"
 
 #define INPUT_BYTES 4096
+/* One input in so many is large, up to this: what is deep, long or many. It is not kept. */
+#define LARGE_EVERY 1024
+#define LARGE_BYTES (1 << 20)
 #define INPUTS 4096
 #define EDGES (1 << 16)
 
@@ -79,7 +82,7 @@ static int try_input(const uint8_t *text, size_t bytes)
   free(copy);
   if (failed)
     write_tried();
-  if (new_edges)
+  if (new_edges && bytes <= INPUT_BYTES)
     keep(text, bytes);
   return failed;
 }
@@ -113,6 +116,21 @@ static size_t make_input(uint8_t *text, uint64_t *state)
   return check_mutate(text, bytes, state);
 }
 
+/* A piece of an input is repeated where it stands, until the whole has a size between 4 KiB and the largest. */
+static size_t enlarge(uint8_t *text, size_t bytes, uint64_t *state)
+{
+  size_t wanted = (size_t)INPUT_BYTES << check_random(state) % 9;
+  if (!bytes)
+    return 0;
+  size_t at = check_random(state) % bytes;
+  size_t piece = 1 + check_random(state) % (bytes - at < 256 ? bytes - at : 256);
+  size_t copies = wanted > bytes ? (wanted - bytes) / piece : 0;
+  memmove(text + at + (copies + 1) * piece, text + at + piece, bytes - at - piece);
+  for (size_t i = 1; i <= copies; i++)
+    memcpy(text + at + i * piece, text + at, piece);
+  return bytes + copies * piece;
+}
+
 static void forget(void)
 {
   while (kept_count)
@@ -130,7 +148,7 @@ static int is_over(const char *limit, unsigned long long run, time_t start_s)
 /* fuzz LIMIT START FOLDER SEED...: START is any number but 0, the same for the same inputs. */
 int main(int count, char **arguments)
 {
-  uint8_t text[INPUT_BYTES];
+  static uint8_t text[LARGE_BYTES];
   CHECK(count > 4);
   uint64_t state = strtoull(arguments[2], NULL, 10);
   time_t start_s = time(NULL);
@@ -141,9 +159,13 @@ int main(int count, char **arguments)
     if (read_seed(arguments[i]))
       return 1;
   unsigned long long run = 0;
-  for (; !is_over(arguments[1], run, start_s); run++)
-    if (try_input(text, make_input(text, &state)))
+  for (; !is_over(arguments[1], run, start_s); run++) {
+    size_t bytes = make_input(text, &state);
+    if (run % LARGE_EVERY == LARGE_EVERY - 1)
+      bytes = enlarge(text, bytes, &state);
+    if (try_input(text, bytes))
       return 1;
+  }
   printf("%llu runs, %zu inputs kept\n", run, kept_count);
   forget();
   return 0;

@@ -5,8 +5,10 @@ from __future__ import annotations
 import select
 import socket
 import subprocess
+import sys
 import time
 
+from probes import netns
 from probes.conntrack import Place, Translation, open_conntrack, translations
 from probes.netlink import NetlinkSocket
 from tests.kernel.sandbox import CLONE_NEWNET, Cgroup, run, unshare
@@ -88,6 +90,37 @@ def test_udp(cgroup: Cgroup) -> None:
             assert found == [expected(17, client.getsockname()[1], server.getsockname()[1])], found
 
     assert run(cgroup, work)[1] == 0
+
+
+# Process 1 of a pid namespace, and so a node, with a translated connection; then what pods with some
+# capabilities hear of it, in its network namespace and in their own.
+NODE = """
+import socket, subprocess, sys
+from tests.kernel.test_conntrack_events import CLIENT, LISTENS, SERVICE, network, translate
+network()
+with socket.create_server((CLIENT, 0)) as server:
+    translate("tcp", server.getsockname()[1])
+    with socket.create_connection(SERVICE):
+        for way in ([], ["unshare", "--net"]):
+            for names in ("+net_admin", "+net_admin,+sys_admin,+sys_ptrace"):
+                pod = [*way, "setpriv", "--no-new-privs", "--inh-caps=-all", f"--bounding-set=-all,{names}"]
+                subprocess.run([*pod, sys.executable, "-c", LISTENS], check=True)
+"""
+LISTENS = """
+from probes.conntrack import open_of_the_node
+from tests.kernel.test_conntrack_events import heard
+try:
+    with open_of_the_node() as listening:
+        print(len(heard(listening)), flush=True)
+except OSError as error:
+    print(error.strerror, flush=True)
+"""
+
+
+def test_a_pod_hears_of_the_nodes_services_with_hostnetwork_or_where_it_may_enter() -> None:
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", NODE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["1", "1", netns.NOT_ENTERED, "1"], done.stderr
 
 
 def test_others_wake_nobody(cgroup: Cgroup) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections import Counter
@@ -77,6 +78,41 @@ def execute_until_seen(child: Child, cgroup: Cgroup, argv: list[bytes], count: i
     child.wait_for(lambda: len(child.of_cgroup(cgroup.id, "exec")) == count)
     os.close(writing)
     process.wait()
+
+
+def test_what_was_there_before_is_told_with_its_program_and_sockets(cgroup: Cgroup) -> None:
+    told, ready = os.pipe()
+
+    def work() -> None:
+        server = socket.create_server(("127.0.0.1", 0))
+        with server, socket.create_connection(server.getsockname()):
+            os.write(ready, server.getsockname()[1].to_bytes(2, "big"))
+            signal.pause()
+
+    process = Process(cgroup, work)
+    port = int.from_bytes(os.read(told, 2), "big")
+    with Child() as child:
+        child.wait_for(lambda: bool(child.of_cgroup(cgroup.id, "running")))
+        child.wait_for(lambda: len(child.of_port(port)) == 3)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        child.wait_for(lambda: has_ended(child, process.pid))
+    assert [one.action for one in child.of_cgroup(cgroup.id)] == ["running", "exit"]
+    (seen,) = child.of_cgroup(cgroup.id, "running")
+    assert seen.process.pid == process.pid
+    own = Path("/proc/self/cmdline").read_bytes()
+    assert seen.image is not None
+    assert seen.image.arguments is not None
+    assert seen.image.arguments.kept == own[:4096]
+    states = [
+        one for one in child.of_port(port) if one.preexisting and one.action in ("listening", "connected")
+    ]
+    assert sorted((one.action, one.role) for one in states) == [
+        ("connected", "client"),
+        ("connected", "server"),
+        ("listening", "listener"),
+    ]
+    assert {one.cgroup_id for one in states} == {cgroup.id}
 
 
 def test_every_exec_with_its_arguments(cgroup: Cgroup) -> None:

@@ -111,6 +111,7 @@ static struct pw_direct make_direct(uint64_t choice, const struct pw_plan *plan,
 struct sum {
   uint8_t *entries;
   size_t bytes;
+  size_t capacity;
   size_t records;
   size_t starved;
 };
@@ -125,7 +126,10 @@ static int add(struct sum *sum, const struct pw_log_batch *batch)
     entries++;
   }
   CHECK(at == end && entries == batch->records);
-  sum->entries = realloc(sum->entries, sum->bytes + batch->out_bytes + 1);
+  if (sum->bytes + batch->out_bytes >= sum->capacity) {
+    sum->capacity = 2 * (sum->bytes + batch->out_bytes + 1);
+    sum->entries = realloc(sum->entries, sum->capacity);
+  }
   CHECK(sum->entries);
   if (batch->out_bytes)
     memcpy(sum->entries + sum->bytes, batch->out, batch->out_bytes);
@@ -183,7 +187,8 @@ static inline int both_ways(const uint8_t *text, size_t bytes, uint64_t choice)
   uint8_t tail[64];
   CHECK(seen && pieces);
   plan.direct = make_direct(choice, &plan, tail);
-  if (feed(&plan, text, bytes, bytes, limit, budget, &whole))
+  size_t all = bytes < 1 << 16 ? bytes : 1 << 16; /* each batch copies what is left of a piece */
+  if (feed(&plan, text, bytes, all, limit, budget, &whole))
     return 1;
   plan.direct.is_on = 0; /* one step after the other gives the same */
   plan.vectors = (int32_t)((choice >> 40) % (uint64_t)(plan.vectors + 1));

@@ -24,6 +24,7 @@ FACTS = Facts(
     held=HELD,
     is_first_user_namespace=True,
     is_first_pid_namespace=True,
+    is_nodes_network=True,
     seccomp=False,
     bcc="0.26.0",
     bcc_error="",

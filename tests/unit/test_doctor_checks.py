@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +56,7 @@ SPOILT = [
     ({"cgroups": Cgroups("/sys/fs/cgroup", "", is_whole=False)}, {"cgroups": LESSER}, "only a part"),
     ({"cgroups": Cgroups("/c", "", True, "Operation not permitted")},
      {"cgroups by id": LESSER}, "Operation not permitted"),
+    ({"cgroups": Cgroups("/c", "", is_whole=True, has_legacy=True)}, {"cgroups": LESSER}, "version 1"),
     ({"is_first_pid_namespace": False}, {"pid namespace": LESSER}, "not the host's"),
     ({"pods": Folder("/h/var/log/pods", 0, "No such file")}, {"/var/log/pods": LESSER}, "/h/var/log/pods"),
     ({"bundles": ()}, {"runtime's bundles": LESSER}, "no folder of containerd"),
@@ -88,7 +90,8 @@ def test_what_is_not_well_is_told_with_a_remedy(
 def test_every_check_can_be_troubled() -> None:
     """The table above leaves none out."""
     spoilt = {name for _, expected, _ in SPOILT for name in expected}
-    spoilt |= {"PERFMON", "seccomp", "heartbeat", "netlink instead", "/var/log/containers"}  # below
+    spoilt |= {"PERFMON", "seccomp", "heartbeat", "netlink instead"}  # below, as the next
+    spoilt |= {"connection tracking", "/var/log/containers"}
     hooks = {hook.tracepoint for hook in HOOKS}
     assert {row.check for row in examine(FACTS, ATTEMPT)} - hooks == spoilt
 
@@ -157,6 +160,28 @@ def test_what_is_not_asked_for_is_off_where_it_would_not_work() -> None:
     rows = examine(facts, attempt, traced={"process", "flow"})
     assert {row.check for row in rows if row.is_needed and row.finding.state == "fails"} == of_flow
     assert "Trace flow" not in {row.check for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("number", "is_nodes", "state", "told"),
+    [
+        (0, True, "works", "heard of"),
+        (errno.ENOENT, True, "works", "nothing tracks"),
+        (errno.EPERM, True, LESSER, "grant NET_ADMIN"),
+        (errno.EPERM, False, LESSER, "set hostNetwork"),
+    ],
+)
+def test_connection_tracking_is_for_flows(number: int, is_nodes: bool, state: str, told: str) -> None:
+    facts = replace(FACTS, is_nodes_network=is_nodes)
+    attempt = replace(ATTEMPT, tracking_errno=number)
+
+    def found(traced: set[str]) -> Row:
+        return next(row for row in examine(facts, attempt, traced) if row.check == "connection tracking")
+
+    assert found({"flow"}).finding.state == state
+    assert told in " ".join(found({"flow"}).finding)
+    assert not found({"flow"}).is_needed
+    assert found({"process"}).finding.state == ("works" if state == "works" else "off")
 
 
 def test_a_heartbeat_that_does_not_arrive() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.doctor.facts import Socket, folder, gather, lockdown_mode
+from collector.doctor.facts import Socket, folder, gather, has_legacy_cgroups, lockdown_mode
 from collector.privilege import own
 
 
@@ -24,6 +24,19 @@ from collector.privilege import own
 )
 def test_lockdown(line: str, mode: str) -> None:
     assert lockdown_mode(line) == mode
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0::/user.slice\n", False),
+        ("1:name=systemd:/user.slice\n0::/user.slice\n", False),
+        ("4:memory:/kubepods/burstable\n1:name=systemd:/\n0::/\n", True),
+        ("", False),
+    ],
+)
+def test_controllers_of_version_1(text: str, expected: bool) -> None:
+    assert has_legacy_cgroups(text) == expected
 
 
 def test_folder(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from collector.config.schema import InvalidConfiguration, load
+from collector.config.document import load_sections
+from collector.config.schema import InvalidConfiguration, keys_of, load
 from collector.config.sections import Entry, Section
-from collector.inputs.ebpf_settings import Settings
+from collector.inputs.ebpf_settings import NEEDED_SUBJECTS, OF_PROBES, Settings
 
 
 def section(*entries: tuple[str, str]) -> Section:
@@ -50,3 +51,38 @@ def test_defaults_are_those_of_the_reference() -> None:
     loaded = load(Settings, section())
     assert (loaded.ring_bytes, loaded.flow_ring_bytes, loaded.drain_interval_s) == (4 << 20, 2 << 20, 0.02)
     assert (loaded.pending_limit_bytes, loaded.pending_timeout_s) == (4 << 20, 2.0)
+
+
+NETLINK_ONLY = "Witness is netlink, which has no probes; remove the line"
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("Watch_Path /etc/shadow", ["2: Watch_Path /etc/shadow has no effect: Trace is without syscalls"]),
+        ("Watch_Exempt /bin/kubelet\nTrace syscalls process", []),
+        ("Watch_Path off", []),
+        (
+            "Flow_Idle 5\nDns_Ports 53",
+            ["2: Flow_Idle 5", "Dns_Ports 53 has no effect: Trace is without flow"],
+        ),
+        ("Rate_Limit_Network 9 9\nTrace process", ["Trace is without network and flow; name it there"]),
+        ("Trace flow\nFlow_Idle 5\nRate_Limit_Network 9 9", []),
+        ("Witness netlink\nHeartbeat_Interval 9", [f"3: Heartbeat_Interval 9 has no effect: {NETLINK_ONLY}"]),
+        ("Witness ebpf\nRefresh_Interval 9", ["Refresh_Interval 9 has no effect: Witness is ebpf"]),
+        ("Refresh_Interval 9\nHeartbeat_Interval 9", []),
+    ],
+)
+def test_keys_without_effect_are_told(lines: str, told: list[str]) -> None:
+    written = [line.split(maxsplit=1) for line in ("Name ebpf", *lines.split("\n"))]
+    entries = tuple(Entry(key, value, "f", number) for number, (key, value) in enumerate(written, 1))
+    output = Section("OUTPUT", "f", 9, (Entry("Name", "null", "f", 9),))
+    notices = load_sections([Section("INPUT", "f", 1, entries), output], {}).notices
+    assert len(notices) == len(told)
+    for notice, expected in zip(notices, told, strict=True):
+        assert expected in notice
+
+
+def test_every_key_without_effect_is_a_key() -> None:
+    names = {name.lower() for declared in keys_of(Settings) for name in declared.names}
+    assert {name for of in NEEDED_SUBJECTS for name in of} | set(OF_PROBES) <= names

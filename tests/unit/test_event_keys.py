@@ -7,6 +7,7 @@ import pytest
 from collector.inputs.event_keys import (
     executables_kind,
     folder_kind,
+    interval_kind,
     ports_kind,
     ring_kind,
     subjects_kind,
@@ -25,6 +26,19 @@ def test_environment_is_a_list_of_names(written: str, names: tuple[str, ...]) ->
 def test_a_value_is_no_name_of_a_variable() -> None:
     with pytest.raises(ValueError, match="without their values"):
         variables_kind.read("PATH=/bin")
+
+
+def test_a_pattern_is_no_name_of_a_variable() -> None:
+    for written in ("*", "FOO LD_*"):
+        with pytest.raises(ValueError, match=r"whole names of environment variables, not \S*\*"):
+            variables_kind.read(written)
+
+
+def test_intervals_are_above_zero() -> None:
+    assert interval_kind.read("30s") == 30
+    for written in ("0", "0ms"):
+        with pytest.raises(ValueError, match="more than 0"):
+            interval_kind.read(written)
 
 
 def test_executables_are_whole_paths() -> None:

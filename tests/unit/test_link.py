@@ -53,6 +53,46 @@ def test_a_receiver_that_does_not_read_or_answer_is_given_up() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("room_bytes", [16 << 10, 1 << 20])
+def test_a_receiver_that_reads_slowly_is_not_silent(room_bytes: int) -> None:
+    """Whether the kernel has no room for the rest, or has it all and an answer is awaited."""
+
+    async def scenario() -> None:
+        link, other = await slow_pair(room_bytes, silence_s=0.5)
+        loop = asyncio.get_running_loop()
+        own = loop.create_task(exchange(link, b"x" * SLOW_BYTES))
+        taken = 0
+        while taken < SLOW_BYTES:
+            await asyncio.sleep(0.1)
+            taken += len(await loop.sock_recv(other, 8 << 10))
+        await loop.sock_sendall(other, b"ok")
+        assert await own == b"ok"
+        link.close()
+        other.close()
+
+    asyncio.run(scenario())
+
+
+SLOW_BYTES = 128 << 10
+
+
+async def slow_pair(room_bytes: int, silence_s: float) -> tuple[Link, socket.socket]:
+    """By TCP, as a UNIX socket tells of what was taken by whole messages only."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 10)
+        own = socket.create_connection(server.getsockname())
+        other, _ = server.accept()
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room_bytes)
+    own.setblocking(False)
+    other.setblocking(False)
+    return Link(own, silence_s), other
+
+
+async def exchange(link: Link, message: bytes) -> bytes:
+    await link.send([message])
+    return await link.receive()
+
+
 def test_the_end_of_the_connection_is_an_error() -> None:
     async def scenario() -> None:
         link, other = await pair()

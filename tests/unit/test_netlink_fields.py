@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from collector.inputs.netlink_records import Clock, network_record, process_record
-from collector.netlink_fields import EVERY, FIELDS, NETWORK, PROCESS, page
+from collector.netlink_fields import EVERY, FIELDS, IMAGE, NETWORK, PROCESS, page
 from collector.records import EVENT_FIELDS, TOP_LEVEL_KEYS
 from probes.netlink_processes import Ending, Image, Parent, Process, Seen
 from probes.netlink_sockets import Owner, SocketSeen
@@ -48,14 +48,14 @@ def process_samples(action: str) -> Iterator[dict[str, Any]]:
         ):
             yield dict(process_record(Seen(action, 1, process, 10, ending=ending), "host", CLOCK))
         return
-    for image in IMAGES if action == "exec" else (None,):
+    for image in IMAGES if action in IMAGE else (None,):
         unread = "gone" if action in ("exec", "fork") and (image is None or image.arguments is None) else ""
         yield dict(process_record(Seen(action, 1, RICH, tid, image, unread=unread), "host", CLOCK))
     yield dict(process_record(Seen(action, 1, poor, 10), "host", CLOCK))
 
 
 def network_samples(action: str) -> Iterator[dict[str, Any]]:
-    role = "listener" if action in ("listen", "unlisten") else "client"
+    role = "listener" if action in ("listen", "unlisten", "listening") else "client"
     counters = COUNTERS if action == "close" else None
     if action == "connect-failed":
         counters = Counters(0, 3, 1, 1, 0, 0, 0, 0)

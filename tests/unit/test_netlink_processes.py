@@ -141,6 +141,19 @@ def test_ids_are_told_once_for_all_threads(cat: int) -> None:
     assert (group.process.credentials.effective_uid, group.process.credentials.effective_gid) == (2, 2)
 
 
+def test_what_was_there_is_told_with_its_program(cat: int) -> None:
+    table = ProcessTable(None)
+    table.prime([cat, GONE])
+    began_ns = table._known[cat].start_ns
+    (seen,) = table.running(began_ns)
+    assert (seen.action, seen.process.pid, seen.tid, seen.unread) == ("running", cat, cat, "")
+    assert seen.process.comm == b"cat"
+    assert seen.image is not None
+    assert seen.image.binary is not None
+    assert seen.image.binary.path.endswith(b"/cat")
+    assert list(table.running(began_ns - 1)) == []  # its fork is heard of
+
+
 def test_what_was_known_is_forgotten_after_a_loss(cat: int) -> None:
     table = ProcessTable(None)
     table.prime([cat, os.getpid(), GONE])

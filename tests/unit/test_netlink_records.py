@@ -116,6 +116,18 @@ def test_an_exit(status: int) -> None:
     assert_agrees(dict(process_record(Seen("exit", 1, PROCESS, 10, ending=ending), "host", CLOCK)), expected)
 
 
+def test_a_process_that_was_there() -> None:
+    image = Image(
+        Arguments(b"a\0b\0", 4, 2), Binary(b"/usr/bin/a", 5, os_device(254, 3), 0o755, False, False), b"/"
+    )
+    raw = records.exec_record(
+        b"a\0b\0", b"a\0bin\0usr\0", b"", inode=5, device=254 << 20 | 3, mode=0o755, argc=2,
+        args_total_bytes=4, kind=lib.PW_STATE_PROCESS, **task(),
+    )  # fmt: skip
+    expected = events.process_event(raw, 3, (NODE_ID, OFFSET_NS))
+    assert_agrees(dict(process_record(Seen("running", 1, PROCESS, 10, image), "container", CLOCK)), expected)
+
+
 def test_an_exec_that_nobody_could_look_at() -> None:
     seen = Seen("exec", 1, Process(10, parent=Parent(9)), 10, unread="gone")
     assert dict(process_record(seen, "unresolved", CLOCK)) == {
@@ -152,8 +164,11 @@ ACTIONS = {
     "listen": lib.PW_TCP_LISTEN,
     "unlisten": lib.PW_TCP_UNLISTEN,
     "connect-failed": lib.PW_TCP_CONNECT_FAILED,
+    "listening": lib.PW_STATE_LISTENER,
+    "connected": lib.PW_STATE_CONNECTION,
 }
-ROLES = {"accept": lib.PW_SERVER, "listen": lib.PW_LISTENER, "unlisten": lib.PW_LISTENER}
+LISTENER = ("listen", "listening", "unlisten")
+ROLES = {"accept": lib.PW_SERVER, **dict.fromkeys(LISTENER, lib.PW_LISTENER)}
 ROLE_NAMES = {lib.PW_CLIENT: "client", lib.PW_SERVER: "server", lib.PW_LISTENER: "listener"}
 
 

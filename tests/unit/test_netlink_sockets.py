@@ -40,9 +40,14 @@ def ended(one: TcpSocket, **counted: int) -> TcpSocket:
     return one._replace(state=State.CLOSE, inode=0, cgroup_id=0, counters=counters)
 
 
-def test_what_was_there_before_is_not_told_but_its_end_is() -> None:
+def test_what_was_there_before_is_told_as_such_and_its_end_is() -> None:
     sockets = NamespaceSockets(5, nobody, POD, range(0), is_old=True)
     assert sockets.dumped([listener(1, 80), tcp(2, 80, 5000)], 1, 1000) == ([], 0)
+    told = list(sockets.present(3))
+    assert [(one.action, one.role, one.time_ns, one.preexisting) for one in told] == [
+        ("listening", "listener", 3, True),
+        ("connected", "server", 3, True),
+    ]
     seen = sockets.destroyed(ended(tcp(2, 80, 5000), bytes_sent=11), 9)
     assert seen is not None
     assert (seen.action, seen.role, seen.preexisting, seen.time_ns) == ("close", "server", True, 9)
@@ -50,6 +55,16 @@ def test_what_was_there_before_is_not_told_but_its_end_is() -> None:
     assert seen.counters is not None
     assert seen.counters.bytes_sent == 11
     assert len(sockets) == 1
+
+
+def test_what_ends_or_begins_before_it_is_asked_for_is_not_told_as_there() -> None:
+    sockets = NamespaceSockets(5, nobody, POD, range(0), is_old=True)
+    sockets.dumped([tcp(1, 80, 5000), tcp(2, 80, 5001), tcp(3, 80, 5002)], 1, 1000)
+    present = sockets.present(3)
+    assert next(present).socket.cookie == 1
+    sockets.destroyed(ended(tcp(2, 80, 5001)), 9)
+    sockets.dumped([tcp(1, 80, 5000), tcp(3, 80, 5002), tcp(4, 80, 5003)], 10, 1000)
+    assert [one.socket.cookie for one in present] == [3]
 
 
 def test_what_is_new_is_told_once_by_its_role() -> None:

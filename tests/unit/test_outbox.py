@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -107,3 +108,37 @@ def test_a_collector_that_is_gone_is_an_error(ends: tuple[socket.socket, socket.
     outbox.put([fork(1)])
     with pytest.raises(ConnectionError):
         outbox.send()
+
+
+def test_what_can_wait_is_asked_for_after_all_else_and_a_report_at_a_time(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = ends
+    outbox = Outbox("process", 64 << 20, theirs)
+    asked: list[int] = []
+
+    def late() -> Iterator[Seen]:
+        for pid in range(1000, 1100):
+            asked.append(pid)
+            yield fork(pid)
+
+    outbox.put_late(late())
+    outbox.put([fork(1)])
+    outbox.send()
+    assert (asked, bool(outbox)) == ([], True)
+    outbox.send()
+    assert 0 < len(asked) <= REPORT_BYTES // fork(0).size_bytes
+    while outbox:
+        outbox.send()
+    told = [one.process.pid for report in received(ours) for one in report.processes]
+    assert told == [1, *range(1000, 1100)]
+
+
+def test_at_the_end_what_can_wait_is_left_out(ends: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = ends
+    outbox = Outbox("process", 64 << 20, theirs)
+    outbox.put_late([fork(2)])
+    outbox.put([fork(1)])
+    outbox.finish()
+    assert [one.process.pid for report in received(ours) for one in report.processes] == [1]
+    assert not outbox

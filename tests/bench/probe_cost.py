@@ -49,7 +49,7 @@ class Work(NamedTuple):
 
 EVERYTHING, BY_DEFAULT = tuple(WATCHED), tuple(DEFAULT)
 # What each work is to execute; options of the compiler.
-PROGRAMS = {"workload": (), "least": ("-nostartfiles",), "chain": ()}
+PROGRAMS = {"workload": (), "least": ("-nostartfiles",), "chain": ("-nostartfiles",)}
 EXECUTED = {"exec": "least", "chain": "chain"}
 WORKS = (
     Work("chain", "exec", EVERYTHING),

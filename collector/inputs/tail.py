@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 from collector.errors import OperatorError
 from collector.inputs.beginnings import Beginnings
 from collector.inputs.file_events import FileEvents
-from collector.inputs.follow import FollowedFile, Portion
+from collector.inputs.follow import FollowedFile
 from collector.inputs.followed import Followed
+from collector.inputs.portion import Portion
 from collector.inputs.reading_thread import ReadingThread
 from collector.inputs.refused_names import RefusedNames
 from collector.inputs.replanning import Replanning
@@ -73,11 +74,11 @@ class Tail:
         self._kubelet = KubeletRoots.below(host_root)
         self._selection = select(settings.path, settings.exclude_path, host_root)
         is_first_start = not settings.db or not os.path.exists(settings.db)
-        self._positions = context.positions(settings.db or None, settings.db_modes)
+        positions = context.positions(settings.db or None, settings.db_modes)
         # An input that a reload began anew goes on where it was, database or not.
-        is_first_start = is_first_start and not self._positions.all()
+        is_first_start = is_first_start and not positions.all()
         self._beginnings = Beginnings(
-            self._positions, is_first_start=is_first_start, read_from_head=settings.read_from_head
+            positions, context.name, is_first_start=is_first_start, read_from_head=settings.read_from_head
         )
         self._grouping = grouping_of(settings, context)
         self._step = step_of(settings, context)

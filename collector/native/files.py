@@ -119,6 +119,9 @@ class FileWatch:
         lib.pw_watch_close(self._watch)
 
 
+NO_BOUND = 2**64 - 1
+
+
 class ReadResult(NamedTuple):
     """`at_end`: all that the file had was read and encoded, except for an unterminated last line."""
 
@@ -126,11 +129,14 @@ class ReadResult(NamedTuple):
     at_end: bool
 
 
-def read(stream: LogStream, fd: int, offset: int, now_ns: int, *, end: bool = False) -> ReadResult:
+def read(
+    stream: LogStream, fd: int, offset: int, now_ns: int, *, end: bool = False, until: int = NO_BOUND
+) -> ReadResult:
     """Reads a portion of a file from `offset` on and encodes it, all in one call without the GIL.
 
     `end`: nothing follows the end of the file, so what is open there is a record
-    now. Raises OSError, MemoryError. May be called from any thread.
+    now. `until`: no further, even in the middle of a line. Raises OSError,
+    MemoryError. May be called from any thread.
     """
     flags = lib.PW_LOG_END if end else 0
     with ARENA.lock:
@@ -140,6 +146,7 @@ def read(stream: LogStream, fd: int, offset: int, now_ns: int, *, end: bool = Fa
                 stream.native_plan,
                 fd,
                 offset,
+                until,
                 ARENA.input,
                 flags,
                 now_ns,

@@ -142,7 +142,7 @@ static int a_failed_read_leaves_an_empty_batch(void)
   struct pw_log_budget budget = {.limit_bytes = 4096};
   struct pw_log_stream *stream = pw_log_open(1024, &budget);
   struct pw_plan plan = {0};
-  CHECK(pw_tail_read(stream, &plan, -1, 0, &input, 0, 0, &at_end, &batch) == PW_E_SYSCALL);
+  CHECK(pw_tail_read(stream, &plan, -1, 0, UINT64_MAX, &input, 0, 0, &at_end, &batch) == PW_E_SYSCALL);
   CHECK(errno == EBADF && at_end == 0 && batch.records == 0 && batch.out_bytes == 0);
   pw_log_close(stream);
   return 0;

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("podwitness")
 
-# Beyond Grace: the time in which inputs hand over what they hold, once told to stop.
-HANDOVER_S = 0.5
+# Beyond Grace: the time in which inputs hand over what they hold, once told to stop. A portion of a log whose
+# records are joined takes a second on a busy machine, and is waited for before deleted files are handed over.
+HANDOVER_S = 3.0
 
 # So long a load has paused when its memory is given back.
 REST_LOOK_S = 2.0

@@ -154,6 +154,7 @@ struct pw_drain {
   uint32_t newborn_count;  /* the drain only adds, up to PW_NEWBORNS */
   struct pw_newborn newborns[PW_NEWBORNS];
   uint64_t heard[PW_KINDS]; /* records of the heartbeat, by kind; the drain only adds */
+  uint64_t own_cgroup_id;   /* that the last of them named: the collector's; 0: none has come yet */
   /* set by the drain */
   uint32_t end; /* enum pw_drain_end */
   uint32_t control_bytes;

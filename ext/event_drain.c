@@ -198,6 +198,7 @@ static enum taken take(struct pw_drain *drain, const struct pw_slot *slot)
     return take_dns(drain, (const struct pw_dns *)head);
   if (is_heartbeat(&drain->heartbeat, head)) {
     drain->heard[head->kind]++;
+    drain->own_cgroup_id = head->cgroup_id;
     return TAKEN;
   }
   note_program(drain, head, 0);

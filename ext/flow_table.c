@@ -106,7 +106,7 @@ static int read_slot(const struct pw_flow_slot *slot, struct pw_flow *flow)
     return 0;
   memcpy(flow, &slot->flow, sizeof *flow);
   __atomic_thread_fence(__ATOMIC_ACQUIRE);
-  return __atomic_load_n(&slot->version, __ATOMIC_RELAXED) == version && !flow->is_over;
+  return __atomic_load_n(&slot->version, __ATOMIC_RELAXED) == version && flow->end_cause == PW_END_NONE;
 }
 
 static struct told *told_of(struct pw_flow_table *table, uint32_t at, const struct pw_flow *flow)

@@ -16,10 +16,11 @@ struct pw_tail_input {
 };
 
 /* Reads `fd` from file offset `offset` on and encodes it (pw_log_encode has the rest),
- * until the end of the file or input->enough_bytes. *at_end: nothing was left but an
+ * until the end of the file or input->enough_bytes, and no byte behind `until`: what is
+ * no whole line before that is not consumed. *at_end: nothing was left but an
  * unterminated line. PW_LOG_END only takes effect at the end of the file. Returns what
  * pw_log_encode returns, or PW_E_SYSCALL (errno tells why; the batch is empty then). */
-int pw_tail_read(struct pw_log_stream *stream, const struct pw_plan *plan, int fd, uint64_t offset,
+int pw_tail_read(struct pw_log_stream *stream, const struct pw_plan *plan, int fd, uint64_t offset, uint64_t until,
                  const struct pw_tail_input *input, int flags, int64_t now_ns, int32_t *at_end,
                  struct pw_log_batch *batch);
 

@@ -32,89 +32,21 @@ _Static_assert(PW_WATCH_EVENT_BYTES == sizeof(struct inotify_event) &&
 
 int pw_watch_open(struct pw_watch *watch)
 {
-  memset(watch, 0, sizeof *watch);
   watch->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
   return watch->fd < 0 ? PW_E_SYSCALL : PW_OK;
 }
 
 void pw_watch_close(struct pw_watch *watch)
 {
-  for (uint32_t i = 0; i < watch->dirs; i++)
-    free(watch->dir[i].path);
-  free(watch->dir);
   if (watch->fd >= 0)
     close(watch->fd);
-  memset(watch, 0, sizeof *watch);
   watch->fd = -1;
-}
-
-/* Index of the first directory whose wd is not less. */
-static uint32_t dir_index(const struct pw_watch *watch, int32_t wd)
-{
-  uint32_t low = 0, high = watch->dirs;
-  while (low < high) {
-    uint32_t middle = low + (high - low) / 2;
-    if (watch->dir[middle].wd < wd)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
-}
-
-static struct pw_watched_dir *dir_of(const struct pw_watch *watch, int32_t wd)
-{
-  uint32_t at = dir_index(watch, wd);
-  return at < watch->dirs && watch->dir[at].wd == wd ? &watch->dir[at] : NULL;
-}
-
-static void forget_dir(struct pw_watch *watch, int32_t wd)
-{
-  struct pw_watched_dir *found = dir_of(watch, wd);
-  if (!found)
-    return;
-  free(found->path);
-  size_t after = watch->dirs - (size_t)(found - watch->dir) - 1;
-  memmove(found, found + 1, after * sizeof *found);
-  watch->dirs--;
-}
-
-static int room_for_dir(struct pw_watch *watch)
-{
-  if (watch->dirs < watch->dirs_capacity)
-    return PW_OK;
-  uint32_t capacity = watch->dirs_capacity ? watch->dirs_capacity * 2 : 16;
-  struct pw_watched_dir *grown = realloc(watch->dir, capacity * sizeof *grown);
-  if (!grown)
-    return PW_E_MEMORY;
-  watch->dir = grown;
-  watch->dirs_capacity = capacity;
-  return PW_OK;
 }
 
 int pw_watch_add_dir(struct pw_watch *watch, const char *path, int32_t *wd)
 {
-  if (room_for_dir(watch))
-    return PW_E_MEMORY;
-  char *copy = strdup(path);
-  if (!copy)
-    return PW_E_MEMORY;
   *wd = inotify_add_watch(watch->fd, path, DIR_EVENTS);
-  if (*wd < 0) {
-    int error = errno;
-    free(copy);
-    errno = error;
-    return PW_E_SYSCALL;
-  }
-  uint32_t at = dir_index(watch, *wd);
-  if (at < watch->dirs && watch->dir[at].wd == *wd) {
-    free(watch->dir[at].path);
-  } else {
-    memmove(&watch->dir[at + 1], &watch->dir[at], (watch->dirs - at) * sizeof *watch->dir);
-    watch->dirs++;
-  }
-  watch->dir[at] = (struct pw_watched_dir){.wd = *wd, .path = copy};
-  return PW_OK;
+  return *wd < 0 ? PW_E_SYSCALL : PW_OK;
 }
 
 int pw_watch_add_file(struct pw_watch *watch, int fd, int32_t *wd)
@@ -127,22 +59,12 @@ int pw_watch_add_file(struct pw_watch *watch, int fd, int32_t *wd)
 
 void pw_watch_remove(struct pw_watch *watch, int32_t wd)
 {
-  forget_dir(watch, wd);
   (void)inotify_rm_watch(watch->fd, wd);
 }
 
-static int32_t pin(const struct pw_watched_dir *dir, const char *name)
-{
-  char path[PATH_MAX];
-  int length = snprintf(path, sizeof path, "%s/%s", dir->path, name);
-  if (length < 0 || (size_t)length >= sizeof path)
-    return -1;
-  return open(path, O_PATH | O_CLOEXEC);
-}
-
 /* Adds the event, or merges it into the one that the same file already has. */
-static void take(struct pw_watch *watch, const struct inotify_event *from, uint32_t name_offset,
-                 uint16_t *slot, struct pw_watch_event *events, uint32_t *count)
+static void take(const struct inotify_event *from, uint32_t name_offset, uint16_t *slot,
+                 struct pw_watch_event *events, uint32_t *count)
 {
   bool named = from->len > 0 && from->name[0];
   uint16_t *last = &slot[(uint32_t)from->wd & (MERGE_SLOTS - 1)];
@@ -150,19 +72,14 @@ static void take(struct pw_watch *watch, const struct inotify_event *from, uint3
     events[*last - 1].mask |= from->mask;
   } else {
     struct pw_watch_event *event = &events[(*count)++];
-    *event = (struct pw_watch_event){.wd = from->wd, .mask = from->mask, .pinned_fd = -1};
+    *event = (struct pw_watch_event){.wd = from->wd, .mask = from->mask};
     if (named) {
       event->name_offset = name_offset;
       event->name_bytes = (uint32_t)strnlen(from->name, from->len);
-      struct pw_watched_dir *dir = dir_of(watch, from->wd);
-      if (dir && from->mask & (IN_CREATE | IN_MOVED_TO))
-        event->pinned_fd = pin(dir, from->name);
     } else {
       *last = (uint16_t)*count;
     }
   }
-  if (from->mask & IN_IGNORED)
-    forget_dir(watch, from->wd);
 }
 
 int pw_watch_read(struct pw_watch *watch, uint8_t *buffer, size_t buffer_bytes,
@@ -178,7 +95,7 @@ int pw_watch_read(struct pw_watch *watch, uint8_t *buffer, size_t buffer_bytes,
   for (size_t at = 0; at + sizeof(struct inotify_event) <= (size_t)got;) {
     /* the kernel pads names to a multiple of the event's size */
     const struct inotify_event *from = (const struct inotify_event *)(const void *)(buffer + at);
-    take(watch, from, (uint32_t)(at + sizeof *from), slot, events, count);
+    take(from, (uint32_t)(at + sizeof *from), slot, events, count);
     at += sizeof *from + from->len;
   }
   return PW_OK;

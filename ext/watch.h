@@ -1,6 +1,4 @@
-/* inotify: what happens in directories and to open files. What appears in a
- * watched directory is pinned by an O_PATH descriptor in the very call that reads
- * the event, so that a file deleted a moment later can still be opened. */
+/* inotify: what happens in directories and to open files. */
 #ifndef PODWITNESS_WATCH_H
 #define PODWITNESS_WATCH_H
 
@@ -28,21 +26,12 @@
 struct pw_watch_event {
   int32_t wd;            /* -1 with PW_IN_Q_OVERFLOW: events were lost */
   uint32_t mask;         /* events of one file that follow each other in a read are merged */
-  int32_t pinned_fd;     /* O_PATH descriptor of what appeared (links followed), the caller's; -1: none */
   uint32_t name_offset;  /* into the buffer */
   uint32_t name_bytes;   /* NUL not counted; 0: the event is about the watched thing itself */
 };
 
-struct pw_watched_dir {
-  int32_t wd;
-  char *path;
-};
-
 struct pw_watch {
   int fd;
-  uint32_t dirs;
-  uint32_t dirs_capacity;
-  struct pw_watched_dir *dir; /* by wd, ascending */
 };
 
 /* All functions return an enum pw_error; after PW_E_SYSCALL errno tells why. */
@@ -61,9 +50,9 @@ int pw_watch_add_file(struct pw_watch *watch, int fd, int32_t *wd);
 /* Ends a watch; one that has ended by itself is no error. */
 void pw_watch_remove(struct pw_watch *watch, int32_t wd);
 
-/* Reads one buffer of the events that are there and pins what appeared. `events`
- * has room for buffer_bytes / PW_WATCH_EVENT_BYTES; no event is longer than
- * PW_WATCH_LONGEST_BYTES. Directories that went away are forgotten. */
+/* Reads one buffer of the events that are there. `events` has room for
+ * buffer_bytes / PW_WATCH_EVENT_BYTES; no event is longer than
+ * PW_WATCH_LONGEST_BYTES. */
 int pw_watch_read(struct pw_watch *watch, uint8_t *buffer, size_t buffer_bytes,
                   struct pw_watch_event *events, uint32_t *count);
 

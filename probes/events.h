@@ -303,8 +303,8 @@ struct pw_tcp {            /* all PW_TCP_* kinds */
 };
 
 /* UDP and ICMP between a socket and one other end. It is also what stands in the map `flows`, hence its order:
- * what finds it is in one piece. ICMP has the type in local_port, the code in remote_port; an echo reply counts
- * as of its request. Bytes are payload, for ICMP with its header. */
+ * what finds it, and only that, is from socket_id to key_pad. ICMP has the type in local_port, the code in remote_port;
+ * an echo reply counts as of its request. Bytes are payload, for ICMP with its header. */
 #define PW_ENTRY_WAY(entry) ((entry)->tree | (entry)->entered_by << 4)
 struct pw_flow {
   struct pw_head head;
@@ -315,7 +315,7 @@ struct pw_flow {
   __u16 local_port;
   __u16 remote_port;
   __u8 protocol;           /* IPPROTO_*: 17, 1, 58 */
-  __u8 entry_way;          /* PW_ENTRY_WAY of the owner's entry: there is no room for a struct pw_entry */
+  __u8 key_pad;            /* 0 */
   __u64 first_ns;          /* 0: the place in the table is free */
   __u64 last_ns;           /* older by up to a tick of the kernel's (10 ms) once there were 16 packets */
   __u64 bytes_sent;
@@ -332,8 +332,8 @@ struct pw_flow {
   __u32 slot;              /* place in the table */
   __u8 is_ingress;         /* the first packet came in: the other end is the client */
   __u8 owner_source;
-  __u8 end_cause;
-  __u8 is_over;            /* in the table: reported as ended */
+  __u8 end_cause;          /* in the table: not 0 once it was reported as ended */
+  __u8 entry_way;          /* PW_ENTRY_WAY of the owner's entry: there is no room for a struct pw_entry */
   char comm[PW_COMM_BYTES];
 };
 

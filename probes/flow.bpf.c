@@ -129,7 +129,7 @@ SOCKET_PROGRAM(cgroup_sock_release)
 #pragma unroll
   for (u32 number = 0; number < SOCKET_FLOWS; number++) {
     struct pw_flow_slot *slot = number < known->count ? map_lookup(MAP(flows), &known->slots[number]) : 0;
-    if (slot && slot->flow.socket_id == cookie && !slot->flow.is_over)
+    if (slot && slot->flow.socket_id == cookie && !slot->flow.end_cause)
       end_flow(&slot->flow, PW_END_CLOSED);
   }
   if (known->count > SOCKET_FLOWS)

@@ -128,7 +128,7 @@ static __always_inline struct pw_flow_slot *find_flow(u32 set, const struct flow
 #pragma unroll
   for (u32 number = 0; number < PLACES; number++) {
     struct pw_flow_slot *slot = place(set, number);
-    if (slot && is_same(&slot->flow, key) && slot->flow.first_ns && !slot->flow.is_over)
+    if (slot && is_same(&slot->flow, key) && slot->flow.first_ns && !slot->flow.end_cause)
       return slot;
   }
   return 0;
@@ -145,7 +145,7 @@ static __always_inline struct pw_flow_slot *choose_place(u32 set, u32 *index)
     u64 last_ns;
     if (!slot)
       continue;
-    last_ns = slot->flow.is_over ? 0 : slot->flow.last_ns;
+    last_ns = slot->flow.end_cause ? 0 : slot->flow.last_ns;
     if (last_ns < oldest_ns) {
       oldest_ns = last_ns;
       best = slot;

@@ -98,14 +98,12 @@ static __always_inline void emit_contended(const struct packet *packet, struct s
   flow->head.kind = PW_FLOW_END;
   flow->head.time_ns = now_ns;
   flow->end_cause = PW_END_CONTENDED;
-  flow->is_over = 1;
   submit(flow, PW_FLOW_END);
 }
 
 static __always_inline void end_flow(struct pw_flow *flow, u8 cause)
 {
   flow->end_cause = cause;
-  flow->is_over = 1;
   emit_flow(flow, PW_FLOW_END);
 }
 
@@ -131,7 +129,7 @@ static __always_inline struct pw_flow_slot *put_flow(u32 set, const struct packe
     index = slot->flow.slot;
   if (!slot)
     return 0;
-  if (slot->flow.first_ns && !slot->flow.is_over)
+  if (slot->flow.first_ns && !slot->flow.end_cause)
     end_flow(&slot->flow, is_idle(&slot->flow, now_ns) ? PW_END_IDLE : PW_END_EVICTED);
   slot->version++;
   begin_flow(&slot->flow, packet, sk, now_ns);

@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 
 class Worth(enum.IntEnum):
@@ -70,6 +71,52 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """Bytes of a file that make the same records whenever they are read in one go behind the same bytes.
+
+    `last` is the checksum of its last bytes, `ended` whether what was open at its end was completed there.
+    `behind` is the end of what became the chunk before, `generation` counts truncations. `is_divided`: it
+    became chunks of several tags. `was_sent`: before a restart, so it is not joined to others.
+    """
+
+    source: str
+    file: FileKey
+    start: int
+    end: int
+    last: int
+    id: bytes
+    now_ns: int
+    ended: bool = False
+    began: tuple[int, ...] = ()
+    behind: int = -1
+    generation: int = 0
+    is_divided: bool = False
+    was_sent: bool = False
+    keeping: Callable[[Stretch], None] | None = field(default=None, compare=False, repr=False)
+
+    def keep(self) -> None:
+        """To be called before it is sent."""
+        if self.keeping is not None:
+            self.keeping(self)
+
+    def is_of_same_file(self, other: Stretch) -> bool:
+        """Of one file, for one input, with no truncation between."""
+        one, two = self.file, other.file
+        whose = (self.source, one.device, one.inode, self.generation)
+        return whose == (other.source, two.device, two.inode, other.generation)
+
+    def goes_on_in(self, other: Stretch) -> bool:
+        """Whether both, and what is between, read in one go make the records of both."""
+        is_plain = not any(one.ended or one.began or one.is_divided for one in (self, other))
+        return is_plain and self.is_of_same_file(other) and self.end == other.behind
+
+    def up_to(self, last: Stretch) -> Stretch:
+        """From the start of this one to the end of another."""
+        joint = chunk_id(self.id, last.end, last.last)
+        return replace(self, end=last.end, last=last.last, id=joint)
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """Entries of one tag, ready for the wire.
 
@@ -79,6 +126,7 @@ class Chunk:
     derived from the source and the position, so that the same bytes sent again
     have the same id. `vanishing` says whether what the position stands for could
     not be read again after a restart, as of now; without it, it always could.
+    `stretch` is what it was read of, where that is kept over a restart.
     """
 
     id: bytes  # 16 bytes
@@ -91,6 +139,7 @@ class Chunk:
     raw_bytes: int = field(default=0)  # what was read for it
     worth: Worth = Worth.LOG
     vanishing: Callable[[], bool] | None = field(default=None, compare=False, repr=False)
+    stretch: Stretch | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_durable(self) -> bool:
@@ -99,11 +148,15 @@ class Chunk:
 
 
 def join(chunks: Sequence[Chunk]) -> Chunk:
-    """Chunks of one tag as one, entries in their order; the id follows from theirs."""
+    """Chunks of one tag as one, entries in their order; the id follows from theirs.
+
+    Those that are read of a file one behind the other are one stretch together, and have its id.
+    """
     if len(chunks) == 1:
         return chunks[0]
+    stretch = _joint([chunk.stretch for chunk in chunks])
     return Chunk(
-        id=chunk_id(*(chunk.id for chunk in chunks)),
+        id=chunk_id(stretch.id) if stretch else chunk_id(*(chunk.id for chunk in chunks)),
         tag=chunks[0].tag,
         entries=b"".join(chunk.entries for chunk in chunks),
         records=sum(chunk.records for chunk in chunks),
@@ -111,7 +164,17 @@ def join(chunks: Sequence[Chunk]) -> Chunk:
         created_ns=min(chunk.created_ns for chunk in chunks),
         raw_bytes=sum(chunk.raw_bytes for chunk in chunks),
         worth=max(chunk.worth for chunk in chunks),
+        stretch=stretch,
     )
+
+
+def _joint(stretches: Sequence[Stretch | None]) -> Stretch | None:
+    """What can be read again in one go instead of them."""
+    first, last = stretches[0], stretches[-1]
+    if first is None or last is None:
+        return None
+    is_one = all(one and two and one.goes_on_in(two) for one, two in pairwise(stretches))
+    return first.up_to(last) if is_one else None
 
 
 def chunk_id(*parts: bytes | str | int) -> bytes:

@@ -6,16 +6,20 @@ read, retries included. Lanes take turns. What gathers in a lane meanwhile is
 joined: an idle output sends every chunk at once, a busy one sends few large ones.
 What has a row in the spool is sent alone, under the id that it has there, so that
 it keeps its id over a restart.
+
+What was read of a stretch that is kept (stretches.py) is joined with what was read
+of the same file behind it as far as the next start can read that in one go. Where
+chunks of several files have one tag, speed goes first: joined they are not kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from collector.delivery.chunk import Chunk, join
+from collector.delivery.chunk import PORTION_BYTES, Chunk, join
 from collector.delivery.order import Step
 
 # Large enough that the cost of a message and its ack vanishes (a 2 MiB write to loopback takes about 1 ms),
@@ -111,9 +115,14 @@ class Lanes:
             more = len(waiting[0].chunk.entries)
             if waiting[0].seq or more >= self._alone_bytes or total + more > self._join_bytes:
                 break
+            if not _may_follow(tickets, waiting[0]):
+                break
             total += more
             tickets.append(waiting.popleft())
-        return Parcel(tag, tuple(tickets), join([ticket.chunk for ticket in tickets]))
+        chunk = join([ticket.chunk for ticket in tickets])
+        if chunk.stretch is not None:
+            chunk.stretch.keep()
+        return Parcel(tag, tuple(tickets), chunk)
 
     def done(self, parcel: Parcel) -> None:
         """The parcel was delivered or given up: its lane goes on."""
@@ -199,3 +208,15 @@ class Lanes:
     def ready(self) -> bool:
         """Whether `take` may return a parcel."""
         return bool(self._ready)
+
+
+def _may_follow(tickets: Sequence[Ticket], ticket: Ticket) -> bool:
+    """Whether a chunk may be joined to these, where one of them is of a stretch that is kept."""
+    first, last, more = tickets[0].chunk.stretch, tickets[-1].chunk.stretch, ticket.chunk.stretch
+    if first is None or last is None or more is None:
+        return True
+    if first.was_sent or more.was_sent:
+        return False
+    if last.is_divided or more.is_divided or not last.is_of_same_file(more):
+        return True
+    return last.goes_on_in(more) and more.end - min(first.start, more.start) <= PORTION_BYTES

@@ -14,6 +14,7 @@ are left as they are.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sqlite3
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from collector.delivery.chunk import FileKey, Position
 from collector.delivery.database import DatabaseModes, position_of, position_row, set_aside, signed
+from collector.delivery.stretches import SUFFIX, Stretches
 from collector.errors import OperatorError
 from collector.service.metrics import Metrics
 
@@ -112,9 +114,11 @@ class Positions:
         self._complained_s: float | None = None  # since the last commit that succeeded
         self._writing = asyncio.Lock()
         self._in_use = threading.Lock()  # a cancelled `commit` leaves its thread behind, still writing
+        is_begun = path is not None and path.exists()
         self._database = None if path is None else self._open(path)
         if self._database is not None:
             self._known = {_place(position.file): position for position in _read(self._database)}
+        self.stretches = None if path is None else _stretches_beside(path, log, is_begun=is_begun)
 
     def load(self, file: FileKey) -> Position | None:
         """The position of the file with this device and inode.
@@ -147,6 +151,8 @@ class Positions:
         """Moves a file's position; written at the next `commit`."""
         self._set(_place(position.file), position)
         self._set((FOREIGN_DEVICE, position.file.inode), None)
+        if self.stretches is not None:
+            self.stretches.pass_by(position.file, position.offset)
         if moved := self._moved.get(_place(position.file)):
             if position.file.fits(moved.head):
                 self._record_moved(position, moved)
@@ -161,6 +167,8 @@ class Positions:
         """
         if _place(file) != _place(to):
             self._moved[_place(file)] = _Moved(head, to)
+            if self.stretches is not None:
+                self.stretches.follow_content(file, to)
 
     def _record_moved(self, position: Position, moved: _Moved) -> None:
         known = self._known.get(_place(moved.to))
@@ -171,6 +179,8 @@ class Positions:
         """Drops the position of a file that is gone."""
         self._set(_place(file), None)
         self._moved.pop(_place(file), None)
+        if self.stretches is not None:
+            self.stretches.forget(file)
 
     def _set(self, place: _Place, position: Position | None) -> None:
         if position is not None:
@@ -205,7 +215,11 @@ class Positions:
         """
         async with self._writing:
             changed = self._take_changed()
-            return not changed or await asyncio.to_thread(self._write, changed)
+            passed = self.stretches.take_passed() if self.stretches else []
+            is_written = not changed or await asyncio.to_thread(self._write, changed)
+            if self.stretches is not None:
+                self.stretches.free(passed, is_committed=is_written)
+            return is_written
 
     def set_modes(self, modes: DatabaseModes) -> None:
         """How it is written from now on. Raises PositionsUnusable."""
@@ -227,6 +241,8 @@ class Positions:
         if self._database is not None:
             self._database.close()
             self._database = None
+        if self.stretches is not None:
+            self.stretches.close()
 
     def _take_changed(self) -> dict[_Place, Position | None]:
         changed, self._changed = self._changed, {}
@@ -282,6 +298,15 @@ class Positions:
                 aside,
             )
             return _connect(path, self._modes, self._busy_s)
+
+
+def _stretches_beside(path: Path, log: logging.Logger, *, is_begun: bool) -> Stretches:
+    """Those of a database that was removed are of no use: who removed it wants all sent anew."""
+    place = path.with_name(path.name + SUFFIX)
+    if not is_begun:
+        with contextlib.suppress(OSError):
+            place.unlink()
+    return Stretches(place, log=log)
 
 
 def _unusable(path: Path, reason: sqlite3.Error) -> PositionsUnusable:

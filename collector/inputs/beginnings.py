@@ -104,8 +104,11 @@ class Beginnings:
     file without a position was made while nobody looked: it is read from its head.
     """
 
-    def __init__(self, positions: Positions, *, is_first_start: bool, read_from_head: bool) -> None:
+    def __init__(
+        self, positions: Positions, source: str = "", *, is_first_start: bool, read_from_head: bool
+    ) -> None:
         self._positions = positions
+        self._source = source
         self._skips_history = is_first_start and not read_from_head
         self._began_ns = time.time_ns() - CLOCK_TICK_NS
         self._finished: OrderedDict[tuple[int, int], Position] = OrderedDict()
@@ -130,6 +133,8 @@ class Beginnings:
         if not file.head:
             # It may be copied and cut off before its first turn: then the copy is known by these bytes.
             file.look_at_head()
+        if self._positions.stretches is not None and not file.file.is_compressed:
+            file.claim(self._positions.stretches, self._source)
 
     def _stored(self, file: OpenFile, path: str) -> Position | None:
         """How far this very file was read before, as the log `path`.

@@ -26,6 +26,7 @@ from collector.inputs.event_vigil import Patience, Trouble, Vigil, notice
 from collector.inputs.event_worth import worth_of_tags
 from collector.native.event_kinds import Kind
 from collector.native.events import Entries
+from collector.native.limits import Suppressed
 from collector.service.stalls import Stall
 from probes.launch import Attached, HookReport, ProbeError, launch
 
@@ -246,7 +247,7 @@ class Ebpf:
         watching.drain.report_flows()
         losses = watching.drain.tick()
         self._tell(losses)
-        self._note_suppressed(watching.drain)
+        watching.vigil.note_suppressed(self._note_suppressed(watching.drain))
         # Not among what is left, if there is no room: it would grow by a chunk a second.
         has_more = self._suppression and not self._left
         if has_more and self._context.intake.offer(self._suppressed_chunk(watching.drain)):
@@ -310,12 +311,13 @@ class Ebpf:
         name = self._context.name
         return Chunk(ident, tag, entries.entries, entries.records, name, now_ns, worth=worth)
 
-    def _note_suppressed(self, drain: EventDrain) -> None:
+    def _note_suppressed(self, drain: EventDrain) -> Suppressed:
         suppressed = drain.suppressed()
         self._suppression.add(suppressed, time.time_ns() - int(TICK_S * 1e9))
         for counts in suppressed.values():
             for kind, count in counts.items():
                 self._context.metrics.add("podwitness_kernel_events_suppressed_total", kind.label, by=count)
+        return suppressed
 
     def _forgotten_chunk(self, drain: EventDrain) -> Chunk:
         reason = f"{drain.forgotten_programs} programs of processes that live had no room: {LACKS_PROGRAM}"

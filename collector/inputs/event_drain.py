@@ -154,6 +154,10 @@ class EventDrain:
         return self._encoder.heard()
 
     @property
+    def own_cgroup_id(self) -> int:
+        return self._encoder.own_cgroup_id
+
+    @property
     def fill_bytes(self) -> tuple[int, ...]:
         """What waits in each ring."""
         return self._rings.fill_bytes

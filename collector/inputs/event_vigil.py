@@ -12,6 +12,7 @@ from collector.inputs.event_heartbeat import Deed, Heart, Proof
 from collector.inputs.event_rings import Unread
 from collector.native.event_kinds import Kind
 from collector.native.events import Heartbeat
+from collector.native.limits import OTHER_CGROUPS, Suppressed
 from collector.service.metrics import Metrics
 from probes.launch import HookReport
 
@@ -53,6 +54,9 @@ class Ear(Protocol):
 
     def heard(self) -> frozenset[Kind]: ...
 
+    @property
+    def own_cgroup_id(self) -> int: ...
+
 
 class Vigil:
     """Over one attachment. Times are seconds of the monotonic clock."""
@@ -71,6 +75,7 @@ class Vigil:
         self._deed: Deed | None = None
         self._unread: Unread | None = None  # of the rings, when the deed was over; None: it is not
         self._was_lost = False
+        self._suppressed: set[Kind] = set()  # by a limit of our own cgroup, since the deed
         self._next_s = self._looked_s = now_s
         self.is_proven = not interval_s  # everything has arrived the last time
 
@@ -92,6 +97,14 @@ class Vigil:
             self._metrics.set("podwitness_heartbeat_age_seconds", kind.label, to=age_s)
         return self._missing()
 
+    def note_suppressed(self, suppressed: Suppressed) -> None:
+        """Before the tick: what limits kept from being reported since the last time. What is done in other
+        cgroups is no excuse; but until a heartbeat has told which is the own one, it may be any."""
+        own_id = self._ear.own_cgroup_id
+        for cgroup_id, counts in suppressed.items():
+            if not own_id or cgroup_id in (own_id, OTHER_CGROUPS):
+                self._suppressed.update(counts)
+
     def read(self, now_s: float, drained_bytes: Sequence[int]) -> None:
         """After each drain of so many bytes of each ring."""
         if self._deed is None:
@@ -103,8 +116,9 @@ class Vigil:
             self._metrics.set("podwitness_heartbeat_latency_seconds", to=now_s - self._deed.made_s)
             self._judge(self._deed, heard, self._deed.kinds)
         elif self._unread is not None and self._unread.is_nothing:
-            # Where records were lost, one that did not come proves nothing. They are on record anyway.
-            self._judge(self._deed, heard, heard if self._was_lost else self._deed.kinds)
+            # Where records were lost or suppressed, which is on record, one that did not come proves nothing.
+            sure = frozenset() if self._was_lost else self._deed.kinds - self._suppressed
+            self._judge(self._deed, heard, heard | sure)
 
     def close(self) -> None:
         self._heart.rest()
@@ -112,6 +126,7 @@ class Vigil:
     def _beat(self, now_s: float) -> None:
         self._next_s = now_s + self._interval_s
         self._unread, self._was_lost = None, False
+        self._suppressed.clear()
         self._deed = self._heart.beat()
         self._ear.expect(self._deed.expected)
 

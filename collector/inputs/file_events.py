@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from collector.errors import OperatorError
 from collector.inputs.follow import FollowedFile
-from collector.inputs.tail_files import POLL_S, InotifyLimitReached
+from collector.inputs.inotify_limits import POLL_S, InotifyLimitReached
 from collector.native import files as inotify
 from collector.native.files import FileWatch
 

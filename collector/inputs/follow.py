@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
-from typing import NamedTuple
 
-from collector.delivery.chunk import INHERITED, FileKey, Packed, Position, fingerprint
+from collector.delivery.chunk import INHERITED, FileKey, Position, Stretch, chunk_id, fingerprint
+from collector.delivery.stretches import Stretches, last_bytes_of
 from collector.inputs import tail_gzip
+from collector.inputs.portion import Portion
+from collector.inputs.read_again import read_again
 from collector.inputs.tail_groups import LineGroups, Regrouped
 from collector.inputs.tail_open import OpenFile, path_of
 from collector.inputs.vanishing import Vanishing
 from collector.native.files import has_writer, read
 from collector.native.logs import LogBatch, LogStream
 from collector.plan import Framing
-from collector.service.metrics import Metrics
 
 FINGERPRINT_BYTES = 1024
 # Where reading begins at the end, it begins behind a newline; a line longer than this is cut instead.
@@ -44,34 +47,6 @@ def begins_as(file: OpenFile, key: FileKey) -> bool:
 def head_of(file: OpenFile, count: int = FINGERPRINT_BYTES) -> bytes:
     """The file's first bytes, uncompressed."""
     return tail_gzip.head(file.fd, count) if file.is_compressed else os.pread(file.fd, count, 0)
-
-
-class Portion(NamedTuple):
-    """What was read in one go: entries, from where to where, and what was odd about it."""
-
-    entries: Packed
-    records: int
-    from_offset: int
-    to_offset: int
-    unparsed: int
-    cut: int
-    cut_bytes: int
-    at_end: bool  # all that the file had
-    skipped: int = 0
-    skipped_bytes: int = 0
-    began: tuple[int, ...] = ()  # where records began that are whole though no byte was read
-
-    def count_into(self, metrics: Metrics, name: str) -> None:
-        """What was odd, of the input of that name."""
-        metrics.add("podwitness_tail_unparsed_lines_total", name, by=self.unparsed)
-        metrics.add("fluentbit_input_long_line_truncated_total", name, by=self.cut)
-        metrics.add("fluentbit_input_long_line_skipped_total", name, by=self.skipped)
-        if self.cut:
-            metrics.add("podwitness_tail_cut_records_total", name, by=self.cut)
-            metrics.add("podwitness_tail_cut_bytes_total", name, by=self.cut_bytes)
-        if self.skipped:
-            metrics.add("podwitness_tail_skipped_lines_total", name, by=self.skipped)
-            metrics.add("podwitness_tail_skipped_bytes_total", name, by=self.skipped_bytes)
 
 
 @dataclass(slots=True, eq=False)
@@ -114,6 +89,8 @@ class FollowedFile:
     turned_s: float = 0.0  # when it last had its turn, whether or not it was read
     carried: bytes = b""  # entries of inherited lines that are whole
     carried_records: int = 0
+    stretches: Stretches | None = None
+    again: deque[Stretch] = field(default_factory=deque)  # to be read before all else
     _key: FileKey | None = field(default=None, init=False)  # as of `_key_head`, asked for with each portion
     _key_head: bytes = field(default=b"", init=False)
 
@@ -192,13 +169,19 @@ class FollowedFile:
 
     def read_portion(self, now_ns: int, *, end: bool = False) -> Portion:
         """Reads a portion (collector.native.logs), moves the offset. Raises OSError, MemoryError."""
+        if self.again and (portion := read_again(self, now_ns)) is not None:
+            return portion
         start = self.offset
         batch, at_end = self._read_batch(now_ns, end=end)
+        self.move_behind(batch)
+        return self.portion(batch, start, now_ns, at_end=at_end, is_last=at_end and end)
+
+    def move_behind(self, batch: LogBatch) -> None:
+        """What was encoded was read."""
         self.offset += batch.consumed
         self.has_begun |= batch.consumed > 0
         if batch.consumed and not self.head:
             self.look_at_head()  # written to since it was found empty: its position needs a fingerprint
-        return self._portion(batch, start, at_end=at_end, is_last=at_end and end)
 
     def _read_batch(self, now_ns: int, *, end: bool) -> tuple[LogBatch, bool]:
         """What can be read at the offset in one go, and whether that was all."""
@@ -207,17 +190,77 @@ class FollowedFile:
     def close_open_records(self, now_ns: int) -> Portion:
         """Nothing follows what is open: parts that were read become records."""
         batch = self.log.encode(b"", self.offset, now_ns, end=True)
-        return self._portion(batch, self.offset, at_end=True, is_last=True)
+        return self.portion(batch, self.offset, now_ns, at_end=True, is_last=True)
 
     def close_overdue_records(self, now_s: float) -> Portion:
         """Records of several lines that have waited for their next line as long as they may."""
-        overdue = Regrouped() if self.groups is None else self.groups.flush_overdue(now_s)
-        at = self.offset
-        return Portion(
-            overdue.entries, overdue.records, at, at, 0, overdue.cut, overdue.cut_bytes, True
-        )._replace(began=overdue.began)
+        if self.groups is None or self.again:
+            return self._ended_by_time(Regrouped())
+        return self._ended_by_time(self.groups.flush_overdue(now_s))
 
-    def _portion(self, batch: LogBatch, start: int, *, at_end: bool, is_last: bool) -> Portion:
+    def close_records_begun(self, began: tuple[int, ...]) -> Portion:
+        """Those of several lines that began there, which had waited long enough in the run before."""
+        return self._ended_by_time(Regrouped() if self.groups is None else self.groups.flush_begun(began))
+
+    def _ended_by_time(self, ended: Regrouped) -> Portion:
+        at = self.offset
+        portion = Portion(ended.entries, ended.records, at, at, 0, ended.cut, ended.cut_bytes, True)
+        return portion._replace(began=ended.began)
+
+    def stretch_of(
+        self, portion: Portion, source: str, key: FileKey, behind: int, *, is_divided: bool
+    ) -> Stretch | None:
+        """What a portion was read of, for a restart; None where that is not kept.
+
+        Its id says where the records come from, so that it is the same for the same bytes.
+        """
+        if self.stretches is None:
+            return None
+        if portion.again is not None:
+            was = portion.again.file
+            is_same = (was.device, was.inode) == self.inode
+            return portion.again if is_same else replace(portion.again, file=key)
+        # After a restart reading begins at an open record, before what was delivered.
+        start, end = max(behind, portion.from_offset), portion.to_offset
+        last = last_bytes_of(self.fd, end)
+        if last is None:
+            return None
+        place = chunk_id(
+            source, *self.inode, key.fingerprint, self.truncations, start, end, last, *portion.began
+        )
+        return Stretch(
+            source,
+            key,
+            start,
+            end,
+            last,
+            place,
+            portion.now_ns,
+            portion.ended,
+            portion.began,
+            behind,
+            self.truncations,
+            is_divided,
+            keeping=self.stretches.keep,
+        )
+
+    def claim(self, stretches: Stretches, source: str) -> None:
+        """From now on its stretches are kept there; what was under way of it is read first."""
+        self.stretches = stretches
+        offset = self.resumed.offset if self.resumed else self.offset
+        look = partial(last_bytes_of, self.fd)
+        self.again.extend(stretches.claim(source, self.key, self.head, offset, look))
+
+    def drop_stretches(self) -> None:
+        """What is left of them is not what was under way."""
+        if self.stretches is not None:
+            self.stretches.drop(self.again)
+        self.again.clear()
+
+    def portion(
+        self, batch: LogBatch, start: int, now_ns: int, *, at_end: bool, is_last: bool = False
+    ) -> Portion:
+        """What was encoded from an offset on; `is_last`: nothing follows it."""
         portion = Portion(
             batch.entries,
             batch.records,
@@ -229,6 +272,8 @@ class FollowedFile:
             at_end,
             batch.skipped,
             batch.skipped_bytes,
+            now_ns=now_ns,
+            ended=is_last,
         )
         return portion if self.groups is None else self._regrouped(portion, self.groups, is_last=is_last)
 
@@ -246,6 +291,7 @@ class FollowedFile:
 
     def begin_anew(self) -> None:
         """After a truncation: from the start, with nothing open."""
+        self.drop_stretches()
         self.offset = 0
         self.head = b""
         self.look_at_head()
@@ -268,6 +314,7 @@ class FollowedFile:
         copy.head, copy.offset, copy.has_begun = head, self.offset, self.has_begun
         copy.log, self.log = self.log, copy.log
         copy.groups, self.groups = self.groups, copy.groups
+        copy.again, self.again = self.again, copy.again
         copy.inherited, copy.inherited_lines = self.inherited, self.inherited_lines
         copy.is_heir, copy.is_only_heir = self.is_heir, self.is_only_heir
         copy.carried, self.carried = self.carried, b""
@@ -367,6 +414,8 @@ class FollowedFile:
         return max(self.partials) >= 0
 
     def close(self) -> None:
+        if self.stretches is not None:
+            self.stretches.give_back(self.again)
         self.vanishing.closing()
         os.close(self.fd)
         self.log.close()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from collector.delivery.chunk import Chunk, Packed, Position, chunk_id
+from collector.delivery.chunk import Chunk, Packed, Position, Stretch, chunk_id
 from collector.filters.chain import Tagged
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def chunks(
     after: Position | None = None,
     raw_bytes: int = 0,
     vanishing: Callable[[], bool] | None = None,
+    stretch: Stretch | None = None,
 ) -> list[Chunk]:
     """`ident` tells these records from all others. Positions move to `after` when the last chunk is
     delivered, and all before it: the others carry `before`, so that together they are one step."""
@@ -46,6 +47,7 @@ def chunks(
             position=after if number == len(parts) - 1 else before,
             raw_bytes=raw_bytes if number == len(parts) - 1 else 0,
             vanishing=vanishing,
+            stretch=stretch,
         )
         for number, part in enumerate(parts)
     ]

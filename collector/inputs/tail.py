@@ -1,16 +1,15 @@
 """`[INPUT] Name tail`: follows log files, as Fluent Bit's in_tail, and loses nothing at rotation or deletion.
 
-Files are found by tail_files.py in a thread. Everything else happens in one
-coroutine: files with something to read take turns, a portion each; a portion
-becomes a chunk. One that finds no room waits (tail_portions.py), and its log with
-it; while there is no room files wait on disk, and what is unlinked meanwhile is
-held open. So nobody waits for an output in the coroutine itself before the end.
+Files are found by tail_files.py in a thread. All else happens in one coroutine: files take turns, a portion
+each; a portion becomes a chunk. What finds no room waits (tail_portions.py), and its log with it; while
+there is none files wait on disk, and what is unlinked meanwhile is held open.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import math
 import os
 import signal
@@ -19,17 +18,18 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from collector.errors import OperatorError
 from collector.inputs.beginnings import Beginnings
 from collector.inputs.file_events import FileEvents
-from collector.inputs.follow import FollowedFile, Portion
+from collector.inputs.follow import FollowedFile
 from collector.inputs.followed import Followed
+from collector.inputs.inotify_limits import POLL_S
+from collector.inputs.portion import Portion
 from collector.inputs.reading_thread import ReadingThread
 from collector.inputs.refused_names import RefusedNames
 from collector.inputs.replanning import Replanning
 from collector.inputs.succession import Plans, Succession
 from collector.inputs.tail_deleted import DeletedFiles
-from collector.inputs.tail_files import POLL_S, Discovery, Found, Reports
+from collector.inputs.tail_files import Discovery, Found, Reports
 from collector.inputs.tail_paths import KubeletRoots, select
 from collector.inputs.tail_portions import Portions
 from collector.inputs.tail_room import LOOK_S, HeldBack
@@ -73,11 +73,11 @@ class Tail:
         self._kubelet = KubeletRoots.below(host_root)
         self._selection = select(settings.path, settings.exclude_path, host_root)
         is_first_start = not settings.db or not os.path.exists(settings.db)
-        self._positions = context.positions(settings.db or None, settings.db_modes)
+        positions = context.positions(settings.db or None, settings.db_modes)
         # An input that a reload began anew goes on where it was, database or not.
-        is_first_start = is_first_start and not self._positions.all()
+        is_first_start = is_first_start and not positions.all()
         self._beginnings = Beginnings(
-            self._positions, is_first_start=is_first_start, read_from_head=settings.read_from_head
+            positions, context.name, is_first_start=is_first_start, read_from_head=settings.read_from_head
         )
         self._grouping = grouping_of(settings, context)
         self._step = step_of(settings, context)
@@ -97,9 +97,9 @@ class Tail:
         self._due_s: dict[FollowedFile, float] = {}  # when to look again at files that nothing happens to
         self._arrived: deque[Found] = deque()
         self._has_scanned = False
-        self._alone_since_s = 0.0
         self.has_looked = asyncio.Event()  # all files that were there at the start are followed
         self._wake = asyncio.Event()
+        self._problem = functools.partial(context.log.warning, "%s")
         self._refused = RefusedNames(context)
         self._has_ended = False
         self._unread: UnreadFiles | None = None
@@ -126,13 +126,13 @@ class Tail:
             discovery.start()
             ending.push_async_callback(self._loop.run_in_executor, None, discovery.close)
             await self._follow(stop)
-            await self._catch_up()
             await self._loop.run_in_executor(None, discovery.close)
             await self._hand_over()
+            await self._catch_up()
+            self._close_heirs()
             await self._portions.finish()
 
     def _begin_following(self, ending: contextlib.AsyncExitStack) -> None:
-        """Nothing is followed so far."""
         ending.callback(self._held_back.close)
         self._events = FileEvents(self._problem, watches=self._settings.inotify_watcher)
         ending.callback(self._events.close)
@@ -149,6 +149,7 @@ class Tail:
             log=self._context.log,
         )
         ending.callback(self._followed.close)
+        ending.callback(self._refused.close)
         ending.callback(self._close_arrived)
         successions = self._followed.successions
         self._deleted = DeletedFiles(self._context, self._settings.deleted_limit_bytes, successions)
@@ -156,7 +157,7 @@ class Tail:
         self._unread = UnreadFiles(self._context.name, successions, refresh_s)
 
     def _discovery(self) -> Discovery:
-        reports = Reports(self._found, self._problem, self._refused.refuse, self._scanned)
+        reports = Reports(self._found, self._problem, *self._refused.from_thread(self._loop), self._scanned)
         return Discovery(
             self._selection,
             self._kubelet.pods_pattern(self._selection),
@@ -180,7 +181,6 @@ class Tail:
         return self._followed.files.get((device, inode))
 
     # Told by Discovery, from its thread
-
     def _found(self, found: Found) -> None:
         self._arrived.append(found)
         self._loop.call_soon_threadsafe(self._wake.set)
@@ -189,29 +189,34 @@ class Tail:
         self._has_scanned = True
         self._loop.call_soon_threadsafe(self._wake.set)
 
-    def _problem(self, problem: OperatorError) -> None:
-        self._context.log.warning("%s", problem)
-
     # The course of things
 
     async def _follow(self, stop: asyncio.Event) -> None:
         look_s = self._now_s + self._settings.refresh_interval_s
-        read_s = 0.0
+        read_s = looked_s = 0.0
         while not stop.is_set():
-            await self._wait_until(min([look_s, *self._due_s.values()]))
-            await asyncio.sleep(max(0.0, read_s + PACE_S - self._now_s))
+            if not self._ready:
+                await self._wait_until(min([look_s, *self._due_s.values()]))
+                await asyncio.sleep(max(0.0, read_s + PACE_S - self._now_s))
             self._take_news()
-            if self._now_s >= look_s or (self._events.must_look and self._now_s >= read_s + POLL_S):
+            if self._now_s >= look_s or (self._events.must_look and self._now_s >= looked_s + POLL_S):
                 self._look_at_all()
-                look_s = self._now_s + self._settings.refresh_interval_s
+                looked_s, look_s = self._now_s, self._now_s + self._settings.refresh_interval_s
             self._take_due()
-            while self._ready and not stop.is_set():
-                await self._turn(self._ready.popleft())
-                self._take_news()
-                await self._let_others_run()
+            await self._take_turns(stop)
             if self._settings.exit_on_eof:
                 self._exit_on_eof()
             read_s = self._now_s
+
+    async def _take_turns(self, stop: asyncio.Event) -> None:
+        """For ALONE_S; a log that is written faster than it is read has something to read for ever."""
+        end_s = self._now_s + ALONE_S
+        while self._ready and not stop.is_set():
+            await self._turn(self._ready.popleft())
+            self._take_news()
+            if self._now_s >= end_s:
+                break
+        await asyncio.sleep(0)
 
     def _exit_on_eof(self) -> None:
         """As somebody who stops the agent would."""
@@ -223,8 +228,6 @@ class Tail:
     async def _catch_up(self) -> None:
         """What was written before the end: without a DB nobody will read it later."""
         end_s = self._now_s + CATCH_UP_S
-        self._take_all_news()
-        self._make_ready(self._events.look(self._followed.files.values()))
         while self._ready and self._now_s < end_s:
             await self._turn(self._ready.popleft())
 
@@ -248,12 +251,6 @@ class Tail:
     @property
     def _now_s(self) -> float:
         return self._loop.time()
-
-    async def _let_others_run(self) -> None:
-        """Thousands of small files are read without a wait for anything."""
-        if self._now_s - self._alone_since_s > ALONE_S:
-            await asyncio.sleep(0)
-            self._alone_since_s = self._now_s
 
     def _take_all_news(self) -> None:
         self._take_news()
@@ -466,8 +463,9 @@ class Tail:
             self._portions.submit(succession, file, file.close_open_records(time.time_ns()), file.key)
 
     async def _hand_over(self) -> None:
-        """At the end: what can't be read again after a restart, as it is in files without a name."""
+        """At the end, first: what can't be read again after a restart, as it is in files without a name."""
         self._take_all_news()
+        self._make_ready(self._events.look(self._followed.files.values()))
         for file in list(self._followed.files.values()):
             succession = self._followed.successions[file.place]
             path = succession.path or self._plans.link_of(succession.place, self._selection)
@@ -478,6 +476,9 @@ class Tail:
             if file.is_gone:
                 await self._goes_on_in_copy(succession, file)
                 await self._finish_with_room(succession, file)
+
+    def _close_heirs(self) -> None:
+        """Of files without a name, what would have gone on in others."""
         for file in self._followed.files.values():
             if file.is_only_heir and max(file.inherited) >= 0:
                 portion = file.close_open_records(time.time_ns())

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from collector.delivery.losses import Loss
-from collector.inputs.follow import FollowedFile, Portion
+from collector.inputs.follow import FollowedFile
+from collector.inputs.portion import Portion
 from collector.inputs.succession import Succession
 
 if TYPE_CHECKING:

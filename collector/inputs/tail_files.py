@@ -14,22 +14,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from collector.errors import OperatorError
+from collector.inputs.inotify_limits import POLL_S, lost_events, no_descriptor, no_instance, no_watch
 from collector.inputs.tail_open import OpenFile, Refused, open_pinned, pin
 from collector.inputs.tail_paths import PathPattern, Selection
 from collector.native import files as inotify
 from collector.native.files import Lookout, WatchEvent
 
-# How often is looked when inotify's limits are used up: pods live for seconds, a look costs 3 us a file.
-POLL_S = 1.0
+# At the end, for what was pinned and not looked at so far.
+REST_S = 1.0
 _APPEARED = inotify.CREATE | inotify.MOVED_TO
 _VANISHED = inotify.DELETE | inotify.MOVED_FROM
 # Names of directories that led to one of those watched, beside two for each; then they are found anew.
 SHOWN_BESIDES = 100
 _DIR_GONE = inotify.IGNORED | inotify.MOVE_SELF
-
-
-class InotifyLimitReached(OperatorError):
-    """The kernel gives no more watches or instances to this user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +66,17 @@ class Wanted:
     def is_last(self) -> bool:
         return self.level == self.pattern.depth - 1
 
+    @property
+    def below(self) -> str:
+        """The same for the lookout, which may take it more widely."""
+        return self.pattern.below(self.shown, self.level)
+
+    def inside(self, name: str) -> Wanted:
+        """What matters in the directory of that name."""
+        shown = os.path.join(self.shown, name)
+        level = self.level + 1 if self.level >= 0 or shown == self.pattern.fixed else -1
+        return Wanted(self.pattern, level, shown, self.early)
+
 
 @dataclass(slots=True)
 class _Directory:
@@ -77,6 +85,7 @@ class _Directory:
     wd: int  # -1: not watched, inotify's limit is reached
     wanted: set[Wanted] = field(default_factory=set)
     targets: dict[str, str] = field(default_factory=dict)  # name of a link's target here -> the link
+    unopened: dict[str, str] = field(default_factory=dict)  # names gone before they were opened -> the path
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +94,10 @@ class Reports:
 
     found: Callable[[Found], None]
     problem: Callable[[OperatorError], None]
-    refused: Callable[[str, str], None]  # path, reason
+    refused: Callable[[str, str], object]  # path, reason
+    missed: Callable[
+        [str], object
+    ]  # a log file, or the directory of one, that was gone before it could be opened
     scanned: Callable[[], None]  # the first look at everything is over
 
 
@@ -147,16 +159,28 @@ class Discovery:
             wait_s = max(0.0, next_scan_s - time.monotonic())
             lost = self._take_events(wait_s)
             if lost:
+                self._tell(lost_events())
                 self._begin()
             elif time.monotonic() < next_scan_s:
                 continue
             else:
                 self._scan()
             next_scan_s = time.monotonic() + self._interval_s
+        self._take_the_rest()
         with self._exchange:
             if self._lookout is not None:
                 self._lookout.close()
                 self._lookout = None
+
+    def _take_the_rest(self) -> None:
+        """What is pinned already and may be gone by its name."""
+        end_s = time.monotonic() + REST_S
+        while self._lookout is not None and time.monotonic() < end_s:
+            events = self._lookout.wait(0)
+            if not events:
+                return
+            for event in events:
+                self._take(event)
 
     @property
     def _interval_s(self) -> float:
@@ -181,13 +205,7 @@ class Discovery:
         try:
             return Lookout()
         except OSError as error:
-            self._tell(
-                InotifyLimitReached(
-                    f"inotify_init1: {error.strerror}: this user has no inotify instance left.",
-                    f"Directories are looked at every {POLL_S:g} s; what lives shorter is missed.",
-                    "Raise the sysctl fs.inotify.max_user_instances.",
-                )
-            )
+            self._tell(no_instance(error))
             return None
 
     def _take_events(self, wait_s: float) -> bool:
@@ -205,36 +223,93 @@ class Discovery:
         directory = self._by_wd.get(event.wd)
         if directory is None:
             _close(event.pinned_fd)
+            self._let_go(event.child_wd)
         elif event.mask & _APPEARED:
             self._appeared(directory, event)
         elif event.mask & _VANISHED:
-            self._vanished(directory, event.name)
+            self._vanished(directory, event)
         elif event.mask & _DIR_GONE:
-            self._forget(directory)
+            self._forget(directory, has_ended=bool(event.mask & inotify.IGNORED))
+
+    def _let_go(self, wd: int) -> None:
+        """What the lookout watches and nobody wants."""
+        if wd >= 0 and wd not in self._by_wd and self._lookout is not None:
+            self._lookout.remove(wd)
 
     def _appeared(self, directory: _Directory, event: WatchEvent) -> None:
-        name, moved = event.name, bool(event.mask & inotify.MOVED_TO)
-        try:
-            if name in directory.targets:
-                self._offer(directory.targets[name], False, _duplicate(event.pinned_fd), moved)
-            for wanted in list(directory.wanted):
-                path = os.path.join(wanted.shown, name)
-                if not wanted.matches(name):
-                    continue
-                if wanted.level < 0:
-                    self._scan_pattern(wanted.pattern, wanted.early)
-                elif wanted.is_last:
-                    self._offer(path, wanted.early, _duplicate(event.pinned_fd), moved)
-                else:
-                    self._enter(wanted.pattern, wanted.level + 1, path, wanted.early)
-        except OSError as error:
-            self._out_of_descriptors(error)
-        finally:
-            _close(event.pinned_fd)
+        takers = [wanted for wanted in directory.wanted if wanted.matches(event.name)]
+        link = directory.targets.get(event.name)
+        paths = [(os.path.join(one.shown, event.name), one.early) for one in takers if one.is_last]
+        self._offer_all([(link, False), *paths] if link else paths, directory, event)
+        child = self._child(directory, event) if takers else None
+        for wanted in takers:
+            if not wanted.is_last:
+                self._enter_appeared(wanted, child, directory, event)
+        self._let_go(event.child_wd)
 
-    def _vanished(self, directory: _Directory, name: str) -> None:
+    def _offer_all(self, paths: list[tuple[str, bool]], directory: _Directory, event: WatchEvent) -> None:
+        """The same file under each of its names; each but the last takes a pin of its own."""
+        if not paths:
+            _close(event.pinned_fd)
+        for number, (path, early) in enumerate(paths, 1):
+            fd = event.pinned_fd if number == len(paths) else _duplicate(event.pinned_fd)
+            if event.error == errno.ENOENT and not event.is_link:
+                self._await_end(directory, event.name, path)
+            elif self._is_told(path, early, event):
+                _close(fd)
+            else:
+                place = "" if event.is_link else os.path.join(directory.path, event.name)
+                self._offer(path, early, fd, place, moved=bool(event.mask & inotify.MOVED_TO))
+
+    def _is_told(self, path: str, early: bool, event: WatchEvent) -> bool:
+        """Whether the receiver has the file under this name: what is in a new directory may come twice."""
+        if event.mask & inotify.MOVED_TO:
+            return False
+        name = self._held.get((event.device, event.inode))
+        return name is not None and (early or name == path)
+
+    def _child(self, directory: _Directory, event: WatchEvent) -> _Directory | None:
+        """The directory that appeared, if the lookout watches it and has looked into it."""
+        if event.child_wd < 0 or event.mask & inotify.MOVED_TO:
+            return None
+        known = self._by_wd.get(event.child_wd)
+        if known is not None:
+            return known
+        path = os.path.join(directory.path, event.name)
+        before = self._by_path.get(path)
+        if before is not None:
+            self._forget(before)
+        child = _Directory(path, (event.device, event.inode), event.child_wd)
+        self._by_path[path] = self._by_wd[child.wd] = child
+        return child
+
+    def _enter_appeared(
+        self, wanted: Wanted, child: _Directory | None, directory: _Directory, event: WatchEvent
+    ) -> None:
+        inside = wanted.inside(event.name)
+        if child is not None:
+            child.wanted.add(inside)
+            self._show(inside.shown, child)
+            if event.emptied and inside.level >= 0:
+                self._reports.missed(inside.shown)
+        elif event.error == errno.ENOENT and not event.is_link:
+            self._await_end(directory, event.name, inside.shown)
+        elif wanted.level < 0:
+            self._scan_pattern(wanted.pattern, wanted.early)
+        else:
+            self._enter(wanted.pattern, inside.level, inside.shown, wanted.early)
+
+    def _await_end(self, directory: _Directory, name: str, path: str) -> None:
+        """Not to be opened any more: it was deleted, or has another name by now. Its next event tells."""
+        if not self._selection.excludes(path):
+            directory.unopened[name] = path
+
+    def _vanished(self, directory: _Directory, event: WatchEvent) -> None:
+        path = directory.unopened.pop(event.name, None)
+        if path is not None and event.mask & inotify.DELETE:
+            self._reports.missed(path)
         for wanted in directory.wanted:
-            self._unlink(os.path.join(wanted.shown, name))
+            self._unlink(os.path.join(wanted.shown, event.name))
 
     def _unlink(self, link: str) -> None:
         target = self._links.pop(link, None)
@@ -244,47 +319,53 @@ class Discovery:
         if not directory.targets and not directory.wanted:
             self._forget(directory)
 
-    def _forget(self, directory: _Directory) -> None:
+    def _forget(self, directory: _Directory, *, has_ended: bool = False) -> None:
         self._by_path.pop(directory.path, None)
         self._by_wd.pop(directory.wd, None)
-        if self._lookout is not None and directory.wd >= 0:
+        if self._lookout is not None and directory.wd >= 0 and not has_ended:
             self._lookout.remove(directory.wd)
-            directory.wd = -1
+        directory.wd = -1
 
-    def _directory(self, path: str) -> _Directory | None:
-        """The watched directory of a name; None when it is not there (any more)."""
+    def _directory(self, path: str, wanted: Wanted | None = None) -> _Directory | None:
+        """The watched directory of a name, in which this is wanted; None when it is not there (any more)."""
         try:
             status = os.stat(path)
             identity = status.st_dev, status.st_ino
             shown = self._by_shown.get(path)
             if shown is not None and shown.identity == identity and shown.wd >= 0:
-                return shown  # as at each look; to resolve links is ten times the work
+                return self._want(shown, wanted)  # as at each look; to resolve links is ten times the work
             real_path = os.path.realpath(path)
             known = self._by_path.get(real_path)
             if known is not None and known.identity != identity:
                 # Removed and made anew; its end is not told while a deleted file in it is held open.
                 self._forget(known)
                 known = None
-            if known is None or known.wd < 0:
-                known = self._add(real_path, identity, known)
+            known = self._want(known or _Directory(real_path, identity, -1), wanted)
         except OSError:
             return None
-        if len(self._by_shown) > 2 * len(self._by_path) + SHOWN_BESIDES:
-            self._by_shown.clear()
-        self._by_shown[path] = known
+        self._by_path[real_path] = known
+        self._show(path, known)
         return known
 
-    def _add(self, path: str, identity: tuple[int, int], known: _Directory | None) -> _Directory:
-        directory = known or _Directory(path, identity, -1)
-        if self._lookout is not None:
-            try:
-                directory.wd = self._lookout.add_dir(path)
-                self._by_wd[directory.wd] = directory
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                self._tell_no_watches(path)
-        self._by_path[path] = directory
+    def _show(self, path: str, directory: _Directory) -> None:
+        if len(self._by_shown) > 2 * len(self._by_path) + SHOWN_BESIDES:
+            self._by_shown.clear()
+        self._by_shown[path] = directory
+
+    def _want(self, directory: _Directory, wanted: Wanted | None) -> _Directory:
+        """Has it watched, and the lookout know all that is wanted in it."""
+        is_known = wanted is None or wanted in directory.wanted
+        if wanted is not None:
+            directory.wanted.add(wanted)
+        if self._lookout is None or (is_known and directory.wd >= 0):
+            return directory
+        try:
+            directory.wd = self._lookout.add_dir(directory.path, {one.below for one in directory.wanted})
+            self._by_wd[directory.wd] = directory
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            self._tell(no_watch(directory.path))
         return directory
 
     # Looking
@@ -301,19 +382,15 @@ class Discovery:
         """Watches the directories above the pattern's, top down: the next is made now, later or again."""
         above = "/"
         for name in pattern.fixed.split("/")[1:]:
-            directory = self._directory(above)
-            if directory is None:
+            if self._directory(above, Wanted(pattern, -1, above, early)) is None:
                 return
-            directory.wanted.add(Wanted(pattern, -1, above, early))
             above = os.path.join(above, name)
 
     def _enter(self, pattern: PathPattern, level: int, shown: str, early: bool) -> None:
         """Watches a directory, then looks at what is in it already."""
-        directory = self._directory(shown)
-        if directory is None:
-            return
         wanted = Wanted(pattern, level, shown, early)
-        directory.wanted.add(wanted)
+        if self._directory(shown, wanted) is None:
+            return
         try:
             names = [name for name in os.listdir(shown) if wanted.matches(name)]
         except OSError:
@@ -325,8 +402,13 @@ class Discovery:
             else:
                 self._enter(pattern, level + 1, path, early)
 
-    def _offer(self, path: str, early: bool, pinned_fd: int = -1, moved: bool = False) -> None:
-        """Opens a file that was found, unless the receiver has it under this name; takes over the pin."""
+    def _offer(
+        self, path: str, early: bool, pinned_fd: int = -1, place: str = "", *, moved: bool = False
+    ) -> None:
+        """Opens a file that was found, unless the receiver has it under this name; takes over the pin.
+
+        `place`: the path without links, where it is known.
+        """
         if not early and self._selection.excludes(path):
             _close(pinned_fd)
             return
@@ -344,7 +426,7 @@ class Discovery:
             self._out_of_descriptors(error, path)
         else:
             # Not the file's own name: that may have been rotated away since the event.
-            place = os.path.realpath(path)
+            place = place or os.path.realpath(path)
             self._follow_link(path, place, early)
             self._reports.found(Found(opened, path, place, early, self._at_start, moved))
 
@@ -374,30 +456,18 @@ class Discovery:
             self._told.add(problem.remedy)
             self._reports.problem(problem)
 
-    def _tell_no_watches(self, path: str) -> None:
-        self._tell(
-            InotifyLimitReached(
-                f"inotify_add_watch of {path}: this user has no inotify watch left.",
-                f"What can't be watched is looked at every {POLL_S:g} s instead.",
-                "Raise the sysctl fs.inotify.max_user_watches.",
-            )
-        )
-
     def _out_of_descriptors(self, error: OSError, path: str = "") -> None:
         if error.errno in (errno.EMFILE, errno.ENFILE):
-            self._tell(
-                OperatorError(
-                    f"open: {error.strerror}: all descriptors are in use.",
-                    "Files wait unopened until the next look; what is deleted meanwhile is lost.",
-                    "Raise the limit of open files (RLIMIT_NOFILE).",
-                )
-            )
+            self._tell(no_descriptor(error))
         else:
             self._reports.refused(path, error.strerror or str(error))
 
 
 def _duplicate(fd: int) -> int:
-    return os.dup(fd) if fd >= 0 else -1
+    try:
+        return os.dup(fd) if fd >= 0 else -1
+    except OSError:
+        return -1  # it is opened by its name, which says what is wrong
 
 
 def _close(fd: int) -> None:

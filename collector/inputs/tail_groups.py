@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -154,6 +154,14 @@ class LineGroups:
             joiner
             for joiner, grown_s in zip(self._joiners, self._grown_s, strict=True)
             if joiner.open_context is not None and grown_s + joiner.flush_timeout_s <= now_s
+        )
+
+    def flush_begun(self, offsets: Container[int]) -> Regrouped:
+        """Records that began there."""
+        return self._flush(
+            joiner
+            for joiner in self._joiners
+            if joiner.open_context is not None and joiner.open_context.offset in offsets
         )
 
     def flush(self) -> Regrouped:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 
 from collector.inputs.tail_gzip import size_mod_4gib
-from collector.inputs.tail_paths import COMPRESSED, is_below
+from collector.inputs.tail_paths import COMPRESSED
+from collector.native.files import open_pin
 
 _DELETED = " (deleted)"  # what the kernel appends to the name of an unlinked file
 
@@ -50,20 +50,16 @@ def open_pinned(pinned_fd: int, roots: tuple[str, ...]) -> OpenFile:
     Device, name and kind are those of the pinned file itself, so nobody can put
     another in its place between the look and the opening. Raises Refused, OSError.
     """
-    try:
-        status = os.fstat(pinned_fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise Refused("it is not a regular file")
-        real_path = path_of(pinned_fd)
-        if not is_below(real_path, roots):
-            raise Refused(
-                f"it leads to {real_path!r}, which is not below {' or '.join(roots)}; "
-                "name the directory that it leads to in Path to have it followed"
-            )
-        fd = os.open(f"/proc/self/fd/{pinned_fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
-        return OpenFile(fd, real_path, status.st_dev, status.st_ino)
-    finally:
-        os.close(pinned_fd)
+    opened = open_pin(pinned_fd, roots)
+    real_path = opened.name.removesuffix(_DELETED)
+    if opened.fd >= 0:
+        return OpenFile(opened.fd, real_path, opened.device, opened.inode)
+    if not real_path:
+        raise Refused("it is not a regular file")
+    raise Refused(
+        f"it leads to {real_path!r}, which is not below {' or '.join(roots)}; "
+        "name the directory that it leads to in Path to have it followed"
+    )
 
 
 def path_of(fd: int) -> str:

@@ -18,6 +18,7 @@ from collector.identity.paths import CONTAINERS, PODS, LogName, read_pod_log
 LOG_ROOTS = ("/var/log", PODS, CONTAINERS, "/var/lib/docker/containers")
 
 _WILDCARD = re.compile(r"[*?\[]")
+_SPECIAL = re.compile(r"[*?]|\[!?\]?[^\]]*\]", re.DOTALL)
 # kubelet (time), conmon (number), logrotate (number or date), behind the name.
 _ROTATED = re.compile(r"\.(?:[0-9]{8}-[0-9]{6}|[0-9]{1,4})|-[0-9]{8}(?:-[0-9]{1,10})?")
 # The API server's audit log (lumberjack): a time before the name's ending, audit-2026-11-24T00-14-32.123.log.
@@ -38,10 +39,16 @@ class PathPattern:
     text: str
     fixed: str  # the directory that has no wildcard in it
     levels: tuple[re.Pattern[str], ...]  # what follows, a name each; the last is the file's
+    coarse: tuple[str, ...]  # the same in which `*` alone is special: they mean as much or more
 
     @property
     def depth(self) -> int:
         return len(self.levels)
+
+    def below(self, shown: str, level: int) -> str:
+        """What follows a directory, coarsely: of a level, or (-1) one above the fixed part."""
+        rest = self.fixed.removeprefix(shown).strip("/").split("/") if level < 0 else ()
+        return "/".join((*rest, *self.coarse[max(level, 0) :]))
 
     def matches(self, path: str) -> bool:
         """Whether an absolute path is one that the pattern means."""
@@ -59,7 +66,10 @@ def compile_path(text: str) -> PathPattern:
     parts = os.path.abspath(text).split("/")[1:]
     wild = next((index for index, part in enumerate(parts[:-1]) if _WILDCARD.search(part)), len(parts) - 1)
     return PathPattern(
-        text, "/" + "/".join(parts[:wild]), tuple(_compile_name(part) for part in parts[wild:])
+        text,
+        "/" + "/".join(parts[:wild]),
+        tuple(_compile_name(part) for part in parts[wild:]),
+        tuple(_SPECIAL.sub("*", part) for part in parts[wild:]),
     )
 
 

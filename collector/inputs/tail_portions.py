@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from collector.delivery.admission import size_of
 from collector.delivery.chunk import PORTION_BYTES, Chunk, FileKey, Position
 from collector.filters.chain import Tagged
-from collector.inputs.follow import FollowedFile, Portion
+from collector.inputs.follow import FollowedFile
 from collector.inputs.made_chunks import chunks
+from collector.inputs.portion import Portion
 from collector.inputs.succession import Succession
 from collector.inputs.tail_parser import Step
 
@@ -71,15 +72,19 @@ class Portions:
             return
         before = file.handed_over or file.resumed or Position(key, succession.path, portion.from_offset)
         file.handed_over = Position(key, succession.path, portion.to_offset, file.take_partials())
+        source = self._context.name
+        stretch = file.stretch_of(portion, source, key, before.offset, is_divided=len(parts) > 1)
+        place = (portion.from_offset, portion.to_offset, *portion.began)
+        whence = (source, *file.inode, key.fingerprint, file.truncations)
         for chunk in chunks(
-            self._context.name,
+            source,
             parts,
-            (*file.inode, key.fingerprint, file.truncations),
-            (portion.from_offset, portion.to_offset, *portion.began),
+            *([(stretch.id,)] if stretch else [whence, place]),
             before=before,
             after=file.handed_over,
             raw_bytes=portion.to_offset - portion.from_offset,
             vanishing=file.vanishing,
+            stretch=stretch,
         ):
             if succession.place in self._waiting or not self._context.intake.offer(chunk):
                 self._wait(succession.place, chunk)

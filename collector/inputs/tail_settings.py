@@ -53,7 +53,11 @@ class Settings:
         "Goes before Parser.",
     )
     db: str = key(
-        "DB", text, default="", help="Where positions are kept over a restart; empty: in memory only."
+        "DB",
+        text,
+        default="",
+        help="Where positions are kept over a restart, with what is in flight in a file `-stretches` "
+        "beside it; empty: in memory only, and chunks that come again after a restart have other ids.",
     )
     db_sync: str = key(
         "DB.sync",

@@ -148,6 +148,11 @@ class EventEncoder:
         """Kinds of records of the heartbeat that have come."""
         return frozenset(kind for kind in Kind if self._drain.heard[kind])
 
+    @property
+    def own_cgroup_id(self) -> int:
+        """The collector's, as the last record of a heartbeat had it; 0: none has come yet."""
+        return int(self._drain.own_cgroup_id)
+
     def set_born_before(self, time_ns: int) -> None:
         """Forks of processes that are older (CLOCK_BOOTTIME) are remembered from now on."""
         self._drain.born_before_ns = time_ns

@@ -1,8 +1,9 @@
-"""inotify over ext/watch.c: directories whose names come and go, open files that grow."""
+"""inotify over ext/lookout.c and ext/watch.c: directories whose names come and go, open files that grow."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from collector._native import ffi, lib
@@ -31,13 +32,20 @@ class WatchEvent(NamedTuple):
     """What happened. `name` is "" for events about the watched thing itself.
 
     `pinned_fd` is an O_PATH descriptor of a name that appeared (links followed),
-    taken when the event was read; the receiver closes it. -1: there is none.
+    taken when the event was read; the receiver closes it. -1: there is none, and
+    for what `error` (an errno) it could not be had. A directory has none.
     """
 
     wd: int
     mask: int
     name: str
-    pinned_fd: int
+    pinned_fd: int = -1
+    child_wd: int = -1  # of a directory that appeared and is watched by now; events of what it has follow
+    device: int = 0  # of what appeared
+    inode: int = 0
+    error: int = 0
+    is_link: bool = False
+    emptied: bool = False  # what a new directory had was gone before it could be watched
 
 
 class Lookout:
@@ -53,13 +61,16 @@ class Lookout:
             raise OSError(ffi.errno, os.strerror(ffi.errno), "inotify_init1")
         self._sightings = ffi.new("struct pw_sighting[]", _SIGHTINGS)
 
-    def add_dir(self, path: str) -> int:
+    def add_dir(self, path: str, below: Iterable[str] = ()) -> int:
         """Watches the names in a directory; the same directory gives the same number.
 
+        `path` has no links in it. `below`: patterns of names in it, or of paths below it, in which `*` alone
+        is special; directories that they lead through are watched from when they appear.
         Raises OSError; ENOSPC: fs.inotify.max_user_watches is used up.
         """
         wd = ffi.new("int32_t *")
-        check(lib.pw_lookout_add_dir(self._lookout, os.fsencode(path), wd), path)
+        patterns = b"".join(os.fsencode(pattern) + b"\0" for pattern in below)
+        check(lib.pw_lookout_add_dir(self._lookout, os.fsencode(path), patterns, wd), path)
         return int(wd[0])
 
     def remove(self, wd: int) -> None:
@@ -81,8 +92,40 @@ class Lookout:
 
 
 def _sighting(seen: Any) -> WatchEvent:
-    name = bytes(ffi.buffer(seen.name, seen.name_bytes))
-    return WatchEvent(seen.wd, seen.mask, os.fsdecode(name), seen.pinned_fd)
+    name, pin = bytes(ffi.buffer(seen.name, seen.name_bytes)), seen.pin
+    return WatchEvent(
+        seen.wd,
+        seen.mask,
+        os.fsdecode(name),
+        pin.fd,
+        seen.child_wd,
+        pin.device,
+        pin.inode,
+        pin.error,
+        bool(pin.is_link),
+        bool(seen.emptied),
+    )
+
+
+class Opened(NamedTuple):
+    """`fd` is for reading; -1: it is no regular file, which has no `name` here, or it is in another place."""
+
+    fd: int
+    name: str  # as the kernel says it
+    device: int
+    inode: int
+
+
+def open_pin(fd: int, roots: Iterable[str]) -> Opened:
+    """Opens what an O_PATH descriptor pins, if it is below one of these directories, and closes the pin.
+
+    All in one call: a thread that opens many beside busy ones waits once for the interpreter. Raises OSError.
+    """
+    opened = ffi.new("struct pw_opened *")
+    listed = b"".join(os.fsencode(root.rstrip("/")) + b"/\0" for root in roots)
+    check(lib.pw_pin_open(fd, listed, opened))
+    name = bytes(ffi.buffer(opened.path, opened.path_bytes))
+    return Opened(opened.fd, os.fsdecode(name), opened.device, opened.inode)
 
 
 class FileWatch:
@@ -119,6 +162,9 @@ class FileWatch:
         lib.pw_watch_close(self._watch)
 
 
+NO_BOUND = 2**64 - 1
+
+
 class ReadResult(NamedTuple):
     """`at_end`: all that the file had was read and encoded, except for an unterminated last line."""
 
@@ -126,11 +172,14 @@ class ReadResult(NamedTuple):
     at_end: bool
 
 
-def read(stream: LogStream, fd: int, offset: int, now_ns: int, *, end: bool = False) -> ReadResult:
+def read(
+    stream: LogStream, fd: int, offset: int, now_ns: int, *, end: bool = False, until: int = NO_BOUND
+) -> ReadResult:
     """Reads a portion of a file from `offset` on and encodes it, all in one call without the GIL.
 
     `end`: nothing follows the end of the file, so what is open there is a record
-    now. Raises OSError, MemoryError. May be called from any thread.
+    now. `until`: no further, even in the middle of a line. Raises OSError,
+    MemoryError. May be called from any thread.
     """
     flags = lib.PW_LOG_END if end else 0
     with ARENA.lock:
@@ -140,6 +189,7 @@ def read(stream: LogStream, fd: int, offset: int, now_ns: int, *, end: bool = Fa
                 stream.native_plan,
                 fd,
                 offset,
+                until,
                 ARENA.input,
                 flags,
                 now_ns,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from collector._native import ffi, lib
@@ -182,7 +182,7 @@ class LogStream:
             batch, full = self._step(view[consumed:], offset + consumed, now_ns, end)
             consumed += batch.consumed
             batches.append(batch)
-        return batches[0] if len(batches) == 1 else _joined(batches)
+        return batches[0] if len(batches) == 1 else joined(batches)
 
     def _step(self, data: memoryview, offset: int, now_ns: int, end: bool) -> tuple[LogBatch, bool]:
         flags = lib.PW_LOG_END if end else 0
@@ -212,7 +212,8 @@ class LogStream:
         ffi.release(self.native)
 
 
-def _joined(batches: list[LogBatch]) -> LogBatch:
+def joined(batches: Sequence[LogBatch]) -> LogBatch:
+    """What came of several calls for one stream, one behind the other."""
     return LogBatch(
         b"".join(batch.entries for batch in batches),
         sum(batch.records for batch in batches),

@@ -96,7 +96,8 @@ KERNEL: Final = (
         "gauge",
         ("kind",),
         "Since when a record of what podwitness itself does has not arrived, by its kind.",
-        "Beyond three times Heartbeat_Interval the probe does not work; it is attached again by itself.",
+        "Beyond three times Heartbeat_Interval the probe does not work; it is attached again by itself. Or a "
+        "limit keeps it back (podwitness_kernel_events_suppressed_total, of its own cgroup).",
     ),
     Metric(
         "podwitness_heartbeat_latency_seconds",

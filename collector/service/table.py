@@ -145,7 +145,14 @@ TAIL: Final = (
         "counter",
         ("name",),
         "Names in Path that are no log files: links out of the log directories, devices, folders.",
-        "The log names each once, with the reason.",
+        "The log says why: the first at once, then every 10 s how many more, and the last of them.",
+    ),
+    Metric(
+        "podwitness_tail_files_missed_total",
+        "counter",
+        ("name",),
+        "Files, or directories of one, that were deleted before they could be opened; their logs are lost.",
+        "The log names some. See whether the node has too little CPU, or raise fs.inotify.max_queued_events.",
     ),
     Metric(
         "podwitness_tail_unparsed_lines_total",

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from collector.inputs.event_heartbeat import MISSING_AFTER
 from tests.agent.agent import Agent, get
 from tests.agent.test_run_lifecycle import STDOUT, configuration, free_port, service
+from tests.kernel.conftest import cgroup
+from tests.kernel.sandbox import Cgroup, Process, fork_one_by_one
 from tests.polling import until
+
+__all__ = ["cgroup"]
 
 pytestmark = pytest.mark.kernel
 
@@ -60,21 +69,22 @@ def component(port: int) -> dict[str, Any]:
     return found
 
 
-def await_beats(port: int, count: int) -> None:
-    """Each begins the ages anew."""
+def await_beats(port: int, count: int, kind: str = "") -> None:
+    """Each begins the ages anew; that of one kind, if it is only part of it."""
     for _ in range(count):
         oldest_s = 0.0
 
         def has_begun_anew() -> bool:
             nonlocal oldest_s
-            before_s, oldest_s = oldest_s, max(ages_s(port))
+            before_s, oldest_s = oldest_s, max(ages_s(port, kind))
             return oldest_s < before_s
 
         until(has_begun_anew, "a heartbeat")
 
 
-def ages_s(port: int) -> list[float]:
-    return [value for name, value in metrics(port).items() if "heartbeat_age" in name]
+def ages_s(port: int, kind: str = "") -> list[float]:
+    shown = f'"{kind}"' if kind else ""
+    return [value for name, value in metrics(port).items() if "heartbeat_age" in name and shown in name]
 
 
 def test_it_goes_through_all_probes_and_is_not_shipped(tmp_path: Path) -> None:
@@ -113,6 +123,43 @@ def test_it_is_recognized_from_within_another_pid_namespace(tmp_path: Path) -> N
         assert not [one for one in agent.records()
                     if one.get("process", {}).get("executable") == "/usr/bin/true"
                     and one["process"]["vpid"] != one["process"]["pid"]]  # fmt: skip
+
+
+def fork_until_told(stop: int) -> None:
+    while not select.select([stop], [], [], 0)[0]:
+        fork_one_by_one(100)
+
+
+@contextmanager
+def fork_storm(cgroup: Cgroup) -> Iterator[None]:
+    told, tell = os.pipe()
+    storm = Process(cgroup, lambda: fork_until_told(told))
+    try:
+        yield
+    finally:
+        os.write(tell, b"x")
+        assert storm.wait() == 0
+        os.close(told)
+        os.close(tell)
+
+
+def test_limits_of_its_own_cgroup_don_t_make_probes_look_broken(tmp_path: Path, cgroup: Cgroup) -> None:
+    """Its forks are suppressed with others' of the cgroup; its listener has another limit."""
+    port = free_port()
+    config = configuration(tmp_path, service(port), EBPF + "    Rate_Limit_Process 10 5\n", STDOUT)
+    inside = ["sh", "-c", f'echo $$ > {cgroup.path}/cgroup.procs && exec "$@"', "sh"]
+    with Agent("-c", config, prefix=inside) as agent:
+        agent.wait_until_probes()
+        until(lambda: component(port).get("ok"))
+        with fork_storm(cgroup):
+            await_beats(port, 2 * MISSING_AFTER, "listen")
+            assert ages_s(port, "fork") > ages_s(port, "listen")
+        await_beats(port, 1, "fork")
+        assert component(port)["ok"]
+        assert not [name for name, count in metrics(port).items() if count and "heartbeats_missed" in name]
+        assert agent.stop() == 0
+        agent.out.rest()
+        assert not [one for one in agent.records() if "probes" in one.get("podwitness", {})]
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,14 @@ SCRIPT = 'echo "$1" > "/proc/sys/user/$0" && shift && exec "$@"'
 
 
 @pytest.mark.parametrize(
-    ("limit", "left", "sysctl"),
+    ("limit", "left", "sysctl", "said"),
     [
-        ("max_inotify_watches", "3", "fs.inotify.max_user_watches"),
-        ("max_inotify_instances", "0", "fs.inotify.max_user_instances"),
+        ("max_inotify_watches", "3", "fs.inotify.max_user_watches", "inotify_add_watch of /"),
+        ("max_inotify_instances", "0", "fs.inotify.max_user_instances", "no inotify instance left"),
     ],
 )
 def test_what_is_used_up_is_named_and_polling_takes_over(
-    tmp_path: Path, limit: str, left: str, sysctl: str
+    tmp_path: Path, limit: str, left: str, sysctl: str, said: str
 ) -> None:
     config, logs = tmp_path / "podwitness.conf", tmp_path / "logs"
     logs.mkdir()
@@ -29,7 +29,7 @@ def test_what_is_used_up_is_named_and_polling_takes_over(
     )
     prefix = ("unshare", "--user", "--map-root-user", "sh", "-c", SCRIPT, limit, left)
     with Agent("-c", str(config), prefix=prefix) as agent:
-        agent.log.wait_for(rf"Raise the sysctl {sysctl}")
+        agent.log.wait_for(rf"{said}.*Raise the sysctl {sysctl}")
         agent.wait_until_running()
         for number in range(5):
             folder = logs / str(number)

@@ -48,7 +48,11 @@ class Work(NamedTuple):
 
 
 EVERYTHING, BY_DEFAULT = tuple(WATCHED), tuple(DEFAULT)
+# What each work is to execute; options of the compiler.
+PROGRAMS = {"workload": (), "least": ("-nostartfiles",), "chain": ("-nostartfiles",)}
+EXECUTED = {"exec": "least", "chain": "chain"}
 WORKS = (
+    Work("chain", "exec", EVERYTHING),
     Work("exec", "vfork + exec + exit", EVERYTHING),
     Work("tcp", "TCP connection, both ends", EVERYTHING),
     Work("tcp", "TCP connection, both ends, by default", BY_DEFAULT),
@@ -68,15 +72,13 @@ class Cost(NamedTuple):
 
 
 @contextmanager
-def workload() -> Iterator[tuple[Path, Path]]:
-    """The compiled workload, and a program that does nothing for it to execute."""
+def compiled() -> Iterator[Path]:
+    """Where the PROGRAMS are: the workload, and what it executes."""
     with tempfile.TemporaryDirectory() as directory:
-        built = [Path(directory) / name for name in ("workload", "least")]
-        for program, options in zip(built, ([], ["-nostartfiles"]), strict=True):
-            source = SOURCES / f"probe_{program.name}.c"
-            command = ["gcc", "-O2", "-static", *options, str(source), "-o", str(program)]
-            subprocess.run(command, check=True)
-        yield built[0], built[1]
+        for name, options in PROGRAMS.items():
+            source, program = SOURCES / f"probe_{name}.c", Path(directory) / name
+            subprocess.run(["gcc", "-O2", "-static", *options, str(source), "-o", str(program)], check=True)
+        yield Path(directory)
 
 
 def become_first() -> None:
@@ -87,9 +89,10 @@ def become_first() -> None:
 class Worker:
     """The workload, waiting for how often it shall do its work."""
 
-    def __init__(self, programs: tuple[Path, Path], work: Work) -> None:
+    def __init__(self, programs: Path, work: Work) -> None:
+        executed = programs / EXECUTED.get(work.argument, "least")
         self._process = subprocess.Popen(
-            [str(programs[0]), work.argument, str(programs[1])],
+            [str(programs / "workload"), work.argument, str(executed)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -181,7 +184,7 @@ def load_times() -> tuple[float, float]:
     return elapsed, after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime
 
 
-def rows_of(work: Work, programs: tuple[Path, Path], typed: Watch, raw: Watch) -> Iterator[Row]:
+def rows_of(work: Work, programs: Path, typed: Watch, raw: Watch) -> Iterator[Row]:
     with Worker(programs, work) as worker:
         yield paired(typed, worker, work)
         spent_us, as_raw_us = (in_programs_us(watch, worker, work.subjects) for watch in (typed, raw))
@@ -195,7 +198,7 @@ def run(wanted: Collection[str] = ()) -> list[Row]:
         Row("compile and attach all probes, CPU", cpu, "s"),
     ]
     typed, raw = Watch(Dialect.TP_BTF), Watch(Dialect.RAW_TP)
-    with workload() as programs:
+    with compiled() as programs:
         for work in WORKS:
             if not wanted or work.argument in wanted:
                 rows.extend(rows_of(work, programs, typed, raw))

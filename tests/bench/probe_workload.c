@@ -1,5 +1,6 @@
 /* What the probes slow down, as often as each line of standard input says:
  *   probe_workload exec PATH    vfork, exec and exit of PATH
+ *   probe_workload chain PATH   exec alone: PATH executes itself as often
  *   probe_workload tcp          a connection to itself on loopback, 64 bytes each way
  *   probe_workload io           64 bytes each way on one connection
  *   probe_workload udp          64 bytes each way between two UDP sockets
@@ -47,16 +48,28 @@ static void need(int result, const char *call)
 }
 
 /* Of all ways to start a program the one that costs the least beside exec itself. */
-static void execute(char *path)
+static void execute(char *path, char *argument)
 {
-  char *argv[] = {path, 0};
+  char *argv[] = {path, argument, 0};
+  int status;
   pid_t child = vfork();
   if (!child) {
     execve(path, argv, environ);
     _exit(127);
   }
   need(child, "vfork");
-  need(waitpid(child, 0, 0), "waitpid");
+  need(waitpid(child, &status, 0), "waitpid");
+  if (status) {
+    fprintf(stderr, "%s ended with %#x\n", path, status);
+    exit(1);
+  }
+}
+
+static void execute_chain(char *path, int count)
+{
+  char left[16];
+  snprintf(left, sizeof(left), "%d", count - 1);
+  execute(path, left);
 }
 
 static int listener(struct sockaddr_in *address)
@@ -121,7 +134,7 @@ static void open_udp(struct ends *ends)
 static void work(const char *what, char *path, struct ends *ends)
 {
   if (!strcmp(what, "exec")) {
-    execute(path);
+    execute(path, 0);
   } else if (!strcmp(what, "tcp")) {
     open_tcp(ends);
     exchange(ends->client, ends->server);
@@ -145,8 +158,11 @@ int main(int argc, char **argv)
   while (fgets(line, sizeof(line), stdin)) {
     int count = atoi(line);
     double cpu = cpu_s(), elapsed = elapsed_s();
-    for (int i = 0; i < count; i++)
-      work(argv[1], argv[2], &ends);
+    if (!strcmp(argv[1], "chain"))
+      execute_chain(argv[2], count);
+    else
+      for (int i = 0; i < count; i++)
+        work(argv[1], argv[2], &ends);
     printf("%.4f %.4f\n", (cpu_s() - cpu) / count * 1e6, (elapsed_s() - elapsed) / count * 1e6);
     fflush(stdout);
   }

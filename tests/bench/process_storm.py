@@ -22,7 +22,7 @@ from collector.native.programs import Programs
 from probes.launch import Attached, launch
 from tests.bench.event_drain import known_tables, pod_fragment
 from tests.bench.event_storm import DRAIN_DELAY_S, DRAIN_RECORDS, RING_BYTES
-from tests.bench.probe_cost import workload
+from tests.bench.probe_cost import compiled
 from tests.bench.row import Row
 from tests.kernel.sandbox import Cgroup, unified_mount
 
@@ -77,11 +77,11 @@ def read_until_ended(probes: Attached, cgroup: Cgroup, storm: subprocess.Popen[b
 def storm(processes: int) -> Storm:
     cgroup, cpus = Cgroup(unified_mount() / f"podwitness-bench-{os.getpid()}"), os.sched_getaffinity(0)
     cgroup.path.mkdir()
-    with workload() as (program, nothing), attached() as probes:
+    with compiled() as programs, attached() as probes:
         os.sched_setaffinity(0, {max(cpus)})
         started, cpu_s = time.monotonic(), time.process_time()
         running = subprocess.Popen(
-            [str(program), "exec", str(nothing)],
+            [str(programs / "workload"), "exec", str(programs / "least")],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             preexec_fn=lambda: begin(cgroup, min(cpus)),

@@ -74,6 +74,12 @@ class Aggregator:
         pending = asyncio.run_coroutine_threadsafe(self._wait_for(wanted), self._loop)
         return pending.result(40)
 
+    def received(self, wanted: Callable[[str, dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        """All records so far for which it holds."""
+        messages = list(self._receiver.received)
+        pairs = [(each.tag, text_of(record)) for each in messages for _, record in each.entries]
+        return [record for tag, record in pairs if wanted(tag, record)]
+
     async def _wait_for(self, wanted: Callable[[str, dict[str, Any]], bool]) -> dict[str, Any]:
         found = functools.partial(self._find, wanted)
         await self._receiver.wait_until(lambda: found() is not None, 30)

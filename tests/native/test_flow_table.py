@@ -179,7 +179,7 @@ def test_more_closed_sockets_than_are_noted_at_a_time(large_rig: Rig) -> None:
 
 @pytest.mark.parametrize("state", ["being written", "free", "over"])
 def test_places_without_a_flow_that_goes_on(rig: Rig, state: str) -> None:
-    rig.map.put(3, first_ns=0 if state == "free" else START_NS, is_over=state == "over")
+    rig.map.put(3, first_ns=0 if state == "free" else START_NS, end_cause=CLOSED if state == "over" else 0)
     rig.map.slots[3].version = 1 if state == "being written" else 2
     assert rig.kinds(100, is_last=True) == {}
 

@@ -57,6 +57,19 @@ def test_all_of_it_is_heard_and_nothing_shipped() -> None:
     assert drained(BEAT, *made) == (heard, 0, {})
 
 
+def test_it_tells_the_cgroup_that_the_collector_is_in() -> None:
+    ring, tables, encoder = MemoryRing(1 << 16), Tables(ContainerTable(8), ContainerTable(8)), EventEncoder(1)
+    encoder.expect(BEAT)
+    assert ring.submit(records.record(lib.PW_FORK, cgroup_id=8, task_namespace_pid=78))
+    encoder.drain(ring, tables, 100)
+    assert encoder.own_cgroup_id == 0
+    assert ring.submit(tcp_record(lib.PW_TCP_LISTEN))
+    encoder.drain(ring, tables, 100)
+    assert encoder.own_cgroup_id == CGROUP
+    encoder.expect(Heartbeat())
+    assert encoder.own_cgroup_id == CGROUP
+
+
 @pytest.mark.parametrize("change", [{"task_namespace_pid": 78}, {"task_pid_ns": 1}])
 @pytest.mark.parametrize("kind", [lib.PW_FORK, lib.PW_EXEC, lib.PW_EXIT])
 def test_other_processes_are_shipped(kind: int, change: dict[str, int]) -> None:

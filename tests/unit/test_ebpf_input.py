@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from collector.inputs import ebpf
+from collector.inputs import ebpf, event_drain
 from collector.inputs.event_drain import EventDrain
 from collector.native.event_kinds import Kind
 from probes.catalog import RecordKind
@@ -137,7 +137,11 @@ def test_without_room_in_the_outputs_events_stay_in_the_ring_in_order(probes: Pr
     run(scenario)
 
 
-def test_what_the_kernel_lost_is_counted_and_told_by_kind(probes: Probes) -> None:
+def test_what_the_kernel_lost_is_counted_and_told_by_kind(
+    probes: Probes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_drain, "MISSED_TICKS", 1)
+
     async def scenario() -> None:
         hook = HookReport("process", "sched_process_exec", (RecordKind.EXEC,), "attached", "", "", None)
         probes.hooks = (hook,)
@@ -147,10 +151,11 @@ def test_what_the_kernel_lost_is_counted_and_told_by_kind(probes: Probes) -> Non
             probes.lost_counts[Kind.CLOSE] = 1
             probes.lost_counts[Kind.CGROUP_MKDIR] = 1
             probes.missed_counts["sched_process_exec"] = 2
-            await rig.until(lambda: len(rig.intake.losses) >= 2)
+            await rig.until(lambda: len(rig.intake.losses) >= 3)
         told = {(loss.cause, loss.records, loss.stream, loss.source) for loss in rig.intake.losses}
         assert ("ring_full_exec", 3, "kernel.process", "ebpf.0") in told
         assert ("ring_full_close", 1, "kernel.network", "ebpf.0") in told
+        assert ("not_run_sched_process_exec", 2, "kernel.process", "ebpf.0") in told
         assert all("cgroup" not in loss.cause for loss in rig.intake.losses)
         assert rig.metrics.value("podwitness_kernel_events_lost_total", "cgroup-mkdir", "ring_full") == 1
         assert rig.metrics.value("podwitness_kernel_events_lost_total", "exec", "ring_full") == 3

@@ -11,8 +11,11 @@ import pytest
 from collector.delivery.losses import LOSS_TAG
 from collector.entries import unpack_entries
 from collector.inputs import ebpf, event_programs
+from collector.inputs.event_heartbeat import MISSING_AFTER
+from collector.native.event_kinds import Kind
 from collector.native.programs import Programs
-from probes.launch import ProbeError
+from probes.catalog import RecordKind
+from probes.launch import HookReport, ProbeError
 from tests.reference import event_records as records
 from tests.unit.ebpf_rig import CGROUP, Intake, Probes, Rig, has_come, made_probes, run, settings
 
@@ -54,6 +57,41 @@ def test_detached_probes_are_replaced_on_record(probes: Probes, monkeypatch: pyt
         assert rig.reports["ebpf.0"] == (True, "")
         # Until a heartbeat has gone through, nobody knows that it helped.
         assert rig.reports["ebpf.0 probes"] == (False, "detached from outside: sched_process_exec")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("are_lost", [True, False])
+def test_a_heartbeat_that_may_have_been_lost_detaches_nothing(
+    probes: Probes, monkeypatch: pytest.MonkeyPatch, are_lost: bool
+) -> None:
+    """What does not come three times in a row does, unless the kernel counts losses at the same time."""
+    monkeypatch.setattr(ebpf, "TICK_S", 0.01)
+    probes.hooks = (
+        HookReport("network", "inet_sock_set_state", (RecordKind.TCP_LISTEN,), "attached", "", "", None),
+    )
+
+    async def scenario() -> None:
+        rig = Rig(probes, settings(heartbeat_s=0.01))
+        beats = 0
+
+        def gone() -> tuple[str, ...]:
+            """Asked with each heartbeat."""
+            nonlocal beats
+            beats += 1
+            return ()
+
+        def lost() -> tuple[int, ...]:
+            probes.lost_counts[Kind.EXEC] += are_lost
+            return tuple(probes.lost_counts)
+
+        monkeypatch.setattr(probes, "gone", gone)
+        monkeypatch.setattr(probes, "lost", lost)
+        async with rig.running():
+            await rig.until(lambda: beats > 2 * MISSING_AFTER)
+        assert ("detach" in probes.history) is not are_lost
+        missed = rig.metrics.value("podwitness_heartbeats_missed_total", Kind.LISTEN.label)
+        assert (missed >= MISSING_AFTER) is not are_lost
 
     run(scenario)
 

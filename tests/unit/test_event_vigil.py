@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from collector.inputs.event_heartbeat import PROVABLE
 from collector.inputs.event_vigil import Patience, Trouble, Vigil, notice
 from collector.native.event_kinds import Kind
 from collector.native.events import Heartbeat
+from collector.native.limits import OTHER_CGROUPS, Suppressed
 from collector.notice_fields import PROBES, PROBES_FIELDS
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
@@ -21,6 +23,7 @@ from probes.catalog import HOOKS
 from probes.launch import HookReport
 
 INTERVAL_S = 10.0
+OWN, ANOTHER = 7, 8
 
 
 @dataclass
@@ -34,6 +37,7 @@ class Surroundings:
     expected: list[Heartbeat] = field(default_factory=list)
     arrives: frozenset[Kind] = PROVABLE
     fill_bytes: tuple[int, ...] = (0, 0)
+    own_cgroup_id: int = OWN
 
     def gone(self) -> tuple[str, ...]:
         return self.gone_hooks
@@ -53,13 +57,19 @@ class Rig:
         self.vigil = Vigil(interval_s, self.around, self.around, self.metrics, log, now_s=100.0)
 
     def beat(
-        self, now_s: float, *, was_lost: bool = False, drained_bytes: Sequence[int] = (0, 0)
+        self,
+        now_s: float,
+        *,
+        was_lost: bool = False,
+        drained_bytes: Sequence[int] = (0, 0),
+        suppressed: Suppressed | None = None,
     ) -> Trouble | None:
         """One heartbeat, its child's end, and a drain."""
         trouble = self.vigil.tick(now_s, was_lost=False)
         child = self.around.expected[-1].pid if self.around.expected else 0
         if child:
             os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        self.vigil.note_suppressed(suppressed or {})
         trouble = trouble or self.vigil.tick(now_s + 1, was_lost=was_lost)
         self.vigil.read(now_s + 1.5, drained_bytes)
         return trouble or self.vigil.tick(now_s + 2, was_lost=False)
@@ -105,6 +115,40 @@ def test_where_records_were_lost_a_missing_one_proves_nothing(rig: Rig) -> None:
         assert rig.beat(now_s, was_lost=True) is None
     assert rig.missed(Kind.EXEC) == 0
     assert not rig.vigil.is_proven
+
+
+FORKS = Counter({Kind.FORK: 50, Kind.EXIT: 1})
+
+
+@pytest.mark.parametrize("suppressed", [{OWN: FORKS}, {OTHER_CGROUPS: FORKS}], ids=["own", "shared"])
+def test_what_a_limit_may_have_kept_back_proves_nothing(rig: Rig, suppressed: Suppressed) -> None:
+    rig.around.arrives = PROVABLE - {Kind.FORK, Kind.EXEC}
+    for now_s in (100, 110):
+        assert rig.beat(now_s, suppressed=suppressed) is None
+    assert (rig.missed(Kind.FORK), rig.missed(Kind.EXEC)) == (0, 2)
+    assert not rig.vigil.is_proven
+    trouble = rig.beat(120, suppressed=suppressed)
+    assert trouble is not None
+    assert trouble.hooks == ("sched_process_exec",)
+
+
+def test_a_limit_of_another_cgroup_is_no_excuse(rig: Rig) -> None:
+    rig.around.arrives = PROVABLE - {Kind.FORK}
+    rig.beat(100, suppressed={ANOTHER: FORKS})
+    assert rig.missed(Kind.FORK) == 1
+
+
+def test_until_the_own_cgroup_is_known_it_may_be_any(rig: Rig) -> None:
+    rig.around.arrives, rig.around.own_cgroup_id = frozenset(), 0
+    rig.beat(100, suppressed={ANOTHER: FORKS})
+    assert (rig.missed(Kind.FORK), rig.missed(Kind.EXEC)) == (0, 1)
+
+
+def test_what_was_suppressed_before_a_heartbeat_is_no_excuse_for_it(rig: Rig) -> None:
+    rig.around.arrives = PROVABLE - {Kind.FORK}
+    rig.vigil.note_suppressed({OWN: FORKS})
+    rig.beat(100)
+    assert rig.missed(Kind.FORK) == 1
 
 
 def test_nothing_is_missing_before_the_ring_was_read_that_far(rig: Rig) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from collector.delivery.chunk import INHERITED, FileKey, Position, fingerprint
 from collector.entries import unpack_entries
-from collector.inputs.follow import FollowedFile, Portion, is_file_of
+from collector.inputs.follow import FollowedFile, is_file_of
+from collector.inputs.portion import Portion
 from collector.inputs.tail_open import open_pinned, pin
 from collector.native.logs import LogStream
 from collector.plan import CRI_JOINED_LAYOUT, Framing, LogPlan

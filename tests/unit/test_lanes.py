@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.delivery.chunk import Chunk, Packed, chunk_id
+from collector.delivery.chunk import PORTION_BYTES, Chunk, FileKey, Packed, Stretch, chunk_id, join
 from collector.delivery.lanes import Lanes, Parcel, Ticket
 
 
@@ -108,3 +111,71 @@ def test_every_chunk_is_sent_once_in_order_of_its_tag(steps: list[tuple[str, str
             lanes.done(parcel)
     for tag, numbers in sent.items():
         assert numbers == pushed[tag][: len(numbers)]
+
+
+def of_file(start: int, end: int, *, inode: int = 7, **more: Any) -> Ticket:
+    """A chunk of a file whose stretches are kept in `KEPT`."""
+    name = chunk_id(inode, start, end)
+    stretch = Stretch("tail.0", FileKey(1, inode), start, end, end, name, 0, behind=start)
+    stretch = replace(stretch, keeping=KEPT.append, **more)
+    chunk = Chunk(chunk_id(name), "a", str(end).encode(), 1, "tail.0", 0, stretch=stretch)
+    return Ticket(chunk, 1, 2)
+
+
+KEPT: list[Stretch] = []
+
+
+def parcels(*tickets: Ticket) -> list[tuple[Packed, tuple[int, int] | None]]:
+    """What waits behind a chunk that is being sent: entries and what is kept before they are."""
+    lanes = Lanes()
+    lanes.push(ticket("a", b"0"))
+    first = take(lanes)
+    for one in tickets:
+        lanes.push(one)
+    lanes.done(first)
+    found = []
+    while lanes.ready:
+        KEPT.clear()
+        chunk = (parcel := take(lanes)).chunk
+        assert ([chunk.stretch] if chunk.stretch else []) == KEPT
+        found.append((chunk.entries, (KEPT[0].start, KEPT[0].end) if KEPT else None))
+        lanes.done(parcel)
+    return found
+
+
+def test_what_is_read_of_a_file_is_joined_as_far_as_it_can_be_read_again_in_one_go() -> None:
+    far = 20 + PORTION_BYTES
+    tickets = [
+        of_file(0, 1), of_file(1, 2), of_file(5, 6, behind=2), of_file(8, 9, behind=7),
+        of_file(9, 9, began=(5,)), of_file(9, 10), of_file(10, 11, ended=True),
+        of_file(20, far), of_file(far, far + 1),
+    ]  # fmt: skip
+    assert [one for _, one in parcels(*tickets)] == [
+        (0, 6), (8, 9), (9, 9), (9, 10), (10, 11), (20, far), (far, far + 1)
+    ]  # fmt: skip
+
+
+def test_the_id_of_joined_ones_says_which_bytes_they_are() -> None:
+    def joined(*tickets: Ticket) -> bytes:
+        return join([one.chunk for one in tickets]).id
+
+    whole = joined(of_file(0, 1), of_file(1, 2), of_file(2, 3))
+    assert whole == joined(of_file(0, 1), of_file(1, 3))
+    assert whole not in (joined(of_file(0, 1), of_file(1, 2)), joined(of_file(0, 3)))
+
+
+def test_what_was_sent_before_a_restart_goes_alone_again() -> None:
+    tickets = [of_file(0, 1, was_sent=True), of_file(1, 2, was_sent=True), of_file(2, 3), of_file(3, 4)]
+    assert [one for _, one in parcels(*tickets)] == [(0, 1), (1, 2), (2, 4)]
+    other = of_file(0, 1, inode=8), of_file(4, 5, was_sent=True)
+    assert [one for _, one in parcels(*other)] == [(0, 1), (4, 5)]
+
+
+def test_of_several_files_or_tags_they_are_joined_but_not_kept() -> None:
+    assert parcels(of_file(0, 1), of_file(1, 2, generation=1)) == [(b"12", None)]
+    files = [of_file(0, 1), of_file(0, 2, inode=8), of_file(1, 3)]
+    assert parcels(*files) == [(b"123", None)]
+    divided = [of_file(0, 1, is_divided=True), of_file(1, 2, is_divided=True)]
+    assert parcels(*divided) == [(b"12", None)]
+    assert parcels(divided[0]) == [(b"1", (0, 1))]
+    assert parcels(of_file(0, 1), ticket("a", b"x")) == [(b"1x", None)]

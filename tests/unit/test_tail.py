@@ -14,7 +14,8 @@ import pytest
 from collector.config.schema import InvalidConfiguration
 from collector.errors import ConfigError
 from collector.inputs import tail
-from collector.inputs.follow import FollowedFile, Portion
+from collector.inputs.follow import FollowedFile
+from collector.inputs.portion import Portion
 from collector.inputs.tail import ARRIVALS, Tail
 from collector.inputs.tail_files import Discovery
 from tests.polling import until

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -14,8 +15,10 @@ import pytest
 from collector.errors import OperatorError
 from collector.inputs.tail_files import Discovery, Found, Reports
 from collector.inputs.tail_paths import compile_path, select
+from tests.polling import until
 
 DEADLINE_S = 20.0
+QUEUED = 4096  # PW_LOOKOUT_EVENTS
 
 
 class Seen:
@@ -25,15 +28,19 @@ class Seen:
         self.files: list[Found] = []
         self.held: dict[tuple[int, int], str] = {}
         self.refused: list[str] = []
+        self.missed: list[str] = []
         self.problems: list[OperatorError] = []
         self.scanned = threading.Event()
         self._changed = threading.Condition()
+        self.is_quick = threading.Event()  # cleared, the discovery waits in what it tells
+        self.is_quick.set()
 
     def reports(self) -> Reports:
         return Reports(
             self._found,
             self.problems.append,
             lambda path, reason: self.refused.append(path),
+            self.missed.append,
             self.scanned.set,
         )
 
@@ -42,6 +49,7 @@ class Seen:
             self.files.append(found)
             self.held[found.file.device, found.file.inode] = "" if found.early else found.path
             self._changed.notify_all()
+        assert self.is_quick.wait(DEADLINE_S)
 
     def wait(self, condition: Callable[[], bool]) -> None:
         with self._changed:
@@ -211,13 +219,27 @@ for number in range(100):
 """
 
 
-def test_files_that_live_for_an_instant_are_opened(tmp_path: Path, seen: Seen, follow: Follow) -> None:
-    """Python gets its turn here only after several of them have come and gone."""
-    follow(tmp_path / "*.log")
-    busy = threading.Event()
+SHORT_LIVED_PODS = """
+import os, sys, time
+for number in range(100):
+    pod = f"{sys.argv[1]}/pod{number}"
+    path = f"{pod}/container/0.log"
+    os.makedirs(os.path.dirname(path))
+    with open(path, "wb") as file:
+        file.write(b"%d" % number)
+    time.sleep(0.02)
+    os.unlink(path)
+    os.removedirs(os.path.dirname(path))
+"""
+
+
+@contextlib.contextmanager
+def busy_interpreter() -> Iterator[None]:
+    """Another thread gets its turn only five times a second."""
+    ended = threading.Event()
 
     def compete() -> None:
-        while not busy.is_set():
+        while not ended.is_set():
             sum(range(1000))
 
     usual_s = sys.getswitchinterval()
@@ -225,43 +247,127 @@ def test_files_that_live_for_an_instant_are_opened(tmp_path: Path, seen: Seen, f
     rival = threading.Thread(target=compete)
     rival.start()
     try:
-        subprocess.run([sys.executable, "-c", SHORT_LIVED, str(tmp_path)], check=True)
+        yield
     finally:
-        busy.set()
+        ended.set()
         rival.join()
         sys.setswitchinterval(usual_s)
+
+
+@pytest.mark.parametrize(
+    ("script", "pattern"), [(SHORT_LIVED, "*.log"), (SHORT_LIVED_PODS, "*/*/*.log")], ids=["files", "pods"]
+)
+def test_files_that_live_for_an_instant_are_opened(
+    tmp_path: Path, seen: Seen, follow: Follow, script: str, pattern: str
+) -> None:
+    """Python gets its turn here only after several of them, or of their directories, have come and gone."""
+    (tmp_path / "stays").touch()
+    follow(tmp_path / pattern)
+    with busy_interpreter():
+        subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
     seen.wait_for_files(100)
     assert [os.pread(found.file.fd, 100, 0) for found in seen.files] == [b"%d" % n for n in range(100)]
+    assert seen.missed == []
+
+
+def test_what_was_pinned_is_found_at_the_end_too(tmp_path: Path, seen: Seen, follow: Follow) -> None:
+    discovery = follow(tmp_path / "*.log")
+    with stalled(tmp_path, seen):
+        (tmp_path / "x.log").write_text("x")
+        until(lambda: is_pinned(tmp_path / "x.log"))
+        (tmp_path / "x.log").unlink()
+        closing = threading.Thread(target=discovery.close)
+        closing.start()
+        until(discovery._ending.is_set)
+    closing.join()
+    assert seen.paths == [str(tmp_path / "stall.log"), str(tmp_path / "x.log")]
+
+
+def is_pinned(path: Path) -> bool:
+    return any(_leads_to(link, str(path)) for link in Path("/proc/self/fd").iterdir())
+
+
+def _leads_to(link: Path, path: str) -> bool:
+    with contextlib.suppress(OSError):
+        return os.readlink(link) == path
+    return False
+
+
+@contextlib.contextmanager
+def stalled(folder: Path, seen: Seen) -> Iterator[None]:
+    """Nobody takes what the lookout sees, from when the file stall.log was found."""
+    seen.is_quick.clear()
+    (folder / "stall.log").write_text("x")
+    seen.wait_for(folder / "stall.log")
+    try:
+        yield
+    finally:
+        seen.is_quick.set()
+
+
+def make_events(folder: Path, count: int) -> None:
+    for number in range(count // 2):
+        name = folder / f"{number}.tmp"
+        name.touch()
+        name.unlink()
+
+
+def test_what_was_gone_before_it_could_be_opened_is_told(tmp_path: Path, seen: Seen, follow: Follow) -> None:
+    """The lookout stands still, as its queue is full and nobody takes of it."""
+    follow(tmp_path / "*.log", tmp_path / "pod*" / "c" / "*.log")
+    with stalled(tmp_path, seen):
+        make_events(tmp_path, 2 * QUEUED)
+        (tmp_path / "x.log").write_text("x")
+        (tmp_path / "renamed.log").write_text("x")
+        (tmp_path / "renamed.log").rename(tmp_path / "kept.log")
+        (tmp_path / "x.log").unlink()
+        (tmp_path / "x.txt").touch()
+        (tmp_path / "x.txt").unlink()
+        (tmp_path / "pod1").mkdir()
+        (tmp_path / "pod1").rmdir()
+        for pod, name in (("pod2", "0.log"), ("pod3", "0.log")):
+            (tmp_path / pod / "c").mkdir(parents=True)
+            (tmp_path / pod / "c" / name).write_text("x")
+        (tmp_path / "pod2" / "c" / "0.log").unlink()
+        (tmp_path / "pod4" / "c").mkdir(parents=True)
+    (tmp_path / "last.log").write_text("x")
+    seen.wait_for(tmp_path / "last.log")
+    seen.wait_for(tmp_path / "pod3" / "c" / "0.log")
+    assert seen.missed == [str(tmp_path / name) for name in ("x.log", "pod1", "pod2/c")]
+    assert str(tmp_path / "kept.log") in seen.paths
 
 
 def test_lost_events_are_made_up_for(tmp_path: Path, seen: Seen, follow: Follow) -> None:
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
-    release = threading.Event()
-    reached = threading.Event()
-    usual = seen._found
-
-    def stall(found: Found) -> None:
-        usual(found)
-        reached.set()
-        release.wait(DEADLINE_S)
-
-    seen._found = stall  # type: ignore[method-assign]
     follow(tmp_path / "*.log")
-    (tmp_path / "stall.log").write_text("x")
-    assert reached.wait(DEADLINE_S)
-    for number in range(limit // 2 + 10):
-        name = tmp_path / f"{number}.tmp"
-        name.touch()
-        name.unlink()
-    (tmp_path / "after.log").write_text("x")
-    release.set()
+    with stalled(tmp_path, seen):
+        make_events(tmp_path, limit + QUEUED + 100)
+        (tmp_path / "after.log").write_text("x")
     seen.wait_for(tmp_path / "after.log")
+    (problem,) = seen.problems
+    assert "fs.inotify.max_queued_events" in problem.remedy
+
+
+def test_without_an_instance_directories_are_polled(
+    tmp_path: Path, seen: Seen, follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(lookout: object) -> None:
+        raise OSError(24, "Too many open files", "inotify_init1")
+
+    monkeypatch.setattr("collector.native.files.Lookout.__init__", refuse)
+    monkeypatch.setattr("collector.inputs.tail_files.POLL_S", 0.02)
+    follow(tmp_path / "*.log")
+    (tmp_path / "x.log").write_text("x")
+    seen.wait_for(tmp_path / "x.log")
+    (problem,) = seen.problems
+    assert "inotify_init1: Too many open files" in problem.problem
+    assert problem.remedy == "Raise the sysctl fs.inotify.max_user_instances."
 
 
 def test_without_watches_directories_are_polled(
     tmp_path: Path, seen: Seen, follow: Follow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(watch: object, path: str) -> int:
+    def refuse(watch: object, path: str, below: object) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("collector.native.files.Lookout.add_dir", refuse)

@@ -155,7 +155,12 @@ PRIVILEGE_FIELDS = (
     _passed("ignored", "boolean", ("kill",), "True when the target has it ignored."),
     _passed("to_thread", "boolean", ("kill",), "True when it was sent to one thread."),
     _passed(
-        "target.pid", "long", HAPPENED, "The process that it was done to, as the node sees it.", always=True
+        "target.pid",
+        "long",
+        HAPPENED,
+        "The process that it was done to, as the node sees it. Before Linux 6.10 an oom-kill tells no more "
+        "of it, and its container is that of the process which wanted the memory.",
+        always=True,
     ),
     _passed("target.pid", "long", ("ptrace", "clone", "kill"), "The same; of a clone the new process."),
     _passed("target.entity_id", "keyword", WITH_TARGET, "Its `process.entity_id`."),

@@ -74,7 +74,8 @@ class Telling:
         self._metrics.add("podwitness_lost_bytes_total", loss.cause, by=loss.size_bytes)
         for listener in self._listeners.values():
             listener.waiting.add(loss)
-        self._unsaid[loss.output, loss.cause] += loss.records
+        if loss.records:  # who does not know how many has said what it knows
+            self._unsaid[loss.output, loss.cause] += loss.records
         self.version += 1
 
     def untold(self) -> dict[str, tuple[Loss, ...]]:

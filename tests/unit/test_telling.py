@@ -103,3 +103,13 @@ def test_said_once_in_a_while_with_the_sum(caplog: pytest.LogCaptureFixture) -> 
         "out.0 lost 20 records (shed)",
         "out.0 lost 3 records (shed)",
     ]
+
+
+def test_a_loss_of_unknown_size_is_told_and_no_line_counts_it(caplog: pytest.LogCaptureFixture) -> None:
+    telling = made()
+    telling.report(loss(0))
+    telling.say(100.0)
+    telling.say_all()
+    assert caplog.messages == []
+    ((_, chunk),) = telling.chunks()
+    assert (chunk.records, told(chunk)) == (1, 0)

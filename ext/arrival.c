@@ -59,14 +59,16 @@ static int open_directory(const char *path)
   return -1;
 }
 
-/* Whether something was made or removed in a directory since it was made itself. */
+/* Whether something was made or removed in a directory since it was made itself. One whose time was set back, as
+ * by who unpacks an archive, does not tell. */
 static bool was_changed(int fd)
 {
   struct statx status;
   if (statx(fd, "", AT_EMPTY_PATH, STATX_MTIME | STATX_BTIME, &status) < 0 || !(status.stx_mask & STATX_BTIME))
     return false;
-  return status.stx_mtime.tv_sec != status.stx_btime.tv_sec ||
-         status.stx_mtime.tv_nsec != status.stx_btime.tv_nsec;
+  if (status.stx_mtime.tv_sec != status.stx_btime.tv_sec)
+    return status.stx_mtime.tv_sec > status.stx_btime.tv_sec;
+  return status.stx_mtime.tv_nsec > status.stx_btime.tv_nsec;
 }
 
 static struct dirent *next_entry(DIR *directory)

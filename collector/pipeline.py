@@ -120,6 +120,7 @@ class Pipeline:
             bounds=storage.bounds,
             rejected=storage.rejected,
             accepted=self._count_passed,
+            report=rooms.health.report,
         )
         self.stores.spooling = self.router.spooling
         self._made: dict[str, Made] = self.make_inputs(document.inputs, document)

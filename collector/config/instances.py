@@ -98,8 +98,9 @@ class OutputCommon(FilterCommon):
         "storage.total_limit_size",
         size_bytes,
         default="1G",
-        help="Most bytes that wait in the spool for this output. Beyond it flows are dropped first, execs "
-        "last, of equals the oldest.",
+        help="Most bytes that wait in the spool for this output, from the start on. Beyond it flows are "
+        "dropped first, execs last, of equals the oldest, whether they were tried already or not. What is "
+        "being sent just then is not dropped: if that alone is more, it is what there is.",
     )
 
     def __post_init__(self) -> None:

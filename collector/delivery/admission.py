@@ -128,6 +128,17 @@ class Admission:
             else:
                 yield waiter, decided
 
+    def stuck_of(self, source: str, tag: str, outlets: Outlets) -> tuple[Outlets, Outlets] | None:
+        """Of the outputs for a tag those without room for a portion, and those with; None: it has room."""
+        request = Request(tag, source, self.portion_bytes(source, outlets), True)
+        if self._is_over_limit(request):
+            stuck = tuple(outlet for outlet in outlets if outlet.complaint)
+        elif self.decide(request, outlets) is not None:
+            return None
+        else:
+            stuck = tuple(outlet for outlet in outlets if self._is_stuck(outlet, request))
+        return stuck, tuple(outlet for outlet in outlets if outlet not in stuck)
+
     def _is_free(self, request: Request, outlets: Outlets) -> bool:
         """Whether nothing is in the way, as most of the time."""
         if self._limits and self._is_over_limit(request):

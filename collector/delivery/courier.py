@@ -125,6 +125,7 @@ class Courier:
         self._metrics.add("fluentbit_output_retried_records_total", name, by=parcel.chunk.records)
         wait_s = DRAIN_RETRY_S if self._is_hurried else self._backoff.wait_s(parcel.failures)
         loop = asyncio.get_running_loop()
+        parcel.is_sending = False
         outlet.held[parcel] = loop.call_later(wait_s, outlet.try_again, parcel)
 
     async def _give_up(self, outlet: Outlet, parcel: Parcel, cause: str, reason: str) -> None:

@@ -61,6 +61,7 @@ class Parcel:
     chunk: Chunk
     failures: int = 0
     seq: int = 0
+    is_sending: bool = False  # from `take` until it is done or has failed
 
     @property
     def spooled_seq(self) -> int:
@@ -100,11 +101,10 @@ class Lanes:
             lane = self._lanes.get(tag)
             if lane is None:
                 continue
-            if lane.is_held:
-                lane.is_held = False
-                return lane.current
             if lane.current is None and lane.waiting:
-                lane.current = self._join(tag, lane.waiting)
+                lane.current, lane.is_held = self._join(tag, lane.waiting), True
+            if lane.current is not None and lane.is_held:
+                lane.is_held, lane.current.is_sending = False, True
                 return lane.current
         return None
 
@@ -127,7 +127,7 @@ class Lanes:
     def done(self, parcel: Parcel) -> None:
         """The parcel was delivered or given up: its lane goes on."""
         lane = self._lanes[parcel.tag]
-        lane.current = None
+        lane.current, lane.is_held = None, False
         if lane.waiting:
             self._ready.append(parcel.tag)
         else:
@@ -135,6 +135,7 @@ class Lanes:
 
     def again(self, parcel: Parcel) -> None:
         """The parcel's waiting time is over: it is taken as the next of its lane."""
+        parcel.is_sending = False
         self._lanes[parcel.tag].is_held = True
         self._ready.append(parcel.tag)
 
@@ -185,6 +186,17 @@ class Lanes:
         if found:
             self.withdraw(set(found))
         return found
+
+    def waiting_row(self, tag: str, seq: int) -> Ticket | None:
+        """What waits in a lane and has this row in the spool."""
+        lane = self._lanes.get(tag)
+        return next((ticket for ticket in lane.waiting if ticket.seq == seq), None) if lane else None
+
+    def sending_rows(self) -> Iterator[int]:
+        """Rows in the spool of what is being sent just now."""
+        for lane in self._lanes.values():
+            if lane.current and lane.current.is_sending and lane.current.spooled_seq:
+                yield lane.current.spooled_seq
 
     def under_way(self) -> Iterator[Ticket]:
         """What is being sent, or waits to be tried again."""

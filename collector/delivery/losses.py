@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+
+import msgpack
 
 from collector.delivery.chunk import Chunk
 from collector.delivery.spool_rows import ROW_BYTES, Dropped, wall_clock_ns
@@ -15,6 +18,7 @@ LOSS_TAG = "podwitness.loss"
 # A row for each cause, output and stream; a node has far fewer streams that lose at the same time. What
 # comes beyond is added to one row for all other streams, so that memory stays bounded and sums stay right.
 MAX_ROWS = 256
+MAX_TEXT_BYTES = 256 << 10  # names and paths of all rows
 OTHER_STREAMS = "*"
 
 
@@ -89,25 +93,54 @@ def row_loss(row: Dropped, cause: str) -> Loss:
 class Losses:
     """Losses not yet told, one row for each cause, output and stream."""
 
-    def __init__(self, max_rows: int = MAX_ROWS) -> None:
+    def __init__(
+        self, rows: Iterable[Loss] = (), max_rows: int = MAX_ROWS, max_text_bytes: int = MAX_TEXT_BYTES
+    ) -> None:
         self._max_rows = max_rows
+        self._max_text_bytes = max_text_bytes
         self._rows: dict[tuple[str, str, str], Loss] = {}
+        self._text_bytes = 0
+        for loss in rows:
+            self.add(loss)
 
     def add(self, loss: Loss) -> None:
         key = (loss.cause, loss.output, loss.stream)
-        if key not in self._rows and len(self._rows) >= self._max_rows:
-            loss = replace(loss, stream=OTHER_STREAMS, source="")
+        text_bytes = self._text_bytes + _text_bytes(loss)
+        is_full = len(self._rows) >= self._max_rows or text_bytes > self._max_text_bytes
+        if key not in self._rows and is_full:
+            loss = replace(loss, stream=OTHER_STREAMS, source="", path="", from_offset=-1, to_offset=-1)
             key = (loss.cause, loss.output, OTHER_STREAMS)
         present = self._rows.get(key)
-        self._rows[key] = present.plus(loss) if present else loss
+        row = self._rows[key] = present.plus(loss) if present else loss
+        self._text_bytes += _text_bytes(row) - (_text_bytes(present) if present else 0)
 
     def take(self) -> tuple[Loss, ...]:
         """All rows; the caller adds them again when they could not be told."""
-        rows, self._rows = tuple(self._rows.values()), {}
+        rows, self._rows, self._text_bytes = self.rows(), {}, 0
         return rows
+
+    def rows(self) -> tuple[Loss, ...]:
+        return tuple(self._rows.values())
 
     def __len__(self) -> int:
         return len(self._rows)
+
+
+def _text_bytes(loss: Loss) -> int:
+    return len(loss.stream) + len(loss.source) + len(loss.path)
+
+
+def packed(rows: Iterable[Loss]) -> bytes:
+    """As they are kept."""
+    return bytes(msgpack.packb([astuple(row) for row in rows], unicode_errors="surrogateescape"))
+
+
+def unpacked(kept: bytes) -> tuple[Loss, ...]:
+    """() for what `packed` did not make."""
+    try:
+        return tuple(Loss(*row) for row in msgpack.unpackb(kept, unicode_errors="surrogateescape"))
+    except (ValueError, TypeError):
+        return ()
 
 
 def entry(loss: Loss, node: str, now_ns: int) -> bytes:

@@ -108,8 +108,13 @@ class Outlet:
     shelf: Shelf = field(default_factory=Shelf)
     held: dict[Parcel, asyncio.TimerHandle] = field(default_factory=dict)  # to be tried again later
     complaint: str = ""  # why deliveries fail; "" since one did not
+    is_paused: bool = False  # no delivery begins
     _complained_s: float = float("-inf")
     _resting: deque[asyncio.Future[None]] = field(default_factory=deque)  # of workers without a parcel
+
+    @property
+    def name(self) -> str:
+        return self.route.name
 
     def usable_bytes(self, durable: bool) -> int:
         """What chunks that can be read again (or not) may fill of the share."""
@@ -186,11 +191,28 @@ class Outlet:
 
     async def next(self) -> Parcel:
         """The next parcel to send."""
-        while (parcel := self.lanes.take()) is None:
+        while (parcel := None if self.is_paused else self.lanes.take()) is None:
             await self._rest()
         if self.lanes.ready:
             self.wake()
         return parcel
+
+    @contextlib.contextmanager
+    def pausing(self) -> Iterator[None]:
+        """While it is looked for what may be given up: what is not being sent stays so."""
+        self.is_paused = True
+        try:
+            yield
+        finally:
+            self.is_paused = False
+            if self.lanes.ready:
+                self.wake()
+
+    def withdraw(self, parcel: Parcel) -> None:
+        """It is not tried again."""
+        timer = self.held.pop(parcel, None)
+        if timer is not None:
+            timer.cancel()
 
     async def _rest(self) -> None:
         rest = asyncio.get_running_loop().create_future()

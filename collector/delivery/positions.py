@@ -442,6 +442,9 @@ class PositionStores:
     async def commit(self) -> None:
         """Once all are written, the spool need not keep positions any more."""
         mark = self.spooling.mark if self.spooling else 0
+        if self.spooling:
+            # Before the positions pass what was lost: nobody would know of it after a crash.
+            await self.spooling.keep_losses()
         written = [await store.commit() for store in self._by_path.values()]
         if self.spooling and all(written) and mark > self._forgotten:
             await self.spooling.forget_positions(mark)

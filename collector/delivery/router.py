@@ -16,7 +16,7 @@ copy of at most lanes.JOIN_BYTES, plus what is on its way to the spool
 (or in the spool for them) and all earlier chunks of the file are, too (order.py).
 
 **The spool.** What could not be read again is not left in memory for longer than
-AT_RISK_S while an output does not take it: it gets rows in the spool, and so do
+securing.AT_RISK_S while an output does not take it: it gets rows in the spool, and so do
 all chunks of its tag before it and, until those are read back, after it. Without a
 spool, or where that is full too, `offer` drops what is worth less for what is
 worth more (flows first, execs last), and then says no.
@@ -36,6 +36,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from collector.delivery import securing
 from collector.delivery.admission import (
     CHUNK_OVERHEAD_BYTES,
     Admission,
@@ -47,6 +48,7 @@ from collector.delivery.admission import (
 from collector.delivery.census import Census, census_of
 from collector.delivery.chunk import Chunk, Position
 from collector.delivery.courier import Courier
+from collector.delivery.held_up import HeldUp
 from collector.delivery.lanes import Parcel, Ticket
 from collector.delivery.losses import LOSS_TAG, Loss, chunk_loss
 from collector.delivery.order import PositionOrder
@@ -54,6 +56,7 @@ from collector.delivery.outlet import Outlet, Route
 from collector.delivery.rejected import RejectedFolder
 from collector.delivery.retry import Backoff
 from collector.delivery.roster import Roster
+from collector.delivery.securing import Securing
 from collector.delivery.shedding import victims
 from collector.delivery.spool import Spool
 from collector.delivery.spooling import Bounds, Callbacks, Spooling
@@ -67,9 +70,6 @@ TOTAL_BYTES = 32 << 20
 
 # A node has some hundred log streams; beyond this the match of a tag is worked out again.
 TAGS_REMEMBERED = 4096
-
-# Outputs that work take a chunk within milliseconds; a crash may take the events that came in this time.
-AT_RISK_S = 1.0
 
 # How long outputs may take to end their connections in good order.
 CLOSE_S = 3.0
@@ -109,6 +109,7 @@ class Router:
         bounds: Bounds | None = None,
         rejected: RejectedFolder | None = None,
         accepted: Callable[[Chunk], None] = lambda _: None,
+        report: Callable[[str, bool, str], None] = lambda *_: None,
     ) -> None:
         self._roster = Roster(routes, total_bytes, log)
         self._metrics = metrics
@@ -119,25 +120,30 @@ class Router:
         self._open: dict[Ticket, None] = {}  # in the order of acceptance
         self._order = PositionOrder()
         self._admission = Admission(source_limits or {}, memory_only)
+        self._held_up = HeldUp(log, report)
         self._telling = Telling(node, metrics=metrics, log=log)
         self._courier = Courier(self._release, self._telling, backoff or Backoff(), rejected, metrics=metrics)
         self._empty = asyncio.Event()
         self._empty.set()
         self._ended = asyncio.Event()
         self.room_listeners: list[Callable[[], None]] = []
+        self._listen()
+        self._securing: Securing | None = None
         self.spooling = self._begin_spooling(spool, bounds or Bounds()) if spool else None
 
     def _begin_spooling(self, spool: Spool, bounds: Bounds) -> Spooling:
-        callbacks = Callbacks(self._settled, self._returned, self.report_loss, self._admit_waiters)
+        callbacks = Callbacks(self._settled, self._returned, self._release, self._admit_waiters)
         self._admission.spooling = spooling = Spooling(
             spool,
             self._roster.taking,
             self._order,
             callbacks,
+            self._telling,
             bounds=bounds,
             metrics=self._metrics,
             log=self._log,
         )
+        self._securing = Securing(self._open, self._admission, self._telling, spooling, self._outlets_of)
         return spooling
 
     # Intake
@@ -188,7 +194,10 @@ class Router:
         outlets = self._outlets_of(tag)
         size_bytes = self._admission.portion_bytes(source, outlets)
         request = Request(tag, source, size_bytes, True, vanishing)
-        return self._ended.is_set() or self._admission.decide(request, outlets) is not None
+        if self._ended.is_set() or self._admission.decide(request, outlets) is not None:
+            return True
+        self._held_up.note(source, tag, time.monotonic())
+        return False
 
     def report_loss(self, loss: Loss) -> None:
         """Counts a loss and tells it in-band within `flush_s`."""
@@ -202,6 +211,7 @@ class Router:
 
     async def _wait_for_room(self, waiter: Waiter) -> Ticket | None:
         self._admission.waiters[waiter] = None
+        self._held_up.note(waiter.chunk.source, waiter.chunk.tag, time.monotonic())
         self._empty.clear()
         try:
             return await waiter.admitted
@@ -306,28 +316,6 @@ class Router:
         outlet.lanes.push(ticket)
         outlet.wake()
 
-    def _secure(self, spooling: Spooling) -> None:
-        """Rows for what has been in memory for AT_RISK_S and could not be read again."""
-        now_s = time.monotonic()
-        before_ns = int((now_s - AT_RISK_S) * 1e9)
-        tags = {
-            ticket.chunk.tag
-            for ticket in self._open
-            if ticket.chunk.created_ns <= before_ns and self._is_at_risk(ticket)
-        }
-        for tag in tags | spooling.overdue_tags(now_s - AT_RISK_S):
-            for outlet in self._outlets_of(tag):
-                if spooling.has_room(0):
-                    spooling.secure(outlet, tag)
-        for tag in {ticket.chunk.tag for ticket in self._open if self._admission.is_filling(ticket)}:
-            spooling.secure_failing(self._outlets_of(tag), tag, now_s - AT_RISK_S)
-
-    def _is_at_risk(self, ticket: Ticket) -> bool:
-        chunk = ticket.chunk
-        if ticket.seq or chunk.source in self._admission.memory_only or self._telling.is_telling(ticket):
-            return False
-        return ticket.staged < ticket.waiting_for and not chunk.is_durable
-
     def _shed_for(self, chunk: Chunk, outlets: Outlets) -> bool:
         """Whether what is worth less could be dropped so that the chunk may have room."""
         if self.spooling and not self.spooling.has_room(size_of(chunk)):
@@ -354,21 +342,28 @@ class Router:
 
     async def _look_regularly(self) -> None:
         while True:
-            await asyncio.sleep(min(self._flush_s, AT_RISK_S))
-            self._telling.say()
+            await asyncio.sleep(min(self._flush_s, securing.AT_RISK_S))
+            self._telling.say(time.monotonic())
             self._tell_losses()
-            if self.spooling:
-                self._secure(self.spooling)
+            if self.spooling and self._securing:
+                self._securing.look()
+                self.spooling.look()
                 await self.spooling.set_gauges()
+            self._held_up.look(
+                lambda source, tag: self._admission.stuck_of(source, tag, self._outlets_of(tag)),
+                time.monotonic(),
+            )
             if self._admission.waiters:
                 self._admit_waiters()  # a file may be about to vanish by now
 
     def _tell_losses(self) -> None:
         """Sends the losses gathered so far, past all bounds."""
-        outlets = self._outlets_of(LOSS_TAG) if self._telling.has_news else ()
-        chunk = self._telling.chunk()
-        if chunk is not None and outlets:
-            self._telling.sent(self._accept(chunk, outlets))
+        outlets = {outlet.route.name: outlet for outlet in self._roster.taking}
+        for name, chunk in self._telling.chunks():
+            self._telling.sent(name, self._accept(chunk, (outlets[name],)))
+
+    def _listen(self) -> None:
+        self._telling.listen([outlet.route.name for outlet in self._roster.matching(LOSS_TAG)])
 
     # The end
 
@@ -405,21 +400,17 @@ class Router:
                 return
 
     async def _spool_the_rest(self, spooling: Spooling) -> None:
-        """What could not be read again and the outputs did not take."""
-        self._tell_losses()
+        """What could not be read again and the outputs did not take; then what only some of them took."""
         for waiter in list(self._admission.waiters):
             kept = waiter.chunk.source in self._admission.memory_only
             if not kept and not waiter.chunk.is_durable and not waiter.admitted.done():
                 del self._admission.waiters[waiter]
                 waiter.admitted.set_result(self._accept(waiter.chunk, waiter.outlets, waiter.outlets))
-        tags = {ticket.chunk.tag for ticket in self._open if self._is_left_at_risk(ticket)}
-        for tag in tags:
-            for outlet in self._outlets_of(tag):
-                spooling.secure(outlet, tag)
+        if self._securing:
+            self._securing.rest()
+            await spooling.flush()
+            self._securing.half_done()
         await spooling.finish()
-
-    def _is_left_at_risk(self, ticket: Ticket) -> bool:
-        return self._is_at_risk(ticket) or bool(ticket.staged) or self._telling.is_telling(ticket)
 
     def _abandon(self) -> None:
         for outlet in self._roster.all:
@@ -434,7 +425,7 @@ class Router:
             self._left_over(waiter.chunk)
             if not waiter.admitted.done():
                 waiter.admitted.set_result(None)
-        self._telling.say()
+        self._telling.say_all()
 
     def _left_over(self, chunk: Chunk) -> None:
         if not chunk.is_durable:
@@ -464,6 +455,7 @@ class Router:
             if self.spooling:
                 self.spooling.add(outlet)
         self._outlets_of.cache_clear()
+        self._listen()
         for waiter in self._admission.waiters:
             waiter.outlets = self._outlets_of(waiter.chunk.tag)
         self._admit_waiters()
@@ -479,7 +471,8 @@ class Router:
         return census_of(sources, self._open, self._roster.all, self._admission)
 
     def stalls(self, now_s: float) -> Iterator[Stall]:
-        """Outputs that have something to deliver, and for how long."""
+        """Outputs that have something to deliver, and for how long; inputs that one of them holds up."""
+        yield from self._held_up.stalls(now_s)
         for outlet in self._roster.all:
             yield from outlet.stalls(now_s)
             spooled_s = self._metrics.value("podwitness_spool_oldest_seconds", outlet.route.name)
@@ -487,7 +480,9 @@ class Router:
 
     def holds_up(self, source: str) -> bool:
         """Whether an input waits for room."""
-        return any(waiter.chunk.source == source for waiter in self._admission.waiters)
+        return source in self._held_up.sources() or any(
+            waiter.chunk.source == source for waiter in self._admission.waiters
+        )
 
     def set_gauges(self) -> None:
         """Brings the gauges of the metrics table up to date; called before they are shown."""

@@ -25,6 +25,7 @@ from typing import Any
 
 from collector.delivery.chunk import Chunk, Position, Worth
 from collector.delivery.database import position_of, position_row, set_aside
+from collector.delivery.losses import Loss, Losses, packed, row_loss, unpacked
 from collector.delivery.reserve import Reserve
 from collector.delivery.spool_rows import (
     ROW_BYTES,
@@ -44,31 +45,9 @@ from collector.delivery.spool_rows import (
     tag_of,
     wall_clock_ns,
 )
-from collector.errors import OperatorError
+from collector.delivery.spool_schema import SpoolUnusable, create
 
 FILE_NAME = "podwitness-spool.db"
-SCHEMA_VERSION = 1
-
-_CREATE = (
-    # The entries last: what a query of the rest reads is then the first page of a row only.
-    """CREATE TABLE chunks (
-      seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL, tag BLOB NOT NULL, source TEXT NOT NULL,
-      records INTEGER NOT NULL, worth INTEGER NOT NULL, created_ns INTEGER NOT NULL,
-      raw_bytes INTEGER NOT NULL, path BLOB NOT NULL, to_offset INTEGER NOT NULL,
-      checksum INTEGER, entries BLOB NOT NULL)""",
-    """CREATE TABLE waiting (
-      output TEXT NOT NULL, seq INTEGER NOT NULL, worth INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
-      PRIMARY KEY (output, seq)) WITHOUT ROWID""",
-    "CREATE INDEX waiting_by_worth ON waiting (output, worth, seq)",
-    "CREATE INDEX waiting_by_seq ON waiting (seq)",
-    "CREATE TABLE outputs (name TEXT PRIMARY KEY) WITHOUT ROWID",
-    """CREATE TABLE positions (
-      source TEXT NOT NULL, mark INTEGER NOT NULL,
-      device INTEGER NOT NULL, inode INTEGER NOT NULL, fingerprint BLOB NOT NULL,
-      fingerprint_bytes INTEGER NOT NULL, path BLOB NOT NULL, offset INTEGER NOT NULL,
-      stdout_partial INTEGER NOT NULL, stderr_partial INTEGER NOT NULL, cursor TEXT NOT NULL,
-      PRIMARY KEY (source, device, inode)) WITHOUT ROWID""",
-)
 _ADD = (
     "INSERT INTO chunks (id, tag, source, records, worth, created_ns, raw_bytes, path, to_offset, checksum, "
     "entries) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -94,8 +73,8 @@ VACUUM_PAGES = 128
 BUSY_S = 5.0
 
 
-class SpoolUnusable(OperatorError):
-    """The spool can't be opened."""
+Untold = Mapping[str, Sequence[Loss]]
+"""By the name of an output what it has to be told."""
 
 
 class SpoolDamaged(Exception):
@@ -122,7 +101,9 @@ class Spool:
         self._full_sync = full_sync
         self._checksum = checksum
         self.last_seq = 0
+        self._losses: dict[str, bytes] = {}  # as the table has them
         self._database = self._open()
+        self._losses = dict(self._database.execute("SELECT listener, untold FROM losses").fetchall())
         for content in self.contents():
             self.used_bytes[content.output] += content.size_bytes
 
@@ -134,20 +115,30 @@ class Spool:
         *,
         done: Sequence[tuple[str, int]] = (),
         places: Mapping[str, Place],
+        untold: Untold | None = None,
     ) -> Written:
-        """Adds chunks and removes rows that are delivered, all or nothing.
+        """Adds chunks, removes rows that are delivered and what is beyond the bounds, all or nothing.
 
-        Nothing is added without a reserve, so that a disk which the spool has filled
-        can be emptied again.
+        With the removal of what is beyond goes that it is to be told, beside what is `untold`.
+        Beyond a bound is at most what that output is just sending; everything else goes before.
+        Nothing is added without a reserve, so that a disk which the spool has filled can be
+        emptied again.
         """
         if additions:
             self._take_reserve()
         used = Counter(self.used_bytes)
         dropped: list[Dropped] = []
+        kept_losses: dict[str, bytes] = {}
 
         def work() -> tuple[Kept, ...]:
             self._remove(done, used)
-            return tuple(self._add(one, places, used, dropped) for one in additions)
+            bounds = dict(places)
+            added = tuple(self._add(one, bounds, used, dropped) for one in additions)
+            for output, place in bounds.items():
+                self._trim(output, place, used, dropped)
+            if untold is not None:
+                kept_losses.update(self._keep_losses(untold, dropped, "storage_limit"))
+            return added
 
         try:
             kept = self._transaction(work)
@@ -155,9 +146,31 @@ class Spool:
             if additions or not self._reserve.give_up():
                 raise
             used = Counter(self.used_bytes)
+            dropped.clear()
             kept = self._transaction(work)
         self.used_bytes = used
+        if untold is not None:
+            self._losses = kept_losses
         return Written(kept, tuple(dropped))
+
+    def _keep_losses(self, untold: Untold, dropped: Sequence[Dropped], cause: str) -> dict[str, bytes]:
+        """By listener, what is to be told after all memory was lost."""
+        told_of = [row_loss(row, cause) for row in dropped]
+        losses = {name: packed(Losses((*rows, *told_of)).rows()) for name, rows in untold.items()}
+        for name in set(self._losses) - set(losses):
+            self._database.execute("DELETE FROM losses WHERE listener = ?", (name,))
+        for name, rows in losses.items():
+            if self._losses.get(name) != rows:
+                self._database.execute("INSERT OR REPLACE INTO losses VALUES (?, ?)", (name, rows))
+        return losses
+
+    def losses(self) -> dict[str, tuple[Loss, ...]]:
+        """What was not told, by the output that would have been. One that has an entry was there before."""
+        return {name: unpacked(rows) for name, rows in self._losses.items()}
+
+    def has_losses(self, untold: Untold) -> bool:
+        """Whether just these are kept."""
+        return {name: packed(rows) for name, rows in untold.items()} == self._losses
 
     def _take_reserve(self) -> None:
         """Raises sqlite3.OperationalError where the disk has no room for it."""
@@ -174,13 +187,14 @@ class Spool:
             has_more = self.shrink()
 
     def _add(
-        self, added: Addition, places: Mapping[str, Place], used: Counter[str], dropped: list[Dropped]
+        self, added: Addition, places: dict[str, Place], used: Counter[str], dropped: list[Dropped]
     ) -> Kept:
         size_bytes = len(added.chunk.entries) + ROW_BYTES
         keeping = []
         for output in added.outputs:
-            has_room = self._make_room(output, places[output], size_bytes, added.chunk.worth, used, dropped)
-            if has_room or added.must:
+            if added.must or self._make_room(
+                output, places[output], size_bytes, added.chunk.worth, used, dropped
+            ):
                 keeping.append(output)
             else:
                 dropped.append(refused(added.chunk, output, size_bytes))
@@ -189,6 +203,8 @@ class Spool:
             row = (output, seq, added.chunk.worth, size_bytes)
             self._database.execute("INSERT INTO waiting VALUES (?, ?, ?, ?)", row)
             used[output] += size_bytes
+            if added.must:
+                places[output] = places[output].keeping(seq)
         self._database.executemany(
             "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [(source, self.last_seq, *position_row(position)) for source, position in added.positions],
@@ -228,27 +244,38 @@ class Spool:
     ) -> bool:
         """Drops rows of no more worth, least and oldest first, until there is room. False: there is none."""
         excess = used[output] + size_bytes - place.limit_bytes
-        if excess <= 0:
-            return True
-        victims = []
-        for victim in self._least(output, worth, place.after):
-            if victim.seq not in place.kept:
-                victims.append(victim)
-                excess -= victim.size_bytes
-            if excess <= 0:
-                break
-        else:
+        victims = self._victims(output, place, worth, excess)
+        if sum(victim.size_bytes for victim in victims) < excess:
             return False
-        self._remove([(output, victim.seq) for victim in victims], used)
-        dropped += victims
+        self._drop(output, victims, used, dropped)
         return True
 
-    def _least(self, output: str, worth: Worth, after: int) -> Iterable[Dropped]:
+    def _trim(self, output: str, place: Place, used: Counter[str], dropped: list[Dropped]) -> None:
+        """Drops what is beyond the bound: it may have been larger, or was passed by what must be."""
+        victims = self._victims(output, place, Worth.WITNESS, used[output] - place.limit_bytes)
+        self._drop(output, victims, used, dropped)
+
+    def _victims(self, output: str, place: Place, worth: Worth, excess: int) -> list[Dropped]:
+        """Rows of so many bytes, or all that there are."""
+        victims: list[Dropped] = []
+        able = (row for row in self._least(output, worth) if row.seq not in place.kept)
+        while excess > 0 and (victim := next(able, None)) is not None:
+            victims.append(victim)
+            excess -= victim.size_bytes
+        return victims
+
+    def _drop(
+        self, output: str, victims: Sequence[Dropped], used: Counter[str], dropped: list[Dropped]
+    ) -> None:
+        self._remove([(output, victim.seq) for victim in victims], used)
+        dropped += victims
+
+    def _least(self, output: str, worth: Worth) -> Iterable[Dropped]:
         asked = (
             f"SELECT {SUBJECT} FROM waiting w JOIN chunks c ON c.seq = w.seq "
-            "WHERE w.output = ? AND w.worth <= ? AND w.seq > ? ORDER BY w.worth, w.seq"
+            "WHERE w.output = ? AND w.worth <= ? ORDER BY w.worth, w.seq"
         )
-        return map(dropped_of, self._database.execute(asked, (output, worth, after)))
+        return map(dropped_of, self._database.execute(asked, (output, worth)))
 
     def _remove(self, rows: Iterable[tuple[str, int]], used: Counter[str]) -> None:
         for output, seq in rows:
@@ -267,7 +294,7 @@ class Spool:
     def read(
         self, output: str, *, after: int, skip: Collection[int] = (), max_bytes: int, max_chunks: int
     ) -> Found:
-        """The next rows of an output, one at least, and those whose checksum is wrong, which are removed."""
+        """The next rows of an output, one at least, and those whose checksum is wrong."""
         asked = (
             f"SELECT {SUBJECT}, c.id, c.worth, c.checksum, c.entries FROM waiting w "
             "JOIN chunks c ON c.seq = w.seq WHERE w.output = ? AND w.seq > ? ORDER BY w.seq"
@@ -297,8 +324,6 @@ class Spool:
                     break
 
         self._checked(work)
-        if damaged:
-            self.write((), done=[(output, one.seq) for one in damaged], places={})
         return Found(found, damaged, last)
 
     def contents(self) -> list[Content]:
@@ -321,7 +346,9 @@ class Spool:
         """Their own databases have all positions that were written with chunks up to `mark`."""
         self._transaction(lambda: self._database.execute("DELETE FROM positions WHERE mark <= ?", (mark,)))
 
-    def adopt(self, outputs: Mapping[str, Callable[[str], bool]]) -> list[Dropped]:
+    def adopt(
+        self, outputs: Mapping[str, Callable[[str], bool]], untold: Untold | None = None
+    ) -> list[Dropped]:
         """Notes the outputs of this run, by name with their Match.
 
         What waits for one that is not there any more goes to those that are new
@@ -332,22 +359,24 @@ class Spool:
         new = {name: matches for name, matches in outputs.items() if name not in known}
         dropped: list[Dropped] = []
         used = Counter(self.used_bytes)
+        losses: dict[str, bytes] = {}
 
         def work() -> None:
             for output in known - set(outputs):
                 dropped.extend(self._hand_over(output, new, used))
             self._database.execute("DELETE FROM outputs")
             self._database.executemany("INSERT INTO outputs VALUES (?)", [(name,) for name in outputs])
+            losses.update(self._keep_losses(untold or {}, dropped, "output_removed"))
 
         self._transaction(work)
-        self.used_bytes = used
+        self.used_bytes, self._losses = used, losses
         return dropped
 
     def _hand_over(
         self, output: str, new: Mapping[str, Callable[[str], bool]], used: Counter[str]
     ) -> list[Dropped]:
         dropped = []
-        for row in list(self._least(output, Worth.WITNESS, 0)):
+        for row in list(self._least(output, Worth.WITNESS)):
             heirs = [name for name, matches in new.items() if matches(row.tag)]
             for heir in heirs:
                 self._database.execute(
@@ -408,6 +437,7 @@ class Spool:
             aside = set_aside(self.path)
             self._database = self._open()
             self.used_bytes.clear()
+            self._losses.clear()
             raise SpoolDamaged(aside, reason) from reason
 
     def _open(self) -> sqlite3.Connection:
@@ -443,7 +473,7 @@ class Spool:
             database.execute(f"PRAGMA synchronous = {'FULL' if self._full_sync else 'NORMAL'}")
             database.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
             database.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * PAGE_BYTES}")
-            _create(database, self.path, self.last_seq)
+            create(database, self.path, self.last_seq)
             self.last_seq = database.execute("SELECT seq FROM sqlite_sequence").fetchone()[0]
             # Reads every row but the entries: a whole check of a spool of a gigabyte would take seconds.
             database.execute(_CONTENTS).fetchall()
@@ -451,21 +481,3 @@ class Spool:
             database.close()
             raise
         return database
-
-
-def _create(database: sqlite3.Connection, path: Path, last_seq: int) -> None:
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, SCHEMA_VERSION):
-        raise SpoolUnusable(
-            f"The spool {path} has schema version {version}, this podwitness knows {SCHEMA_VERSION}.",
-            "It was written by a newer podwitness.",
-            "Run that version again until it is empty, or move the file away to begin anew.",
-        )
-    if version == 0:
-        with database:
-            database.execute("BEGIN EXCLUSIVE")
-            for statement in _CREATE:
-                database.execute(statement)
-            # Numbers are not used again: chunks in memory may have had a row in a database that was damaged.
-            database.execute("INSERT INTO sqlite_sequence VALUES ('chunks', ?)", (last_seq,))
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -23,7 +23,7 @@ SUBJECT = (
 class Addition(NamedTuple):
     """A chunk to be kept for `outputs`, and how far the files that it came from are safe with it.
 
-    `must`: even beyond their bounds.
+    `must`: even beyond their bounds, as an output is just sending it and may have delivered it.
     """
 
     chunk: Chunk
@@ -33,11 +33,13 @@ class Addition(NamedTuple):
 
 
 class Place(NamedTuple):
-    """What of an output's rows may be dropped for newer ones: all behind `after` but `kept`, at a bound."""
+    """An output's bound. Rows may be dropped for newer ones, all but `kept`, which it is just sending."""
 
     limit_bytes: int
-    after: int = 0
     kept: Collection[int] = ()
+
+    def keeping(self, seq: int) -> Place:
+        return Place(self.limit_bytes, {*self.kept, seq})
 
 
 class Stored(NamedTuple):

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -24,8 +25,9 @@ from collector.delivery.losses import Loss, row_loss
 from collector.delivery.order import PositionOrder
 from collector.delivery.outlet import Outlet
 from collector.delivery.spool import Spool, SpoolDamaged
-from collector.delivery.spool_rows import ROW_BYTES, Addition, Found, Kept, Place, Stored, Written
+from collector.delivery.spool_rows import ROW_BYTES, Addition, Dropped, Found, Kept, Place, Stored, Written
 from collector.delivery.staging import Row, Staging, Unit
+from collector.delivery.telling import Telling
 from collector.service.metrics import Metrics
 
 # Rows are fewer and larger when what comes within this time is written together; it is also how much of
@@ -57,12 +59,13 @@ class Callbacks:
     """What the router does.
 
     `settled`: so many outputs of a ticket have it, or a row of it. `returned`: goes
-    to an output again. `freed`: who waits for room may have it now.
+    to an output again. `released`: an output is through with it. `freed`: who waits
+    for room may have it now.
     """
 
     settled: Callable[[Ticket, int], None]
     returned: Callable[[Outlet, Ticket], None]
-    lost: Callable[[Loss], None]
+    released: Callable[[Outlet, Parcel], None]
     freed: Callable[[], None]
 
 
@@ -75,6 +78,7 @@ class Spooling:
         outlets: Sequence[Outlet],
         order: PositionOrder,
         callbacks: Callbacks,
+        telling: Telling,
         *,
         bounds: Bounds,
         metrics: Metrics,
@@ -84,6 +88,7 @@ class Spooling:
         self._outlets = {outlet.route.name: outlet for outlet in outlets}
         self._order = order
         self._callbacks = callbacks
+        self._telling = telling
         self._bounds = bounds
         self._metrics = metrics
         self._log = log
@@ -101,8 +106,14 @@ class Spooling:
         self._is_ending = False
         self._may_shrink = True
         self.mark = spool.last_seq
-        for row in spool.adopt({name: outlet.route.matches for name, outlet in self._outlets.items()}):
-            callbacks.lost(row_loss(row, "output_removed"))
+        telling.restore(spool.losses())
+        matches = {name: outlet.route.matches for name, outlet in self._outlets.items()}
+        for row in spool.adopt(matches, telling.untold()):
+            telling.report(row_loss(row, "output_removed"))
+        # A bound may have been larger, and an heir gets what others had.
+        for row in spool.write((), places=self._places(), untold=telling.untold()).dropped:
+            telling.report(row_loss(row, "storage_limit"))
+        self._kept_version = telling.version
         for found in spool.contents():
             self._outlets[found.output].shelf.put(*found[1:])
 
@@ -157,10 +168,13 @@ class Spooling:
             return not self._staging.void(parcel)
         was_read_back = bool(parcel.tickets[0].seq)
         if was_read_back:
-            outlet.shelf.up_bytes -= len(parcel.chunk.entries)
-            self._chunks_up -= 1
+            self._leaves_memory(outlet, parcel.chunk)
         self._forget_row(outlet, seq)
         return was_read_back
+
+    def _leaves_memory(self, outlet: Outlet, chunk: Chunk) -> None:
+        outlet.shelf.up_bytes -= len(chunk.entries)
+        self._chunks_up -= 1
 
     def unstage(self, outlet: Outlet, tag: str) -> list[Ticket]:
         """What need not go to disk any more: the output works, and has all that was there before it."""
@@ -174,7 +188,7 @@ class Spooling:
         """Makes room for a chunk; gives what was given up for it, and for which outputs."""
         units = self._staging.shed(chunk.worth, size_bytes)
         for unit in units:
-            unit.tickets[0].staged -= len(unit.outlets)
+            unit.withdraw()
         return [(unit.tickets[0], unit.outlets) for unit in units]
 
     def _forget_row(self, outlet: Outlet, seq: int) -> None:
@@ -193,10 +207,24 @@ class Spooling:
             tasks.create_task(self._write_regularly(), name="write to the spool")
             tasks.create_task(self._read_regularly(), name="read the spool")
 
+    def look(self) -> None:
+        """Keeps losses that were not told; drops what is beyond a bound that is smaller or was passed."""
+        if self._full(()) or self._has_news():
+            self._wake()
+
+    def room_bytes(self, outlet: Outlet) -> int:
+        """How much more rows may have before some are dropped."""
+        return outlet.route.spool_limit_bytes - self._spool.used_bytes[outlet.route.name]
+
     async def finish(self) -> None:
         """Writes what is staged, then takes nothing any more."""
+        await self.flush()
         self._is_ending = True
-        await self._write(0.0)
+
+    async def flush(self) -> None:
+        """Writes what is staged: what waits for something else of its file goes after that."""
+        while await self._write(0.0):
+            pass
 
     async def forget_positions(self, mark: int) -> None:
         """The positions of what was written up to `mark` are in their own databases."""
@@ -204,10 +232,24 @@ class Spooling:
             async with self._using:
                 await self._call(lambda: self._spool.forget_positions(mark))
 
+    async def keep_losses(self) -> None:
+        """Returns when all losses so far are on disk, or told, as far as the disk takes them."""
+        if self._has_news() and not self._is_ending:
+            await self._write()
+
+    def _has_news(self) -> bool:
+        if self._kept_version == self._telling.version:
+            return False
+        if self._spool.has_losses(self._telling.untold()):
+            self._kept_version = self._telling.version
+            return False
+        return True
+
     async def close(self) -> None:
-        """Notes what was delivered last."""
+        """Notes what was delivered last, and what is still to be told."""
         async with self._using:
-            await self._call(lambda: self._spool.write((), done=self._done, places={}))
+            untold = self._telling.untold()
+            await self._call(lambda: self._spool.write((), done=self._done, places={}, untold=untold))
             await asyncio.get_running_loop().run_in_executor(self._thread, self._spool.close)
         self._thread.shutdown()
 
@@ -234,28 +276,52 @@ class Spooling:
         if self._may_shrink:
             self._work.set()
 
-    async def _write(self, patience_s: float = PATIENCE_S) -> None:
+    async def _write(self, patience_s: float = PATIENCE_S) -> bool:
+        """Whether chunks were written."""
         async with self._using:
             rows = self._staging.writable(self._order, time.monotonic() - patience_s)
             done, self._done = self._done, []
-            if not rows and not done:
-                return
             added = [_subject(row) for row in rows]
-            places = {name: _place(outlet) for name, outlet in self._outlets.items()}
-            written = await self._call(lambda: self._spool.write(added, done=done, places=places))
-            if written is not None:
-                self._removed(done)
-                self._take_note(rows, written)
-                return
+            full = self._full(added)
+            if not rows and not done and not full and not self._has_news():
+                return False
+            places, untold, version = self._places(), self._telling.untold(), self._telling.version
+            with contextlib.ExitStack() as paused:
+                for outlet in full:
+                    paused.enter_context(outlet.pausing())
+                written = await self._call(
+                    lambda: self._spool.write(added, done=done, places=places, untold=untold)
+                )
+                if written is not None:
+                    self._kept_version = version
+                    self._removed(done)
+                    self._take_note(rows, written)
+                    return bool(rows)
             for unit in self._staging.failed(rows):
                 self._settle(unit)
             self._is_failing = True
             # Removing takes hardly any room, and makes some.
             first, self._done = done[:DONE_ROWS], done[DONE_ROWS:] + self._done
-            if await self._call(lambda: self._spool.write((), done=first, places={})) is None:
+            if await self._call(lambda: self._spool.write((), done=first, places={}, untold=untold)) is None:
                 self._done = first + self._done
             else:
                 self._removed(first)
+            return False
+
+    def _places(self) -> dict[str, Place]:
+        return {
+            name: Place(outlet.route.spool_limit_bytes, frozenset(outlet.lanes.sending_rows()))
+            for name, outlet in self._outlets.items()
+        }
+
+    def _full(self, added: Sequence[Addition]) -> list[Outlet]:
+        """Outputs that something may have to be dropped for."""
+        used = Counter(self._spool.used_bytes)
+        for addition in added:
+            used.update(dict.fromkeys(addition.outputs, len(addition.chunk.entries) + ROW_BYTES))
+        return [
+            outlet for name, outlet in self._outlets.items() if used[name] > outlet.route.spool_limit_bytes
+        ]
 
     def _removed(self, rows: Iterable[tuple[str, int]]) -> None:
         """Until now they would have been read back like any other."""
@@ -267,18 +333,38 @@ class Spooling:
         for row, kept in zip(rows, written.kept, strict=True):
             self._shelve(row, kept)
         for dropped in written.dropped:
+            self._telling.report(row_loss(dropped, "storage_limit"))
             if dropped.seq:
-                shelf = self._outlets[dropped.output].shelf
-                shelf.take(dropped.tag, dropped.source, dropped.records, dropped.size_bytes)
-            self._callbacks.lost(row_loss(dropped, "storage_limit"))
+                self._give_up(self._outlets[dropped.output], dropped)
         self.mark = self._spool.last_seq
         self._is_failing = False
         self._may_shrink = True
         for row in rows:
             for unit in row.units:
-                self._settle(unit)
+                if unit.parcel and not unit.parcel.seq:
+                    unit.withdraw()
+                    self._withdraw(unit.outlets[0], unit.parcel)
+                else:
+                    self._settle(unit)
         self._has_room.set()
         self._callbacks.freed()
+
+    def _give_up(self, outlet: Outlet, dropped: Dropped) -> None:
+        """A row was dropped: what it stands for leaves memory, too, if it is there."""
+        seq, tag, shelf = dropped.seq, dropped.tag, outlet.shelf
+        current, waiting = outlet.lanes.current(tag), outlet.lanes.waiting_row(tag, seq)
+        if waiting is not None:
+            outlet.lanes.withdraw({waiting})
+            self._leaves_memory(outlet, waiting.chunk)
+            self._callbacks.settled(waiting, 1)
+        elif current is not None and current.spooled_seq == seq:
+            self._withdraw(outlet, current)
+        else:
+            shelf.take(tag, dropped.source, dropped.records, dropped.size_bytes)
+
+    def _withdraw(self, outlet: Outlet, parcel: Parcel) -> None:
+        outlet.withdraw(parcel)
+        self._callbacks.released(outlet, parcel)
 
     def _shelve(self, row: Row, kept: Kept) -> None:
         """What was written is behind; what an output is trying to send is with it."""
@@ -296,8 +382,8 @@ class Spooling:
         self._metrics.add("podwitness_spool_written_bytes_total", by=len(chunk.entries))
 
     def _settle(self, unit: Unit) -> None:
+        unit.withdraw()
         for ticket in unit.tickets:
-            ticket.staged -= len(unit.outlets)
             self._callbacks.settled(ticket, len(unit.outlets))
 
     async def _read_regularly(self) -> None:
@@ -340,7 +426,8 @@ class Spooling:
             self._return(outlet, stored)
         for row in found.damaged:
             outlet.shelf.take(row.tag, row.source, row.records, row.size_bytes)
-            self._callbacks.lost(row_loss(row, "spool_damaged"))
+            self._telling.report(row_loss(row, "spool_damaged"))
+            self._forget_row(outlet, row.seq)
         outlet.shelf.after = found.after
 
     def _return(self, outlet: Outlet, stored: Stored) -> None:
@@ -369,7 +456,7 @@ class Spooling:
             for tag, amount in outlet.shelf.behind.items():
                 size_bytes = amount.size_bytes - amount.chunks * ROW_BYTES
                 loss = Loss("spool_damaged", amount.records, size_bytes, tag, name)
-                self._callbacks.lost(replace(loss, since_ns=now_ns, until_ns=now_ns))
+                self._telling.report(replace(loss, since_ns=now_ns, until_ns=now_ns))
             outlet.shelf.clear()
             outlet.shelf.after = self._spool.last_seq
 
@@ -409,9 +496,5 @@ class Spooling:
 def _subject(row: Row) -> Addition:
     unit = row.units[0]
     outputs = tuple(outlet.route.name for outlet in unit.outlets)
-    # What an output is sending is in memory anyhow; its row is no question of room.
-    return Addition(row.chunk, outputs, tuple(row.positions), must=unit.parcel is not None)
-
-
-def _place(outlet: Outlet) -> Place:
-    return Place(outlet.route.spool_limit_bytes, outlet.shelf.after, frozenset(outlet.shelf.up))
+    must = unit.parcel is not None and unit.parcel.is_sending
+    return Addition(row.chunk, outputs, tuple(row.positions), must)

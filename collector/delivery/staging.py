@@ -41,6 +41,11 @@ class Unit:
     def size_bytes(self) -> int:
         return 0 if self.parcel else sum(ticket.size_bytes for ticket in self.tickets)
 
+    def withdraw(self) -> None:
+        """Its tickets are not on their way to the spool any more."""
+        for ticket in self.tickets:
+            ticket.staged -= len(self.outlets)
+
 
 @dataclass(slots=True)
 class Row:
@@ -118,8 +123,7 @@ class Staging:
             unit.is_void = True
             return True
         self._forget(unit)
-        for ticket in unit.tickets:
-            ticket.staged -= 1
+        unit.withdraw()
         return False
 
     def take_back(self, outlet: Outlet, tag: str, room_bytes: int) -> list[Ticket]:

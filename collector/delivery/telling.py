@@ -5,70 +5,129 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from collector.delivery.chunk import Chunk, Worth, chunk_id
 from collector.delivery.lanes import Ticket
 from collector.delivery.losses import LOSS_TAG, Loss, Losses, entry
 from collector.service.metrics import Metrics
 
+# Where losses go on, a line in the log for each second would be read by ourselves, and be lost in turn.
+SAY_EVERY_S = 10.0
+
+
+@dataclass(slots=True)
+class Listener:
+    """An output that takes losses: what it has not been told, and the chunk under way that does."""
+
+    waiting: Losses = field(default_factory=Losses)
+    told: tuple[Loss, ...] = ()
+    ticket: Ticket | None = None
+
+    def untold(self) -> tuple[Loss, ...]:
+        """What it has not acknowledged."""
+        return Losses((*self.told, *self.waiting.rows())).rows() if self.told else self.waiting.rows()
+
 
 class Telling:
-    """At most one chunk of losses is under way; what was not delivered is told with the next."""
+    """Each listener hears of every loss at its own pace, in one chunk at a time.
+
+    What was not delivered is told with the next. `version` changes with what is untold.
+    """
 
     def __init__(self, node: str, *, metrics: Metrics, log: logging.Logger) -> None:
         self._node = node
         self._metrics = metrics
         self._log = log
-        self._losses = Losses()
+        self._listeners: dict[str, Listener] = {}
         self._unsaid: Counter[tuple[str, str]] = Counter()  # by output and cause, since last logged
-        self._ticket: Ticket | None = None
-        self._told: tuple[Loss, ...] = ()
+        self._said_s: dict[tuple[str, str], float] = {}
+        self.version = 0
+
+    def listen(self, names: Iterable[str]) -> None:
+        """From now on these outputs take losses. Those that are new get what others had not heard."""
+        before, self._listeners = self._listeners, {}
+        for name in names:
+            self._listeners[name] = before.get(name) or Listener()
+        gone = {name: one.untold() for name, one in before.items() if name not in self._listeners}
+        self._inherit(gone, [name for name in self._listeners if name not in before])
+
+    def restore(self, untold: Mapping[str, Iterable[Loss]]) -> None:
+        """What a process before this one had not told."""
+        for name, losses in untold.items():
+            if name in self._listeners:
+                self._inherit({name: losses}, [name])
+        gone = {name: losses for name, losses in untold.items() if name not in self._listeners}
+        self._inherit(gone, [name for name in self._listeners if name not in untold])
+
+    def _inherit(self, untold: Mapping[str, Iterable[Loss]], heirs: Iterable[str]) -> None:
+        """The same loss is told to all: what several had not heard is told once."""
+        losses = list(dict.fromkeys(loss for rows in untold.values() for loss in rows))
+        for name in heirs:
+            for loss in losses:
+                self._listeners[name].waiting.add(loss)
+        self.version += 1
 
     def report(self, loss: Loss) -> None:
         self._metrics.add("podwitness_lost_records_total", loss.cause, by=loss.records)
         self._metrics.add("podwitness_lost_bytes_total", loss.cause, by=loss.size_bytes)
-        self._losses.add(loss)
+        for listener in self._listeners.values():
+            listener.waiting.add(loss)
         self._unsaid[loss.output, loss.cause] += loss.records
+        self.version += 1
 
-    def say(self) -> None:
-        """One line in the log for each output and cause."""
-        for (output, cause), records in self._unsaid.items():
-            self._log.error("%s lost %d records (%s)", output or "every output", records, cause)
-        self._unsaid.clear()
+    def untold(self) -> dict[str, tuple[Loss, ...]]:
+        """By listener, what would have to be told if all memory were lost."""
+        return {name: listener.untold() for name, listener in self._listeners.items()}
 
-    @property
-    def has_news(self) -> bool:
-        """Whether there is something to be told now."""
-        return bool(self._losses) and self._ticket is None
+    def say(self, now_s: float) -> None:
+        """A line in the log for each output and cause, with the sum since the last one SAY_EVERY_S before."""
+        for one in list(self._unsaid):
+            if now_s >= self._said_s.get(one, float("-inf")) + SAY_EVERY_S:
+                self._said_s[one] = now_s
+                self._say(*one, self._unsaid.pop(one))
 
-    def chunk(self) -> Chunk | None:
-        """The losses to be told now. Not `sent`, they are not told again."""
-        if not self.has_news:
-            return None
-        self._told = self._losses.take()
+    def say_all(self) -> None:
+        """At the end."""
+        for one in list(self._unsaid):
+            self._say(*one, self._unsaid.pop(one))
+
+    def _say(self, output: str, cause: str, records: int) -> None:
+        self._log.error("%s lost %d records (%s)", output or "every output", records, cause)
+
+    def chunks(self) -> Iterator[tuple[str, Chunk]]:
+        """By listener, the losses to be told now. Not `sent`, they are not told again."""
+        for name, listener in self._listeners.items():
+            if listener.waiting and listener.ticket is None:
+                listener.told = listener.waiting.take()
+                yield name, self._chunk(name, listener.told)
+
+    def _chunk(self, name: str, told: tuple[Loss, ...]) -> Chunk:
         now_ns = time.time_ns()
         return Chunk(
-            id=chunk_id(LOSS_TAG, self._node, now_ns),
+            id=chunk_id(LOSS_TAG, self._node, name, now_ns),
             tag=LOSS_TAG,
-            entries=b"".join(entry(loss, self._node, now_ns) for loss in self._told),
-            records=len(self._told),
+            entries=b"".join(entry(loss, self._node, now_ns) for loss in told),
+            records=len(told),
             source="podwitness",
             created_ns=time.monotonic_ns(),
             worth=Worth.WITNESS,
         )
 
-    def sent(self, ticket: Ticket) -> None:
+    def sent(self, name: str, ticket: Ticket) -> None:
         """The chunk is under way under this ticket."""
-        self._ticket = ticket
+        self._listeners[name].ticket = ticket
 
     def is_telling(self, ticket: Ticket) -> bool:
-        return ticket is self._ticket
+        return any(listener.ticket is ticket for listener in self._listeners.values())
 
     def finished(self, ticket: Ticket) -> None:
-        """What no output took is to be told again."""
-        if ticket is self._ticket:
-            self._ticket = None
-            if not ticket.delivered:
-                for loss in self._told:
-                    self._losses.add(loss)
-            self._told = ()
+        """What the listener did not take is to be told again."""
+        for listener in self._listeners.values():
+            if listener.ticket is ticket:
+                listener.ticket = None
+                told, listener.told = listener.told, ()
+                for loss in () if ticket.delivered else told:
+                    listener.waiting.add(loss)
+                self.version += 1

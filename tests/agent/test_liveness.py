@@ -101,6 +101,19 @@ def counted(port: int, name: str, labels: str = '{name="http.0"}') -> float:
     return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + labels)), 0.0)
 
 
+def test_an_output_that_holds_an_input_up_for_the_others(tmp_path: Path) -> None:
+    port = free_port()
+    sections = (service(port), tail(tmp_path), to(free_port(), Retry_Limit="no_limits"), NULL)
+    with running(tmp_path, *sections) as agent:
+        with open(tmp_path / "a.log", "w") as log:
+            log.writelines("x" * 1000 + "\n" for _ in range(40_000))
+        agent.log.wait_for("tail.0 stands still because http.0 takes nothing .* nor does null.0 get it")
+        health = get(port, "/api/v2/health")[1]
+        assert "tail.0 stands still because http.0" in health
+        assert counted(port, "podwitness_stalled_seconds", '{name="tail.0"}') > 0
+        assert counted(port, "fluentbit_input_ingestion_paused", '{name="tail.0"}') == 1
+
+
 @pytest.mark.parametrize(
     ("limit", "counter", "status"),
     [

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
+from collector.delivery.losses import LOSS_TAG
 from collector.delivery.spool import FILE_NAME
 from tests.agent.agent import Agent, get
 from tests.polling import until
@@ -36,7 +37,7 @@ def free_port() -> int:
 class Setup:
     """An agent's configuration, and the agent while it runs."""
 
-    def __init__(self, folder: Path, aggregator: int, *, limit: str = "1G") -> None:
+    def __init__(self, folder: Path, aggregator: int, *, limit: str = "1G", match: str = "app.*") -> None:
         self.port, self.http = free_port(), free_port()
         self.spool = folder / "spool"
         self.path = folder / "podwitness.conf"
@@ -45,7 +46,7 @@ class Setup:
             f"    HTTP_Server On\n    HTTP_Listen 127.0.0.1\n    HTTP_Port {self.http}\n"
             f"    storage.path {self.spool}\n    storage.checksum on\n"
             f"[INPUT]\n    Name forward\n    Listen 127.0.0.1\n    Port {self.port}\n"
-            f"[OUTPUT]\n    Name forward\n    Match app.*\n    Host 127.0.0.1\n    Port {aggregator}\n"
+            f"[OUTPUT]\n    Name forward\n    Match {match}\n    Host 127.0.0.1\n    Port {aggregator}\n"
             f"    Require_ack_response On\n    Retry_Limit no_limits\n    storage.total_limit_size {limit}\n"
         )
 
@@ -204,6 +205,44 @@ def test_memory_is_bounded_while_nobody_listens(tmp_path: Path) -> None:
             assert len({(one.tag, r[b"n"]) for one in receiver.received for _, r in one.entries}) == kept
 
     asyncio.run(scenario())
+
+
+def told(receiver: Receiver) -> int:
+    """Records told as lost by the spool's bound."""
+    chunks = {one.chunk: one for one in receiver.received if one.tag == LOSS_TAG}.values()
+    losses = [record[b"podwitness"][b"loss"] for one in chunks for _, record in one.entries]
+    return sum(loss[b"records"] for loss in losses if loss[b"cause"] == b"storage_limit")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_what_was_lost_in_an_outage_is_told_after_it(tmp_path: Path, number: signal.Signals) -> None:
+    """Over restarts, of what was acknowledged each record arrives or is told as lost. The bound holds."""
+    limit = 200_000
+
+    async def scenario() -> None:
+        async with receiving() as receiver:
+            await receiver.stop()
+            setup = Setup(tmp_path, receiver.port, limit=str(limit), match="*")
+            clients = [Client(setup.port, f"app.{tag}", size=10_000) for tag in range(20)]
+            for _ in range(2):
+                async with setup.agent() as agent:
+                    await asyncio.gather(*(client.send(5) for client in clients))
+                    await setup.until("podwitness_lost_records_total", 60)
+                    assert await asyncio.to_thread(setup.metric, "podwitness_spool_bytes") <= limit
+                    agent.stop(number)
+            await receiver.start(port=receiver.port)
+            async with setup.agent():
+                await receiver.wait_until(lambda: seen(receiver) + told(receiver) == 200, 30)
+            assert sum(len(client.acked) for client in clients) == 200
+            assert told(receiver) >= 160
+
+    asyncio.run(scenario())
+
+
+def seen(receiver: Receiver) -> int:
+    return len(
+        {(one.tag, r[b"n"]) for one in receiver.received if one.tag != LOSS_TAG for _, r in one.entries}
+    )
 
 
 @pytest.mark.parametrize("garbage", [b"no database", b""])

@@ -18,8 +18,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.delivery import router as router_module
-from collector.delivery import spooling
+from collector.delivery import securing, spooling
 from collector.delivery.chunk import Chunk, FileKey, Position, chunk_id
 from collector.delivery.retry import Backoff
 from collector.delivery.router import Route, Router
@@ -249,10 +248,10 @@ def test_whatever_happens_nothing_that_is_safe_is_lost(happenings: list[Step]) -
         for spool in world.spools[:-1]:
             spool.close()
 
-    before = spooling.LINGER_S, spooling.PATIENCE_S, router_module.AT_RISK_S
-    spooling.LINGER_S, spooling.PATIENCE_S, router_module.AT_RISK_S = 0.003, 0.01, 0.01
+    before = spooling.LINGER_S, spooling.PATIENCE_S, securing.AT_RISK_S
+    spooling.LINGER_S, spooling.PATIENCE_S, securing.AT_RISK_S = 0.003, 0.01, 0.01
     try:
         with tempfile.TemporaryDirectory() as folder:
             asyncio.run(scenario(Path(folder)))
     finally:
-        spooling.LINGER_S, spooling.PATIENCE_S, router_module.AT_RISK_S = before
+        spooling.LINGER_S, spooling.PATIENCE_S, securing.AT_RISK_S = before

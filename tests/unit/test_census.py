@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.delivery import census, spooling
-from collector.delivery import router as router_module
+from collector.delivery import census, securing, spooling
 from collector.delivery.census import Count
 from tests.unit.routing import House, Recorder, chunk, never, refuse, route, routing
 from tests.unit.spooled import copy, event, opened
@@ -18,7 +17,7 @@ from tests.unit.spooled import copy, event, opened
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spooling, "LINGER_S", 0.01)
-    monkeypatch.setattr(router_module, "AT_RISK_S", 0.03)
+    monkeypatch.setattr(securing, "AT_RISK_S", 0.03)
 
 
 def test_what_is_up_and_what_is_busy() -> None:

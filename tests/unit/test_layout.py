@@ -38,6 +38,7 @@ NO_TEST_FILE = {
     "collector.kubernetes.api_errors": "declarations; raised in the tests of collector.kubernetes.api",
     "collector.config.sections": "declarations; made by the tests of the readers",
     "collector.delivery.chunk": "declarations; made by the tests of delivery and inputs",
+    "collector.delivery.spool_schema": "a part of the spool: tests/unit/test_spool.py",
     "probes.btf_files": "a part of the cache: tests/unit/test_cache.py, tests/kernel/test_probe_cache.py",
     "probes.cache_key": "a part of the cache: the same",
     "probes.codes": "a protocol without a body",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector.delivery.losses import OTHER_STREAMS, Loss, Losses, entry
+from collector.delivery.losses import OTHER_STREAMS, Loss, Losses, entry, packed, unpacked
 from collector.entries import unpack_entries
 
 
@@ -51,6 +51,25 @@ def test_rows_are_bounded_and_sums_stay_right() -> None:
     assert len(rows) == 4
     assert sum(row.records for row in rows) == 100
     assert rows[-1].stream == OTHER_STREAMS
+
+
+def test_text_is_bounded_and_sums_stay_right() -> None:
+    losses = Losses(max_text_bytes=10_000)
+    for number in range(200):
+        losses.add(loss(stream=f"{number:0200}", path="/" * 4000))
+    rows = losses.rows()
+    assert sum(len(row.stream) + len(row.path) + len(row.source) for row in rows) <= 10_100
+    assert sum(row.records for row in rows) == 400
+    assert len(losses.take()) == len(rows)
+    losses.add(loss(stream="a" * 5000))
+    assert losses.rows()[0].stream == "a" * 5000
+
+
+def test_kept_and_read_again() -> None:
+    rows = (loss(), loss(stream="kube.\udcff", path="", cause="shed"))
+    assert unpacked(packed(rows)) == rows
+    for spoilt in (b"", b"\xff", packed(rows)[:-1], b"\x91\x91\x01", b"\x01"):
+        assert unpacked(spoilt) == ()
 
 
 def test_the_record() -> None:

@@ -49,6 +49,22 @@ def test_failures_are_said_when_they_are_news(caplog: pytest.LogCaptureFixture) 
     assert caplog.messages == ["out.0 can't deliver: refused", "out.0 delivers again"]
 
 
+def test_no_delivery_begins_while_it_is_paused() -> None:
+    async def scenario() -> None:
+        subject = outlet()
+        waiting = asyncio.create_task(subject.next())
+        await asyncio.sleep(0)
+        with subject.pausing():
+            subject.lanes.push(Ticket(Chunk(b"i" * 16, "kube.a", b"x", 1, "tail.0", 0), 1, 1))
+            subject.wake()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not waiting.done()
+        assert (await asyncio.wait_for(waiting, 20)).tag == "kube.a"
+
+    asyncio.run(scenario())
+
+
 def test_next_waits_for_work() -> None:
     async def scenario() -> None:
         subject = outlet()

@@ -204,6 +204,26 @@ def test_stores_share_a_path_and_route_by_source(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_losses_are_on_disk_before_positions_pass_them(tmp_path: Path) -> None:
+    path = tmp_path / "tail.db"
+    stores = PositionStores(log=LOG, metrics=Metrics(TABLE))
+    stores.open("tail.0", str(path))
+    stores.record("tail.0", position(1))
+    seen = []
+
+    class Kept:
+        mark = 0
+
+        async def keep_losses(self) -> None:
+            seen.append(opened(path).load(FileKey(1, 7)))
+
+    stores.spooling = Kept()  # type: ignore[assignment]
+    asyncio.run(stores.commit())
+    assert seen == [None]
+    assert opened(path).load(FileKey(1, 7)) == position(1)
+    stores.close()
+
+
 @pytest.mark.parametrize("sync", ["extra", "full", "off"])
 def test_a_database_is_written_as_its_input_says(tmp_path: Path, sync: str) -> None:
     """Two inputs with one file: as the last one says; a reload changes it in place."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.delivery.chunk import Chunk, FileKey, Position, chunk_id
-from collector.delivery.losses import LOSS_TAG
+from collector.delivery.losses import LOSS_TAG, Loss
 from collector.delivery.router import CHUNK_OVERHEAD_BYTES
 from collector.entries import unpack_entries
 from collector.plugin import DeliveryError
@@ -267,6 +267,17 @@ def test_drain_counts_what_is_lost_and_leaves_files_uncommitted() -> None:
             assert not house.router.offer(chunk(b"4", tag="ebpf"))
         assert house.metrics.value("podwitness_lost_records_total", "shutdown") == 2
         assert output.closed
+
+    asyncio.run(scenario())
+
+
+def test_what_was_lost_last_is_told_before_the_end() -> None:
+    async def scenario() -> None:
+        output = Recorder()
+        async with routing(route(output), flush_s=60) as house:
+            house.router.report_loss(Loss("deleted", 3, 10, "kube.a"))
+            await house.router.drain(20)
+        assert [sent.tag for sent in output.accepted] == [LOSS_TAG]
 
     asyncio.run(scenario())
 

@@ -15,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.delivery.chunk import Chunk, Worth
-from collector.delivery.spool import FILE_NAME, PAGE_BYTES, Spool, SpoolDamaged, SpoolUnusable
+from collector.delivery.losses import Loss, row_loss
+from collector.delivery.spool import FILE_NAME, PAGE_BYTES, Spool, SpoolDamaged
 from collector.delivery.spool_rows import ROW_BYTES, Addition, Place, Written
+from collector.delivery.spool_schema import SpoolUnusable
 from tests.unit.spooled import LOG, copy, event, opened, position_of
 
 ROW = 1000 + ROW_BYTES
@@ -99,17 +101,31 @@ def test_at_the_bound_the_least_and_oldest_goes_and_is_described(tmp_path: Path)
     written = spool.write(added(7, worth=Worth.LOG), places=places)
     assert [(one.seq, one.records) for one in written.dropped] == [(0, 1)]
     assert seqs(written) == [0]
-    written = spool.write([Addition(event(8, worth=Worth.LOG), ("a",), must=True)], places=places)
-    assert read(spool) == [1, 5, 6, 8]
     spool.close()
 
 
-def test_what_an_output_has_in_memory_is_not_dropped(tmp_path: Path) -> None:
+def test_what_an_output_is_sending_is_not_dropped(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     numbered = seqs(spool.write(added(1, 2, 3, 4), places=ROOM))
-    place = Place(4 * ROW, after=numbered[0], kept={numbered[2]})
+    place = Place(4 * ROW, kept={numbered[0], numbered[2]})
     written = spool.write(added(5, 6), places={"a": place})
     assert [one.seq for one in written.dropped] == [numbered[1], numbered[3]]
+    spool.close()
+
+
+def test_what_is_being_sent_passes_the_bound_when_nothing_else_is_left_and_only_for_so_long(
+    tmp_path: Path,
+) -> None:
+    spool = opened(tmp_path)
+    numbered = seqs(spool.write(added(1, 2, 3), places=ROOM))
+    place = Place(2 * ROW, kept={numbered[1]})
+    must = [Addition(event(number, worth=Worth.FLOW), ("a",), must=True) for number in (8, 9)]
+    written = spool.write([*must, *added(4)], places={"a": place})
+    assert [one.seq for one in written.dropped] == [0, numbered[0], numbered[2]]
+    assert read(spool) == [2, 8, 9]
+    written = spool.write((), places={"a": Place(ROW)})
+    assert [one.records for one in written.dropped] == [1, 1]
+    assert (read(spool), spool.used_bytes["a"]) == ([2], ROW)
     spool.close()
 
 
@@ -164,6 +180,29 @@ def test_a_crash_between_any_two_steps(tmp_path_factory: pytest.TempPathFactory,
     spool.close()
     ends = [sum(size for size, _ in batches[:count]) for count in range(len(batches) + 1)]
     assert {until for until, _ in found} == set(ends)
+
+
+def test_a_crash_between_dropping_and_telling(tmp_path: Path) -> None:
+    """Whatever is left of a spool at its bound: what is not there is told as lost."""
+    spool = opened(tmp_path / "live")
+    places, nobody_knows = {"a": Place(2 * ROW)}, Loss("shed", 1000, 1, "kernel.process", "a")
+    taking = images(spool, tmp_path)
+    next(taking)
+    untold = [nobody_knows]
+    for number in range(1, 5):
+        written = spool.write(added(number), places=places, untold={"b": untold})
+        untold = [*untold, *(row_loss(row, "storage_limit") for row in written.dropped)]
+    seen = set()
+    for image in taking:
+        left = opened(image)
+        has, losses = read(left), left.losses().get("b", ())
+        lost = sum(row.records for row in losses if row.cause == "storage_limit")
+        assert lost + len(has) == max(has, default=0)
+        assert (nobody_knows in losses) == bool(has)
+        seen.add(lost)
+        left.close()
+    assert seen == {0, 1, 2}
+    spool.close()
 
 
 def test_positions_are_forgotten_up_to_a_mark(tmp_path: Path) -> None:

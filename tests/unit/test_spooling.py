@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from collector.delivery import router as router_module
-from collector.delivery import spooling
-from collector.delivery.chunk import Chunk, FileKey, Position, Worth, chunk_id
-from collector.delivery.outlet import Route
+from collector.delivery import securing, spooling
+from collector.delivery.chunk import Chunk, Worth, chunk_id
 from collector.delivery.spool import FILE_NAME, PAGE_BYTES
 from collector.delivery.spooling import Bounds
-from tests.unit.routing import House, Recorder, everything, logs, never, refuse, routing
+from tests.unit.routing import House, Recorder, never, refuse
+from tests.unit.spool_routing import line, numbers, spooled, to, written
 from tests.unit.spooled import copy, event, opened
 
 
@@ -27,35 +23,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spooling, "LINGER_S", 0.01)
     monkeypatch.setattr(spooling, "PATIENCE_S", 0.05)
     monkeypatch.setattr(spooling, "RETRY_S", 0.02)
-    monkeypatch.setattr(router_module, "AT_RISK_S", 0.03)
-
-
-def spooled(folder: Path, *routes: Route, **changes: object) -> AbstractAsyncContextManager[House]:
-    return routing(*routes, spool=opened(folder), **changes)
-
-
-def line(number: int, vanishing: Callable[[], bool] | None = None, tag: str = "kube.a") -> Chunk:
-    position = Position(FileKey(1, 2), "/var/log/a", number * 1000)
-    entries = number.to_bytes(4, "big") * 250
-    ident = chunk_id(tag, number)
-    return Chunk(
-        ident, tag, memoryview(entries), 1, "tail.0", time.monotonic_ns(), position, 1000, vanishing=vanishing
-    )
-
-
-def numbers(output: Recorder, tag: str = "") -> list[int]:
-    """What arrived, in order."""
-    found = b"".join(one.entries for one in output.accepted if one.tag.startswith(tag) and logs(one.tag))
-    return [int.from_bytes(found[at : at + 4], "big") for at in range(0, len(found), 1000)]
-
-
-def written(house: House) -> float:
-    return house.metrics.value("podwitness_spool_written_bytes_total")
-
-
-def to(output: Recorder, name: str = "out.0", limit: int = 1 << 30, **more: object) -> Route:
-    matches = more.get("matches", everything)
-    return Route(name, output, matches, None, limit)  # type: ignore[arg-type]
+    monkeypatch.setattr(securing, "AT_RISK_S", 0.03)
 
 
 def test_events_that_a_dead_output_does_not_take_survive_the_process(tmp_path: Path) -> None:
@@ -257,38 +225,6 @@ def test_a_file_waits_and_is_not_copied_until_it_is_about_to_vanish(tmp_path: Pa
     asyncio.run(scenario())
 
 
-def test_the_limit_drops_flows_first_and_tells_exactly_what(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        output = Recorder(behave=never())
-        size = 1000 + 256
-        async with spooled(
-            tmp_path, to(output, limit=10 * size, matches=logs), total_bytes=2100, bounds=Bounds(10, 1)
-        ) as house:
-            # Two that are in memory, being sent and read back, and so never dropped.
-            await house.router.submit(event(0, "first", Worth.FLOW))
-            await house.router.submit(event(0, "second", Worth.FLOW))
-            await house.until(lambda: house.router.statistics().chunks == 1 and written(house) == 2000)
-            for number in range(1, 7):
-                await house.router.submit(event(number, "flows", Worth.FLOW))
-                await house.until(lambda: written(house) == 2000 + number * 1000)  # noqa: B023
-            for number in range(1, 8):
-                await house.router.submit(event(number, "execs", Worth.WITNESS))
-                await house.until(lambda: written(house) == 8000 + number * 1000)  # noqa: B023
-            lost = house.loss("storage_limit")
-            assert lost == 2 + 6 + 7 - 10
-            assert house.metrics.value("podwitness_lost_bytes_total", "storage_limit") == 1000 * lost
-            await house.router.submit(event(9, "flows", Worth.FLOW))
-            await house.until(lambda: house.loss("storage_limit") == 6)  # the older one
-            copy(tmp_path, tmp_path / "b")
-        alive = Recorder()
-        async with spooled(tmp_path / "b", to(alive)) as house:
-            await alive.wait_until(lambda: len(numbers(alive)) >= 10)
-        assert numbers(alive, "execs") == list(range(1, 8))
-        assert numbers(alive, "flows") == [9]
-
-    asyncio.run(scenario())
-
-
 def test_what_is_left_at_the_end_is_there_at_the_next_start(tmp_path: Path) -> None:
     async def scenario() -> None:
         hung = Recorder(behave=never())
@@ -306,6 +242,47 @@ def test_what_is_left_at_the_end_is_there_at_the_next_start(tmp_path: Path) -> N
             await alive.wait_until(lambda: len(numbers(alive)) >= 9)
         assert numbers(alive, "kernel") == list(range(8))
         assert numbers(alive, "kube") == [1]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("limit", "is_kept"), [(1 << 20, True), (12_000, False)])
+def test_what_one_output_has_is_not_sent_to_it_again_after_a_stop(
+    tmp_path: Path, limit: int, is_kept: bool
+) -> None:
+    """What the other lacks is written, if there is room for it without dropping anything."""
+
+    async def scenario() -> None:
+        dead, alive = Recorder(behave=refuse), Recorder()
+        async with spooled(tmp_path, to(dead, limit=limit), to(alive, "out.1")) as house:
+            for number in range(1, 11):
+                await house.router.submit(line(number))
+                await house.router.submit(line(number, tag="kube.rewritten"))
+                await dead.wait_until(lambda: len(dead.tried) >= 2)
+            await alive.wait_until(lambda: len(numbers(alive)) == 20)
+            assert house.positions == []
+            await house.router.drain(0.001)
+            assert {one.offset for one in house.positions[-1:]} == ({10_000} if is_kept else set())
+        assert house.metrics.total("podwitness_lost_records_total") == 0
+        later = Recorder()
+        async with spooled(tmp_path, to(later, limit=limit), to(alive, "out.1")) as house:
+            if is_kept:
+                await later.wait_until(lambda: len(numbers(later)) == 20)
+            await house.router.drain(20)
+        assert numbers(later, "kube.a") == (list(range(1, 11)) if is_kept else [])
+        assert len(numbers(alive)) == 20
+
+    asyncio.run(scenario())
+
+
+def test_what_no_output_has_is_left_in_its_file_at_a_stop(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with spooled(tmp_path, to(Recorder(behave=refuse)), to(Recorder(behave=never()), "b")) as house:
+            for number in range(1, 11):
+                await house.router.submit(line(number))
+            await house.router.drain(0.001)
+        assert written(house) == 0
+        assert house.positions == []
 
     asyncio.run(scenario())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from collector.config.service import ServiceSettings
+from collector.delivery.spool_rows import Addition, Place
 from collector.delivery.storage import open_storage
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
@@ -28,12 +29,16 @@ def test_every_key_counts(tmp_path: Path) -> None:
         storage_backlog_bytes=9,
         storage_keep_rejected=True,
         storage_rejected_path="dead",
+        storage_checksum=True,
     )
     storage = open_storage(service, metrics=Metrics(TABLE), log=logging.getLogger("test"))
     assert storage.spool is not None
     assert storage.rejected is not None
     assert (storage.bounds.backlog_bytes, storage.bounds.chunks_up) == (9, 7)
     assert storage.spool._database.execute("PRAGMA synchronous").fetchone() == (2,)
+    storage.spool.write([Addition(chunk_of({"n": 1}), ("a",))], places={"a": Place(1 << 20)})
+    storage.spool._database.execute("UPDATE chunks SET entries = x'00'")
+    assert len(storage.spool.read("a", after=0, max_bytes=1, max_chunks=1).damaged) == 1
     assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
     asyncio.run(storage.rejected.keep(chunk_of({"n": 1}), "http.0", "400"))
     assert len(list((tmp_path / "spool" / "dead").glob("*.forward"))) == 1

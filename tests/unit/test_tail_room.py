@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.delivery import router as router_module
-from collector.delivery import spooling
+from collector.delivery import securing, spooling
 from collector.delivery.losses import LOSS_TAG
 from collector.delivery.router import Route
 from collector.entries import unpack_entries
@@ -44,7 +43,7 @@ def of(output: Recorder, name: str, part: str) -> Route:
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spooling, "LINGER_S", 0.01)
-    monkeypatch.setattr(router_module, "AT_RISK_S", 0.05)
+    monkeypatch.setattr(securing, "AT_RISK_S", 0.05)
     monkeypatch.setattr(tail_room, "LOOK_S", 0.02)
     monkeypatch.setattr(vanishing, "LISTING_S", 0.0)
 

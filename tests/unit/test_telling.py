@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from collector.delivery.chunk import Chunk
 from collector.delivery.lanes import Ticket
 from collector.delivery.losses import LOSS_TAG, Loss
 from collector.delivery.telling import Telling
@@ -14,41 +15,91 @@ from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 
 
-def made() -> Telling:
-    return Telling("node-1", metrics=Metrics(TABLE), log=logging.getLogger("test"))
+def made(*names: str) -> Telling:
+    telling = Telling("node-1", metrics=Metrics(TABLE), log=logging.getLogger("test"))
+    telling.listen(names or ("out.0",))
+    return telling
 
 
 def loss(records: int = 1) -> Loss:
     return Loss("shed", records, 10, "kernel.network", "out.0")
 
 
-def test_one_at_a_time_and_again_when_no_output_took_it() -> None:
+def told(chunk: Chunk) -> int:
+    return sum(
+        dict(pairs)["podwitness"]["loss"]["records"] for _, pairs in unpack_entries(bytes(chunk.entries))
+    )
+
+
+def test_one_at_a_time_and_again_when_the_output_did_not_take_it() -> None:
     telling = made()
-    assert telling.chunk() is None
+    assert list(telling.chunks()) == []
     telling.report(loss())
-    chunk = telling.chunk()
-    assert chunk is not None
-    assert (chunk.tag, chunk.records) == (LOSS_TAG, 1)
+    ((name, chunk),) = telling.chunks()
+    assert (name, chunk.tag, chunk.records) == ("out.0", LOSS_TAG, 1)
     ticket = Ticket(chunk, 100, 1)
-    telling.sent(ticket)
+    telling.sent(name, ticket)
     telling.report(loss(2))
-    assert telling.chunk() is None
+    assert list(telling.chunks()) == []
     assert telling.is_telling(ticket)
+    assert [row.records for row in telling.untold()["out.0"]] == [3]
     telling.finished(ticket)
-    again = telling.chunk()
-    assert again is not None
-    ((_, pairs),) = unpack_entries(again.entries)
-    assert dict(pairs)["podwitness"]["loss"]["records"] == 3
+    ((_, again),) = telling.chunks()
+    assert told(again) == 3
     second = Ticket(again, 100, 1, delivered=1)
-    telling.sent(second)
+    telling.sent(name, second)
     telling.finished(second)
-    assert not telling.has_news
+    assert list(telling.chunks()) == []
+    assert telling.untold() == {"out.0": ()}
 
 
-def test_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    telling = made()
-    for _ in range(3):
+def test_one_that_takes_nothing_keeps_no_other_from_hearing() -> None:
+    telling = made("dead", "alive")
+    for number in range(5):
         telling.report(loss())
-    telling.say()
-    telling.say()
-    assert caplog.messages == ["out.0 lost 3 records (shed)"]
+        for name, chunk in telling.chunks():
+            ticket = Ticket(chunk, 100, 1, delivered=int(name == "alive"))
+            telling.sent(name, ticket)
+            if name == "alive":
+                assert told(chunk) == 1
+                telling.finished(ticket)
+            else:
+                assert number == 0
+    assert [row.records for row in telling.untold()["dead"]] == [5]
+    assert telling.untold()["alive"] == ()
+
+
+def test_who_is_new_hears_what_one_that_is_gone_had_not_heard() -> None:
+    telling = made("dead", "alive")
+    telling.report(loss(7))
+    telling.listen(["alive", "heir"])
+    assert {name: [row.records for row in rows] for name, rows in telling.untold().items()} == {
+        "alive": [7],
+        "heir": [7],
+    }
+    other = made("alive", "second")
+    other.restore({"alive": (), "heir": [loss(7)], "gone": [loss(7)]})
+    assert {name: [row.records for row in rows] for name, rows in other.untold().items()} == {
+        "alive": [],
+        "second": [7],
+    }
+
+
+def test_said_once_in_a_while_with_the_sum(caplog: pytest.LogCaptureFixture) -> None:
+    telling = made()
+    telling.report(loss())
+    telling.say(100.0)
+    for now_s in range(100, 110):
+        telling.report(loss(2))
+        telling.say(now_s + 0.5)
+    assert caplog.messages == ["out.0 lost 1 records (shed)"]
+    telling.report(Loss("rejected", 1, 10, "kube.a", "out.0"))
+    telling.say(109.9)
+    telling.say(110.0)
+    telling.report(loss(3))
+    telling.say_all()
+    assert caplog.messages[1:] == [
+        "out.0 lost 1 records (rejected)",
+        "out.0 lost 20 records (shed)",
+        "out.0 lost 3 records (shed)",
+    ]

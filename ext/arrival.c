@@ -59,14 +59,16 @@ static int open_directory(const char *path)
   return -1;
 }
 
-/* Whether something was made or removed in a directory since it was made itself. */
+/* Whether something was made or removed in a directory since it was made itself. One whose time was set back, as
+ * by who unpacks an archive, does not tell. */
 static bool was_changed(int fd)
 {
   struct statx status;
   if (statx(fd, "", AT_EMPTY_PATH, STATX_MTIME | STATX_BTIME, &status) < 0 || !(status.stx_mask & STATX_BTIME))
     return false;
-  return status.stx_mtime.tv_sec != status.stx_btime.tv_sec ||
-         status.stx_mtime.tv_nsec != status.stx_btime.tv_nsec;
+  if (status.stx_mtime.tv_sec != status.stx_btime.tv_sec)
+    return status.stx_mtime.tv_sec > status.stx_btime.tv_sec;
+  return status.stx_mtime.tv_nsec > status.stx_btime.tv_nsec;
 }
 
 static struct dirent *next_entry(DIR *directory)
@@ -98,6 +100,14 @@ static void look_into(const struct place *place, DIR *directory)
       tell_appeared(place, PW_IN_CREATE | (is_directory(directory, entry) ? PW_IN_ISDIR : 0), entry->d_name);
 }
 
+/* It can't be looked into, as descriptors are used up: the receiver is to add it, and look itself. */
+static void let_go(struct pw_watched *watched, struct pw_sighting *seen)
+{
+  pw_directories_forget(&watched->directories, seen->child_wd);
+  pw_watch_remove(&watched->watch, seen->child_wd);
+  seen->child_wd = -1;
+}
+
 /* Watched first, then looked into: what comes between is told twice, and nothing not at all. One that was
  * watched already was looked into then. */
 static void enter(struct place *place, struct pw_sighting *seen, int fd)
@@ -119,6 +129,8 @@ static void enter(struct place *place, struct pw_sighting *seen, int fd)
   DIR *directory = is_first ? opendir(address) : NULL;
   if (directory)
     seen->emptied = changed && !next_entry(directory);
+  else if (is_first)
+    let_go(place->watched, seen);
   pw_sightings_put(place->watched->queue, seen);
   if (directory) {
     look_into(place, directory);

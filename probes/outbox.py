@@ -60,8 +60,6 @@ class Outbox:
 
     def send(self) -> None:
         """As much as the channel has room for. Raises ConnectionError when the collector is gone."""
-        if not self._waiting and not self._unsent:
-            self._take_late()
         try:
             while self._is_due:
                 self._unsent = self._unsent or encode(self.take())
@@ -69,6 +67,7 @@ class Outbox:
                 self._unsent = b""
         except BlockingIOError:
             return
+        self._take_late()  # not before: on a busy node something waits each time
 
     def finish(self) -> None:
         """The same, waiting a little for room. Raises ConnectionError when the collector is gone."""

@@ -26,7 +26,6 @@ _APPEARED = inotify.CREATE | inotify.MOVED_TO
 _VANISHED = inotify.DELETE | inotify.MOVED_FROM
 # Names of directories that led to one of those watched, beside two for each; then they are found anew.
 SHOWN_BESIDES = 100
-_DIR_GONE = inotify.IGNORED | inotify.MOVE_SELF
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +85,7 @@ class _Directory:
     wanted: set[Wanted] = field(default_factory=set)
     targets: dict[str, str] = field(default_factory=dict)  # name of a link's target here -> the link
     unopened: dict[str, str] = field(default_factory=dict)  # names gone before they were opened -> the path
+    told: set[str] = field(default_factory=set)  # names that appeared and have not vanished
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +95,7 @@ class Reports:
     found: Callable[[Found], None]
     problem: Callable[[OperatorError], None]
     refused: Callable[[str, str], object]  # path, reason
-    missed: Callable[
-        [str], object
-    ]  # a log file, or the directory of one, that was gone before it could be opened
+    missed: Callable[[str], object]  # a log file, or directory of one, gone before it could be opened
     scanned: Callable[[], None]  # the first look at everything is over
 
 
@@ -228,8 +226,10 @@ class Discovery:
             self._appeared(directory, event)
         elif event.mask & _VANISHED:
             self._vanished(directory, event)
-        elif event.mask & _DIR_GONE:
-            self._forget(directory, has_ended=bool(event.mask & inotify.IGNORED))
+        elif event.mask & inotify.IGNORED:
+            self._forget(directory, has_ended=True)
+        elif event.mask & inotify.MOVE_SELF and not _is_at(directory.path, directory.identity):
+            self._forget(directory)
 
     def _let_go(self, wd: int) -> None:
         """What the lookout watches and nobody wants."""
@@ -238,6 +238,11 @@ class Discovery:
 
     def _appeared(self, directory: _Directory, event: WatchEvent) -> None:
         takers = [wanted for wanted in directory.wanted if wanted.matches(event.name)]
+        if event.error:
+            if event.name in directory.told and event.error == errno.ENOENT and not event.is_link:
+                return  # seen by a look into the new directory; this is the event, and its end is behind it
+        elif takers:
+            directory.told.add(event.name)
         link = directory.targets.get(event.name)
         paths = [(os.path.join(one.shown, event.name), one.early) for one in takers if one.is_last]
         self._offer_all([(link, False), *paths] if link else paths, directory, event)
@@ -305,6 +310,7 @@ class Discovery:
             directory.unopened[name] = path
 
     def _vanished(self, directory: _Directory, event: WatchEvent) -> None:
+        directory.told.discard(event.name)
         path = directory.unopened.pop(event.name, None)
         if path is not None and event.mask & inotify.DELETE:
             self._reports.missed(path)
@@ -361,12 +367,21 @@ class Discovery:
             return directory
         try:
             directory.wd = self._lookout.add_dir(directory.path, {one.below for one in directory.wanted})
-            self._by_wd[directory.wd] = directory
+            self._take_over(directory)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
             self._tell(no_watch(directory.path))
         return directory
+
+    def _take_over(self, directory: _Directory) -> None:
+        """Renamed, it keeps its wd, as does what is in it: the former name's end is not to end the watch."""
+        before = self._by_wd.get(directory.wd)
+        if before is not None and before is not directory:
+            before.wd = -1
+            if self._by_path.get(before.path) is before:
+                del self._by_path[before.path]
+        self._by_wd[directory.wd] = directory
 
     # Looking
 
@@ -468,6 +483,15 @@ def _duplicate(fd: int) -> int:
         return os.dup(fd) if fd >= 0 else -1
     except OSError:
         return -1  # it is opened by its name, which says what is wrong
+
+
+def _is_at(path: str, identity: tuple[int, int]) -> bool:
+    """Whether a directory is there still, or by now: its new name is told before the end of the old one."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == identity
 
 
 def _close(fd: int) -> None:

@@ -40,6 +40,27 @@ def test_a_lookout_tells_names_and_pins_what_appeared(tmp_path: Path) -> None:
     lookout.close()
 
 
+def test_a_directory_that_could_not_be_looked_into_is_left_to_the_receiver(tmp_path: Path) -> None:
+    """One descriptor is left, which pins the directory; what is in it would be told by nobody."""
+    (tmp_path / "pod").mkdir()
+    (tmp_path / "pod" / "0.log").touch()
+    watched = tmp_path / "watched"
+    watched.mkdir()
+    lookout = Lookout()
+    lookout.add_dir(str(watched), ["*/*.log"])
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + 1, most[1]))
+    try:
+        (tmp_path / "pod").rename(watched / "pod")
+        event = lookout.wait(WAIT_MS)[0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    assert (event.name, event.child_wd, event.error) == ("pod", -1, 0)
+    lookout.close()
+
+
 def test_a_lookout_is_woken(tmp_path: Path) -> None:
     lookout = Lookout()
     waker = threading.Timer(0.05, lookout.wake)

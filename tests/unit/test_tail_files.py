@@ -337,6 +337,59 @@ def test_what_was_gone_before_it_could_be_opened_is_told(tmp_path: Path, seen: S
     assert str(tmp_path / "kept.log") in seen.paths
 
 
+IN_AN_INSTANT = """
+import os, sys
+for number in range(3000):
+    folder = f"{sys.argv[1]}/pod{number}"
+    os.mkdir(folder)
+    open(folder + "/0.log", "w").close()
+    os.unlink(folder + "/0.log")
+    os.rmdir(folder)
+"""
+
+
+def test_what_was_opened_is_not_told_as_missed(tmp_path: Path, seen: Seen, follow: Follow) -> None:
+    """A file in a new directory is found by the look into it, and gone when its own event is taken."""
+    follow(tmp_path / "*" / "*.log")
+    subprocess.run([sys.executable, "-c", IN_AN_INSTANT, str(tmp_path)], check=True)
+    (tmp_path / "last").mkdir()
+    (tmp_path / "last" / "0.log").touch()
+    seen.wait_for(tmp_path / "last" / "0.log")
+    opened = {name for path in seen.paths for name in (path, os.path.dirname(path))}
+    assert not opened.intersection(seen.missed)
+
+
+def test_an_empty_directory_whose_time_is_set_back_had_no_log(
+    tmp_path: Path, seen: Seen, follow: Follow
+) -> None:
+    follow(tmp_path / "*" / "*.log")
+    for number in range(300):
+        folder = tmp_path / f"pod{number}"
+        folder.mkdir()
+        os.utime(folder, (1, 1))
+    (tmp_path / "pod299" / "0.log").touch()
+    seen.wait_for(tmp_path / "pod299" / "0.log")
+    assert seen.missed == []
+
+
+def test_a_directory_that_is_renamed_is_watched_on(tmp_path: Path, seen: Seen, follow: Follow) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    (before / "c").mkdir(parents=True)
+    (tmp_path / "stays").touch()
+    follow(tmp_path / "*" / "*" / "*.log")
+    before.rename(after)
+    (after / "c" / "0.log").touch()
+    seen.wait_for(after / "c" / "0.log")
+    (after / "d").mkdir()
+    (after / "d" / "0.log").touch()
+    seen.wait_for(after / "d" / "0.log")
+    (before / "c").mkdir(parents=True)
+    (before / "c" / "0.log").touch()
+    seen.wait_for(before / "c" / "0.log")
+    (after / "c" / "1.log").touch()
+    seen.wait_for(after / "c" / "1.log")
+
+
 def test_lost_events_are_made_up_for(tmp_path: Path, seen: Seen, follow: Follow) -> None:
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     follow(tmp_path / "*.log")

@@ -21,7 +21,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from collector.delivery.chunk import Chunk, Position, Worth
 from collector.delivery.database import position_of, position_row, set_aside
@@ -72,6 +72,7 @@ VACUUM_PAGES = 128
 # The process before this one may just be ending.
 BUSY_S = 5.0
 
+Result = TypeVar("Result")
 
 Untold = Mapping[str, Sequence[Loss]]
 """By the name of an output what it has to be told."""
@@ -355,20 +356,25 @@ class Spool:
         and match: one that was given another name keeps its chunks. What nobody
         takes over is dropped.
         """
-        known = {name for (name,) in self._database.execute("SELECT name FROM outputs")}
+        # One that a reload brought has rows and is not noted.
+        noted = {name for (name,) in self._database.execute("SELECT name FROM outputs")}
+        known = noted | set(self.used_bytes)
         new = {name: matches for name, matches in outputs.items() if name not in known}
         dropped: list[Dropped] = []
-        used = Counter(self.used_bytes)
+        used: Counter[str] = Counter()
         losses: dict[str, bytes] = {}
 
         def work() -> None:
+            dropped.clear()
+            used.clear()
+            used.update(self.used_bytes)
             for output in known - set(outputs):
                 dropped.extend(self._hand_over(output, new, used))
             self._database.execute("DELETE FROM outputs")
             self._database.executemany("INSERT INTO outputs VALUES (?)", [(name,) for name in outputs])
             losses.update(self._keep_losses(untold or {}, dropped, "output_removed"))
 
-        self._transaction(work)
+        self._with_reserve(lambda: self._transaction(work))
         self.used_bytes, self._losses = used, losses
         return dropped
 
@@ -418,6 +424,15 @@ class Spool:
     def close(self) -> None:
         self._database.close()
 
+    def _with_reserve(self, work: Callable[[], Result]) -> Result:
+        """At the start, which writes as well: on a full disk the reserve makes room for it."""
+        try:
+            return work()
+        except sqlite3.OperationalError as reason:
+            if reason.sqlite_errorcode != sqlite3.SQLITE_FULL or not self._reserve.give_up():
+                raise
+        return work()
+
     def _transaction(self, work: Callable[[], Any]) -> Any:
         def whole() -> Any:
             with self._database:
@@ -443,7 +458,7 @@ class Spool:
     def _open(self) -> sqlite3.Connection:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return self._connect()
+            return self._with_reserve(self._connect)
         except (sqlite3.OperationalError, OSError) as reason:
             raise SpoolUnusable(
                 f"The spool {self.path} can't be opened: {reason}.",

@@ -323,6 +323,16 @@ def test_chunks_of_an_output_that_is_gone(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_rows_of_an_output_that_was_never_noted(tmp_path: Path) -> None:
+    """A reload brought it, and the next start is without it."""
+    spool = opened(tmp_path)
+    spool.adopt({"a": bool})
+    spool.write(added(1, 2, outputs=("b",)), places=ROOM)
+    assert [one.seq for one in spool.adopt({"a": bool})] == [1, 2]
+    assert spool.contents() == []
+    spool.close()
+
+
 def test_the_oldest(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     assert spool.oldest_ns("a") == 0

@@ -45,7 +45,7 @@ from collector.delivery.spool_rows import (
     tag_of,
     wall_clock_ns,
 )
-from collector.delivery.spool_schema import SpoolUnusable, create
+from collector.delivery.spool_schema import SpoolUnusable, create, read_through
 
 FILE_NAME = "podwitness-spool.db"
 _ADD = (
@@ -87,10 +87,7 @@ class SpoolDamaged(Exception):
 
 
 class Spool:
-    """The open spool. `used_bytes` by output, `last_seq` the last row ever.
-
-    Raises SpoolUnusable when made.
-    """
+    """Raises SpoolUnusable when made. `used_bytes` by output, `last_seq` the last row ever."""
 
     def __init__(
         self, folder: Path, *, log: logging.Logger, full_sync: bool = False, checksum: bool = False
@@ -370,8 +367,9 @@ class Spool:
             used.update(self.used_bytes)
             for output in known - set(outputs):
                 dropped.extend(self._hand_over(output, new, used))
-            self._database.execute("DELETE FROM outputs")
-            self._database.executemany("INSERT INTO outputs VALUES (?)", [(name,) for name in outputs])
+            if noted != set(outputs):  # else nothing is written, for which a full disk had no room
+                self._database.execute("DELETE FROM outputs")
+                self._database.executemany("INSERT INTO outputs VALUES (?)", [(name,) for name in outputs])
             losses.update(self._keep_losses(untold or {}, dropped, "output_removed"))
 
         self._with_reserve(lambda: self._transaction(work))
@@ -483,15 +481,16 @@ class Spool:
             # Nobody else may deliver the same chunks; and without others WAL needs no shared memory.
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-            database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            if not database.execute("PRAGMA auto_vacuum").fetchone()[0]:  # it writes, needed or not
+                database.execute("PRAGMA auto_vacuum = INCREMENTAL")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute(f"PRAGMA synchronous = {'FULL' if self._full_sync else 'NORMAL'}")
             database.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
             database.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * PAGE_BYTES}")
             create(database, self.path, self.last_seq)
             self.last_seq = database.execute("SELECT seq FROM sqlite_sequence").fetchone()[0]
-            # Reads every row but the entries: a whole check of a spool of a gigabyte would take seconds.
             database.execute(_CONTENTS).fetchall()
+            read_through(database)
         except BaseException:
             database.close()
             raise

@@ -217,6 +217,15 @@ def _may_follow(tickets: Sequence[Ticket], ticket: Ticket) -> bool:
         return True
     if first.was_sent or more.was_sent:
         return False
-    if last.is_divided or more.is_divided or not last.is_of_same_file(more):
+    if last.is_divided or more.is_divided:
         return True
+    if not last.is_of_same_file(more):
+        return not _are_of_one_log(tickets[-1].chunk, ticket.chunk)
     return last.goes_on_in(more) and more.end - min(first.start, more.start) <= PORTION_BYTES
+
+
+def _are_of_one_log(one: Chunk, other: Chunk) -> bool:
+    """As files of a log that was rotated, or truncated: a border is rare, so speed does not ask for it."""
+    if one.position is None or other.position is None:
+        return False
+    return (one.source, one.position.path) == (other.source, other.position.path)

@@ -21,7 +21,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from collector.delivery.chunk import Chunk, Position, Worth
 from collector.delivery.database import position_of, position_row, set_aside
@@ -45,7 +45,7 @@ from collector.delivery.spool_rows import (
     tag_of,
     wall_clock_ns,
 )
-from collector.delivery.spool_schema import SpoolUnusable, create
+from collector.delivery.spool_schema import SpoolUnusable, create, read_through
 
 FILE_NAME = "podwitness-spool.db"
 _ADD = (
@@ -72,6 +72,7 @@ VACUUM_PAGES = 128
 # The process before this one may just be ending.
 BUSY_S = 5.0
 
+Result = TypeVar("Result")
 
 Untold = Mapping[str, Sequence[Loss]]
 """By the name of an output what it has to be told."""
@@ -86,10 +87,7 @@ class SpoolDamaged(Exception):
 
 
 class Spool:
-    """The open spool. `used_bytes` by output, `last_seq` the last row ever.
-
-    Raises SpoolUnusable when made.
-    """
+    """Raises SpoolUnusable when made. `used_bytes` by output, `last_seq` the last row ever."""
 
     def __init__(
         self, folder: Path, *, log: logging.Logger, full_sync: bool = False, checksum: bool = False
@@ -355,20 +353,26 @@ class Spool:
         and match: one that was given another name keeps its chunks. What nobody
         takes over is dropped.
         """
-        known = {name for (name,) in self._database.execute("SELECT name FROM outputs")}
+        # One that a reload brought has rows and is not noted.
+        noted = {name for (name,) in self._database.execute("SELECT name FROM outputs")}
+        known = noted | set(self.used_bytes)
         new = {name: matches for name, matches in outputs.items() if name not in known}
         dropped: list[Dropped] = []
-        used = Counter(self.used_bytes)
+        used: Counter[str] = Counter()
         losses: dict[str, bytes] = {}
 
         def work() -> None:
+            dropped.clear()
+            used.clear()
+            used.update(self.used_bytes)
             for output in known - set(outputs):
                 dropped.extend(self._hand_over(output, new, used))
-            self._database.execute("DELETE FROM outputs")
-            self._database.executemany("INSERT INTO outputs VALUES (?)", [(name,) for name in outputs])
+            if noted != set(outputs):  # else nothing is written, for which a full disk had no room
+                self._database.execute("DELETE FROM outputs")
+                self._database.executemany("INSERT INTO outputs VALUES (?)", [(name,) for name in outputs])
             losses.update(self._keep_losses(untold or {}, dropped, "output_removed"))
 
-        self._transaction(work)
+        self._with_reserve(lambda: self._transaction(work))
         self.used_bytes, self._losses = used, losses
         return dropped
 
@@ -418,6 +422,15 @@ class Spool:
     def close(self) -> None:
         self._database.close()
 
+    def _with_reserve(self, work: Callable[[], Result]) -> Result:
+        """At the start, which writes as well: on a full disk the reserve makes room for it."""
+        try:
+            return work()
+        except sqlite3.OperationalError as reason:
+            if reason.sqlite_errorcode != sqlite3.SQLITE_FULL or not self._reserve.give_up():
+                raise
+        return work()
+
     def _transaction(self, work: Callable[[], Any]) -> Any:
         def whole() -> Any:
             with self._database:
@@ -443,7 +456,7 @@ class Spool:
     def _open(self) -> sqlite3.Connection:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return self._connect()
+            return self._with_reserve(self._connect)
         except (sqlite3.OperationalError, OSError) as reason:
             raise SpoolUnusable(
                 f"The spool {self.path} can't be opened: {reason}.",
@@ -468,15 +481,16 @@ class Spool:
             # Nobody else may deliver the same chunks; and without others WAL needs no shared memory.
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-            database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            if not database.execute("PRAGMA auto_vacuum").fetchone()[0]:  # it writes, needed or not
+                database.execute("PRAGMA auto_vacuum = INCREMENTAL")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute(f"PRAGMA synchronous = {'FULL' if self._full_sync else 'NORMAL'}")
             database.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
             database.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * PAGE_BYTES}")
             create(database, self.path, self.last_seq)
             self.last_seq = database.execute("SELECT seq FROM sqlite_sequence").fetchone()[0]
-            # Reads every row but the entries: a whole check of a spool of a gigabyte would take seconds.
             database.execute(_CONTENTS).fetchall()
+            read_through(database)
         except BaseException:
             database.close()
             raise

@@ -175,6 +175,37 @@ def test_a_full_disk_is_said_and_gets_over_it(tmp_path: Path) -> None:
         subprocess.run(["umount", disk], check=True)
 
 
+def test_it_starts_on_a_disk_that_is_full(tmp_path: Path) -> None:
+    """The spool and others filled it, and the agent was killed: all that is there arrives."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", disk], check=True)
+
+    async def scenario() -> None:
+        async with receiving() as receiver:
+            await receiver.stop()
+            setup = Setup(disk, receiver.port)
+            clients = [Client(setup.port, tag, size=100_000) for tag in TAGS]
+            async with setup.agent() as agent:
+                sending = asyncio.gather(*(client.send(150) for client in clients))
+                await setup.until("podwitness_spool_failures_total", 1)
+                agent.process.kill()
+                await sending
+            with contextlib.suppress(OSError), (disk / "other").open("wb", buffering=0) as other:
+                while other.write(bytes(64 << 10)):
+                    pass
+            async with setup.agent() as agent:
+                await receiver.start(port=receiver.port)
+                await receiver.wait_until(lambda: all(arrived(receiver, client) for client in clients), 30)
+                agent.stop()
+            check(receiver, clients)
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 def resident_bytes(agent: Agent) -> int:
     status = Path(f"/proc/{agent.process.pid}/status").read_text()
     (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]

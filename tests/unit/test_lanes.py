@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.delivery.chunk import PORTION_BYTES, Chunk, FileKey, Packed, Stretch, chunk_id, join
+from collector.delivery.chunk import PORTION_BYTES, Chunk, FileKey, Packed, Position, Stretch, chunk_id, join
 from collector.delivery.lanes import Lanes, Parcel, Ticket
 
 
@@ -179,3 +179,15 @@ def test_of_several_files_or_tags_they_are_joined_but_not_kept() -> None:
     assert parcels(*divided) == [(b"12", None)]
     assert parcels(divided[0]) == [(b"1", (0, 1))]
     assert parcels(of_file(0, 1), ticket("a", b"x")) == [(b"1x", None)]
+
+
+def at(one: Ticket, path: str) -> Ticket:
+    assert one.chunk.stretch is not None
+    return replace(one, chunk=replace(one.chunk, position=Position(one.chunk.stretch.file, path, 0)))
+
+
+def test_files_of_one_log_are_not_joined_as_their_border_would_take_the_ids_away() -> None:
+    rotated, truncated = of_file(0, 1, inode=8), of_file(0, 2, inode=8, generation=1)
+    of_one = (at(one, "/a.log") for one in (of_file(0, 1), of_file(1, 3), rotated, truncated))
+    assert [one for _, one in parcels(*of_one)] == [(0, 3), (0, 1), (0, 2)]
+    assert parcels(at(of_file(0, 1), "/a.log"), at(rotated, "/b.log")) == [(b"11", None)]

@@ -240,6 +240,35 @@ def test_a_damaged_spool_is_kept_aside_at_the_start(
     assert "damaged" in caplog.text
 
 
+@pytest.mark.parametrize("table", ["losses", "outputs", "positions"])
+def test_a_damaged_table_is_found_at_the_start(tmp_path: Path, table: str) -> None:
+    spool = opened(tmp_path)
+    spool.adopt({"a": bool})
+    asked = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+    (page,) = spool._database.execute(asked, (table,)).fetchone()
+    spool.close()
+    with (tmp_path / FILE_NAME).open("r+b") as file:
+        file.seek((page - 1) * PAGE_BYTES)
+        file.write(b"\xa5" * PAGE_BYTES)
+    spool = opened(tmp_path)
+    assert list(tmp_path.glob(f"{FILE_NAME}.corrupt-*"))
+    assert (spool.adopt({"a": bool}), spool.losses(), spool.positions()) == ([], {}, [])
+    spool.close()
+
+
+def test_a_start_with_the_same_outputs_writes_nothing(tmp_path: Path) -> None:
+    """So a full disk does not keep it from starting, whether or not there is a reserve."""
+    outputs = {"a": bool, "b": bool}
+    opened(tmp_path).adopt(outputs)
+    copy(tmp_path, tmp_path / "killed")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "killed").iterdir()}
+    spool = opened(tmp_path / "killed")
+    spool.adopt(outputs)
+    spool.write((), places=ROOM, untold={})
+    assert {path.name: path.read_bytes() for path in (tmp_path / "killed").iterdir()} == before
+    spool.close()
+
+
 def test_a_spool_that_gets_damaged_is_kept_aside_and_numbers_go_on(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     spool.write(added(*range(50)), places=ROOM)
@@ -320,6 +349,16 @@ def test_chunks_of_an_output_that_is_gone(tmp_path: Path) -> None:
     assert spool.adopt({"d": lambda tag: True}) == []
     assert read(spool, "d") == [1, 2]
     assert +spool.used_bytes == {"d": 2 * ROW}
+    spool.close()
+
+
+def test_rows_of_an_output_that_was_never_noted(tmp_path: Path) -> None:
+    """A reload brought it, and the next start is without it."""
+    spool = opened(tmp_path)
+    spool.adopt({"a": bool})
+    spool.write(added(1, 2, outputs=("b",)), places=ROOM)
+    assert [one.seq for one in spool.adopt({"a": bool})] == [1, 2]
+    assert spool.contents() == []
     spool.close()
 
 

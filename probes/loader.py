@@ -122,7 +122,9 @@ class Attacher:
 
     def _note(self, hooks: Sequence[Hook], reason: str) -> None:
         for hook in hooks:
-            self._reasons.setdefault(hook, []).append(reason)
+            said = self._reasons.setdefault(hook, [])
+            if reason not in said:  # another try may fail of the same
+                said.append(reason)
 
 
 def units_of(wanted: Mapping[Hook, Dialect]) -> list[Unit]:

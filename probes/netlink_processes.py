@@ -198,10 +198,13 @@ class ProcessTable:
         """A child that is found elsewhere than its parent was tells that the parent has moved: later children
         may be gone when they are looked at, and it with them. Or CLONE_INTO_CGROUP has put the child there.
         Or the kernel shows the root still: the connector's event comes before a child is in its cgroup."""
-        if child.cgroup_id != parent.cgroup_id:
-            parent = self._follow(parent)
+        if child.cgroup_id == parent.cgroup_id and child.cgroup_path != "/":
+            return parent, child
+        parent = self._follow(parent)
         if child.cgroup_id != parent.cgroup_id:
             child = self._moved(child)
+        if child.cgroup_path == "/" and parent.cgroup_id:  # not there yet: few clone into the root
+            child = child._replace(cgroup_id=parent.cgroup_id, cgroup_path=parent.cgroup_path)
         return parent, child
 
     def _follow(self, process: Process) -> Process:

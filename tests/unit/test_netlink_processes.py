@@ -203,7 +203,9 @@ PARENT, CHILD = 7, 8
         (["/pod"], ["/", "/pod"], "/pod"),  # not yet put there
         (["/", "/pod"], ["/pod"], "/pod"),  # the parent has moved
         (["/"], ["/pod"], "/pod"),  # by CLONE_INTO_CGROUP
-        (["/pod"], ["/"], "/"),
+        (["/pod"], ["/"], "/pod"),  # nor at the second look
+        (["/", "/pod"], ["/"], "/pod"),  # neither, and the parent has moved
+        (["/"], ["/"], "/"),
     ],
 )
 def test_a_child_in_another_cgroup_than_its_parent_was(

@@ -100,6 +100,20 @@ static uint8_t *put_event_of_its_own(uint8_t *p, const struct pw_privilege *priv
   return p;
 }
 
+static uint64_t container_of_cgroup(uint64_t cgroup_id, const struct pw_event_clock *clock)
+{
+  const struct pw_fragment *found = clock->targets != NULL ? pw_containers_find(clock->targets, cgroup_id) : NULL;
+  return found != NULL ? found->container : 0;
+}
+
+int pw_privilege_stays_inside(const struct pw_privilege *privilege, const struct pw_event_clock *clock)
+{
+  if (privilege->call != 0 || !(privilege->marks & PW_TARGET_KNOWN))
+    return 0;
+  const uint64_t container = container_of_cgroup(privilege->head.cgroup_id, clock);
+  return container != 0 && container == container_of_cgroup(privilege->target_cgroup_id, clock);
+}
+
 static const struct pw_fragment *owner_of_target(const struct pw_privilege *privilege,
                                                  const struct pw_event_clock *clock)
 {

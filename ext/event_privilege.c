@@ -37,6 +37,8 @@ static uint8_t *put_number(uint8_t *p, const struct pw_call_number *number, uint
       return pw_put_signal(p, (uint32_t)value);
     case PW_FORM_NAME:
       return pw_put_name(p, number->names, value);
+    case PW_FORM_SET:
+      return pw_put_hex64(p, value);
     case PW_FORM_FLAGS:
       return pw_put_flags(p, number->names, value);
     default:
@@ -183,7 +185,7 @@ static uint8_t *put_changes(uint8_t *p, const struct pw_privilege *privilege, un
 
 static int is_of_file(uint16_t kind)
 {
-  return (kind >= PW_PRIVILEGE_CHMOD && kind <= PW_PRIVILEGE_LINK) || kind >= PW_PRIVILEGE_FILE_READ;
+  return (kind >= PW_PRIVILEGE_CHMOD && kind <= PW_PRIVILEGE_LINK) || kind >= PW_PRIVILEGE_SETXATTR;
 }
 
 /* The path of the file that was opened or passed as a descriptor, as components; else the text that is a path. */

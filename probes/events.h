@@ -421,6 +421,7 @@ enum pw_privilege_mark {   /* pw_privilege.marks */
   PW_PATH_CUT = 8,
   PW_TARGET_KNOWN = 16,    /* target_* have been filled */
   PW_GROUP = 32,           /* signal: to a whole process, not to a thread of it */
+  PW_OF_WATCHED = 64,      /* link: one of its names is that of a watched file */
 };
 
 struct pw_privilege {      /* all PW_PRIVILEGE_* kinds; task is as it is after the call */

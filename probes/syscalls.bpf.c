@@ -270,7 +270,8 @@ static __always_inline void report(struct pw_privilege *out, struct task_struct 
   u32 kind = recipe & 255;
   u64 bytes;
   append_text(out, recipe >> 8 & 15, 0);
-  if ((kind == PW_PRIVILEGE_SYMLINK || kind == PW_PRIVILEGE_LINK) && !is_place_that_matters(out->data))
+  if ((kind == PW_PRIVILEGE_SYMLINK || kind == PW_PRIVILEGE_LINK) && !(out->marks & PW_OF_WATCHED) &&
+      !is_place_that_matters(out->data))
     return;
   if (!begin(&out->head, kind, bpf_get_current_cgroup_id()))
     return;

@@ -187,6 +187,16 @@ class Lanes:
             self.withdraw(set(found))
         return found
 
+    def withdraw_rows(self) -> list[Ticket]:
+        """Takes out what waits and has a row in the spool, in order."""
+        found = [ticket for ticket in self.waiting() if ticket.seq]
+        self.withdraw(set(found))
+        return found
+
+    def parcels(self) -> list[Parcel]:
+        """What is being sent, or waits to be tried again."""
+        return [lane.current for lane in self._lanes.values() if lane.current]
+
     def waiting_row(self, tag: str, seq: int) -> Ticket | None:
         """What waits in a lane and has this row in the spool."""
         lane = self._lanes.get(tag)

@@ -132,7 +132,7 @@ class Router:
         self.spooling = self._begin_spooling(spool, bounds or Bounds()) if spool else None
 
     def _begin_spooling(self, spool: Spool, bounds: Bounds) -> Spooling:
-        callbacks = Callbacks(self._settled, self._returned, self._release, self._admit_waiters)
+        callbacks = Callbacks(self._held, self._settled, self._returned, self._release, self._admit_waiters)
         self._admission.spooling = spooling = Spooling(
             spool,
             self._roster.taking,
@@ -303,6 +303,12 @@ class Router:
             self._empty.set()
 
     # To the spool and back
+
+    def _held(self, ticket: Ticket) -> None:
+        """A chunk had a row, and is in memory only now."""
+        self._open[ticket] = None
+        self._empty.clear()
+        self._admission.holds(ticket.chunk.source, ticket.size_bytes)
 
     def _settled(self, ticket: Ticket, outputs: int) -> None:
         """So many of its outputs have the chunk in the spool."""

@@ -99,6 +99,7 @@ class Spool:
         self._full_sync = full_sync
         self._checksum = checksum
         self.last_seq = 0
+        self.damaged: Path | None = None  # what was found at the start, and could not be read
         self._losses: dict[str, bytes] = {}  # as the table has them
         self._database = self._open()
         self._losses = dict(self._database.execute("SELECT listener, untold FROM losses").fetchall())
@@ -326,7 +327,7 @@ class Spool:
 
     def contents(self) -> list[Content]:
         """What waits, by output, tag and input."""
-        rows = self._database.execute(_CONTENTS)
+        rows = self._checked(lambda: self._database.execute(_CONTENTS).fetchall())
         return [Content(output, tag_of(tag), *amounts) for output, tag, *amounts in rows]
 
     def oldest_ns(self, output: str) -> int:
@@ -354,7 +355,8 @@ class Spool:
         takes over is dropped.
         """
         # One that a reload brought has rows and is not noted.
-        noted = {name for (name,) in self._database.execute("SELECT name FROM outputs")}
+        found = self._checked(lambda: self._database.execute("SELECT name FROM outputs").fetchall())
+        noted = {name for (name,) in found}
         known = noted | set(self.used_bytes)
         new = {name: matches for name, matches in outputs.items() if name not in known}
         dropped: list[Dropped] = []
@@ -464,7 +466,7 @@ class Spool:
                 "Check that storage.path can be written and is used by one podwitness only.",
             ) from reason
         except sqlite3.DatabaseError as reason:
-            aside = set_aside(self.path)
+            self.damaged = aside = set_aside(self.path)
             self._log.error(
                 "the spool %s is damaged (%s); it was kept as %s and a new one is begun: chunks that waited "
                 "there are not sent",

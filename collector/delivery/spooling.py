@@ -16,15 +16,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from collector.delivery.chunk import Chunk
 from collector.delivery.lanes import Parcel, Ticket
-from collector.delivery.losses import Loss, row_loss
+from collector.delivery.losses import row_loss
 from collector.delivery.order import PositionOrder
 from collector.delivery.outlet import Outlet
+from collector.delivery.salvage import lost_rows, lost_unseen, salvage
 from collector.delivery.spool import Spool, SpoolDamaged
+from collector.delivery.spool_gauges import set_gauges
 from collector.delivery.spool_rows import ROW_BYTES, Addition, Dropped, Found, Kept, Place, Stored, Written
 from collector.delivery.staging import Row, Staging, Unit
 from collector.delivery.telling import Telling
@@ -58,11 +60,12 @@ class Bounds:
 class Callbacks:
     """What the router does.
 
-    `settled`: so many outputs of a ticket have it, or a row of it. `returned`: goes
-    to an output again. `released`: an output is through with it. `freed`: who waits
-    for room may have it now.
+    `held`: a ticket's row is lost, it is in memory only. `settled`: so many outputs of
+    a ticket have it, or a row of it. `returned`: goes to an output again. `released`: an
+    output is through with it. `freed`: who waits for room may have it now.
     """
 
+    held: Callable[[Ticket], None]
     settled: Callable[[Ticket, int], None]
     returned: Callable[[Outlet, Ticket], None]
     released: Callable[[Outlet, Parcel], None]
@@ -105,7 +108,19 @@ class Spooling:
         self._is_failing = False
         self._is_ending = False
         self._may_shrink = True
+        self._spools = 1  # each that was damaged is followed by another
         self.mark = spool.last_seq
+        if spool.damaged is not None:
+            telling.report(lost_unseen(str(spool.damaged)))
+        try:
+            self._take_over(spool, telling)
+        except SpoolDamaged as reason:
+            log.error("%s: chunks that waited there are not sent", reason)
+            telling.report(lost_unseen(str(reason.aside)))
+            self._take_over(spool, telling)
+
+    def _take_over(self, spool: Spool, telling: Telling) -> None:
+        """What the process before this one left. Raises SpoolDamaged; then there is an empty one."""
         telling.restore(spool.losses())
         matches = {name: outlet.route.matches for name, outlet in self._outlets.items()}
         for row in spool.adopt(matches, telling.untold()):
@@ -118,7 +133,7 @@ class Spooling:
             self._outlets[found.output].shelf.put(*found[1:])
 
     def add(self, outlet: Outlet) -> None:
-        """An output that a reload brought. Rows of one that had its name are delivered by it."""
+        """One that a reload brought. Rows of one that had its name are delivered by it."""
         self._outlets[outlet.route.name] = outlet
 
     # What the router asks
@@ -277,11 +292,12 @@ class Spooling:
             self._work.set()
 
     async def _write(self, patience_s: float = PATIENCE_S) -> bool:
-        """Whether chunks were written."""
+        """Whether chunks were written, or there is a new spool for them."""
         async with self._using:
-            rows = self._staging.writable(self._order, time.monotonic() - patience_s)
+            spools, now_s = self._spools, time.monotonic()
+            rows = self._staging.writable(self._order, now_s - patience_s)
             done, self._done = self._done, []
-            added = [_subject(row) for row in rows]
+            added = [row.addition() for row in rows]
             full = self._full(added)
             if not rows and not done and not full and not self._has_news():
                 return False
@@ -306,7 +322,7 @@ class Spooling:
                 self._done = first + self._done
             else:
                 self._removed(first)
-            return False
+            return self._spools != spools
 
     def _places(self) -> dict[str, Place]:
         return {
@@ -451,39 +467,30 @@ class Spooling:
 
     def _lose_all(self, reason: SpoolDamaged) -> None:
         self._log.error("%s: chunks that waited there are not sent", reason)
-        now_ns = time.time_ns()
-        for name, outlet in tuple(self._outlets.items()):
-            for tag, amount in outlet.shelf.behind.items():
-                size_bytes = amount.size_bytes - amount.chunks * ROW_BYTES
-                loss = Loss("spool_damaged", amount.records, size_bytes, tag, name)
-                self._telling.report(replace(loss, since_ns=now_ns, until_ns=now_ns))
-            outlet.shelf.clear()
+        self._spools += 1
+        self._kept_version = -1  # what was kept of losses went with it
+        self._staging.unwritten()
+        for outlet in tuple(self._outlets.values()):
+            for loss in lost_rows(outlet):
+                self._telling.report(loss)
             outlet.shelf.after = self._spool.last_seq
+            salvage(outlet, self._staging, self._leaves_memory, self._callbacks.held)
+        self._wake()
 
     def _complain(self, reason: str) -> None:
         now_s = time.monotonic()
         if now_s >= self._complained_s + COMPLAIN_EVERY_S:
             self._complained_s = now_s
-            remedy = "chunks stay in memory as far as there is room: free space on its file system"
-            self._log.error("%s; %s", reason, remedy)
+            self._log.error("%s; chunks stay in memory as far as there is room: free space on its disk", reason)
 
     # What can be seen
 
     async def set_gauges(self) -> None:
         """Brings its gauges up to date; one of them costs a question to the database."""
-        for name, outlet in tuple(self._outlets.items()):
-            oldest_ns = 0
-            if outlet.shelf.behind or outlet.shelf.up_bytes:
-                oldest_ns = await self._oldest_ns(name)
-            age_s = (time.time_ns() - oldest_ns) / 1e9 if oldest_ns else 0.0
-            self._metrics.set("podwitness_spool_oldest_seconds", name, to=max(0.0, age_s))
-            self._metrics.set("podwitness_spool_bytes", name, to=self._spool.used_bytes[name])
-            self._metrics.set("podwitness_spool_limit_bytes", name, to=outlet.route.spool_limit_bytes)
-            free = 1 - self._spool.used_bytes[name] / outlet.route.spool_limit_bytes
-            percent = max(0.0, 100.0 * free)
-            self._metrics.set("fluentbit_output_chunk_available_capacity_percent", name, to=percent)
-            chunks = sum(amount.chunks for amount in outlet.shelf.behind.values())
-            self._metrics.set("podwitness_spool_chunks", name, to=chunks)
+        for outlet in tuple(self._outlets.values()):
+            is_empty = not (outlet.shelf.behind or outlet.shelf.up_bytes)
+            oldest_ns = 0 if is_empty else await self._oldest_ns(outlet.name)
+            set_gauges(self._metrics, outlet, self._spool.used_bytes[outlet.name], oldest_ns)
         self._metrics.set("podwitness_spool_chunks_up", to=self._chunks_up)
         self._metrics.set("podwitness_spool_staged_bytes", to=self._staging.size_bytes)
         self._metrics.set("podwitness_spool_file_bytes", to=self._spool.file_bytes)
@@ -491,10 +498,3 @@ class Spooling:
     async def _oldest_ns(self, name: str) -> int:
         async with self._using:
             return await self._call(lambda: self._spool.oldest_ns(name)) or 0
-
-
-def _subject(row: Row) -> Addition:
-    unit = row.units[0]
-    outputs = tuple(outlet.route.name for outlet in unit.outlets)
-    must = unit.parcel is not None and unit.parcel.is_sending
-    return Addition(row.chunk, outputs, tuple(row.positions), must)

@@ -16,6 +16,7 @@ from collector.delivery.chunk import Chunk, Position, Worth, join
 from collector.delivery.lanes import ALONE_BYTES, Parcel, Ticket
 from collector.delivery.order import PositionOrder, Step
 from collector.delivery.outlet import Outlet
+from collector.delivery.spool_rows import Addition
 
 # Memory for what the disk does not take at once, beside what is in flight to the outputs.
 STAGE_BYTES = 8 << 20
@@ -58,6 +59,13 @@ class Row:
     def chunk(self) -> Chunk:
         return join([unit.chunk for unit in self.units])
 
+    def addition(self) -> Addition:
+        """As the spool is given it."""
+        first = self.units[0]
+        outputs = tuple(outlet.name for outlet in first.outlets)
+        must = first.parcel is not None and first.parcel.is_sending
+        return Addition(self.chunk, outputs, tuple(self.positions), must)
+
 
 class Staging:
     """In order. `size_bytes` may be beyond STAGE_BYTES by what had to go before something that fitted."""
@@ -89,6 +97,20 @@ class Staging:
         for outlet in outlets:
             outlet.shelf.staged[ticket.chunk.tag] += 1
 
+    def add_first(self, ticket: Ticket, outlet: Outlet) -> None:
+        """One that had a row: it is older than all that waits there with its tag."""
+        unit = Unit(ticket.chunk, (outlet,), (ticket,))
+        self._units.insert(self._place_before(unit.chunk.tag), unit)
+        self._of_ticket[ticket] = unit
+        self.size_bytes += unit.size_bytes
+        ticket.staged += 1
+        outlet.shelf.staged[ticket.chunk.tag] += 1
+
+    def _place_before(self, tag: str) -> int:
+        """Before all of a tag that are not just being written."""
+        found = (at for at, unit in enumerate(self._units) if unit.chunk.tag == tag and not unit.is_writing)
+        return next(found, len(self._units))
+
     def _is_in_order(self, unit: Unit, outlets: Sequence[Outlet]) -> bool:
         """Whether nothing behind it, and so newer, is older for one of these outputs."""
         for other in reversed(self._units):
@@ -103,12 +125,7 @@ class Staging:
         if parcel in self._of_parcel or parcel.spooled_seq:
             return
         unit = Unit(parcel.chunk, (outlet,), parcel.tickets, parcel)
-        places = (
-            place
-            for place, other in enumerate(self._units)
-            if other.chunk.tag == parcel.tag and not other.is_writing
-        )
-        self._units.insert(next(places, len(self._units)), unit)
+        self._units.insert(self._place_before(parcel.tag), unit)
         self._of_parcel[parcel] = unit
         for ticket in parcel.tickets:
             ticket.staged += 1
@@ -177,6 +194,11 @@ class Staging:
         for row in rows:
             for unit in row.units:
                 self._forget(unit)
+
+    def unwritten(self) -> None:
+        """Nothing of what is being written is going to have a row."""
+        for unit in self._units:
+            unit.is_writing = False
 
     def failed(self, rows: Sequence[Row]) -> list[Unit]:
         """They could not be written, and are kept; gives those that were finished meanwhile."""

@@ -164,6 +164,23 @@ def test_what_the_kernel_lost_is_counted_and_told_by_kind(
     run(scenario)
 
 
+def test_a_loss_of_what_is_not_told_is_not_told(probes: Probes) -> None:
+    async def scenario() -> None:
+        rig = Rig(probes, settings(trace=(("process", "-fork", "syscalls.ptrace"),)))
+        async with rig.running():
+            assert probes.off > {("syscalls", RecordKind.PRIVILEGE_CHMOD)}
+            rig.submit(1, 2)
+            probes.lost_counts[Kind.FORK] = 3
+            probes.lost_counts[Kind.EXIT] = 1
+            await rig.until(lambda: rig.intake.losses)
+        assert {loss.cause for loss in rig.intake.losses} == {"ring_full_exit"}
+        assert rig.intake.pids() == []
+        assert rig.metrics.value("podwitness_kernel_events_lost_total", "fork", "ring_full") == 0
+        assert rig.metrics.value("podwitness_kernel_events_total", "fork") == 0
+
+    run(scenario)
+
+
 def test_counters_of_losses_are_there_before_the_first_loss(probes: Probes) -> None:
     async def scenario() -> None:
         rig = Rig(probes, settings())

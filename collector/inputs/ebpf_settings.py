@@ -155,6 +155,7 @@ class Settings:
         default=" ".join(DEFAULT),
         help="With `syscalls`: files and sockets to report the use of. The last two names count, wherever "
         "the file is: `/etc/shadow` is watched in every container. `*` stands for any name. `off`: none. "
+        "A hard link to one and another name for its folder are told, what is read by these is not. "
         "What io_uring opens, renames or deletes is not seen; who sets up an io_uring is.",
     )
 
@@ -240,7 +241,7 @@ class Settings:
             if not set(subjects) & set(self.subjects):
                 reason = f"Trace is without {' and '.join(subjects)}; name it there, or remove the line"
                 found |= dict.fromkeys(names, reason)
-        if "syscalls" in self.subjects and self.untold.issuperset(WATCHED):
+        if "syscalls" in self.subjects and self.untold.issuperset((*WATCHED, Kind.LINK)):
             reason = "Trace is without the events of files, such as file-read; name them, or remove the line"
             found |= dict.fromkeys(("watch_path", "watch_exempt"), reason)
         if self.witness == "netlink":

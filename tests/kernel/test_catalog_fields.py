@@ -191,6 +191,7 @@ def use_files(folder: Path) -> Callable[[], None]:
         os.mknod(token + b".null", stat.S_IFCHR | 0o600, os.makedev(1, 3))
         os.symlink("/etc/shadow", token + b".symlink")
         call("link", b"/etc/nothing", NOWHERE)
+        call("setxattr", token, b"security.capability", b"", 0, 0)
         os.rename(token, token + b".old")
         call("unlink", token)
         with socket.socket(socket.AF_UNIX) as client:

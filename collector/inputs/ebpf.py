@@ -81,6 +81,7 @@ class Ebpf:
         while trouble := await self._work(watching, stop):
             watching = await self._replace(watching, trouble, stop)
         await self._finish(watching.drain)
+        self._forget_hooks(watching.attached.hooks)
         watching.close()
 
     async def _without_probes(self, reason: str, stop: asyncio.Event) -> None:
@@ -183,6 +184,14 @@ class Ebpf:
                 context.log.log(logging.WARNING if failed else logging.INFO, "%s", said)
             if failed:
                 context.report(f"{context.name} {hook.hook}", False, said)
+
+    def _forget_hooks(self, hooks: Sequence[HookReport]) -> None:
+        """Of another configuration: the next may do without some."""
+        context = self._context
+        for hook in hooks:
+            context.metrics.forget("podwitness_kernel_hook_attached", hook.hook)
+            if hook.state == "failed":
+                context.report(f"{context.name} {hook.hook}", True, "")
 
     def _begin_at_zero(self) -> None:
         """A counter that appears with its first loss shows no increase to an alert."""

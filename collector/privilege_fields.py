@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 IDENTITY = ("setuid", "setgid", "capset", "unshare", "setns")
-FILES = ("chmod", "chown", "mknod", "symlink", "link")
+FILES = ("chmod", "chown", "mknod", "symlink", "link", "setxattr")
 PLACES = ("mount", "umount", "pivot-root", "chroot")
 OPENED = ("file-read", "file-write")
 MOVED = ("file-delete", "file-rename")
@@ -118,7 +118,7 @@ PRIVILEGE_FIELDS = (
     _passed(
         "file",
         "keyword",
-        ("load-module", "kexec-load", "chmod", "chown", *OPENED),
+        ("load-module", "kexec-load", "chmod", "chown", "setxattr", *OPENED),
         "The file behind the descriptor that was passed, or that was opened.",
     ),
     _passed("put_old", "keyword", ("pivot-root",), "Where the old root goes, as passed."),
@@ -147,6 +147,13 @@ PRIVILEGE_FIELDS = (
     _passed("key", "long", ("keyctl",), "Serial number, as passed."),
     _passed("keyring", "long", ("keyctl",), "Serial number, as passed."),
     _passed("mode", "keyword", ("chmod", "mknod"), "4 octal digits; 4755 is setuid.", always=True),
+    _passed(
+        "permitted",
+        "keyword",
+        ("setxattr",),
+        "Capabilities that the file gives to who executes it, 16 hex digits.",
+        always=True,
+    ),
     _passed("device", "keyword", ("mknod",), "`major:minor`.", always=True),
     _passed("descriptor", "long", ("setns", "open-by-handle"), "As passed.", always=True),
     _passed("descriptor", "long", ("mount", "kill"), "As passed to fsmount(2) or pidfd_send_signal(2)."),

@@ -54,6 +54,7 @@ struct pw_fragment { /* ready-made msgpack key value key value ..., behind the r
   uint32_t pairs_bytes; /* <= PW_FRAGMENT_BYTES */
   uint32_t pair_count;
   uint32_t scope;
+  uint64_t container; /* the same for all cgroups of one container; 0: of none, or it is not known */
 };
 
 struct pw_containers;

@@ -67,7 +67,7 @@ static const struct pw_number_name KEYCTLS[] = {
 static const struct pw_number_names KEYCTL_OPERATIONS = {KEYCTLS, COUNT(KEYCTLS), 0, 0};
 
 enum { INTEGER = PW_FORM_INTEGER, COUNTED = PW_FORM_COUNT, MODE = PW_FORM_MODE, DEVICE = PW_FORM_DEVICE,
-       SIGNAL = PW_FORM_SIGNAL, NAME = PW_FORM_NAME, FLAGS = PW_FORM_FLAGS };
+       SIGNAL = PW_FORM_SIGNAL, NAME = PW_FORM_NAME, SET = PW_FORM_SET, FLAGS = PW_FORM_FLAGS };
 
 static const struct pw_call_row CALLS[] = { /* in the order of CALLS in probes/syscalls.py */
     {"setuid", {""}, 0, {{"uid", 0, INTEGER, NULL}}},
@@ -124,6 +124,7 @@ static const struct pw_call_row CALLS[] = { /* in the order of CALLS in probes/s
     {"tgkill", {""}, 0, {{"pid", 0, INTEGER, NULL}, {"tid", 1, INTEGER, NULL}, {"signal", 2, SIGNAL, NULL}}},
     {"pidfd_send_signal", {""}, 0, {{"descriptor", 0, INTEGER, NULL}, {"signal", 1, SIGNAL, NULL}}},
     {"open_by_handle_at", {""}, 0, {{"descriptor", 0, INTEGER, NULL}}},
+    {"io_uring_setup", {""}, 0, {{"entries", 0, COUNTED, NULL}}},
     {"open", {"path"}, 0, {{"flags", 2, FLAGS, &OPEN_FLAGS}}},
     {"openat", {"path"}, 0, {{"flags", 2, FLAGS, &OPEN_FLAGS}}},
     {"openat2", {"path"}, 0, {{"flags", 2, FLAGS, &OPEN_FLAGS}}},
@@ -135,7 +136,10 @@ static const struct pw_call_row CALLS[] = { /* in the order of CALLS in probes/s
     {"renameat", {"path", "new_path"}, 1, {{.form = PW_FORM_NONE}}},
     {"renameat2", {"path", "new_path"}, 1, {{.form = PW_FORM_NONE}}},
     {"connect", {"path"}, 0, {{.form = PW_FORM_NONE}}},
-    {"io_uring_setup", {""}, 0, {{"entries", 0, COUNTED, NULL}}},
+    {"setxattr", {"path"}, 1, {{"permitted", 5, SET, NULL}}},
+    {"lsetxattr", {"path"}, 1, {{"permitted", 5, SET, NULL}}},
+    {"fsetxattr", {""}, 0, {{"permitted", 5, SET, NULL}}},
+    {"setxattrat", {"path"}, 1, {{"permitted", 5, SET, NULL}}},
 };
 
 const struct pw_call_row *pw_call_row(unsigned call)

@@ -14,6 +14,7 @@ enum pw_number_form {
   PW_FORM_DEVICE,  /* major:minor of a dev_t as user space has it */
   PW_FORM_SIGNAL,
   PW_FORM_NAME,    /* one of names */
+  PW_FORM_SET,     /* 16 hex digits: of capabilities */
   PW_FORM_FLAGS,   /* an array of names, one for each bit */
 };
 

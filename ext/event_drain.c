@@ -120,7 +120,7 @@ static enum taken take_event(struct pw_drain *drain, const struct pw_head *head)
   const struct pw_fragment *fragment = pw_containers_find(table, head->cgroup_id);
   if (fragment == NULL)
     return append_raw(&drain->unknown, head) ? TAKEN : NO_ROOM;
-  if (!pw_event_is_shipped(head, fragment->scope))
+  if (!pw_event_is_shipped(head, fragment->scope, &drain->clock))
     return TAKEN;
   if (is_exempt(drain, head, fragment->scope)) {
     drain->exempt[head->kind]++;
@@ -327,7 +327,7 @@ int pw_events_encode(const uint8_t *records, uint64_t records_bytes, const struc
       return PW_E_RECORD_SIZE;
     if (pw_event_check(head, head->record_bytes) != PW_OK || pw_is_control(head->kind) || head->kind == PW_FLOW_CLOSED)
       ++*malformed;
-    else if (pw_event_is_shipped(head, fragment->scope) &&
+    else if (pw_event_is_shipped(head, fragment->scope, clock) &&
              !append_entry(pw_is_process_event(head->kind) ? process : network, head, fragment, clock))
       break;
     *consumed += padded(head->record_bytes);

@@ -44,8 +44,8 @@ uint32_t pw_dns_event_pairs(const struct pw_dns *dns);
 uint32_t pw_process_event_pairs(const struct pw_head *head);
 
 /* 1 if the record says something to somebody. The kernel also sees who comes into a cgroup that turns out not to
- * be a container's, and tells that as a session. */
-int pw_event_is_shipped(const struct pw_head *head, uint32_t scope);
+ * be a container's, and tells that as a session; and signals between cgroups that turn out to be one container's. */
+int pw_event_is_shipped(const struct pw_head *head, uint32_t scope, const struct pw_event_clock *clock);
 
 /* process.thread.capabilities: a pair of up to 1600 bytes. */
 uint8_t *pw_put_capability_names(uint8_t *p, const struct pw_task *task);
@@ -83,6 +83,9 @@ uint8_t *pw_put_file(uint8_t *p, const struct pw_privilege *privilege);
 
 /* Of a call that failed; else 0. */
 unsigned pw_privilege_errno(const struct pw_privilege *privilege);
+
+/* 1 for a signal to a process of the sender's own container, in whichever of its cgroups either may be. */
+int pw_privilege_stays_inside(const struct pw_privilege *privilege, const struct pw_event_clock *clock);
 
 /* ENOENT; a rare one as number. */
 uint8_t *pw_put_errno(uint8_t *p, unsigned number);

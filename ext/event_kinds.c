@@ -74,6 +74,7 @@ static const struct kind_row KINDS[PW_KINDS] = {
     PRIVILEGE(CGROUP_ATTACH, "process", "change", "cgroup-attach"),
     PRIVILEGE(OPEN_BY_HANDLE, "file", "access", "open-by-handle"),
     PRIVILEGE(IO_URING_SETUP, "process", "info", "io-uring-setup"),
+    PRIVILEGE(SETXATTR, "file", "change", "setxattr"),
     PRIVILEGE(FILE_READ, "file", "access", "file-read"),
     PRIVILEGE(FILE_WRITE, "file", "change", "file-write"),
     PRIVILEGE(FILE_DELETE, "file", "deletion", "file-delete"),

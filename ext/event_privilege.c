@@ -37,6 +37,8 @@ static uint8_t *put_number(uint8_t *p, const struct pw_call_number *number, uint
       return pw_put_signal(p, (uint32_t)value);
     case PW_FORM_NAME:
       return pw_put_name(p, number->names, value);
+    case PW_FORM_SET:
+      return pw_put_hex64(p, value);
     case PW_FORM_FLAGS:
       return pw_put_flags(p, number->names, value);
     default:
@@ -98,6 +100,20 @@ static uint8_t *put_event_of_its_own(uint8_t *p, const struct pw_privilege *priv
     *pairs += 1;
   }
   return p;
+}
+
+static uint64_t container_of_cgroup(uint64_t cgroup_id, const struct pw_event_clock *clock)
+{
+  const struct pw_fragment *found = clock->targets != NULL ? pw_containers_find(clock->targets, cgroup_id) : NULL;
+  return found != NULL ? found->container : 0;
+}
+
+int pw_privilege_stays_inside(const struct pw_privilege *privilege, const struct pw_event_clock *clock)
+{
+  if (privilege->call != 0 || !(privilege->marks & PW_TARGET_KNOWN))
+    return 0;
+  const uint64_t container = container_of_cgroup(privilege->head.cgroup_id, clock);
+  return container != 0 && container == container_of_cgroup(privilege->target_cgroup_id, clock);
 }
 
 static const struct pw_fragment *owner_of_target(const struct pw_privilege *privilege,
@@ -169,7 +185,7 @@ static uint8_t *put_changes(uint8_t *p, const struct pw_privilege *privilege, un
 
 static int is_of_file(uint16_t kind)
 {
-  return (kind >= PW_PRIVILEGE_CHMOD && kind <= PW_PRIVILEGE_LINK) || kind >= PW_PRIVILEGE_FILE_READ;
+  return (kind >= PW_PRIVILEGE_CHMOD && kind <= PW_PRIVILEGE_LINK) || kind >= PW_PRIVILEGE_SETXATTR;
 }
 
 /* The path of the file that was opened or passed as a descriptor, as components; else the text that is a path. */

@@ -7,8 +7,10 @@ static int is_told(const struct pw_entry *entry, uint32_t scope)
   return scope != PW_SCOPE_HOST || (entry->tree == PW_TREE_ENTERED && entry->entered_by == PW_ENTERED_MOUNTS);
 }
 
-int pw_event_is_shipped(const struct pw_head *head, uint32_t scope)
+int pw_event_is_shipped(const struct pw_head *head, uint32_t scope, const struct pw_event_clock *clock)
 {
+  if (head->kind == PW_PRIVILEGE_KILL)
+    return !pw_privilege_stays_inside((const struct pw_privilege *)head, clock);
   if (head->kind != PW_SESSION_START && head->kind != PW_SESSION_END)
     return 1;
   return is_told(&((const struct pw_session *)head)->task.entry, scope);

@@ -66,6 +66,7 @@ class RecordKind(IntEnum):
     PRIVILEGE_CGROUP_ATTACH = 66
     PRIVILEGE_OPEN_BY_HANDLE = 67
     PRIVILEGE_IO_URING_SETUP = 68
+    PRIVILEGE_SETXATTR = 69
     PRIVILEGE_FILE_READ = 70
     PRIVILEGE_FILE_WRITE = 71
     PRIVILEGE_FILE_DELETE = 72
@@ -427,7 +428,7 @@ def maps(sizes: RingSizes, cpus: int) -> tuple[Map, ...]:
         # struct pw_privilege and PW_PRIVILEGE_DATA_BYTES.
         Map("call_scratch", MapType.PERCPU_ARRAY, 4, 472 + 8192, 1, ("syscalls",)),
         # Hashes of the names of watched files (watched.h); the collector writes them.
-        Map("watched", MapType.ARRAY, 4, 2048, 1, ("syscalls",), mappable=True),
+        Map("watched", MapType.ARRAY, 4, 4096, 1, ("syscalls",), mappable=True),
         # Threads within one of the calls that change ids or namespaces; each is there for microseconds.
         Map("identities", MapType.LRU_HASH, 4, 80, 4096, ("syscalls",)),
         # struct pw_cgroup and the longest path.

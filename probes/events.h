@@ -85,6 +85,7 @@ enum pw_kind {
   PW_PRIVILEGE_CGROUP_ATTACH = 66,
   PW_PRIVILEGE_OPEN_BY_HANDLE = 67,
   PW_PRIVILEGE_IO_URING_SETUP = 68,
+  PW_PRIVILEGE_SETXATTR = 69, /* of a file's capabilities */
   PW_PRIVILEGE_FILE_READ = 70, /* of watched files: opened to be read */
   PW_PRIVILEGE_FILE_WRITE = 71,
   PW_PRIVILEGE_FILE_DELETE = 72,
@@ -420,12 +421,14 @@ enum pw_privilege_mark {   /* pw_privilege.marks */
   PW_PATH_CUT = 8,
   PW_TARGET_KNOWN = 16,    /* target_* have been filled */
   PW_GROUP = 32,           /* signal: to a whole process, not to a thread of it */
+  PW_OF_WATCHED = 64,      /* link: one of its names is that of a watched file */
 };
 
 struct pw_privilege {      /* all PW_PRIVILEGE_* kinds; task is as it is after the call */
   struct pw_head head;
   struct pw_task task;
-  __u64 arguments[PW_ARGUMENTS]; /* of the call; else a signal's number, or clone's flags in the first */
+  __u64 arguments[PW_ARGUMENTS]; /* of the call; else a signal's number, or clone's flags in the first. Of setxattr
+                                    the last is the permitted set that the file got */
   __u64 result;            /* what the call returned: two's complement, an errno is negative */
   __u64 target_start_ns;   /* of the process that something was done to */
   __u64 target_cgroup_id;

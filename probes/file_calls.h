@@ -36,7 +36,7 @@ static __always_inline struct file *open_file(struct task_struct *task, int desc
 
 static __always_inline bool is_file_call(u32 kind)
 {
-  return kind >= PW_PRIVILEGE_FILE_READ;
+  return kind >= PW_PRIVILEGE_FILE_READ || kind == PW_PRIVILEGE_LINK;
 }
 
 /* Of open(2) and its like, which are frequent: all but watched files, and refusals, end here. */
@@ -49,6 +49,7 @@ static __always_inline bool is_open_of_interest(struct watched *watched, struct 
   return file && is_watched_file(watched, file);
 }
 
+/* An empty text stands for what the descriptor before it is open for (AT_EMPTY_PATH), if anything. */
 static __always_inline bool is_text_watched(struct watched *watched, struct pw_privilege *out, u32 number,
                                             u32 descriptor, struct task_struct *task)
 {
@@ -60,25 +61,34 @@ static __always_inline bool is_text_watched(struct watched *watched, struct pw_p
   OPAQUE(place);
   if (text >= PW_ARGUMENTS || bpf_probe_read_user_str(out->data, PW_TEXT_BYTES + 1, (void *)out->arguments[text]) <= 0)
     return false;
+  out->head.time_ns = 0; /* until begin() it has the name that an empty text stands for */
   if (place < PW_ARGUMENTS && (int)out->arguments[place] != AT_FDCWD) {
     struct file *file = open_file(task, (int)out->arguments[place]);
     if (!file && out->data[0] != '/')
       return false;
     folder = PROBED(file, f_path.dentry);
     mount = PROBED(file, f_path.mnt);
+    if (!out->data[0]) {
+      out->head.time_ns = (u64)PROBED(folder, d_name.name);
+      folder = PROBED(folder, d_parent);
+    }
   }
-  return is_watched_path(watched, out->data, &out->text_bytes[1], &out->text_bytes[2], folder, mount);
+  return is_watched_path(watched, out->data, &out->text_bytes[1], &out->text_bytes[2], folder, mount,
+                         (void *)FORGOTTEN(out->head.time_ns), FORGOTTEN(out->head.cgroup_id));
 }
 
-/* In a loop, since the verifier looks at its body much less than at two of them. A second text is below a descriptor
- * of its own, which is the argument before it (renameat). */
+/* In a loop, since the verifier looks at its body much less than at two of them. Of two texts (renameat, linkat) each
+ * has a descriptor of its own; that is the argument before. */
 static __always_inline bool is_any_text_watched(struct watched *watched, struct pw_privilege *out, u32 recipe,
                                                 struct task_struct *task)
 {
+  u64 other = (recipe & 255) ^ PW_PRIVILEGE_FILE_RENAME;
+  OPAQUE(other);
+  out->head.cgroup_id = ((other | -other) >> 63) - 1; /* until begin(): all ones if it is that, else 0 */
 #pragma clang loop unroll(disable)
   for (int shift = 8; shift <= 12; shift += 4) {
     u32 number = recipe >> shift & 15, descriptor = recipe >> 20 & 15;
-    if (shift > 8 && descriptor && number)
+    if (descriptor && number)
       descriptor = number - 1;
     if (is_text_watched(watched, out, number, descriptor, task))
       return true;
@@ -117,7 +127,8 @@ static __always_inline u32 kind_of_file_call(struct watched *watched, struct pw_
   if (kind != PW_PRIVILEGE_FILE_READ || (s64)out->result < 0) {
     u32 texts = kind == PW_PRIVILEGE_FILE_READ ? recipe & ~(15 << 20) : recipe;
     if (!is_any_text_watched(watched, out, forgotten(out, texts), task))
-      return 0;
+      return kind == PW_PRIVILEGE_LINK ? kind : 0; /* it may matter for other reasons */
+    out->marks |= PW_OF_WATCHED;
     if (kind != PW_PRIVILEGE_FILE_READ)
       return kind;
   }

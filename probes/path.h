@@ -12,22 +12,39 @@
 #define NAME_BYTES 256         /* NAME_MAX and NUL */
 #define SHORT_NAME_BYTES 32    /* with the NUL; the kernel has such names in the dentry itself */
 
-/* A name as it is kept in the dentry, which takes no call. 0: it is not, or was being changed. In loops that the
- * verifier walks turn by turn it is left out: each of its ways would be walked in each. */
+/* The bytes of a word that are NUL, by their highest bit. Exact up to the first; what is above it may be wrong. */
+static __always_inline u64 nul_bytes(u64 word)
+{
+  return (word - 0x0101010101010101ull) & ~word & 0x8080808080808080ull;
+}
+
+/* All ones if the nth word of a name of this length has none but bytes of the name. */
+static __always_inline u64 is_full(u32 n, u64 length)
+{
+  return (u64)((s64)(8 * n + 7 - length) >> 63);
+}
+
+/* A name as it is kept in the dentry, which takes no call. 0: it is not, or was being changed. While a file is renamed
+ * its dentry may have the length of one name and bytes of another: a NUL before the length would make two
+ * components out of one, the second of them of what the memory held before. In loops that the verifier walks turn by
+ * turn it is left out: each of its ways would be walked in each. */
 static __always_inline long copy_short_name(char *to, const void *name, u32 length)
 {
 #if defined(WORD) && defined(STORES_UNALIGNED) && defined(TURNS_ARE_CALLS)
-  u64 end = length;
+  u64 end = length, last = length, early;
   if (length >= SHORT_NAME_BYTES || (u64)name & 7)
     return 0;
   ((u64 *)to)[0] = WORD(name, 0);
   ((u64 *)to)[1] = WORD(name, 1);
+  early = nul_bytes(((u64 *)to)[0]) & is_full(0, end);
   if (length >= 16) {
     ((u64 *)to)[2] = WORD(name, 2);
     ((u64 *)to)[3] = WORD(name, 3);
+    early |= nul_bytes(((u64 *)to)[1]) | (nul_bytes(((u64 *)to)[2]) & is_full(2, end));
   }
-  BOUND(end, SHORT_NAME_BYTES - 1);
-  return to[end] ? 0 : end + 1;
+  BOUND(last, SHORT_NAME_BYTES - 8);
+  last = nul_bytes(*(u64 *)(to + last)) << (56 - 8 * (end & 7));
+  return early || last != 1ull << 63 ? 0 : end + 1;
 #else
   return 0;
 #endif

@@ -30,7 +30,8 @@ static __always_inline bool is_sent_by_a_process(struct kernel_siginfo *info)
 }
 
 /* result: TRACE_SIGNAL_DELIVERED 0, IGNORED 1, ALREADY_PENDING 2, OVERFLOW_FAIL 3, LOSE_INFO 4. Within a cgroup
- * signals are a container's own affair. Not asked: the pid namespace, since a pod's containers may share it. */
+ * signals are a container's own affair; of two cgroups the collector knows whose they are. Not asked: the
+ * pid namespace, since a pod's containers may share it. */
 PROGRAM(signal_generate)
 {
   struct kernel_siginfo *info = ARGUMENT(1);

@@ -95,6 +95,29 @@ static __always_inline bool is_device(u64 mode)
   return (mode & S_IFMT) == S_IFCHR || (mode & S_IFMT) == S_IFBLK;
 }
 
+/* struct vfs_cap_data of uapi/linux/capability.h; the kernel takes none that is shorter. */
+struct file_capabilities {
+  u32 version_and_flags;
+  struct {
+    u32 permitted, inheritable;
+  } half[2];
+};
+
+/* setxattr(2) and its like set what else belongs to a file, too: only security.capability says something. */
+static __always_inline bool is_of_capabilities(struct pw_privilege *out, bool has_folder)
+{
+  struct file_capabilities set = {};
+  u64 name[3] = {}, value = has_folder ? out->arguments[4] : out->arguments[2];
+  bpf_probe_read_user_str(name, sizeof(name), (void *)(has_folder ? out->arguments[3] : out->arguments[1]));
+  if (name[0] != 0x7974697275636573ull || name[1] != 0x6c6962617061632eull || name[2] != 0x797469ull)
+    return false;
+  if (has_folder) /* setxattrat: the first member of struct xattr_args */
+    bpf_probe_read_user(&value, sizeof(value), (void *)value);
+  bpf_probe_read_user(&set, sizeof(set), (void *)value);
+  out->arguments[5] = (u64)set.half[1].permitted << 32 | set.half[0].permitted;
+  return true;
+}
+
 /* What of a call is of interest, by its arguments. A mode is the argument behind the path or descriptor. */
 static __always_inline bool is_seen(struct pw_privilege *out, u32 kind, bool has_folder)
 {
@@ -103,6 +126,8 @@ static __always_inline bool is_seen(struct pw_privilege *out, u32 kind, bool has
   switch (kind) {
     case PW_PRIVILEGE_CHMOD:
       return mode & SET_ID_MODES;
+    case PW_PRIVILEGE_SETXATTR:
+      return is_of_capabilities(out, has_folder);
     case PW_PRIVILEGE_MKNOD:
       return is_device(mode);
     case PW_PRIVILEGE_KILL: /* what was sent is told by signal_generate */
@@ -245,7 +270,8 @@ static __always_inline void report(struct pw_privilege *out, struct task_struct 
   u32 kind = recipe & 255;
   u64 bytes;
   append_text(out, recipe >> 8 & 15, 0);
-  if ((kind == PW_PRIVILEGE_SYMLINK || kind == PW_PRIVILEGE_LINK) && !is_place_that_matters(out->data))
+  if ((kind == PW_PRIVILEGE_SYMLINK || kind == PW_PRIVILEGE_LINK) && !(out->marks & PW_OF_WATCHED) &&
+      !is_place_that_matters(out->data))
     return;
   if (!begin(&out->head, kind, bpf_get_current_cgroup_id()))
     return;

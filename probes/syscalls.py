@@ -44,8 +44,6 @@ def _calls() -> tuple[Call, ...]:
     mount, key = kind.PRIVILEGE_MOUNT, kind.PRIVILEGE_KEYCTL
     load, exec_kernel = kind.PRIVILEGE_LOAD_MODULE, kind.PRIVILEGE_KEXEC_LOAD
     chmod, chown, mknod = kind.PRIVILEGE_CHMOD, kind.PRIVILEGE_CHOWN, kind.PRIVILEGE_MKNOD
-    read, write, delete = kind.PRIVILEGE_FILE_READ, kind.PRIVILEGE_FILE_WRITE, kind.PRIVILEGE_FILE_DELETE
-    rename = kind.PRIVILEGE_FILE_RENAME
     symlink, link, kill = kind.PRIVILEGE_SYMLINK, kind.PRIVILEGE_LINK, kind.PRIVILEGE_KILL
     return (
         Call("setuid", setuid, 105, 146, (23, 213), changes_identity=True),
@@ -102,6 +100,16 @@ def _calls() -> tuple[Call, ...]:
         Call("tgkill", kill, 234, 131, (270,)),
         Call("pidfd_send_signal", kill, 424, 424, (424,)),
         Call("open_by_handle_at", kind.PRIVILEGE_OPEN_BY_HANDLE, 304, 265, (342,)),
+        Call("io_uring_setup", kind.PRIVILEGE_IO_URING_SETUP, 425, 425, (425,)),
+    )
+
+
+def _calls_of_files() -> tuple[Call, ...]:
+    """Those of which it depends on the file, or on the attribute, whether they are told."""
+    kind = RecordKind
+    read, write, delete = kind.PRIVILEGE_FILE_READ, kind.PRIVILEGE_FILE_WRITE, kind.PRIVILEGE_FILE_DELETE
+    rename, setxattr = kind.PRIVILEGE_FILE_RENAME, kind.PRIVILEGE_SETXATTR
+    return (
         Call("open", read, 2, None, (5,), (0,), descriptor=RESULT, open_flags=2),
         Call("openat", read, 257, 56, (295,), (1,), descriptor=RESULT, open_flags=3),
         Call("openat2", read, 437, 437, (437,), (1,), descriptor=RESULT, open_flags=IN_OPEN_HOW),
@@ -113,11 +121,14 @@ def _calls() -> tuple[Call, ...]:
         Call("renameat", rename, 264, 38, (302,), (1, 3), descriptor=0, path=0),
         Call("renameat2", rename, 316, 276, (353,), (1, 3), descriptor=0, path=0),
         Call("connect", kind.PRIVILEGE_FILE_CONNECT, 42, 203, (362,), (SOCKET_PATH,)),
-        Call("io_uring_setup", kind.PRIVILEGE_IO_URING_SETUP, 425, 425, (425,)),
+        Call("setxattr", setxattr, 188, 5, (226,), (0,), path=0),
+        Call("lsetxattr", setxattr, 189, 6, (227,), (0,), path=0),
+        Call("fsetxattr", setxattr, 190, 7, (228,), descriptor=0),
+        Call("setxattrat", setxattr, 463, 463, (463,), (1,), descriptor=0, path=0),
     )
 
 
-CALLS = _calls()
+CALLS = (*_calls(), *_calls_of_files())
 
 
 def numbers(machine: str) -> dict[int, Call]:

@@ -1,16 +1,18 @@
 /* Files that are watched, by their last two names: etc/shadow is a file in every container and on the host. The
  * collector writes a hash of each into the map `watched`, in which there are three forms: both names, any file of
- * a folder, a file in any folder. */
+ * a folder, a file in any folder. A fourth is the name of a folder that one of these has: who renames it gives what
+ * is in it another name. */
 #ifndef PODWITNESS_WATCHED_H
 #define PODWITNESS_WATCHED_H
 #include "dialect.h"
 #include "events.h"
 
-#define WATCHED_SLOTS 256 /* a power of two; collector/inputs/watched_names.py has the same numbers */
+#define WATCHED_SLOTS 512 /* a power of two; collector/inputs/watched_names.py has the same numbers */
 #define WATCHED_TRIES 4
 #define NAME_WORDS 4      /* of a name 31 bytes count */
 #define NAME_KEPT (8 * NAME_WORDS)
 #define HASH_PRIME 0x9e3779b97f4a7c15ull
+#define FOLDER_ITSELF 0xc2b2ae3d27d4eb4full /* in place of the prime that the other forms start from */
 
 struct watched {
   u64 hashes[WATCHED_SLOTS];
@@ -52,6 +54,13 @@ static __always_inline bool are_watched(struct watched *watched, const struct na
   u64 folder = mixed(HASH_PRIME, names->folder);
   return has_hash(watched, mixed(folder, names->file)) || has_hash(watched, mixed(folder, any)) ||
          has_hash(watched, mixed(mixed(HASH_PRIME, any), names->file));
+}
+
+/* `wanted`: all ones, or 0, which no hash is. So there is no branch, behind which the verifier would check anew all
+ * that follows. */
+static __always_inline bool is_folder_of_watched(struct watched *watched, const struct names *names, u64 wanted)
+{
+  return has_hash(watched, mixed(FOLDER_ITSELF, names->file) & wanted);
 }
 
 /* What is wanted of a dentry, in one read where the members lie side by side: every open pays for each. */
@@ -115,9 +124,12 @@ static __always_inline bool is_watched_file(struct watched *watched, struct file
 }
 
 /* The same of a path as it was passed: its last two names, or its only one and the folder that it starts in.
- * `text` is in a map and NUL ended; *last and *before are too, as in path.h, and 0 at the end. */
+ * `text` is in a map and NUL ended; *last and *before are too, as in path.h, and 0 at the end. `name`: where it is not
+ * NULL, that of the file if the text is empty. `with_folders`: all ones if the name of a watched file's folder counts,
+ * else 0. */
 static __always_inline bool is_watched_path(struct watched *watched, const char *text, volatile u16 *last,
-                                            volatile u16 *before, struct dentry *folder, struct vfsmount *vfsmount)
+                                            volatile u16 *before, struct dentry *folder, struct vfsmount *vfsmount,
+                                            const void *name, u64 with_folders)
 {
   struct names names = {};
   u64 from, to, bytes;
@@ -139,7 +151,9 @@ static __always_inline bool is_watched_path(struct watched *watched, const char 
   *before = 0;
   BOUND(to, 255);
   BOUND(from, 255);
-  bpf_probe_read_kernel_str(names.file, NAME_KEPT, text + to);
+  bpf_probe_read_kernel_str(names.file, NAME_KEPT, name ? name : text + to);
+  if (is_folder_of_watched(watched, &names, with_folders))
+    return true;
   if (!to)
     return is_watched_in(watched, &names, folder, vfsmount);
   bytes = to - from; /* with the slash, whose place the NUL takes */

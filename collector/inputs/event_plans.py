@@ -61,7 +61,8 @@ def target_fragment(identity: Identity) -> Fragment:
     )
     scope = scope_of(identity)
     pairs = [("scope", scope.name.lower()), *((key, value) for key, value in maps if value)]
-    return Fragment(b"".join(pack(key) + pack(value) for key, value in pairs), len(pairs), scope)
+    packed = b"".join(pack(key) + pack(value) for key, value in pairs)
+    return Fragment(packed, len(pairs), scope, int(identity.container_id[:16] or "0", 16))
 
 
 def _orchestrator(identity: Identity) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from collector.config.kinds import Kind
 
-SLOTS, TRIES = 256, 4  # WATCHED_SLOTS and WATCHED_TRIES of probes/watched.h
+SLOTS, TRIES = 512, 4  # WATCHED_SLOTS and WATCHED_TRIES of probes/watched.h
 NAME_KEPT = 32  # with the NUL
 PRIME = 0x9E3779B97F4A7C15
+FOLDER_ITSELF = 0xC2B2AE3D27D4EB4F  # of probes/watched.h
 ANY = "*"
 _MASK = 2**64 - 1
 
@@ -63,13 +64,21 @@ def read_name(written: str) -> WatchedName:
 
 def hash_of(name: WatchedName) -> int:
     """As the probes work it out: `*` is an empty name."""
-    value = PRIME
-    for one in name:
+    return _mixed(PRIME, name) | 1
+
+
+def hash_of_folder(folder: str) -> int:
+    """Of the folder itself: who renames it gives the files in it other names."""
+    return _mixed(FOLDER_ITSELF, (folder,)) | 1
+
+
+def _mixed(value: int, names: Iterable[str]) -> int:
+    for one in names:
         kept = b"" if one == ANY else one.encode("utf-8", "surrogateescape")[: NAME_KEPT - 1]
         for word in struct.unpack("<4Q", kept.ljust(NAME_KEPT, b"\0")):
             value = (value ^ word) * PRIME & _MASK
             value ^= value >> 32
-    return value | 1
+    return value
 
 
 class Table(NamedTuple):
@@ -81,14 +90,19 @@ def table_of(names: Iterable[WatchedName]) -> Table:
     slots = [0] * SLOTS
     left_out = []
     for name in dict.fromkeys(names):
-        value = hash_of(name)
-        places = [((value >> 32) + tried) % SLOTS for tried in range(TRIES)]
-        free = next((place for place in places if slots[place] in (0, value)), None)
-        if free is None:
+        values = [hash_of(name)] if name.folder == ANY else [hash_of(name), hash_of_folder(name.folder)]
+        if not all(_put(slots, value) for value in values):
             left_out.append(name)
-        else:
-            slots[free] = value
     return Table(struct.pack(f"<{SLOTS}Q", *slots), tuple(left_out))
+
+
+def _put(slots: list[int], value: int) -> bool:
+    """False: its places are taken."""
+    places = [((value >> 32) + tried) % SLOTS for tried in range(TRIES)]
+    free = next((place for place in places if slots[place] in (0, value)), None)
+    if free is not None:
+        slots[free] = value
+    return free is not None
 
 
 def write_table(map_fd: int, table: Table) -> None:

@@ -12,11 +12,15 @@ FRAGMENT_BYTES_MOST: int = lib.PW_FRAGMENT_BYTES
 
 
 class Fragment(NamedTuple):
-    """Constant pairs of one container: msgpack `key value key value ...` and how many pairs."""
+    """Constant pairs of one container: msgpack `key value key value ...` and how many pairs.
+
+    `container` is the same for all cgroups of one container; 0: of none, or it is not known.
+    """
 
     pairs: bytes
     pair_count: int
     scope: Scope
+    container: int = 0
 
 
 class ContainerTable:
@@ -45,7 +49,7 @@ class ContainerTable:
         if found == ffi.NULL:
             return None
         pairs = bytes(ffi.buffer(found.pairs, found.pairs_bytes))
-        return Fragment(pairs, found.pair_count, Scope(found.scope))
+        return Fragment(pairs, found.pair_count, Scope(found.scope), int(found.container))
 
     @property
     def size_bytes(self) -> int:
@@ -62,4 +66,5 @@ def struct_of(fragment: Fragment) -> Any:
     made.pairs_bytes = len(fragment.pairs)
     made.pair_count = fragment.pair_count
     made.scope = fragment.scope
+    made.container = fragment.container
     return made

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -27,6 +27,7 @@ from tests.bench.call_cost import DEFAULT
 from tests.bench.paired import difference, measure_pair
 from tests.bench.probe_watch import RING_BYTES, WATCHED, Watch
 from tests.bench.row import Row
+from tests.kernel.sandbox import Cgroup, unified_mount
 
 SOURCES = Path(__file__).parent
 PAIRS = 30
@@ -42,9 +43,13 @@ BEFORE_ALL_ELSE = os.sched_param(1)
 
 
 class Work(NamedTuple):
+    """`in_container`: by the first process of a cgroup, whose records tell a tree as the probes have seen it
+    begin. Else by one that is older than the probes."""
+
     argument: str
     name: str
     subjects: tuple[str, ...]
+    in_container: bool = False
 
 
 EVERYTHING, BY_DEFAULT = tuple(WATCHED), tuple(DEFAULT)
@@ -58,6 +63,7 @@ WORKS = (
     Work("tcp", "TCP connection, both ends, by default", BY_DEFAULT),
     Work("io", "64 bytes each way", EVERYTHING),
     Work("udp", "64 bytes each way by UDP", EVERYTHING),
+    Work("udp", "64 bytes each way by UDP, in a container", EVERYTHING, in_container=True),
 )
 
 
@@ -81,6 +87,16 @@ def compiled() -> Iterator[Path]:
         yield Path(directory)
 
 
+@contextmanager
+def new_cgroup() -> Iterator[Cgroup]:
+    made = Cgroup(unified_mount() / f"podwitness-bench-{os.getpid()}")
+    made.path.mkdir()
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
 def become_first() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     os.sched_setscheduler(0, os.SCHED_FIFO, BEFORE_ALL_ELSE)
@@ -89,14 +105,20 @@ def become_first() -> None:
 class Worker:
     """The workload, waiting for how often it shall do its work."""
 
-    def __init__(self, programs: Path, work: Work) -> None:
+    def __init__(self, programs: Path, work: Work, cgroup: Cgroup | None = None) -> None:
         executed = programs / EXECUTED.get(work.argument, "least")
+
+        def begin() -> None:
+            if cgroup is not None:
+                cgroup.enter()
+            become_first()
+
         self._process = subprocess.Popen(
             [str(programs / "workload"), work.argument, str(executed)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=become_first,
+            preexec_fn=begin,
         )
         self.do(100)
         self._each_s = self.do(1000).elapsed_us / 1e6
@@ -184,8 +206,24 @@ def load_times() -> tuple[float, float]:
     return elapsed, after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime
 
 
+@contextmanager
+def worker_of(work: Work, programs: Path, watches: Sequence[Watch]) -> Iterator[Worker]:
+    if not work.in_container:
+        with Worker(programs, work) as worker:
+            yield worker
+        return
+    for watch in watches:
+        watch.attach()
+    with new_cgroup() as cgroup:
+        worker = Worker(programs, work, cgroup)
+        for watch in watches:
+            watch.detach()
+        with worker:
+            yield worker
+
+
 def rows_of(work: Work, programs: Path, typed: Watch, raw: Watch) -> Iterator[Row]:
-    with Worker(programs, work) as worker:
+    with worker_of(work, programs, (typed, raw)) as worker:
         yield paired(typed, worker, work)
         spent_us, as_raw_us = (in_programs_us(watch, worker, work.subjects) for watch in (typed, raw))
         yield Row(f"{work.name}, in the programs", spent_us, "us", "as raw_tp", as_raw_us)

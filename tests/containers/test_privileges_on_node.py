@@ -11,7 +11,9 @@ import pytest
 
 from tests.agent.agent import Agent
 from tests.containers.aggregator import CONFIGURATION, Aggregator
-from tests.containers.node import Pod
+from tests.containers.node import Pod, cgroup2_root
+from tests.kernel.sandbox import Cgroup, Process, run
+from tests.polling import until
 
 TRACE = "    Tag    kernel.*\n    Trace  process privilege syscalls\n"
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -36,6 +38,11 @@ def volume(tmp_path: Path) -> Path:
 
 def action(record: dict[str, Any]) -> str:
     return str(record.get("event", {}).get("action"))
+
+
+def pid_of(record: dict[str, Any]) -> int | None:
+    found: int | None = record.get("process", {}).get("pid")
+    return found
 
 
 def container_of(record: dict[str, Any]) -> str | None:
@@ -74,6 +81,30 @@ def test_a_signal_from_the_host_names_the_container_that_it_went_to(
     assert (told["signal"], told["target"]["cgroup_id"]) == ("SIGKILL", cgroup_id)
     assert record["process"]["pid"] == os.getpid()
     assert "kubernetes" not in record
+
+
+def test_a_signal_stays_inside_a_container_whatever_its_cgroups(
+    agent: Agent, aggregator: Aggregator, pod: Pod
+) -> None:
+    """As with systemd in a container: each of its services has a cgroup below the container's own."""
+    own, other = (pod.run(name, ["/bin/sleep", "100"]) for name in ("web", "other"))
+    outer = Cgroup(cgroup2_root() / own.cgroup_path[1:])
+    inner = Cgroup(outer.path / "service")
+    inner.path.mkdir()
+    service, victim = Process(inner, signal.pause), other.pid
+    until(lambda: str(service.pid) in (inner.path / "cgroup.procs").read_text().split())
+
+    def work() -> None:
+        os.kill(service.pid, signal.SIGTERM)
+        os.kill(victim, signal.SIGKILL)
+
+    sender, _ = run(outer, work)
+    assert service.wait() == signal.SIGTERM
+    inner.remove()
+    aggregator.wait_for(lambda tag, record: (action(record), pid_of(record)) == ("exit", sender))
+    told = aggregator.received(lambda tag, record: (action(record), pid_of(record)) == ("kill", sender))
+    assert [one["podwitness"]["privilege"]["target"]["container"]["id"] for one in told] == [other.id]
+    assert [container_of(one) for one in told] == [own.id]
 
 
 def test_an_attempt_to_leave_the_container_names_it(agent: Agent, aggregator: Aggregator, pod: Pod) -> None:

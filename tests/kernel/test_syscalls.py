@@ -90,7 +90,7 @@ def header_numbers(path: str) -> dict[str, int]:
     return {name: int(number) for name, number in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)\b", text)}
 
 
-NEWER_THAN_HEADERS = {"fchmodat2": 452}
+NEWER_THAN_HEADERS = {"fchmodat2": 452, "setxattrat": 463}
 
 
 def test_numbers_are_those_of_the_kernels_headers() -> None:
@@ -330,6 +330,38 @@ def test_only_set_id_modes_are_told(witness: Witness, cgroup: Cgroup, tmp_path: 
     assert (first.texts[0], first.path) == (os.fsencode(file), b"")
     assert (second.name, second.path, second.arguments[1]) == ("fchmod", os.fsencode(file), 0o2711)
     assert (third.texts[0], third.path) == (b"file", os.fsencode(tmp_path))
+
+
+def test_capabilities_of_files_are_told_and_no_other_attribute(
+    witness: Witness, cgroup: Cgroup, tmp_path: Path
+) -> None:
+    name, file = b"security.capability", tmp_path / "file"
+    file.touch()
+    path = os.fsencode(file)
+    wanted = 1 << 7 | 1 << 38  # CAP_SETUID, CAP_PERFMON
+    value = struct.pack("<5I", 0x02000001, wanted & 0xFFFFFFFF, 0, wanted >> 32, 0)
+    held = ctypes.create_string_buffer(value, len(value))
+
+    def work() -> None:
+        os.setxattr(file, "user.security.capability", value)
+        call("setxattr", path, b"security.capabilityx", value, len(value), 0)
+        call("setxattr", path, name, value, len(value), 0)
+        call("setxattr", path, name, None, 0, 0)
+        call("lsetxattr", b"nothing", name, value, len(value), 0)
+        descriptor = os.open(file, os.O_RDONLY)
+        call("fsetxattr", descriptor, name, value, len(value), 0)
+        folder = os.open(tmp_path, os.O_RDONLY)
+        arguments = struct.pack("=QII", ctypes.addressof(held), len(value), 0)
+        call("setxattrat", folder, b"file", 0, name, arguments, len(arguments))
+
+    first, empty, absent, by_descriptor, below = seen(witness, cgroup, work)
+    assert {one.kind for one in (first, empty, absent, by_descriptor, below)} == {"PRIVILEGE_SETXATTR"}
+    assert os.getxattr(file, name) == value
+    assert [one.arguments[5] for one in (first, empty, absent, by_descriptor)] == [wanted, 0, wanted, wanted]
+    assert [one.result for one in (first, absent, by_descriptor)] == [0, -2, 0]
+    assert (first.texts[0], by_descriptor.path) == (path, path)
+    assert (below.name, below.texts[0], below.path) == ("setxattrat", b"file", os.fsencode(tmp_path))
+    assert (below.arguments[5], below.result) == (wanted, 0)
 
 
 def test_owners_devices_and_links(witness: Witness, cgroup: Cgroup, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.kernel.test_syscalls import Seen
 from tests.kernel.witness import Witness
 
 NAMES = ("secrets/token", "vault/*", "*/.netrc", "run/api.sock", f"long/{'n' * 40}")
-AT_FDCWD = -100
+AT_FDCWD, AT_EMPTY_PATH = -100, 0x1000
 OPENAT = 18  # IORING_OP_OPENAT
 
 
@@ -205,6 +205,56 @@ def test_deleting_renaming_and_what_is_not_there(witness: Witness, cgroup: Cgrou
     assert [first.texts[1], second.texts[0]] == [os.fsencode(files / "elsewhere" / "a")] * 2
     assert {one.path for one in deleted} == {os.fsencode(files / "vault")}
     assert [one.texts[0] for one in deleted] == [b"a", b"b"]
+
+
+def test_another_name_for_a_watched_file(witness: Witness, cgroup: Cgroup, files: Path) -> None:
+    """What is read by the other name is not seen, but that it was made is."""
+    token = files / "secrets" / "token"
+
+    def work() -> None:
+        os.link(files / "secrets" / "other", files / "plain")
+        os.link(token, files / "one")
+        folder, place = (os.open(path, os.O_RDONLY) for path in (files / "secrets", files))
+        os.link("token", "two", src_dir_fd=folder, dst_dir_fd=place)
+        held = os.open(token, os.O_PATH)
+        call("linkat", held, b"", place, b"three", AT_EMPTY_PATH)
+        call("linkat", place, b"", place, b"four", AT_EMPTY_PATH)
+        os.link(files / "plain", files / "vault" / "c")
+
+    _, status = run(cgroup, work)
+    assert status == 0
+    events = [Seen.of(event) for event in witness.events(cgroup.id)]
+    assert {one.kind for one in events} == {"PRIVILEGE_LINK"}
+    assert [one.texts[:2] for one in events] == [
+        [os.fsencode(token), os.fsencode(files / "one")],
+        [b"token", b"two"],
+        [b"", b"three"],
+        [os.fsencode(files / "plain"), os.fsencode(files / "vault" / "c")],
+    ]
+    assert [one.result for one in events] == [0] * 4
+
+
+def test_another_name_for_the_folder_of_a_watched_file(witness: Witness, cgroup: Cgroup, files: Path) -> None:
+    def work() -> None:
+        os.rename(files / "secrets", files / "other")
+        read(files / "other" / "token")
+        os.rename(files / "other", files / "secrets")
+        os.rename(files / "elsewhere", files / "nowhere")  # of which a file is watched in any folder
+        (files / "vault" / "a").unlink()
+        (files / "vault" / "b").unlink()
+        os.chdir(files)
+        os.rename("vault", "cellar")
+        refused("open", os.fsencode(files / "vault"), 0)
+        read(files / "secrets")
+
+    events = seen(witness, cgroup, work)
+    assert told(events) == [
+        ("RENAME", str(files / "secrets")),
+        ("RENAME", str(files / "other")),
+        *[("DELETE", str(files / "vault" / name)) for name in "ab"],
+        ("RENAME", str(files)),
+    ]
+    assert events[-1].texts[:2] == [b"vault", b"cellar"]
 
 
 def test_connecting_to_a_socket(witness: Witness, cgroup: Cgroup, tmp_path: Path) -> None:

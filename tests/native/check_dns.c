@@ -24,7 +24,7 @@ struct packet {
 /* At its own address, so that a byte too far is seen. */
 static int check_written(const struct packet *packet, const struct pw_event_clock *clock)
 {
-  const struct pw_fragment none = {(const uint8_t *)"", 0, 0, PW_SCOPE_HOST};
+  const struct pw_fragment none = {(const uint8_t *)"", 0, 0, PW_SCOPE_HOST, 0};
   const struct pw_head *record = (const struct pw_head *)(void *)check_copy(packet, packet->dns.head.record_bytes);
   CHECK(pw_event_check(record, packet->dns.head.record_bytes) == PW_OK);
   const uint32_t room = pw_event_room(record);

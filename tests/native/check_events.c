@@ -8,7 +8,7 @@ enum { RING_BYTES = 1 << 16, ROUNDS = 3000 };
 
 static const struct pw_event_clock CLOCK = {
     INT64_C(1700000000123456789), UINT64_C(0xfeedface), "V\0W", 4, NULL, NULL, NULL, NULL};
-static const struct pw_fragment NO_PAIRS = {(const uint8_t *)"", 0, 0, PW_SCOPE_HOST};
+static const struct pw_fragment NO_PAIRS = {(const uint8_t *)"", 0, 0, PW_SCOPE_HOST, 0};
 
 static void fill_text(uint8_t *text, size_t bytes, uint64_t *state)
 {
@@ -347,7 +347,7 @@ static int table_keeps_what_it_is_told(void)
   for (int round = 0; round < 20000; round++) {
     const unsigned at = check_random(&state) % 64;
     const uint8_t pairs[16] = {(uint8_t)at};
-    const struct pw_fragment fragment = {pairs, 16, 1, PW_SCOPE_POD};
+    const struct pw_fragment fragment = {pairs, 16, 1, PW_SCOPE_POD, 0};
     if (check_random(&state) % 2) {
       if (pw_containers_set(table, ids[at], &fragment) == PW_OK) present[at] = 1;
     } else {

@@ -7,7 +7,7 @@
 
 enum { ROUNDS = 20000, PIDS = 24, PARTS = PW_ARGS_BYTES + PW_PATH_BYTES };
 
-static const struct pw_fragment NO_PAIRS = {(const uint8_t *)"", 0, 0, PW_SCOPE_HOST};
+static const struct pw_fragment NO_PAIRS = {(const uint8_t *)"", 0, 0, PW_SCOPE_HOST, 0};
 
 static struct pw_exec *make_exec(const uint8_t fill[2])
 {

@@ -134,20 +134,6 @@ def test_what_a_runtime_does_before_a_program_is_executed_is_marked(tree: int) -
     assert "setup" not in unpack(encode(bytes(made)))["podwitness"]  # type: ignore[operator]
 
 
-@pytest.mark.parametrize(("size_bytes", "is_told"), [(5, True), (lib.PW_TARGET_BYTES, False)])
-def test_whose_a_target_is_is_told_with_it(size_bytes: int, is_told: bool) -> None:
-    encoder, targets = new_encoder(), ContainerTable(8)
-    pairs = msgpack.packb("kubernetes") + msgpack.packb({"pod_name": "n" * size_bytes})
-    assert targets.set(77, Fragment(pairs, 1, Scope.CONTAINER))
-    encoder.recognise(targets)
-    for cgroup_id in (77, 78):
-        known = {"target_pid": 3, "target_cgroup_id": cgroup_id, "marks": lib.PW_TARGET_KNOWN}
-        (encoded,) = encoder.encode(records.record(lib.PW_PRIVILEGE_KILL, **known), FRAGMENT)
-        target = unpack(encoded.process.entries)["podwitness"]["privilege"]["target"]  # type: ignore[index]
-        expected_pod = {"pod_name": "n" * size_bytes} if is_told and cgroup_id == 77 else None
-        assert (target["cgroup_id"], target.get("kubernetes")) == (cgroup_id, expected_pod)
-
-
 def test_capabilities_are_named_where_they_are_asked_for() -> None:
     names = ["CAP_NET_RAW", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE", "CAP_63"]
     several = 1 << 13 | 1 << 21 | 1 << 40 | 1 << 63

@@ -119,6 +119,10 @@ def count(value: int) -> int:
     return value
 
 
+def capability_set(value: int) -> str:
+    return f"{value:016x}"
+
+
 def signal_of(value: int) -> str:
     return signal_name(value & 0xFFFFFFFF)
 
@@ -197,6 +201,8 @@ SHOWN: dict[str, tuple[str, tuple[tuple[str, int, Callable[[int], Any]], ...]]] 
     "pidfd_send_signal": ("", (("descriptor", 0, integer), ("signal", 1, signal_of))),
     "open_by_handle_at": ("", (("descriptor", 0, integer),)),
     "io_uring_setup": ("", (("entries", 0, count),)),
+    "fsetxattr": ("", (("permitted", 5, capability_set),)),
+    **dict.fromkeys(("setxattr", "lsetxattr", "setxattrat"), ("path", (("permitted", 5, capability_set),))),
     **dict.fromkeys(
         ("open", "openat", "openat2", "creat"), ("path", (("flags", 2, flags(OPENS, ignored=~0x6C3)),))
     ),
@@ -250,7 +256,7 @@ def call_map(record: Any, raw: bytes) -> Map:
 def file_path(record: Any, raw: bytes) -> str | None:
     """The whole path of the file that the event is about."""
     kind, is_known = record.head.kind, 0 < record.call <= len(CALLS)
-    is_of_file = lib.PW_PRIVILEGE_CHMOD <= kind <= lib.PW_PRIVILEGE_LINK or kind >= lib.PW_PRIVILEGE_FILE_READ
+    is_of_file = lib.PW_PRIVILEGE_CHMOD <= kind <= lib.PW_PRIVILEGE_LINK or kind >= lib.PW_PRIVILEGE_SETXATTR
     if not (is_known and is_of_file):
         return None
     call = CALLS[record.call - 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -69,6 +70,11 @@ def test_of_a_target_it_is_told_whose_it_is_and_no_more() -> None:
     assert unpack(target_fragment(POD_ONLY)) == {"scope": "pod", "kubernetes": pod}
     container = {"id": "c" * 64, "name": "httpd"}
     assert unpack(target_fragment(FULL)) == {"scope": "container", "container": container, "kubernetes": pod}
+
+
+def test_cgroups_of_one_container_are_known_as_such() -> None:
+    known = [target_fragment(one).container for one in (FULL, replace(FULL, image="x"), BARE, POD_ONLY, HOST)]
+    assert known == [0xCCCCCCCCCCCCCCCC, 0xCCCCCCCCCCCCCCCC, 0xDDDDDDDDDDDDDDDD, 0, 0]
 
 
 def test_the_kubernetes_map_is_the_identitys_as_on_log_lines() -> None:

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from collector.inputs.watched_names import (
     DEFAULT,
+    FOLDER_ITSELF,
     NAME_KEPT,
     PRIME,
     SLOTS,
     TRIES,
     WatchedName,
     hash_of,
+    hash_of_folder,
     read_name,
     shown_names,
     table_of,
@@ -37,6 +39,7 @@ def test_numbers_are_those_of_the_probes() -> None:
     constants = dict(re.findall(r"#define (\w+) (\w+)", HEADER.read_text()))
     assert (int(constants["WATCHED_SLOTS"]), int(constants["WATCHED_TRIES"])) == (SLOTS, TRIES)
     assert int(constants["HASH_PRIME"].removesuffix("ull"), 16) == PRIME
+    assert int(constants["FOLDER_ITSELF"].removesuffix("ull"), 16) == FOLDER_ITSELF
     assert 8 * int(constants["NAME_WORDS"]) == NAME_KEPT
     (made,) = [made for made in maps(RingSizes(4096, 4096), cpus=4) if made.name == "watched"]
     assert (made.value_bytes, made.mappable) == (8 * SLOTS, True)
@@ -71,12 +74,16 @@ def test_several_in_a_line_and_none_at_all() -> None:
 def test_each_name_is_where_the_probes_look_for_it(wanted: list[WatchedName]) -> None:
     table = table_of(wanted)
     found = slots(table.content)
-    for name in set(wanted) - set(table.left_out):
-        value = hash_of(name)
+    put = set(wanted) - set(table.left_out)
+    expected = {hash_of(name) for name in put} | {hash_of_folder(name.folder) for name in put}
+    for value in expected:
         assert value in [found[((value >> 32) + tried) % SLOTS] for tried in range(TRIES)]
-    assert sum(one != 0 for one in found) == len(
-        {hash_of(name) for name in set(wanted) - set(table.left_out)}
-    )
+    if not table.left_out:
+        assert sum(one != 0 for one in found) == len(expected)
+
+
+def test_a_folder_that_is_any_has_no_name_to_be_renamed() -> None:
+    assert sum(one != 0 for one in slots(table_of([read_name("*/.netrc")]).content)) == 1
 
 
 def test_what_has_no_place_is_told() -> None:

@@ -81,7 +81,7 @@ class RunningAgent:
             Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
     def wait_delivered(self, records: int, every_s: float = 0.01) -> float:
-        """When the output `null.0` had them all, on CLOCK_MONOTONIC; asking costs, the more files the more."""
+        """When the output `null.0` had them all, on CLOCK_MONOTONIC; asking costs."""
         wanted = f'fluentbit_output_proc_records_total{{name="null.0"}} {records} '
         until(
             lambda: wanted in get(self._port, "/api/v1/metrics/prometheus")[1],

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector import netlink_fields, records
+from collector import catalog, netlink_fields, records
 from collector.config import reference
 from collector.service.table import TABLE
 from docs import dashboard
@@ -43,6 +43,7 @@ def metrics() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": reference.page,
+    "events.md": catalog.page,
     "metrics.md": metrics,
     "records.md": records.page,
     "records-netlink.md": netlink_fields.page,

@@ -151,6 +151,7 @@ struct pw_drain {
   struct pw_resolutions *resolutions; /* told of DNS; NULL: nobody is */
   struct pw_flow_table *flows; /* told of what ends; NULL: there is none */
   struct pw_heartbeat heartbeat;
+  uint8_t untold[PW_KINDS]; /* 1: records of this kind only teach what others tell: no entry is made of them */
   uint64_t born_before_ns; /* forks of processes that are older go to newborns too; 0: none do */
   uint32_t newborn_count;  /* the drain only adds, up to PW_NEWBORNS */
   struct pw_newborn newborns[PW_NEWBORNS];
@@ -160,7 +161,7 @@ struct pw_drain {
   uint32_t end; /* enum pw_drain_end */
   uint32_t control_bytes;
   uint64_t drained_bytes;
-  uint64_t events[PW_KINDS]; /* records taken, by kind; those of the heartbeat are not among them */
+  uint64_t events[PW_KINDS]; /* records taken, by kind; those of the heartbeat, and untold ones, are not among them */
   uint64_t exempt[PW_KINDS]; /* of these, uses of watched files that are not told: see programs.h */
   uint64_t malformed;        /* records that are not what their kind says: dropped */
   uint64_t corrupt_bytes;    /* skipped because a length in the ring made no sense */

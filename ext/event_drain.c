@@ -114,6 +114,8 @@ static int is_exempt(const struct pw_drain *drain, const struct pw_head *head, u
 
 static enum taken take_event(struct pw_drain *drain, const struct pw_head *head)
 {
+  if (drain->untold[head->kind])
+    return TAKEN;
   const int is_process = pw_is_process_event(head->kind);
   struct pw_event_output *output = is_process ? &drain->process : &drain->network;
   const struct pw_containers *table = is_process ? drain->process_containers : drain->network_containers;
@@ -129,6 +131,12 @@ static enum taken take_event(struct pw_drain *drain, const struct pw_head *head)
   return append_entry(output, head, fragment, &drain->clock) ? TAKEN : NO_ROOM;
 }
 
+static void count_event(struct pw_drain *drain, uint16_t kind)
+{
+  if (!drain->untold[kind])
+    drain->events[kind]++;
+}
+
 /* Before it is told, a child runs what its maker does; all else counts for what comes after it. */
 static void note_program(struct pw_drain *drain, const struct pw_head *head, int is_told)
 {
@@ -138,7 +146,7 @@ static void note_program(struct pw_drain *drain, const struct pw_head *head, int
 
 static void note_newborn(struct pw_drain *drain, const struct pw_task *task)
 {
-  if (task->start_ns >= drain->born_before_ns || drain->newborn_count >= PW_NEWBORNS)
+  if (task->start_ns >= drain->born_before_ns || drain->newborn_count >= PW_NEWBORNS || drain->untold[PW_FORK])
     return;
   drain->newborns[drain->newborn_count++] = (struct pw_newborn){task->start_ns, task->pid, 0};
 }
@@ -168,7 +176,7 @@ static void take_message(void *argument, const struct pw_dns *dns, const uint8_t
   if (take_event(drain, &copy.dns.head) == NO_ROOM)
     drain->malformed++; /* many messages in one segment */
   else
-    drain->events[PW_DNS]++;
+    count_event(drain, PW_DNS);
 }
 
 static enum taken take_dns(struct pw_drain *drain, const struct pw_dns *dns)
@@ -208,7 +216,7 @@ static enum taken take(struct pw_drain *drain, const struct pw_slot *slot)
   note_program(drain, head, 1);
   if (head->kind == PW_FORK)
     note_newborn(drain, &((const struct pw_fork *)head)->task);
-  drain->events[head->kind]++;
+  count_event(drain, head->kind);
   return taken;
 }
 
@@ -280,7 +288,7 @@ int pw_drain_record(struct pw_drain *drain, const struct pw_head *head)
 {
   if (take_event(drain, head) == NO_ROOM)
     return 0;
-  drain->events[head->kind]++;
+  count_event(drain, head->kind);
   return 1;
 }
 

@@ -20,6 +20,7 @@ MADE_BY = (
     "btf_files.py",
     "cache_key.py",
     "catalog.py",
+    "choice.py",
     "compiler.py",
     "headers.py",
     "kept_code.py",

@@ -10,7 +10,7 @@ import shutil
 import struct
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,8 @@ from typing import Any
 
 from probes.btf import Btf, BtfError
 from probes.btf_files import BTF_DIRECTORY
-from probes.catalog import HOOKS, Dialect, Map
+from probes.catalog import HOOKS, Dialect, Map, RecordKind
+from probes.choice import Event, off_flags
 from probes.codes import Codes, CompileError, Unit
 from probes.exchange import NOTHING_LOADED, ProbeError
 from probes.headers import running_kernel, write_tree
@@ -99,12 +100,17 @@ class Compiler:
     """Compiles in children of this process, which BCC would change."""
 
     def __init__(
-        self, headers: Path, maps: Mapping[Map, int], constants: Sequence[tuple[str, int]] = ()
+        self,
+        headers: Path,
+        maps: Mapping[Map, int],
+        constants: Sequence[tuple[str, int]] = (),
+        off: Collection[Event] = (),
     ) -> None:
         from bcc import BPF
 
         self._bpf: Callable[..., Any] = BPF
         self._headers = headers
+        self._off = off
         secret = f"-DPW_SOCKET_SECRET={secrets.randbits(64)}ull"
         self._flags = [*QUICKLY, f"-I{SOURCE_DIRECTORY}", secret, *map_flags(maps)]
         self._flags += [f"-DPW_{name}={value}ull" for name, value in constants]
@@ -127,7 +133,8 @@ class Compiler:
 
     def _codes(self, unit: Unit) -> Codes:
         """Raises CompileError."""
-        flags = [*self._flags, "-DPW_TP_BTF"] if unit.dialect is Dialect.TP_BTF else self._flags
+        flags = [*self._flags, *off_flags(unit.subject, self._off)]
+        flags += ["-DPW_TP_BTF"] if unit.dialect is Dialect.TP_BTF else []
         with captured_stderr() as said:
             try:
                 module = self._bpf(text=source_text(unit.subject).encode(), cflags=flags)
@@ -194,11 +201,13 @@ def first_error(said: str) -> str:
 
 
 @contextmanager
-def header_directory(sections: Sequence[Btf], without: Sequence[str]) -> Iterator[Path]:
+def header_directory(
+    sections: Sequence[Btf], without: Sequence[str], calls_off: Collection[RecordKind] = ()
+) -> Iterator[Path]:
     """A private directory with the made headers, gone at the end. Raises ProbeError."""
     directory = temporary_directory()
     try:
-        write_tree(directory, sections, [hook.tracepoint for hook in HOOKS], without)
+        write_tree(directory, sections, [hook.tracepoint for hook in HOOKS], without, calls_off)
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)

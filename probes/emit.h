@@ -48,6 +48,14 @@ static __always_inline void count_lost(u32 kind)
     __sync_fetch_and_add(count, 1);
 }
 
+/* Kinds that nobody asked for: no record is made of them. Of a constant kind the compiler leaves out what would
+ * make it. */
+#ifdef PW_OFF_0
+#define IS_OFF(kind) (((kind) < 64 ? PW_OFF_0 : PW_OFF_1) >> ((kind) & 63) & 1)
+#else
+#define IS_OFF(kind) 0
+#endif
+
 static __always_inline void fill_head(struct pw_head *head, u16 kind, u32 record_bytes, u64 cgroup_id, u64 now_ns)
 {
   head->kind = kind;
@@ -65,8 +73,8 @@ static __always_inline void *reserve(u32 kind, u64 bytes)
   return record;
 }
 
-/* A zeroed record of a fixed size, its head filled. NULL: the ring is full, or the cgroup has reported too much;
- * either is counted. Otherwise submit() must follow. */
+/* A zeroed record of a fixed size, its head filled. NULL: the kind is off; or the ring is full, or the cgroup has
+ * reported too much, which are counted. Otherwise submit() must follow. */
 #define RESERVE(type, kind, cgroup_id) RESERVE_PART(type, sizeof(struct type), kind, cgroup_id)
 
 /* The same, of which only the first bytes are zeroed: what is behind them is written, or left out by
@@ -77,7 +85,8 @@ static __always_inline void *reserve(u32 kind, u64 bytes)
 /* The same, of a time that was asked for already. */
 #define RESERVE_AT(type, zeroed_bytes, kind, cgroup_id, now_ns) ({ \
   u64 cgroup_ = cgroup_id, now_ = now_ns; \
-  struct type *record_ = is_admitted(kind, cgroup_, now_) ? reserve(kind, sizeof(struct type)) : 0; \
+  struct type *record_ = \
+    !IS_OFF(kind) && is_admitted(kind, cgroup_, now_) ? reserve(kind, sizeof(struct type)) : 0; \
   if (record_) { \
     __builtin_memset(record_, 0, zeroed_bytes); \
     fill_head((struct pw_head *)record_, kind, sizeof(struct type), cgroup_, now_); \
@@ -90,12 +99,15 @@ static __always_inline void submit(void *record, u32 kind)
   ring_submit(record, wakeup(kind, record));
 }
 
-/* Begins a record of variable size in memory of the caller's: fills its head but for record_bytes. False:
- * the cgroup has reported too much, which is counted; there is nothing more to be done. Otherwise output() must
- * follow. */
+/* Begins a record of variable size in memory of the caller's: fills its head but for record_bytes. False: the kind
+ * is off, or the cgroup has reported too much, which is counted; there is nothing more to be done. Otherwise
+ * output() must follow. */
 static __always_inline bool begin(struct pw_head *head, u32 kind, u64 cgroup_id)
 {
-  u64 now_ns = bpf_ktime_get_boot_ns();
+  u64 now_ns;
+  if (IS_OFF(kind))
+    return false;
+  now_ns = bpf_ktime_get_boot_ns();
   if (!is_admitted(kind, cgroup_id, now_ns))
     return false;
   fill_head(head, kind, 0, cgroup_id, now_ns);

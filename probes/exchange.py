@@ -14,7 +14,8 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from probes.catalog import Dialect, RingSizes
+from probes.catalog import Dialect, RecordKind, RingSizes
+from probes.choice import Event
 
 # Of one message; the kernel's own limit is 253.
 DESCRIPTORS_PER_MESSAGE = 64
@@ -44,17 +45,19 @@ class Request(NamedTuple):
     # Macros of the made headers to leave out, as on a kernel that lacks what they stand for.
     without: tuple[str, ...] = ()
     constants: tuple[tuple[str, int], ...] = ()  # of the probes, without their PW_, that are not the default
+    off: tuple[Event, ...] = ()  # of the subjects: what no record is made of
 
     def encode(self) -> bytes:
-        fields = [self.subjects, self.ring_sizes, self.dialect, self.without, self.constants]
+        fields = [self.subjects, self.ring_sizes, self.dialect, self.without, self.constants, self.off]
         return json.dumps(fields).encode()
 
     @classmethod
     def decode(cls, content: bytes) -> Request:
-        subjects, sizes, dialect, without, constants = json.loads(content)
+        subjects, sizes, dialect, without, constants, off = json.loads(content)
         forced = Dialect(dialect) if dialect else None
         named = tuple((str(name), int(value)) for name, value in constants)
-        return cls(tuple(subjects), RingSizes(*sizes), forced, tuple(without), named)
+        unmade = tuple((str(subject), RecordKind(kind)) for subject, kind in off)
+        return cls(tuple(subjects), RingSizes(*sizes), forced, tuple(without), named, unmade)
 
 
 class HookResult(NamedTuple):

@@ -95,16 +95,24 @@ static __always_inline bool fill_caller(struct owner *owner)
   return true;
 }
 
+static __always_inline u64 mixed_with(u64 hash, u64 word)
+{
+  hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
+  return hash ^ hash >> 32;
+}
+
+/* Each step waits for the one before, so IPv4's two addresses, which are halves of words, take one. */
 static __always_inline u32 set_of(const struct flow_key *key)
 {
   const u64 *words = (const u64 *)key;
   u64 hash = PW_SOCKET_SECRET;
-#pragma unroll
-  for (int i = 0; i < KEY_WORDS; i++) {
-    hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ull;
-    hash ^= hash >> 32;
+  if (key->family == AF_INET) {
+    hash = mixed_with(hash, words[1] ^ (words[3] << 32 | words[3] >> 32));
+  } else {
+    hash = mixed_with(mixed_with(hash, words[1]), words[2]);
+    hash = mixed_with(mixed_with(hash, words[3]), words[4]);
   }
-  return hash & (SETS - 1);
+  return mixed_with(mixed_with(hash, words[5]), words[0]) & (SETS - 1);
 }
 
 static __always_inline bool is_same(const struct pw_flow *flow, const struct flow_key *key)

@@ -169,20 +169,19 @@ static __always_inline struct pw_flow_slot *on_flow(struct __sk_buff *skb, const
   struct pw_flow_slot *slot = find_flow(set, &packet->key);
   u64 now_ns;
   struct sock *sk;
-  if (slot && is_time_known(slot, tick))
-    now_ns = slot->flow.last_ns;
-  else
+  if (!slot || !is_time_known(slot, tick)) {
     now_ns = bpf_ktime_get_boot_ns();
-  if (slot && !is_idle(&slot->flow, now_ns)) {
+    if (!slot || is_idle(&slot->flow, now_ns)) {
+      sk = plain_socket(skb->sk);
+      return sk ? add_flow(set, packet, sk, now_ns) : 0;
+    }
     slot->tick = tick;
     slot->flow.last_ns = now_ns;
-    count_packet(&slot->flow, packet);
-    if (!packet->is_ingress && slot->flow.owner_source != PW_OWNER_BY_IO)
-      learn_sender(&slot->flow);
-    return slot;
   }
-  sk = plain_socket(skb->sk);
-  return sk ? add_flow(set, packet, sk, now_ns) : 0;
+  count_packet(&slot->flow, packet);
+  if (!packet->is_ingress && slot->flow.owner_source != PW_OWNER_BY_IO)
+    learn_sender(&slot->flow);
+  return slot;
 }
 
 #endif

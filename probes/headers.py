@@ -20,6 +20,7 @@ from pathlib import Path
 
 from probes.btf import AGGREGATES, Btf, Kind, Member, Type
 from probes.btf_files import BTF_DIRECTORY, module_files
+from probes.catalog import RecordKind
 from probes.syscalls import header as calls_header
 
 Wanted = Mapping[str, Sequence[str]]
@@ -320,8 +321,10 @@ def header_tree(
     release: str,
     machine: str,
     without: Collection[str] = (),
+    calls_off: Collection[RecordKind] = (),
 ) -> dict[str, str]:
-    """Text by path. `without`: macros to leave out, as if the kernel lacked what they stand for."""
+    """Text by path. `without`: macros to leave out, as if the kernel lacked what they stand for. `calls_off`:
+    kinds of calls that are not looked at."""
     major, minor, patch = kernel_version(release)
     macros = "\n".join((*tracepoint_macros(sections[0], tracepoints), *function_macros(sections[0])))
     types = f"{macros}\n{TypeEmitter(sections).text()}"
@@ -340,7 +343,7 @@ def header_tree(
             stores_unaligned="#define STORES_UNALIGNED 1\n" if machine in STORE_UNALIGNED else "",
         ),
         "include/linux/kernel_types.h": kept,
-        "include/linux/podwitness_calls.h": calls_header(machine),
+        "include/linux/podwitness_calls.h": calls_header(machine, calls_off),
     }
 
 
@@ -350,11 +353,20 @@ def _defines(line: str, names: Collection[str]) -> bool:
 
 
 def write_tree(
-    directory: Path, sections: Sequence[Btf], tracepoints: Iterable[str], without: Collection[str] = ()
+    directory: Path,
+    sections: Sequence[Btf],
+    tracepoints: Iterable[str],
+    without: Collection[str] = (),
+    calls_off: Collection[RecordKind] = (),
 ) -> None:
     """The tree for this machine, whose types `sections` are. Raises OSError."""
     tree = header_tree(
-        sections, tracepoints, release=platform.release(), machine=platform.machine(), without=without
+        sections,
+        tracepoints,
+        release=platform.release(),
+        machine=platform.machine(),
+        without=without,
+        calls_off=calls_off,
     )
     for name, text in tree.items():
         path = directory / name

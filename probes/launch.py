@@ -25,9 +25,9 @@ from probes.catalog import (
     Hook,
     RecordKind,
     RingSizes,
-    hooks_of,
     kernel_version,
 )
+from probes.choice import Event, hooks_for, made_kinds
 from probes.exchange import COMPILED, LIBRARIES, Answer, HookResult, Origin, ProbeError, Request
 from probes.starter import Command, Loader, Starter, start_child
 
@@ -155,6 +155,7 @@ async def launch(
     dialect: Dialect | None = None,
     without: Sequence[str] = (),
     constants: Mapping[str, int] = NO_CONSTANTS,
+    off: Collection[Event] = (),
     timeout_s: float = TIMEOUT_S,
     starter: Starter | None = None,
     cache: str = "",
@@ -162,20 +163,22 @@ async def launch(
     """Attaches the probes of `subjects` (of catalog.SUBJECTS).
 
     `ring_bytes`: a power of two and a multiple of the page size; `flow_ring_bytes` as well, 0 for the same.
-    `dialect` forces one; `without` lets the
-    kernel look as if it lacked these macros of the made headers: so what older kernels run is tried on a new
-    one. `constants`: of the probes, by name without PW_, in place of their defaults. `cache`: folder of
-    compiled probes, "" for none; a starter knows its own. Raises ProbeError when nothing can be attached;
-    single hooks that fail are in the result.
+    `dialect` forces one; `without` lets the kernel look as if it lacked these macros of the made headers: so
+    what older kernels run is tried on a new one. `constants`: of the probes, by name without PW_, in place of
+    their defaults. `off`: events of these subjects that no record is made of. `cache`: folder of compiled
+    probes, "" for none; a starter knows its own. Raises ProbeError when nothing can be attached; single hooks
+    that fail are in the result.
     """
     sizes = RingSizes(ring_bytes, flow_ring_bytes or ring_bytes)
     check_arguments(subjects, sizes)
-    request = Request(tuple(subjects), sizes, dialect, tuple(without), tuple(constants.items()))
+    request = Request(
+        tuple(subjects), sizes, dialect, tuple(without), tuple(constants.items()), tuple(sorted(off))
+    )
     answer = Answer()
     try:
         async with asyncio.timeout(timeout_s):
             said, status = await _ask_child(request, answer, starter, cache)
-        return attached(answer, said, status, hooks_of(subjects))
+        return attached(answer, said, status, hooks_for(subjects, off), off)
     except TimeoutError as error:
         raise ProbeError(
             f"The loader of the probes was not done after {timeout_s:g} s.",
@@ -273,7 +276,9 @@ async def _readable(channel: socket.socket) -> bool:
         loop.remove_reader(channel)
 
 
-def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) -> Attached:
+def attached(
+    answer: Answer, said: bytes, status: int, hooks: Sequence[Hook], off: Collection[Event] = ()
+) -> Attached:
     """Takes the descriptors out of `answer`, or raises ProbeError."""
     if answer.error:
         raise answer.error
@@ -285,7 +290,7 @@ def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) ->
             "Status -9 is the out-of-memory killer as a rule: compiling takes 180 MiB for a moment.",
         )
     reports = tuple(
-        hook_report(hook, answer.results[hook.tracepoint])
+        hook_report(hook, answer.results[hook.tracepoint], off=off)
         for hook in hooks
         if hook.tracepoint in answer.results
     )
@@ -310,7 +315,7 @@ def attached(answer: Answer, said: bytes, status: int, hooks: Sequence[Hook]) ->
     )
 
 
-def hook_report(hook: Hook, result: HookResult, release: str = "") -> HookReport:
+def hook_report(hook: Hook, result: HookResult, release: str = "", off: Collection[Event] = ()) -> HookReport:
     """`release` of the kernel; that which runs when empty."""
     state: State = "attached"
     consequence = ""
@@ -321,4 +326,5 @@ def hook_report(hook: Hook, result: HookResult, release: str = "") -> HookReport
     elif result.reasons:
         state, consequence = "lesser", "It costs the workload about twice as much."
     reason = "; ".join(result.reasons)
-    return HookReport(hook.subject, hook.tracepoint, hook.kinds, state, reason, consequence, result.dialect)
+    kinds = made_kinds(hook, off)
+    return HookReport(hook.subject, hook.tracepoint, kinds, state, reason, consequence, result.dialect)

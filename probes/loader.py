@@ -22,8 +22,9 @@ from probes import bpf
 from probes.btf_files import BTF_DIRECTORY
 from probes.cache import Cache
 from probes.cache_key import compiler_version, key_of
-from probes.catalog import Dialect, Hook, Map, RingSizes, dialects, hooks_of, maps_of, needed
+from probes.catalog import Dialect, Hook, Map, RingSizes, dialects, maps_of, needed
 from probes.cgroup_root import open_root
+from probes.choice import hooks_for, kinds_off
 from probes.codes import CodeSource, CompileError, Unit
 from probes.conntrack import open_of_the_node
 from probes.cpus import possible_cpus
@@ -294,7 +295,7 @@ def attach_kept(request: Request, entry: Entry) -> Loaded:
     maps = make_maps(request.subjects, request.ring_sizes)
     attacher = Attacher(Replay(entry.programs, by_name(maps)), entry.btf_ids, request.without)
     try:
-        attacher.run(hooks_of(request.subjects), request.dialect)
+        attacher.run(hooks_for(request.subjects, request.off), request.dialect)
         lost = entry.attached - {hook.tracepoint for hook in attacher.attached}
         if lost:
             raise NotKept(f"the kernel no longer takes {', '.join(sorted(lost))} as it was kept")
@@ -315,10 +316,11 @@ def compile_and_attach(request: Request, origin: Origin, key: str = "", cache: C
     types = read_types()
     maps = make_maps(request.subjects, request.ring_sizes)
     btf_ids = find_btf_ids(types[0])
-    with header_directory(types, request.without) as headers:
-        recorder = Recorder(Compiler(headers, maps, request.constants), by_name(maps))
+    with header_directory(types, request.without, kinds_off("syscalls", request.off)) as headers:
+        compiler = Compiler(headers, maps, request.constants, request.off)
+        recorder = Recorder(compiler, by_name(maps))
         attacher = Attacher(recorder, btf_ids, request.without)
-        attacher.run(hooks_of(request.subjects), request.dialect)
+        attacher.run(hooks_for(request.subjects, request.off), request.dialect)
     if cache is None:
         return Loaded(maps, attacher, origin)
     attached = frozenset(hook.tracepoint for hook in attacher.attached)

@@ -78,14 +78,22 @@ static __always_inline u8 skip_extensions(void *skb, u8 header, u32 *at)
   return header;
 }
 
+/* The key is hashed and compared by words. A processor has to wait for a word that was stored in pieces shortly before;
+ * so it is stored in one, where that has the first member in its lowest bits. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define SET_IPV4(address, value) (*(u64 *)(address) = (value))
+#else
+#define SET_IPV4(address, value) (*(u32 *)(address) = (value))
+#endif
+
 /* Almost every packet: IPv4 without options, in one piece. `end` is checked by the caller. */
 static __always_inline u32 read_plain_ipv4(struct packet *packet, const u8 *start, bool is_ingress)
 {
   packet->key.family = AF_INET;
   packet->key.protocol = start[9];
   packet->transport_at = IPV4_LEAST_BYTES;
-  *(u32 *)packet->key.local_address = *(const u32 *)(start + (is_ingress ? 16 : 12));
-  *(u32 *)packet->key.remote_address = *(const u32 *)(start + (is_ingress ? 12 : 16));
+  SET_IPV4(packet->key.local_address, *(const u32 *)(start + (is_ingress ? 16 : 12)));
+  SET_IPV4(packet->key.remote_address, *(const u32 *)(start + (is_ingress ? 12 : 16)));
   return bpf_ntohl(*(const u32 *)(start + IPV4_LEAST_BYTES));
 }
 
@@ -118,8 +126,14 @@ static __always_inline bool read_any(struct packet *packet, void *skb, bool is_i
 
 static __always_inline void set_ports(struct packet *packet, u32 ports, bool is_ingress)
 {
-  packet->key.local_port = is_ingress ? ports : ports >> 16;
-  packet->key.remote_port = is_ingress ? ports >> 16 : ports;
+  u16 local = is_ingress ? ports : ports >> 16, remote = is_ingress ? ports >> 16 : ports;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+  *(u64 *)&packet->key.family =
+    packet->key.family | (u64)local << 16 | (u64)remote << 32 | (u64)packet->key.protocol << 48;
+#else
+  packet->key.local_port = local;
+  packet->key.remote_port = remote;
+#endif
 }
 
 #endif

@@ -6,7 +6,7 @@ A call that a machine lacks (aarch64 has fchmodat(2) only) has none there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from probes.catalog import RecordKind
@@ -36,6 +36,11 @@ class Call:
     path: int | None = None
     changes_identity: bool = False
     open_flags: int = 0
+
+    @property
+    def kinds(self) -> tuple[RecordKind, ...]:
+        """Of its records; which of them an open is the probe tells by the flags."""
+        return (self.kind, RecordKind.PRIVILEGE_FILE_WRITE) if self.open_flags else (self.kind,)
 
 
 def _calls() -> tuple[Call, ...]:
@@ -129,6 +134,7 @@ def _calls_of_files() -> tuple[Call, ...]:
 
 
 CALLS = (*_calls(), *_calls_of_files())
+IDENTITY_KINDS = tuple(dict.fromkeys(call.kind for call in CALLS if call.changes_identity))
 
 
 def numbers(machine: str) -> dict[int, Call]:
@@ -186,9 +192,14 @@ def _switch_function(name: str, wanted: Mapping[int, Call]) -> Iterator[str]:
     yield "}"
 
 
-def header(machine: str) -> str:
-    """What probes/syscalls.bpf.c includes as <linux/podwitness_calls.h>."""
-    native, compat = numbers(machine), compat_numbers(machine)
+def _wanted(calls: Mapping[int, Call], off: Collection[RecordKind]) -> dict[int, Call]:
+    return {number: call for number, call in calls.items() if not set(call.kinds) <= set(off)}
+
+
+def header(machine: str, off: Collection[RecordKind] = ()) -> str:
+    """What probes/syscalls.bpf.c includes as <linux/podwitness_calls.h>. Calls that tell only kinds in `off`
+    are as others that are not looked at."""
+    native, compat = _wanted(numbers(machine), off), _wanted(compat_numbers(machine), off)
     lines = ["#ifndef PW_LINUX_PODWITNESS_CALLS_H", "#define PW_LINUX_PODWITNESS_CALLS_H"]
     identities = {number: call for number, call in native.items() if call.changes_identity}
     compat_identities = {number: call for number, call in compat.items() if call.changes_identity}

@@ -168,7 +168,7 @@ class Positions:
         if _place(file) != _place(to):
             self._moved[_place(file)] = _Moved(head, to)
             if self.stretches is not None:
-                self.stretches.follow_content(file, to)
+                self.stretches.follow_content(file, head, to)
 
     def _record_moved(self, position: Position, moved: _Moved) -> None:
         known = self._known.get(_place(moved.to))

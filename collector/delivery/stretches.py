@@ -129,15 +129,23 @@ class Stretches:
                 self._of_file[_place(kept.stretch.file)].remove(stretch.id)
                 self._discard((kept.slot,))
 
-    def follow_content(self, file: FileKey, to: FileKey) -> None:
-        """What a file had is in the file `to` now, which has not been claimed."""
+    def follow_content(self, file: FileKey, head: bytes, to: FileKey) -> None:
+        """What a file had is in the file `to` now, which begins with `head` and has not been claimed."""
+        found = self._unclaimed.pop(_place(file), [])
         moved = [
             (source, kept._replace(stretch=replace(kept.stretch, file=_at(kept.stretch.file, to))))
-            for source, kept in self._unclaimed.pop(_place(file), [])
+            for source, kept in found
+            if kept.stretch.file.fits(head)
         ]
+        if others := [one for one in found if not one[1].stretch.file.fits(head)]:
+            self._unclaimed[_place(file)] = others
         for source, kept in moved:
             self._write(_packed(kept.stretch, source, kept.sequence), kept.slot)
             self._unclaimed.setdefault(_place(to), []).append((source, kept))
+
+    def has_unclaimed(self, device: int, inode: int) -> bool:
+        """Whether something was under way of a file that has not been found since the start."""
+        return (device, inode) in self._unclaimed
 
     def pass_by(self, file: FileKey, offset: int) -> None:
         """The position of a file has moved, and will be committed."""

@@ -12,7 +12,7 @@ from collector.doctor.attempt import Attempt
 from collector.doctor.facts import PODS, STATE, Facts, Folder
 from collector.privilege import NEEDS
 from probes import netns
-from probes.catalog import SUBJECTS
+from probes.catalog import HOOKS
 from probes.launch import HookReport
 
 State = Literal["works", "lesser", "fails", "off"]  # off: not asked for, and it would not work
@@ -25,6 +25,8 @@ COMPILING_BYTES = 256 << 20  # what compiling takes, and the collector beside it
 DESCRIPTORS_A_FILE, OTHER_DESCRIPTORS = 3, 512
 WATCHES_A_FOLDER = 4  # the folder, and files in it
 LEAST_WATCHES = 1024
+EVERY_HOOK = frozenset(hook.tracepoint for hook in HOOKS)
+OF_FLOWS = frozenset(hook.tracepoint for hook in HOOKS if hook.subject == "flow")
 
 
 class Finding(NamedTuple):
@@ -412,26 +414,25 @@ AFTER_PROBES = (
 
 
 def hook_rows(facts: Facts, attempt: Attempt, traced: Collection[str]) -> Iterator[Row]:
-    """A row for each hook that was tried; one for all where none could be, and one for all that
-    could not be of a subject that is not traced."""
+    """A row for each hook that was tried; one for all where none could be, and one for all of a subject that
+    could not be and are not asked for."""
     if attempt.error:
         yield Row(
             "probes", "all hooks", fails(attempt.error, "See the kernel and the privileges above."), True
         )
     for hook in attempt.hooks:
-        if hook.subject in traced or hook.state != "failed":
-            is_needed = bool(hook.kinds) and hook.subject in traced
+        if hook.hook in traced or hook.state != "failed":
+            is_needed = bool(hook.kinds) and hook.hook in traced
             yield Row("probes", hook.hook, _hook(hook, facts), is_needed)
-    for subject in dict.fromkeys(hook.subject for hook in attempt.hooks if hook.subject not in traced):
-        failed = [hook for hook in attempt.hooks if hook.subject == subject and hook.state == "failed"]
-        if failed:
-            reason = f"not asked for; {failed[0].hook} could not be attached: {failed[0].reason}"
-            yield Row("probes", f"Trace {subject}", off(reason, _remedy(failed[0], facts)), is_needed=False)
+    failed = [hook for hook in attempt.hooks if hook.hook not in traced and hook.state == "failed"]
+    for subject, hook in {hook.subject: hook for hook in reversed(failed)}.items():
+        reason = f"not asked for; {hook.hook} could not be attached: {hook.reason}"
+        yield Row("probes", f"Trace {subject}", off(reason, _remedy(hook, facts)), is_needed=False)
 
 
 def tracking_row(facts: Facts, attempt: Attempt, traced: Collection[str]) -> Row:
     found = tracking(facts, attempt)
-    is_asked = "flow" in traced or found.state == "works"
+    is_asked = not OF_FLOWS.isdisjoint(traced) or found.state == "works"
     return Row("probes", "connection tracking", found if is_asked else off(*found[1:]), is_needed=False)
 
 
@@ -453,9 +454,9 @@ def _hook(hook: HookReport, facts: Facts) -> Finding:
     return fails(said, _remedy(hook, facts))
 
 
-def examine(facts: Facts, attempt: Attempt, traced: Collection[str] = SUBJECTS) -> list[Row]:
-    """All rows, in the order in which one thing needs the other. `traced` are the subjects of probes that are
-    asked for."""
+def examine(facts: Facts, attempt: Attempt, traced: Collection[str] = EVERY_HOOK) -> list[Row]:
+    """All rows, in the order in which one thing needs the other. `traced` are the hooks of probes that are
+    asked for, by tracepoint."""
 
     def rows(checks: tuple[Check, ...]) -> Iterator[Row]:
         return (

@@ -15,7 +15,8 @@ from collector.doctor.attempt import attempt
 from collector.doctor.checks import examine
 from collector.doctor.facts import gather
 from collector.doctor.report import as_json, as_text, exit_code
-from collector.inputs.ebpf import ALWAYS, STATE, Settings
+from collector.inputs.ebpf import Settings
+from probes.choice import hooks_for
 
 DESCRIPTION = """\
 Tells what this kernel, these privileges and these mounts allow podwitness to do. Every probe is attached for
@@ -28,12 +29,12 @@ def main(arguments: Sequence[str] = ()) -> int:
     """Prints the report; the exit code."""
     asked = _parser().parse_args(list(arguments))
     try:
-        traced = traced_subjects(load(Arguments(config=asked.config)))
+        document = load(Arguments(config=asked.config))
     except InvalidConfiguration as error:
         for problem in error.problems:
             print(f"podwitness: {problem}", file=sys.stderr)
         return 2
-    rows = examine(gather(asked.host_root), attempt(), traced)
+    rows = examine(gather(asked.host_root), attempt(), traced_hooks(document))
     if asked.json:
         print(as_json(rows))
     else:
@@ -42,13 +43,11 @@ def main(arguments: Sequence[str] = ()) -> int:
     return exit_code(rows)
 
 
-def traced_subjects(document: Document) -> frozenset[str]:
-    """Of all `ebpf` inputs; with one of them, what an input attaches unasked too."""
+def traced_hooks(document: Document) -> frozenset[str]:
+    """By tracepoint: of all `ebpf` inputs; with one of them, what an input attaches unasked too."""
     asked = [entry.settings for entry in document.inputs if isinstance(entry.settings, Settings)]
-    traced = {subject for settings in asked for subject in settings.subjects}
-    if any(settings.state for settings in asked):
-        traced.add(STATE)
-    return frozenset(traced | set(ALWAYS) if asked else traced)
+    wanted = [hook for settings in asked for hook in hooks_for(settings.watched_subjects, settings.off)]
+    return frozenset(hook.tracepoint for hook in wanted)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -218,6 +218,22 @@ class Beginnings:
             is_copied = row.file.fits(head_of(file)) and file.size >= row.offset
             return self._keep_in(file, row) if is_copied and not row.file.fits(head_of(log)) else None
 
+    def _take_over_stretches(self, file: OpenFile, place: str, roots: tuple[str, ...]) -> None:
+        """What was under way of the log before it was copied into this file, and truncated.
+
+        It may have no position: nothing of it was delivered.
+        """
+        stretches, log = self._positions.stretches, _inode_of(place)
+        if stretches is None or log == (file.device, file.inode) or not stretches.has_unclaimed(*log):
+            return
+        opened, head = self._open(place, roots), head_of(file)
+        if opened is None:
+            return
+        with contextlib.closing(opened):
+            present = head_of(opened)
+        if head and not (present and head.startswith(present)):
+            stretches.follow_content(FileKey(*log), head, FileKey(file.device, file.inode))
+
     def _positions_of(self, place: str, path: str) -> list[Position]:
         """Of the log's files, as of the start and as they are now."""
         if self._kept_by_place is None:
@@ -329,6 +345,8 @@ class Beginnings:
         if file is None:
             return None
         stored = self._stored(file, path)
+        if not file.is_compressed:
+            self._take_over_stretches(file, place, roots)
         if file.is_compressed and stored is None:
             if any(begins_as(file, one.key) for one in held):
                 os.close(file.fd)
@@ -411,6 +429,14 @@ class Beginnings:
     def first_look_is_over(self) -> None:
         """Inodes that are given away from here on are those of files that were met."""
         self._kept, self._kept_by_place = (), None
+
+
+def _inode_of(path: str) -> tuple[int, int]:
+    """Device and inode; (0, 0): there is no such file."""
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        return status.st_dev, status.st_ino
+    return 0, 0
 
 
 def _may_have_been(place: str, path: str) -> bool:

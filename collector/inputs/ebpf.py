@@ -17,7 +17,7 @@ from collector.inputs.ebpf_settings import Settings
 from collector.inputs.event_drain import CGROUPS, EventDrain, boot_ns
 from collector.inputs.event_flow import CHUNK_BYTES
 from collector.inputs.event_keys import SUBJECTS
-from collector.inputs.event_limits import Suppression
+from collector.inputs.event_limits import Suppression, told_of
 from collector.inputs.event_losses import ANY_KIND, KernelLoss
 from collector.inputs.event_pace import Pace
 from collector.inputs.event_rings import RingWatch, Unread
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["SUMMARY", "Ebpf", "Settings", "make"]
 
 SUMMARY = "Reads process and network events of all containers and the host from the kernel, by eBPF."
-ALWAYS = (CGROUPS,)  # how a new container is known before its first event
-STATE = "state"
 
 # Counters of losses are looked at this often, so that a gap is told within a second.
 TICK_S = 1.0
@@ -68,6 +66,7 @@ class Ebpf:
         self._patience = Patience()
         self._turned_s: float | None = None  # when the work last went round, while it does
         self._suppression = Suppression(context.node)
+        self._untold = frozenset(kind.label for kind in settings.untold)
 
     async def run(self, stop: asyncio.Event) -> None:
         if self._settings.witness == "netlink":
@@ -82,6 +81,7 @@ class Ebpf:
         while trouble := await self._work(watching, stop):
             watching = await self._replace(watching, trouble, stop)
         await self._finish(watching.drain)
+        self._forget_hooks(watching.attached.hooks)
         watching.close()
 
     async def _without_probes(self, reason: str, stop: asyncio.Event) -> None:
@@ -101,10 +101,11 @@ class Ebpf:
         """Raises ProbeError, OSError."""
         settings, context = self._settings, self._context
         attached = await launch(
-            (*settings.subjects, *ALWAYS, *((STATE,) if settings.state else ())),
+            settings.watched_subjects,
             ring_bytes=settings.ring_bytes,
             flow_ring_bytes=settings.flow_ring_bytes,
             constants=settings.constants,
+            off=settings.off,
             starter=context.starter,
         )
         try:
@@ -119,7 +120,13 @@ class Ebpf:
         vigil = Vigil(settings.heartbeat_s, attached, drain, context.metrics, context.log, now_s)
         present = context.identities.present
         snapshot = Snapshot(
-            attached, drain, settings.subjects, present, context.metrics, is_wanted=settings.state
+            attached,
+            drain,
+            settings.subjects,
+            present,
+            context.metrics,
+            is_wanted=settings.state,
+            untold=settings.untold,
         )
         pace = Pace(settings.drain_interval_s)
         return Watching(attached, drain, RingWatch(attached, stop), pace, vigil, snapshot)
@@ -177,6 +184,14 @@ class Ebpf:
                 context.log.log(logging.WARNING if failed else logging.INFO, "%s", said)
             if failed:
                 context.report(f"{context.name} {hook.hook}", False, said)
+
+    def _forget_hooks(self, hooks: Sequence[HookReport]) -> None:
+        """Of another configuration: the next may do without some."""
+        context = self._context
+        for hook in hooks:
+            context.metrics.forget("podwitness_kernel_hook_attached", hook.hook)
+            if hook.state == "failed":
+                context.report(f"{context.name} {hook.hook}", True, "")
 
     def _begin_at_zero(self) -> None:
         """A counter that appears with its first loss shows no increase to an alert."""
@@ -313,8 +328,9 @@ class Ebpf:
 
     def _note_suppressed(self, drain: EventDrain) -> Suppressed:
         suppressed = drain.suppressed()
-        self._suppression.add(suppressed, time.time_ns() - int(TICK_S * 1e9))
-        for counts in suppressed.values():
+        told = told_of(suppressed, self._settings.untold)
+        self._suppression.add(told, time.time_ns() - int(TICK_S * 1e9))
+        for counts in told.values():
             for kind, count in counts.items():
                 self._context.metrics.add("podwitness_kernel_events_suppressed_total", kind.label, by=count)
         return suppressed
@@ -331,6 +347,8 @@ class Ebpf:
         now_ns = time.time_ns()
         since_ns = now_ns - int(TICK_S * 1e9)
         for loss in losses:
+            if loss.kind in self._untold:
+                continue
             self._context.metrics.add(
                 "podwitness_kernel_events_lost_total", loss.kind, loss.cause, by=loss.records
             )

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from collector.catalog import EVENTS, STATES, TRACED, Event, chosen
 from collector.config.kinds import repeated
 from collector.config.schema import boolean, key, seconds, size_bytes
+from collector.inputs.event_heartbeat import LISTENER_KINDS, PROCESS_KINDS
 from collector.inputs.event_keys import (
     MAX_DNS_PORTS,
-    TRACED,
     executables_kind,
     folder_kind,
     interval_kind,
     ports_kind,
     ring_kind,
-    subjects_kind,
+    trace_kind,
     variables_kind,
     witness_kind,
 )
 from collector.inputs.event_limits import rate_kind
 from collector.inputs.watched_names import DEFAULT, WatchedName, watched_kind
+from collector.native.event_kinds import WATCHED, Kind
 from collector.native.limits import CLASSES, Rate
+from probes.catalog import TCP_KINDS as OF_TCP
+from probes.catalog import RecordKind
 
 # Keys, in lower case, and the subjects of which Trace has to name one for them to matter.
 NEEDED_SUBJECTS = {
@@ -30,6 +34,8 @@ NEEDED_SUBJECTS = {
     ("rate_limit_process",): ("process",),
     ("rate_limit_privilege",): ("privilege", "syscalls"),
 }
+DEFAULT_TRACE = "process network privilege"
+TCP_KINDS = frozenset(Kind(kind) for kind in OF_TCP)
 OF_PROBES = (
     *(name for names in NEEDED_SUBJECTS for name in names),
     *("heartbeat_interval", "pending_limit", "pending_timeout", "probe_cache", "program", "environment"),
@@ -40,11 +46,12 @@ OF_PROBES = (
 class Settings:
     trace: tuple[tuple[str, ...], ...] = key(
         "Trace",
-        repeated(subjects_kind),
-        default="process network privilege",
+        repeated(trace_kind),
+        default=DEFAULT_TRACE,
         help="What to see. `privilege`: signals between containers, new namespaces, out-of-memory kills "
         "and moves between cgroups. `syscalls`: calls that change or use a privilege, for 0.1 us on every "
-        "system call of the node.",
+        "system call of the node. Single events of events.md too, as `exec` or `syscalls.ptrace`, and with "
+        "`-` what to leave out: `process, -fork, kill`. Only `-fork`: the default without it.",
     )
     ring_bytes: int = key(
         "Ring_Size", ring_kind, default="4MiB", help="Memory in the kernel for events not yet read."
@@ -169,10 +176,62 @@ class Settings:
     def watched(self) -> tuple[WatchedName, ...]:
         return tuple(name for line in self.watch_paths for name in line)
 
+    def __post_init__(self) -> None:
+        if not self.told:
+            raise ValueError("Trace leaves out all that it asks for.")
+
+    @property
+    def told(self) -> tuple[Event, ...]:
+        """The events that are asked for."""
+        words = [word for line in self.trace for word in line]
+        if all(word.startswith("-") for word in words):
+            words += DEFAULT_TRACE.split()
+        return chosen(words)
+
     @property
     def subjects(self) -> tuple[str, ...]:
-        wanted = {subject for line in self.trace for subject in line}
+        """Of which something is asked for."""
+        wanted = {event.subject for event in self.told}
         return tuple(subject for subject in TRACED if subject in wanted)
+
+    @property
+    def watched_subjects(self) -> tuple[str, ...]:
+        """With what is attached unasked: how a new container is known before its first event, and what was
+        there before."""
+        return (*self.subjects, "cgroup", *(("state",) if self.state else ()))
+
+    @property
+    def untold(self) -> frozenset[Kind]:
+        """Of which no entry is made."""
+        told = {event.kind for event in self.told}
+        return frozenset(event.kind for event in EVENTS if event.kind is not None) - told
+
+    @property
+    def off(self) -> frozenset[tuple[str, RecordKind]]:
+        """Events of the subjects that the probes make no record of."""
+        needed = {(event.subject, event.kind) for event in self.told} | self._taught_by
+        return frozenset(
+            (event.subject, RecordKind(event.kind))
+            for event in EVENTS
+            if event.kind is not None
+            and event.kind not in STATES
+            and event.subject in self.subjects
+            and (event.subject, event.kind) not in needed
+        )
+
+    @property
+    def _taught_by(self) -> set[tuple[str, Kind]]:
+        """Events whose records the collector needs even if they are not told: for what a process runs, for
+        names of addresses, and as its heartbeat."""
+        told = {event.kind for event in self.told}
+        taught: set[tuple[str, Kind]] = set()
+        if self.program:
+            taught |= {("process", kind) for kind in PROCESS_KINDS}
+        if told & {*TCP_KINDS, Kind.FLOW_START, Kind.FLOW_UPDATE, Kind.FLOW_END}:
+            taught.add(("flow", Kind.DNS))
+        if self.heartbeat_s and told & TCP_KINDS:
+            taught |= {("network", kind) for kind in LISTENER_KINDS}
+        return taught
 
     @property
     def without_effect(self) -> dict[str, str]:
@@ -182,6 +241,9 @@ class Settings:
             if not set(subjects) & set(self.subjects):
                 reason = f"Trace is without {' and '.join(subjects)}; name it there, or remove the line"
                 found |= dict.fromkeys(names, reason)
+        if "syscalls" in self.subjects and self.untold.issuperset((*WATCHED, Kind.LINK)):
+            reason = "Trace is without the events of files, such as file-read; name them, or remove the line"
+            found |= dict.fromkeys(("watch_path", "watch_exempt"), reason)
         if self.witness == "netlink":
             found |= dict.fromkeys(OF_PROBES, "Witness is netlink, which has no probes; remove the line")
         if self.witness == "ebpf":

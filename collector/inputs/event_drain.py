@@ -81,6 +81,7 @@ class EventDrain:
         planners = (Planner(tags[subject], context.chain, context.node) for subject in tags)
         self._containers = EventContainers(context.identities, *planners)
         self._encoder.recognise(self._containers.targets)
+        self._encoder.keep_untold(settings.untold)
         context.chain.changed.append(self._containers.replan)
         self._pending = Pending(settings.pending_limit_bytes, int(settings.pending_timeout_s * 1e9))
         self.flow = EventFlow(

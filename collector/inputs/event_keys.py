@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import os
 
+from collector.catalog import EVENTS, TRACED, named
 from collector.config.kinds import Kind as ValueKind
-from collector.config.schema import choice, seconds, size_bytes
+from collector.config.schema import choice, nearest, seconds, size_bytes
 
-SUBJECTS = ("process", "network")  # each with a tag of its own
-TRACED = (*SUBJECTS, "flow", "privilege", "syscalls")  # flow goes with network, the latter two with process
+# Each with a tag of its own: flow goes with network, privilege and syscalls with process.
+SUBJECTS = ("process", "network")
 MAX_DNS_PORTS = 4
 MAX_EXECUTABLES = 64
 
 
-def _read_subjects(written: str) -> tuple[str, ...]:
-    found = tuple(written.lower().replace(",", " ").split())
-    if not found or not set(found) <= set(TRACED):
-        raise ValueError(f"expected some of {', '.join(TRACED)}.")
-    return found
+def _read_trace(written: str) -> tuple[str, ...]:
+    words = tuple(written.lower().replace(",", " ").split())
+    if not words:
+        raise ValueError(f"expected some of {', '.join(TRACED)}, or of their events.")
+    for word in words:
+        bare = word.removeprefix("-")
+        if not named(bare):
+            raise ValueError(f"{bare} is no subject and no event. {_nearest_event(bare)}")
+    return words
+
+
+def _nearest_event(word: str) -> str:
+    """An event that another subject has is meant before one with a like name."""
+    if "." not in word:
+        return nearest(word, [*TRACED, *dict.fromkeys(event.action for event in EVENTS)])
+    same = [event.name for event in named(word.partition(".")[2])]
+    return nearest(same[0] if same else word, [event.name for event in EVENTS])
 
 
 def _read_ports(written: str) -> tuple[int, ...]:
@@ -83,6 +96,6 @@ variables_kind = ValueKind("list of names, or off", _read_variables, show=" ".jo
 interval_kind = ValueKind("time above 0", _read_interval_s, show=seconds.show)
 folder_kind = ValueKind("absolute path, or off", _read_folder)
 ports_kind = ValueKind("list of ports, or off", _read_ports, show=lambda ports: " ".join(map(str, ports)))
-subjects_kind = ValueKind(f"list of {', '.join(TRACED)}", _read_subjects, show=" ".join)
+trace_kind = ValueKind(f"list of {', '.join(TRACED)}, or events", _read_trace, show=" ".join)
 witness_kind = choice("auto", "ebpf", "netlink")
 ring_kind = ValueKind("size, rounded up to a power of 2", _read_ring_bytes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,15 @@ def _read_rate(written: str) -> Rate:
 rate_kind = ValueKind(
     "events a second and at once, or 0", _read_rate, show=lambda rate: " ".join(map(str, rate))
 )
+
+
+def told_of(suppressed: Suppressed, untold: Collection[Kind]) -> Suppressed:
+    """Without the kinds that are not told anyway."""
+    left = {
+        cgroup_id: Counter({kind: count for kind, count in counts.items() if kind not in untold})
+        for cgroup_id, counts in suppressed.items()
+    }
+    return {cgroup_id: counts for cgroup_id, counts in left.items() if counts}
 
 
 class Suppression:

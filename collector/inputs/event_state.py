@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
+from collector.catalog import STATES
 from collector.entries import pack_entry
 from collector.inputs.event_plans import identity_fields, scope_of
 from collector.native.event_kinds import Kind
@@ -33,12 +34,6 @@ READ_BYTES = 64 << 10
 SETTLED_NS = 100_000_000
 # Not more is read while so much is not handed over.
 GATHERED_BYTES = 1 << 20
-# By what is traced.
-_TOLD = {
-    "process": (Kind.RUNNING,),
-    "network": (Kind.LISTENING, Kind.CONNECTED),
-    "flow": (Kind.BOUND,),
-}
 _TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
 
 
@@ -54,16 +49,22 @@ class Snapshot:
         metrics: Metrics,
         *,
         is_wanted: bool,
+        untold: Collection[Kind] = (),
     ) -> None:
+        """`untold`: of the subjects' kinds. Sockets are looked for all the same, as the probes learn of them
+        by that; so are processes, where other records tell what they run."""
         self._drain = drain
         self._containers = containers
         self._metrics = metrics
         self._attached_ns = attached.attached_ns
-        self._told = {kind for subject in subjects for kind in _TOLD.get(subject, ())}
+        kinds = {kind for kind, subject in STATES.items() if subject in subjects}
+        self._told = kinds.difference(untold)
+        if drain.programs is None and Kind.RUNNING in untold:
+            kinds.discard(Kind.RUNNING)
         self._walks = [
             attached.walks[hook.hook]
             for hook in attached.hooks
-            if hook.hook in attached.walks and not self._told.isdisjoint(Kind(kind) for kind in hook.kinds)
+            if hook.hook in attached.walks and not kinds.isdisjoint(Kind(kind) for kind in hook.kinds)
         ]
         self.is_done = not is_wanted
         drain.expect_newborns(attached.attached_ns)
@@ -95,16 +96,15 @@ class Snapshot:
         self._drain.flow.settle(now_ns)
 
     def _completed(self, record: RawRecord, newborns: Collection[tuple[int, int]]) -> RawRecord | None:
-        """With the arguments; None for a process that is told of by its fork."""
+        """With the arguments; None for a process that is told of by its fork, or not at all."""
         start_ns, pid = born(record.bytes_padded)
         found, content = arguments_of(pid, start_ns), record.bytes_padded
         content = with_arguments(content, *found) if found else without_arguments(content)
         completed = record._replace(bytes_padded=content)
         if self._drain.programs is not None:
             self._drain.programs.note(completed)
-        if start_ns >= self._attached_ns or (start_ns, pid) in newborns:
-            return None
-        return completed
+        is_known = start_ns >= self._attached_ns or (start_ns, pid) in newborns
+        return completed if Kind.RUNNING in self._told and not is_known else None
 
     def _tell_containers(self, wall_ns: int) -> None:
         made = [container_entry(cgroup_id, who, wall_ns) for cgroup_id, who in self._containers()]

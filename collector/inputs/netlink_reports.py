@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,8 +34,16 @@ class Entries:
 
 
 class ReportEncoder:
-    def __init__(self, context: InputContext, tags: Mapping[str, str], cgroups: CgroupPaths | None) -> None:
+    def __init__(
+        self,
+        context: InputContext,
+        tags: Mapping[str, str],
+        cgroups: CgroupPaths | None,
+        told: Collection[tuple[str, str]],
+    ) -> None:
+        """`told`: subjects and actions."""
         self._context = context
+        self._told = frozenset(told)
         self._cgroups = cgroups
         self._planners = {subject: Planner(tag, context.chain, context.node) for subject, tag in tags.items()}
         self._clock = Clock(int.from_bytes(context.node_id, "big"), _wall_offset_ns())
@@ -54,10 +62,14 @@ class ReportEncoder:
             self._clock = self._clock._replace(wall_offset_ns=_wall_offset_ns())
         gathered: dict[str, Entries] = {}
         for seen in report.processes:
+            if ("process", seen.action) not in self._told:
+                continue
             plan = self._plan("process", seen.process.cgroup_id, seen.process.cgroup_path)
             pairs = process_record(seen, _scope(plan), self._clock)
             self._add(gathered, "process", seen.action, seen.time_ns, pairs, plan)
         for socket in report.sockets:
+            if ("network", socket.action) not in self._told:
+                continue
             cgroup_id, path = self._owner_of(socket.cgroup_id, socket.cgroup_path)
             socket.cgroup_id = cgroup_id
             plan = self._plan("network", cgroup_id, path)

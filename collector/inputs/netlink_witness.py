@@ -58,7 +58,8 @@ class NetlinkInput:
         self._gist = ""  # of what was last said in the log
         self._subjects = tuple(one for one in settings.subjects if one in SUBJECTS)
         self._cgroups = open_paths(context.document.service.host_root)
-        self._encoder = ReportEncoder(context, tags, self._cgroups)
+        self._told = frozenset((event.subject, event.action) for event in settings.told)
+        self._encoder = ReportEncoder(context, tags, self._cgroups, self._told)
         self._run_id = os.urandom(8)
         self._sequence = 0
 
@@ -189,6 +190,8 @@ class NetlinkInput:
         return not any(part is None or part.is_seen for part in parts)
 
     def _tell(self, lost: Lost) -> None:
+        if lost.kind != ANY_KIND and (lost.subject, lost.kind) not in self._told:
+            return
         context = self._context
         context.metrics.add("podwitness_kernel_events_lost_total", lost.kind, lost.cause, by=lost.records)
         cause = lost.cause if lost.kind == ANY_KIND else f"{lost.cause}_{lost.kind}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -143,6 +143,11 @@ class EventEncoder:
             setattr(self._drain.heartbeat, name, value)
         for kind in Kind:
             self._drain.heard[kind] = 0
+
+    def keep_untold(self, kinds: Collection[Kind]) -> None:
+        """Records of these only teach what others tell."""
+        for kind in Kind:
+            self._drain.untold[kind] = kind in kinds
 
     def heard(self) -> frozenset[Kind]:
         """Kinds of records of the heartbeat that have come."""

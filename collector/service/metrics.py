@@ -56,6 +56,10 @@ class Metrics:
             raise KeyError(f"{name} takes labels {self._table[name].labels}, got {labels}")
         self._values[name, labels] = to
 
+    def forget(self, name: str, *labels: str) -> None:
+        """What a gauge was of is no more."""
+        self._values.pop((name, labels), None)
+
     def observe(self, name: str, *labels: str, value: float) -> None:
         """The same for a histogram."""
         row = self._table[name]

@@ -80,14 +80,14 @@ class RunningAgent:
         for process in self.processes:
             Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
-    def wait_delivered(self, records: int) -> float:
-        """When the output `null.0` had them all, on CLOCK_MONOTONIC; asked every 10 ms."""
+    def wait_delivered(self, records: int, every_s: float = 0.01) -> float:
+        """When the output `null.0` had them all, on CLOCK_MONOTONIC; asking costs."""
         wanted = f'fluentbit_output_proc_records_total{{name="null.0"}} {records} '
         until(
             lambda: wanted in get(self._port, "/api/v1/metrics/prometheus")[1],
             wanted,
             TIMEOUT_S,
-            every_s=0.01,
+            every_s=every_s,
         )
         return time.monotonic()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
@@ -71,6 +73,34 @@ def test_last_stage_takes_only_what_the_first_made() -> None:
     made = " ".join(i.rest for i in stages()[0])
     assert [words[0] for words in taken] == ["--from=build"]
     assert all(words[1] in made for words in taken)
+
+
+def test_what_runs_was_compiled_whatever_times_its_files_have(tmp_path: Path) -> None:
+    runs = [i.rest for i in stages()[0] if i.name == "RUN"]
+    (command,) = [rest for rest in runs if "compileall" in rest]
+    assert runs.index(command) > max(n for n, rest in enumerate(runs) if " install " in rest)
+    here = command.replace("/opt/podwitness/bin/python3", sys.executable).replace(
+        "/opt/podwitness/lib", str(tmp_path)
+    )
+    source = tmp_path / "witnessed.py"
+    source.write_text("print('compiled')")
+    subprocess.run(here, shell=True, check=True)
+    source.write_text("print('read again')")
+    done = subprocess.run(
+        [sys.executable, "-c", "import witnessed"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "compiled\n"
+
+
+def test_debian_is_the_one_that_the_readme_tells() -> None:
+    text = (ROOT / "deploy/Dockerfile").read_text()
+    assert re.findall(r"^ARG DEBIAN=(.*)$", text, flags=re.MULTILINE) == ["trixie"]
+    assert all("${DEBIAN}" in line for line in text.splitlines() if line.startswith("FROM "))
+    assert "image is made of Debian 13 unless told otherwise" in (ROOT / "deploy/README.md").read_text()
 
 
 def test_start_is_what_the_daemonset_expects() -> None:

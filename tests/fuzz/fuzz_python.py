@@ -20,8 +20,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 OURS = (str(ROOT / "collector"), str(ROOT / "probes"))
 INPUT_BYTES = 4096
+# One input in so many is large, up to this: what is deep, long or many. It is neither traced nor kept.
+LARGE_EVERY = 256
+LARGE_BYTES = 1 << 20
 INPUTS = 4096
-INPUT_S = 5
+INPUT_S = 5.0  # of CPU, which other load does not take
 EVERY_INPUTS = 64  # that the clock is looked at
 
 Edge = tuple[CodeType, int, int]
@@ -87,6 +90,15 @@ def next_input(kept: list[bytes], source: random.Random) -> bytes:
     return mutated(one, source)
 
 
+def enlarged(data: bytes, source: random.Random) -> bytes:
+    """A piece is repeated where it stands, until the whole has a size between 4 KiB and the largest."""
+    wanted = INPUT_BYTES << source.randrange((LARGE_BYTES // INPUT_BYTES).bit_length())
+    at = source.randrange(max(1, len(data)))
+    piece = data[at : at + source.randint(1, 256)]
+    copies = max(0, wanted - len(data)) // len(piece) if piece else 0
+    return data[:at] + copies * piece + data[at:]
+
+
 def run(target: Callable[[bytes], None], limit: str, start: int, folder: Path, seeds: list[bytes]) -> str:
     """`limit`: inputs (`300`) or seconds (`60s`). The input that breaks the target goes to folder/broke."""
     source, coverage, kept = random.Random(start), Coverage(), list(seeds)
@@ -95,23 +107,31 @@ def run(target: Callable[[bytes], None], limit: str, start: int, folder: Path, s
     done, waiting = 0, list(seeds)
     while done < runs and (done % EVERY_INPUTS or time.monotonic() < end_s):
         data = waiting.pop() if waiting else next_input(kept, source)
-        signal.alarm(INPUT_S)
+        is_large = done % LARGE_EVERY == LARGE_EVERY - 1
+        data = enlarged(data, source) if is_large else data
+        signal.setitimer(signal.ITIMER_PROF, INPUT_S)
         try:
-            if coverage.reaches_more(target, data) and len(kept) < INPUTS:
+            if is_large:
+                target(data)
+            elif coverage.reaches_more(target, data) and len(kept) < INPUTS:
                 kept.append(data)
         except BaseException:
             (folder / "broke").write_bytes(data)
             raise
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
         done += 1
     return f"{done} runs, {len(kept)} inputs kept"
 
 
 def _too_slow(number: int, frame: FrameType | None) -> None:
-    raise TimeoutError(f"an input takes longer than {INPUT_S} s:\n" + "".join(traceback.format_stack(frame)))
+    raise TimeoutError(
+        f"an input takes longer than {INPUT_S:g} s:\n" + "".join(traceback.format_stack(frame))
+    )
 
 
 def main(name: str, limit: str, start: str, folder: str, *seeds: str) -> None:
-    signal.signal(signal.SIGALRM, _too_slow)
+    signal.signal(signal.SIGPROF, _too_slow)
     target = importlib.import_module(f"tests.fuzz.target_{name}").target
     print(run(target, limit, int(start), Path(folder), [Path(seed).read_bytes() for seed in seeds]))
 

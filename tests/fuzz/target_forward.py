@@ -10,6 +10,7 @@ from collector.inputs.forward_handshake import Gate, Refused, ServerHandshake
 from collector.inputs.forward_messages import MessageStream, NotForward, read_message
 
 LIMIT_BYTES = 2000
+MESSAGES = 4096  # that are looked at: a large input may be a million of them
 
 # A long payload is one that the inputs of a fuzzer can have.
 forward_messages._STEP_BYTES = 48
@@ -24,15 +25,18 @@ def split(data: bytes, cut: int) -> list[bytes]:
             found += stream.feed(data[begin : begin + cut])
         except NotForward:
             break
-    return found
+        if len(found) >= MESSAGES:
+            break
+    return found[:MESSAGES]
 
 
 def target(data: bytes) -> None:
     """The first byte says into which pieces the rest is cut."""
     if not data:
         return
-    messages = split(data[1:], data[0] or 1)
-    assert split(data[1:], 1)[: len(messages)] == messages
+    least = 1 + len(data) // 4096
+    messages = split(data[1:], max(data[0], least))
+    assert split(data[1:], least)[: len(messages)] == messages
     for raw in messages:
         with contextlib.suppress(Refused):
             ServerHandshake(Gate("key", "node", {"user": "password"})).answer(raw)

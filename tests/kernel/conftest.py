@@ -57,6 +57,22 @@ def other_cgroup() -> Iterator[Cgroup]:
     made.remove()
 
 
+@pytest.fixture
+def memory_cgroup(cgroup: Cgroup) -> Iterator[Path]:
+    """A cgroup of the memory controller with little memory; version 1 where the controller is there."""
+    for root in (Path("/sys/fs/cgroup/memory"), cgroup.path.parent):
+        limits = {"memory.limit_in_bytes": root, "memory.max": root}
+        made = root / f"podwitness-memory-{os.getpid()}"
+        made.mkdir()
+        found = [made / name for name in limits if (made / name).exists()]
+        if found:
+            found[0].write_text(str(16 << 20))
+            break
+        made.rmdir()
+    yield made
+    made.rmdir()
+
+
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of the compiled workloads. Static: no loader of libraries runs before them."""

@@ -125,22 +125,6 @@ def test_a_move_to_another_cgroup_is_told_with_the_new_one(
     assert [event.target_cgroup_id for event in moved] == [cgroup.id, other_cgroup.id]
 
 
-@pytest.fixture
-def memory_cgroup(cgroup: Cgroup) -> Iterator[Path]:
-    """A cgroup of the memory controller with little memory; version 1 where the controller is there."""
-    for root in (Path("/sys/fs/cgroup/memory"), cgroup.path.parent):
-        limits = {"memory.limit_in_bytes": root, "memory.max": root}
-        made = root / f"podwitness-memory-{os.getpid()}"
-        made.mkdir()
-        found = [made / name for name in limits if (made / name).exists()]
-        if found:
-            found[0].write_text(str(16 << 20))
-            break
-        made.rmdir()
-    yield made
-    made.rmdir()
-
-
 def test_a_kill_for_want_of_memory_is_told(witness: Witness, cgroup: Cgroup, memory_cgroup: Path) -> None:
     def work() -> None:
         (memory_cgroup / "cgroup.procs").write_text("0")

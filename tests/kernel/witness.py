@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType, SimpleNamespace
 
 from probes.catalog import SUBJECTS, Dialect
+from probes.choice import Event
 from probes.launch import Attached, launch
 from tests.kernel.event_layout import LAYOUT
 from tests.kernel.ring_reader import RingReader
@@ -37,6 +38,7 @@ class Witness:
         dialect: Dialect | None = None,
         without: tuple[str, ...] = (),
         constants: Mapping[str, int] = MappingProxyType({}),
+        off: Collection[Event] = (),
         cache: str = KEPT_PROBES.name,
     ) -> Witness:
         attaching = launch(
@@ -46,6 +48,7 @@ class Witness:
             dialect=dialect,
             without=without,
             constants=constants,
+            off=off,
             cache=cache,
         )
         return cls(asyncio.run(attaching))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.native.containers import ContainerTable, Fragment
-from collector.native.event_kinds import Scope
+from collector.native.event_kinds import Kind, Scope
 from collector.native.events import DrainEnd, EventEncoder, Tables
 from collector.native.programs import Programs
 from collector.native.raw_records import RawRecord
@@ -203,6 +203,25 @@ def test_a_connection_that_outlives_the_program_that_made_it_tells_that() -> Non
 def read_file(pid: int, mnt_ns: int, **more: Any) -> bytes:
     made = {"task_mnt_ns": mnt_ns, **more}
     return of_task(lib.PW_PRIVILEGE_FILE_READ, pid, 1, made.pop("time_ns", 9), **made)
+
+
+def test_what_is_untold_teaches_and_is_no_record() -> None:
+    scene = Scene()
+    scene.encoder.keep_untold({Kind.EXEC, Kind.FORK})
+    scene.encoder.set_born_before(100)
+    taken = (
+        execed(7, 1, 2, b"sh"),
+        of_task(lib.PW_FORK, 8, 3, 3, task_parent_pid=7, task_parent_start_ns=1, task_maker_pid=7),
+        of_task(lib.PW_FORK, 9, 4, 4, cgroup_id=5),  # of no known cgroup: does not wait for it
+    )
+    ring = MemoryRing(1 << 16)
+    assert all(map(ring.submit, taken))
+    drained = scene.encoder.drain(ring, scene.tables, 10)
+    assert (drained.process.records, drained.unknown, drained.events) == (0, b"", {})
+    assert scene.encoder.newborns() == frozenset()
+    assert scene.ask(Actor(7, 1, b"sh", 2, 9))["executable"] == "/bin/sh"
+    scene.encoder.keep_untold(())
+    assert len(scene.drain(taken[0])) == 1
 
 
 NODE_MOUNTS = 77

@@ -20,6 +20,7 @@ from collector.filters.chain import FilterChain
 from collector.inputs import ebpf
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
+from probes.catalog import RecordKind
 from probes.exchange import COMPILED, Origin
 from probes.launch import HookReport
 from tests.polling import until_so
@@ -48,6 +49,7 @@ class Probes:
     attached_ns: int = 0
     missed_counts: dict[str, int] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
+    off: frozenset[tuple[str, RecordKind]] = frozenset()
     gone_hooks: tuple[str, ...] = ()
     failures: list[Exception] = field(default_factory=list)  # of the next launches
     history: list[str] = field(default_factory=list)
@@ -92,6 +94,7 @@ class Probes:
         ring_bytes: int,
         flow_ring_bytes: int,
         constants: dict[str, int],
+        off: frozenset[tuple[str, RecordKind]],
         starter: None,
     ) -> Probes:
         assert (ring_bytes, flow_ring_bytes) == (self.ring.ring_bytes, self.flow_ring.ring_bytes)
@@ -99,6 +102,7 @@ class Probes:
         if self.failures:
             raise self.failures.pop()
         self.asked = subjects
+        self.off = off
         return self
 
 

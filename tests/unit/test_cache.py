@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from probes import cache_key
 from probes.cache import ENTRIES, ENTRY_BYTES, Cache
 from probes.cache_key import compiler_version, key_of
-from probes.catalog import Dialect, RingSizes
+from probes.catalog import Dialect, RecordKind, RingSizes
 from probes.codes import Codes, CompileError, Unit
 from probes.exchange import Request
 from probes.kept_code import (
@@ -320,6 +320,7 @@ def types(tmp_path: Path) -> Path:
         Request(("process", "cgroup"), RingSizes(131072, 65536)),
         Request(("process", "cgroup"), SIZES, Dialect.RAW_TP),
         Request(("process", "cgroup"), SIZES, None, ("HAVE_x",)),
+        Request(("process", "cgroup"), SIZES, off=(("process", RecordKind.FORK),)),
     ],
     ids=str,
 )

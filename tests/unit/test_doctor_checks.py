@@ -140,6 +140,10 @@ def test_single_hooks() -> None:
     assert not rows[improves_others.tracepoint].is_needed
 
 
+def hooks_of(*subjects: str) -> set[str]:
+    return {hook.tracepoint for hook in HOOKS if hook.subject in subjects}
+
+
 def test_what_is_not_asked_for_is_off_where_it_would_not_work() -> None:
     hooks = tuple(
         hook._replace(state="failed", dialect=None, reason="not permitted")
@@ -149,7 +153,7 @@ def test_what_is_not_asked_for_is_off_where_it_would_not_work() -> None:
     )
     facts = replace(FACTS, held=without("NET_ADMIN"))
     attempt = replace(ATTEMPT, hooks=hooks)
-    found = {row.check: row for row in examine(facts, attempt, traced={"process"})}
+    found = {row.check: row for row in examine(facts, attempt, hooks_of("process"))}
     assert (found["Trace flow"].finding.state, found["Trace flow"].is_needed) == ("off", False)
     assert "NET_ADMIN" in found["Trace flow"].finding.remedy
     assert not [row for row in found.values() if row.finding.state == "fails"]
@@ -157,9 +161,11 @@ def test_what_is_not_asked_for_is_off_where_it_would_not_work() -> None:
     assert found[of_network.hook].finding.state == "works"  # it would, so it is told like the others
     assert not found[of_network.hook].is_needed
     of_flow = {hook.hook for hook in hooks if hook.subject == "flow"}
-    rows = examine(facts, attempt, traced={"process", "flow"})
+    rows = examine(facts, attempt, hooks_of("process", "flow"))
     assert {row.check for row in rows if row.is_needed and row.finding.state == "fails"} == of_flow
     assert "Trace flow" not in {row.check for row in rows}
+    part = {row.check: row.finding.state for row in examine(facts, attempt, {"cgroup_post_bind4"})}
+    assert (part["cgroup_post_bind4"], part["Trace flow"]) == ("fails", "off")
 
 
 @pytest.mark.parametrize(
@@ -178,10 +184,11 @@ def test_connection_tracking_is_for_flows(number: int, is_nodes: bool, state: st
     def found(traced: set[str]) -> Row:
         return next(row for row in examine(facts, attempt, traced) if row.check == "connection tracking")
 
-    assert found({"flow"}).finding.state == state
-    assert told in " ".join(found({"flow"}).finding)
-    assert not found({"flow"}).is_needed
-    assert found({"process"}).finding.state == ("works" if state == "works" else "off")
+    flows = hooks_of("flow")
+    assert found(flows).finding.state == state
+    assert told in " ".join(found(flows).finding)
+    assert not found(flows).is_needed
+    assert found(hooks_of("process")).finding.state == ("works" if state == "works" else "off")
 
 
 def test_a_heartbeat_that_does_not_arrive() -> None:

@@ -12,6 +12,7 @@ from collector.config.document import load_sections
 from collector.config.sections import Entry, Section
 from collector.doctor import command
 from collector.doctor.attempt import Attempt
+from probes.catalog import hooks_of
 from tests.unit.doctor_facts import ATTEMPT, FACTS
 
 
@@ -92,18 +93,23 @@ def test_a_broken_configuration(roots: list[str], capsys: pytest.CaptureFixture[
 
 
 def test_what_is_attached_unasked_is_traced_too() -> None:
+    def hooks(*subjects: str) -> set[str]:
+        return {hook.tracepoint for hook in hooks_of(subjects)}
+
     def traced(*inputs: dict[str, str]) -> frozenset[str]:
         plugins = [*(("INPUT", keys) for keys in inputs), ("OUTPUT", {"Name": "null", "Match": "*"})]
         sections = [
             Section(kind, "a.conf", 1, tuple(Entry(*pair, "a.conf", 2) for pair in keys.items()))
             for kind, keys in plugins
         ]
-        return command.traced_subjects(load_sections(sections, {}))
+        return command.traced_hooks(load_sections(sections, {}))
 
     ebpf = {"Name": "ebpf", "Trace": "network"}
-    assert traced(ebpf) == {"network", "cgroup", "state"}
-    assert traced({**ebpf, "State": "Off"}) == {"network", "cgroup"}
-    assert traced(ebpf, {**ebpf, "Trace": "flow"}) == {"network", "flow", "cgroup", "state"}
+    assert traced(ebpf) == hooks("network", "cgroup", "state")
+    assert traced({**ebpf, "State": "Off"}) == hooks("network", "cgroup")
+    assert traced(ebpf, {**ebpf, "Trace": "flow"}) == hooks("network", "flow", "cgroup", "state")
+    single = traced({**ebpf, "Trace": "privilege.kill flow.bind", "State": "Off"})
+    assert single - hooks("cgroup") == {"signal_generate", "cgroup_post_bind4", "cgroup_post_bind6"}
     assert traced({"Name": "tail", "Path": "/x/*.log"}) == frozenset()
 
 

@@ -38,7 +38,7 @@ def test_detached_probes_are_replaced_on_record(probes: Probes, monkeypatch: pyt
     monkeypatch.setattr(ebpf, "ATTACH_AGAIN_S", 0.01)
 
     async def scenario() -> None:
-        rig = Rig(probes, settings(heartbeat_s=0.01, trace=(("network",),)))
+        rig = Rig(probes, settings(heartbeat_s=0.01, trace=(("network", "fork"),)))
         async with rig.running():
             rig.submit(1)
             probes.failures = [ProbeError("No memory."), OSError(5, "Input/output error")]
@@ -98,7 +98,7 @@ def test_a_heartbeat_that_may_have_been_lost_detaches_nothing(
 
 def test_stopping_while_probes_can_not_be_attached_loses_nothing(probes: Probes) -> None:
     async def scenario() -> None:
-        rig = Rig(probes, settings(heartbeat_s=0.01, trace=(("network",),)))
+        rig = Rig(probes, settings(heartbeat_s=0.01, trace=(("network", "fork"),)))
         async with rig.running():
             probes.failures = [ProbeError("No memory.")]
             probes.gone_hooks = ("inet_sock_set_state",)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from collector.catalog import EVENTS
 from collector.config.document import load_sections
 from collector.config.schema import InvalidConfiguration, keys_of, load
 from collector.config.sections import Entry, Section
 from collector.inputs.ebpf_settings import NEEDED_SUBJECTS, OF_PROBES, Settings
+from collector.native.event_kinds import Kind
 
 
 def section(*entries: tuple[str, str]) -> Section:
@@ -29,6 +31,63 @@ def test_trace_names_subjects_in_any_form(
     entries: tuple[tuple[str, str], ...], subjects: tuple[str, ...]
 ) -> None:
     assert load(Settings, section(*entries)).subjects == subjects
+
+
+EVERY = {event.name for event in EVENTS}
+PROCESS = {name for name in EVERY if name.startswith("process.")}
+DEFAULT = {name for name in EVERY if name.split(".")[0] in ("process", "network", "privilege")}
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (("process",), PROCESS),
+        (("process.exec, privilege.kill",), {"process.exec", "privilege.kill"}),
+        (("kill",), {"privilege.kill", "syscalls.kill"}),
+        (("process, -fork",), PROCESS - {"process.fork"}),
+        (("-fork, process",), PROCESS - {"process.fork"}),
+        (("process ptrace", "-process.exit"), {*PROCESS, "syscalls.ptrace"} - {"process.exit"}),
+        (("-fork",), DEFAULT - {"process.fork"}),
+        (("-process -network",), {name for name in EVERY if name.startswith("privilege.")}),
+    ],
+)
+def test_trace_names_events_and_what_to_leave_out(lines: tuple[str, ...], told: set[str]) -> None:
+    loaded = load(Settings, section(*(("Trace", line) for line in lines)))
+    assert {event.name for event in loaded.told} == told
+    assert set(loaded.subjects) == {name.split(".")[0] for name in told}
+
+
+@pytest.mark.parametrize("trace", ["process network privilege", "syscalls", "flow", "network flow"])
+@pytest.mark.parametrize("program", ["On", "Off"])
+def test_with_whole_subjects_the_probes_make_all_their_records(trace: str, program: str) -> None:
+    loaded = load(Settings, section(("Trace", trace), ("Program", program)))
+    assert loaded.off == frozenset()
+    assert not {event.kind for event in loaded.told} & loaded.untold
+
+
+@pytest.mark.parametrize(
+    ("entries", "off"),
+    [
+        ({"Trace": "process -fork", "Program": "Off"}, "process.fork"),
+        ({"Trace": "process -fork"}, ""),  # what a child runs is what its maker runs
+        ({"Trace": "process -session-end"}, "process.session-end"),
+        ({"Trace": "network -listen"}, ""),  # a heartbeat
+        ({"Trace": "network -listen", "Heartbeat_Interval": "0"}, "network.listen"),
+        ({"Trace": "flow -dns"}, ""),  # names of addresses
+        ({"Trace": "flow.bind"}, "flow.dns flow.flow-start flow.flow-update flow.flow-end"),
+        ({"Trace": "privilege -kill"}, "privilege.kill"),
+        ({"Trace": "privilege syscalls -privilege.kill"}, "privilege.kill"),
+    ],
+)
+def test_probes_make_no_record_of_what_nobody_needs(entries: dict[str, str], off: str) -> None:
+    loaded = load(Settings, section(*entries.items()))
+    made = {(event.subject, event.kind) for event in EVENTS if event.name in off.split()}
+    assert {(subject, Kind(kind)) for subject, kind in loaded.off} == made
+
+
+def test_who_asks_for_nothing_is_told_so() -> None:
+    with pytest.raises(InvalidConfiguration, match=r"f:1: .*Trace leaves out all that it asks for"):
+        load(Settings, section(("Trace", "flow.dns, -flow")))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +119,10 @@ NETLINK_ONLY = "Witness is netlink, which has no probes; remove the line"
     ("lines", "told"),
     [
         ("Watch_Path /etc/shadow", ["2: Watch_Path /etc/shadow has no effect: Trace is without syscalls"]),
+        (
+            "Watch_Path /etc/shadow\nTrace syscalls.ptrace",
+            ["2: Watch_Path /etc/shadow has no effect: Trace is without the events of files"],
+        ),
         ("Watch_Exempt /bin/kubelet\nTrace syscalls process", []),
         ("Watch_Path off", []),
         (

@@ -10,7 +10,7 @@ from collector.inputs.event_keys import (
     interval_kind,
     ports_kind,
     ring_kind,
-    subjects_kind,
+    trace_kind,
     variables_kind,
 )
 
@@ -71,7 +71,25 @@ def test_ports_and_folders_can_be_off() -> None:
         folder_kind.read("var/lib")
 
 
-def test_subjects_are_named() -> None:
-    assert subjects_kind.read("process, flow") == ("process", "flow")
+def test_subjects_and_events_are_named() -> None:
+    assert trace_kind.read("process, Flow -dns") == ("process", "flow", "-dns")
     with pytest.raises(ValueError, match="expected some of process"):
-        subjects_kind.read("proces")
+        trace_kind.read(" ")
+
+
+@pytest.mark.parametrize(
+    ("written", "wrong", "meant"),
+    [
+        ("proces", "proces", "process"),
+        ("process, ptrac", "ptrac", "ptrace"),
+        ("process -chmodd", "chmodd", "chmod"),
+        ("privilege.ptrace", "privilege.ptrace", "syscalls.ptrace"),
+        ("syscalls.ptrac", "syscalls.ptrac", "syscalls.ptrace"),
+        ("network.fork", "network.fork", "process.fork"),
+    ],
+)
+def test_a_name_that_there_is_not_is_told_with_the_one_that_was_meant(
+    written: str, wrong: str, meant: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"^{wrong} is no subject and no event\. Did you mean {meant}\?$"):
+        trace_kind.read(written)

@@ -9,7 +9,7 @@ import pytest
 
 from collector.entries import unpack_entries
 from collector.identity.identity import Identity
-from collector.inputs.event_limits import CGROUPS_MOST, Suppression, rate_kind
+from collector.inputs.event_limits import CGROUPS_MOST, Suppression, rate_kind, told_of
 from collector.native.event_kinds import Kind
 from collector.native.limits import OTHER_CGROUPS, Rate
 from collector.notice_fields import LIMITED_FIELDS
@@ -66,6 +66,12 @@ def test_one_record_for_each_container_says_whose_and_how_many() -> None:
     assert unknown["host"] == {"name": "node1"}
     suppression.clear()
     assert not suppression
+
+
+def test_what_is_not_told_is_not_told_as_suppressed() -> None:
+    suppressed = {5: Counter({Kind.FORK: 2, Kind.EXEC: 1}), 6: Counter({Kind.FORK: 1})}
+    assert told_of(suppressed, {Kind.FORK}) == {5: Counter({Kind.EXEC: 1})}
+    assert told_of(suppressed, ()) == suppressed
 
 
 def test_record_has_the_fields_of_the_reference() -> None:

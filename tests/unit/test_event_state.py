@@ -17,6 +17,7 @@ from collector.entries import unpack_entries
 from collector.identity.identity import Identity
 from collector.inputs.event_drain import EventDrain
 from collector.inputs.event_state import GATHERED_BYTES, SETTLED_NS, Snapshot, arguments_of, container_entry
+from collector.native.event_kinds import Kind
 from collector.native.events import Entries
 from collector.notice_fields import CONTAINER, CONTAINER_FIELDS
 from probes.catalog import HOOKS
@@ -50,7 +51,12 @@ class Scene:
         tags = {subject: f"kernel.{subject}" for subject in ("process", "network")}
         self.drain = EventDrain(settings(), self.rig.context, probes, tags)  # type: ignore[arg-type]
 
-    def snapshot(self, *subjects: str, containers: tuple[tuple[int, Identity], ...] = ()) -> Snapshot:
+    def snapshot(
+        self,
+        *subjects: str,
+        containers: tuple[tuple[int, Identity], ...] = (),
+        untold: tuple[Kind, ...] = (),
+    ) -> Snapshot:
         return Snapshot(
             self.probes,  # type: ignore[arg-type]
             self.drain,
@@ -58,6 +64,7 @@ class Scene:
             lambda: iter(containers),
             self.rig.metrics,
             is_wanted=True,
+            untold=untold,
         )
 
     def there_is(self, walk: str, *found: bytes) -> None:
@@ -147,6 +154,30 @@ def test_only_traced_subjects_are_told(scene: Scene) -> None:
     (record,) = scene.read(scene.snapshot("network"))
     assert record["event"]["action"] == "listening"
     assert record["event"]["kind"] == "state"
+
+
+def test_what_is_untold_is_read_where_others_need_it(scene: Scene) -> None:
+    """Probes learn of sockets by the walk, and records of processes tell what these run."""
+    scene.there_is("processes_before", process(1, 5))
+    scene.there_is("sockets_before", socket_record(lib.PW_STATE_LISTENER, 80))
+    assert scene.drain.programs is not None
+    assert scene.read(scene.snapshot(untold=(Kind.RUNNING, Kind.LISTENING))) == []
+    for descriptor in scene.probes.walks.values():
+        assert os.read(descriptor, 1) == b""
+    assert scene.rig.metrics.value("podwitness_kernel_events_total", "running") == 0
+    assert scene.probes.ring.submit(
+        records.record(lib.PW_EXIT, task_pid=1, task_start_ns=5, task_tid=1, cgroup_id=CGROUP, time_ns=9)
+    )
+    assert scene.drain.drain() or scene.drain.drain()
+    (left,) = scene.told()
+    assert left["process"]["executable"] == "/x"
+
+
+def test_processes_are_not_looked_through_for_nobody(scene: Scene) -> None:
+    scene.there_is("processes_before", process(1, 5))
+    scene.drain.programs = None
+    assert scene.read(scene.snapshot(untold=(Kind.RUNNING,))) == []
+    assert os.read(scene.probes.walks["processes_before"], 1) != b""
 
 
 def test_udp_sockets_are_told_with_flows(scene: Scene) -> None:

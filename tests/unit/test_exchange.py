@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from probes.catalog import Dialect, RingSizes
+from probes.catalog import Dialect, RecordKind, RingSizes
 from probes.exchange import (
     DESCRIPTORS_PER_MESSAGE,
     Answer,
@@ -33,6 +33,7 @@ def channel() -> Iterator[tuple[socket.socket, socket.socket]]:
     [
         Request(("process",), RingSizes(4096, 8192)),
         Request(("process", "network"), RingSizes(1 << 23, 1 << 22), Dialect.RAW_TP, ("HAVE_a__b",)),
+        Request(("process",), RingSizes(4096, 8192), off=(("process", RecordKind.FORK),)),
     ],
 )
 def test_request_comes_out_as_it_went_in(request_: Request) -> None:

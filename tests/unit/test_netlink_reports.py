@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from collector.catalog import EVENTS
 from collector.context import InputContext
 from collector.entries import Pairs, unpack_entries
 from collector.filters.chain import FilterChain
@@ -25,6 +27,7 @@ from probes.netlink_sockets import SocketSeen
 from probes.sock_diag import TcpSocket
 from tests.reference.cgroups import CONTAINER_ID, CONTAINER_PATH, HOST_PATH, UID, Cgroups, identity_table
 
+TOLD = [(event.subject, event.action) for event in EVENTS]
 TAGS = {"process": "kernel.process", "network": "kernel.network"}
 SOCKET = TcpSocket(1, 1, (b"\x7f\0\0\1", 80), (b"\x7f\0\0\1", 5000), 9, 0, 37, 5, None)
 
@@ -50,7 +53,9 @@ class Folded:
 
 
 class Rig:
-    def __init__(self, *filters: Folded, cgroups: CgroupPaths | None = None) -> None:
+    def __init__(
+        self, *filters: Folded, cgroups: CgroupPaths | None = None, told: Collection[tuple[str, str]] = TOLD
+    ) -> None:
         self.metrics = Metrics(TABLE)
         self.identities = identity_table(Cgroups({5: CONTAINER_PATH, 6: HOST_PATH}))
         context = SimpleNamespace(
@@ -60,7 +65,7 @@ class Rig:
             metrics=self.metrics,
             identities=self.identities,
         )
-        self.encoder = ReportEncoder(cast(InputContext, context), TAGS, cgroups)
+        self.encoder = ReportEncoder(cast(InputContext, context), TAGS, cgroups, told)
 
     def processes(self, *processes: Process) -> list[dict[str, Any]]:
         return self._records(Report(processes=[Seen("fork", 1, one, one.pid) for one in processes]))
@@ -99,6 +104,12 @@ def test_by_the_cgroup_or_else_its_path(process: Process, scope: str, container:
     unresolved = rig.metrics.value("podwitness_kernel_events_unresolved_total")
     assert unresolved == (scope == "unresolved")
     assert rig.metrics.value("podwitness_kernel_events_total", "fork") == 1
+
+
+def test_only_what_is_asked_for_is_told() -> None:
+    rig = Rig(told=[("process", "exec"), ("network", "fork")])
+    assert rig.processes(in_cgroup(5)) == []
+    assert rig.metrics.value("podwitness_kernel_events_total", "fork") == 0
 
 
 def test_a_container_that_is_known_without_its_cgroup() -> None:

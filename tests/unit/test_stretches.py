@@ -171,11 +171,21 @@ def test_one_is_written_once_and_again_only_under_another_file(tmp_path: Path) -
 def test_what_a_file_had_may_be_in_another_one_by_now(tmp_path: Path) -> None:
     kept(tmp_path / "s", stretch(0, 10))
     store = opened(tmp_path / "s")
-    store.follow_content(key(), key(8))
+    store.follow_content(key(), HEAD, key(8))
     found = claimed(store, inode=8)
     assert [(one.file.inode, one.id) for one in found] == [(8, stretch(0, 10).id)]
     assert ranges(claimed(opened(tmp_path / "s"), inode=8)) == [(0, 10)]
     assert claimed(store) == []
+
+
+def test_only_what_begins_so_follows(tmp_path: Path) -> None:
+    """A log was copied and truncated twice: of both contents something is under way."""
+    kept(tmp_path / "s", stretch(0, 10))
+    store = opened(tmp_path / "s")
+    store.follow_content(key(), b"other content", key(8))
+    assert store.has_unclaimed(2**40, 7)
+    assert not store.has_unclaimed(2**40, 8)
+    assert ranges(claimed(store)) == [(0, 10)]
 
 
 def test_what_was_claimed_can_be_given_back_or_dropped(tmp_path: Path) -> None:

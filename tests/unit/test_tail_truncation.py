@@ -110,6 +110,31 @@ def test_what_was_under_way_at_a_truncation_is_read_again_in_the_copy(tmp_path: 
     run(follow())
 
 
+def test_what_was_sent_and_never_delivered_keeps_its_ids_in_the_copy(tmp_path: Path) -> None:
+    """No position says that the copy, made while nobody looked, has what the log had."""
+
+    async def follow() -> None:
+        log, keys = tmp_path / "a.log", {"Path": f"{tmp_path}/*.log", "DB": f"{tmp_path}/positions.db"}
+        async with running(make_follower(tmp_path, keys, acks=False)) as first:
+            for number in range(0, 20, 10):
+                append(log, lines(number, number + 10))
+                await first.intake.wait_for(number + 10)
+            sent = list(first.intake.chunks)
+            for chunk in sent:
+                assert chunk.stretch is not None
+                chunk.stretch.keep()
+        copy_and_truncate(log, tmp_path / "a.log.1")
+        append(log, lines(20, 30))
+        async with running(make_follower(tmp_path, keys)) as second:
+            await second.intake.wait_for(30)
+        again = second.intake.chunks[:-1]
+        assert [(one.id, bytes(one.entries)) for one in again] == [
+            (one.id, bytes(one.entries)) for one in sent
+        ]
+
+    run(follow())
+
+
 def test_a_truncation_without_a_copy_leaves_chunks_that_can_not_be_read_again(tmp_path: Path) -> None:
     async def follow() -> None:
         log = tmp_path / "a.log"

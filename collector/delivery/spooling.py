@@ -294,8 +294,8 @@ class Spooling:
     async def _write(self, patience_s: float = PATIENCE_S) -> bool:
         """Whether chunks were written, or there is a new spool for them."""
         async with self._using:
-            spools, now_s = self._spools, time.monotonic()
-            rows = self._staging.writable(self._order, now_s - patience_s)
+            spools = self._spools
+            rows = self._staging.writable(self._order, time.monotonic() - patience_s)
             done, self._done = self._done, []
             added = [row.addition() for row in rows]
             full = self._full(added)
@@ -481,7 +481,7 @@ class Spooling:
         now_s = time.monotonic()
         if now_s >= self._complained_s + COMPLAIN_EVERY_S:
             self._complained_s = now_s
-            self._log.error("%s; chunks stay in memory as far as there is room: free space on its disk", reason)
+            self._log.error("%s; chunks stay in memory while there is room: free some on its disk", reason)
 
     # What can be seen
 

@@ -481,7 +481,7 @@ class Spooling:
         now_s = time.monotonic()
         if now_s >= self._complained_s + COMPLAIN_EVERY_S:
             self._complained_s = now_s
-            self._log.error("%s; chunks stay in memory while there is room: free some on its disk", reason)
+            self._log.error("%s; chunks stay in memory as long as they fit: free space on its disk", reason)
 
     # What can be seen
 

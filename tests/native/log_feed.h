@@ -194,10 +194,12 @@ static inline int both_ways(const uint8_t *text, size_t bytes, uint64_t choice)
   plan.vectors = (int32_t)((choice >> 40) % (uint64_t)(plan.vectors + 1));
   if (feed(&plan, text, bytes, 1 + (choice >> 24) % 40, limit, budget, &parts))
     return 1;
-  CHECK(whole.records == parts.records);
-  if (!whole.starved && !parts.starved) /* which record finds no memory depends on the pieces */
-    CHECK(whole.bytes == parts.bytes);
-  CHECK(whole.bytes == 0 || whole.starved || parts.starved || memcmp(whole.entries, parts.entries, whole.bytes) == 0);
+  /* Which record finds no memory depends on the pieces; and so does whether it is joined, as one that begins in a
+   * line of which nothing was kept is not known for a part of another. */
+  if (!whole.starved && !parts.starved) {
+    CHECK(whole.records == parts.records && whole.bytes == parts.bytes);
+    CHECK(whole.bytes == 0 || memcmp(whole.entries, parts.entries, whole.bytes) == 0);
+  }
   free(whole.entries);
   free(parts.entries);
   free(seen);

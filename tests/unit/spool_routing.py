@@ -7,10 +7,21 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import pytest
+
+from collector.delivery import securing, spooling
 from collector.delivery.chunk import Chunk, FileKey, Position, chunk_id
 from collector.delivery.outlet import Route
 from tests.unit.routing import House, Recorder, everything, logs, routing
 from tests.unit.spooled import opened
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that waits for time waits for less of it."""
+    monkeypatch.setattr(spooling, "LINGER_S", 0.01)
+    monkeypatch.setattr(spooling, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(spooling, "RETRY_S", 0.02)
+    monkeypatch.setattr(securing, "AT_RISK_S", 0.03)
 
 
 def spooled(folder: Path, *routes: Route, **changes: object) -> AbstractAsyncContextManager[House]:

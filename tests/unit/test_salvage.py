@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from collector.delivery import securing, spooling
 from collector.delivery.chunk import Chunk
 from collector.delivery.spool import FILE_NAME, PAGE_BYTES, Spool, SpoolDamaged
 from tests.unit.routing import House, Recorder, never, refuse
-from tests.unit.spool_routing import numbers, spooled, to, written
+from tests.unit.spool_routing import hurry, numbers, spooled, to, written
 from tests.unit.spooled import event
 
 EVENTS = 400
@@ -21,11 +20,7 @@ TAGS = 4
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything that waits for time waits for less of it."""
-    monkeypatch.setattr(spooling, "LINGER_S", 0.01)
-    monkeypatch.setattr(spooling, "PATIENCE_S", 0.05)
-    monkeypatch.setattr(spooling, "RETRY_S", 0.02)
-    monkeypatch.setattr(securing, "AT_RISK_S", 0.03)
+    hurry(monkeypatch)
 
 
 async def spoil(house: House, path: Path) -> None:

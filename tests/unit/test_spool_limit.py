@@ -10,23 +10,18 @@ from typing import Any
 
 import pytest
 
-from collector.delivery import securing, spooling
 from collector.delivery.chunk import Chunk, Worth
 from collector.delivery.losses import LOSS_TAG
 from collector.delivery.spooling import Bounds
 from collector.entries import unpack_entries
 from tests.unit.routing import House, Recorder, logs, never, refuse
-from tests.unit.spool_routing import numbers, spooled, to, written
+from tests.unit.spool_routing import hurry, numbers, spooled, to, written
 from tests.unit.spooled import copy, event, opened
 
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything that waits for time waits for less of it."""
-    monkeypatch.setattr(spooling, "LINGER_S", 0.01)
-    monkeypatch.setattr(spooling, "PATIENCE_S", 0.05)
-    monkeypatch.setattr(spooling, "RETRY_S", 0.02)
-    monkeypatch.setattr(securing, "AT_RISK_S", 0.03)
+    hurry(monkeypatch)
 
 
 def test_the_limit_drops_flows_first_and_tells_exactly_what(tmp_path: Path) -> None:

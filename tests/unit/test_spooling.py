@@ -8,22 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from collector.delivery import securing, spooling
 from collector.delivery.chunk import Chunk, Worth, chunk_id
 from collector.delivery.spool import FILE_NAME, PAGE_BYTES
 from collector.delivery.spooling import Bounds
 from tests.unit.routing import House, Recorder, never, refuse
-from tests.unit.spool_routing import line, numbers, spooled, to, written
+from tests.unit.spool_routing import hurry, line, numbers, spooled, to, written
 from tests.unit.spooled import copy, event, opened
 
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything that waits for time waits for less of it."""
-    monkeypatch.setattr(spooling, "LINGER_S", 0.01)
-    monkeypatch.setattr(spooling, "PATIENCE_S", 0.05)
-    monkeypatch.setattr(spooling, "RETRY_S", 0.02)
-    monkeypatch.setattr(securing, "AT_RISK_S", 0.03)
+    hurry(monkeypatch)
 
 
 def test_events_that_a_dead_output_does_not_take_survive_the_process(tmp_path: Path) -> None:

@@ -139,6 +139,7 @@ class CriRuntime:
     def _follow(self, request: bytes, context: Any) -> Iterator[bytes]:
         while (one := self.events.get()) is not None:
             yield one
+        self.events.put(None)  # for the next: one that follows for a client who has gone is not told so
 
 
 def grpc_message(content: bytes) -> bytes:

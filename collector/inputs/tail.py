@@ -458,16 +458,21 @@ class Tail:
         """At the end, first: what can't be read again after a restart, as it is in files without a name."""
         self._take_all_news()
         self._make_ready(self._events.look(self._followed.files.values()))
-        for file in list(self._followed.files.values()):
-            succession = self._followed.successions[file.place]
+        for succession in list(self._followed.successions.values()):
             path = succession.path or self._plans.link_of(succession.place, self._selection)
-            if path is None or not (file.is_gone or file.is_only_heir):
+            if path is None or not any(file.is_gone or file.is_only_heir for file in succession.files):
                 continue
             self._followed.name(succession, path)
             self._plans.settle(succession, math.inf)
-            if file.is_gone:
-                await self._goes_on_in_copy(succession, file)
-                await self._finish_with_room(succession, file)
+            await self._finish_gone(succession)
+
+    async def _finish_gone(self, succession: Succession) -> None:
+        """All files up to the last without a name, in order; singly, so that not all are in memory."""
+        while any(file.is_gone for file in succession.files):
+            file = succession.files[0]
+            if not await self._goes_on_in_copy(succession, file):
+                await self._finish(succession, file)
+            await self._portions.until_room(succession)
 
     def _close_heirs(self) -> None:
         """Of files without a name, what would have gone on in others."""
@@ -475,13 +480,6 @@ class Tail:
             if file.is_only_heir and max(file.inherited) >= 0:
                 portion = file.close_open_records(time.time_ns())
                 self._portions.submit(self._followed.successions[file.place], file, portion, file.key)
-
-    async def _finish_with_room(self, succession: Succession, file: FollowedFile) -> None:
-        """One file after the other, so that not all of them are in memory."""
-        is_finished = False
-        while not is_finished:
-            is_finished = await self._finish(succession, file)
-            await self._portions.until_room(succession)
 
     def _close_arrived(self) -> None:
         while self._arrived:

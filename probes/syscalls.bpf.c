@@ -23,6 +23,9 @@
 /* Without CLONE_NEWTIME: the low byte of clone(2)'s flags is a signal. */
 #define CLONE_NEW_BY_CLONE 0x7e020000ull
 
+#define FSCONFIG_SET_STRING 1
+#define FSCONFIG_CMD_RECONFIGURE 7
+
 /* ptrace(2): what takes hold of a process or writes to it */
 #define PTRACE_TRACEME 0
 #define PTRACE_POKETEXT 4
@@ -117,6 +120,17 @@ static __always_inline bool is_of_capabilities(struct pw_privilege *out, bool ha
   return true;
 }
 
+/* fsconfig(2) passes each option of a file system that is to be mounted, passwords too: only what is mounted is told,
+ * and that one which is mounted already is changed. */
+static __always_inline bool is_config_seen(const struct pw_privilege *out)
+{
+  u64 key = 0;
+  if (out->arguments[1] != FSCONFIG_SET_STRING)
+    return out->arguments[1] == FSCONFIG_CMD_RECONFIGURE;
+  bpf_probe_read_user_str(&key, sizeof(key), (void *)out->arguments[2]);
+  return key == 0x656372756f73ull; /* source */
+}
+
 /* What of a call is of interest, by its arguments. A mode is the argument behind the path or descriptor. */
 static __always_inline bool is_seen(struct pw_privilege *out, u32 kind, bool has_folder)
 {
@@ -125,6 +139,8 @@ static __always_inline bool is_seen(struct pw_privilege *out, u32 kind, bool has
   switch (kind) {
     case PW_PRIVILEGE_CHMOD:
       return mode & SET_ID_MODES || out->marks & PW_MADE_SET_ID;
+    case PW_PRIVILEGE_MOUNT:
+      return out->call != CALL_fsconfig || is_config_seen(out);
     case PW_PRIVILEGE_SETXATTR:
       return is_of_capabilities(out, has_folder);
     case PW_PRIVILEGE_MKNOD:

@@ -27,6 +27,8 @@ NAMES = {identity(one): one.name for one in CALLS}
 IDS = LAYOUT.enums["pw_identity"]
 MARKS = LAYOUT.enums["pw_privilege_mark"]
 AT_FDCWD = -100
+FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE, FSCONFIG_CMD_RECONFIGURE = 1, 6, 7
+MOVE_MOUNT_F_EMPTY_PATH = 4
 CLONE_NEWUTS, CLONE_NEWUSER = 0x04000000, 0x10000000
 
 
@@ -90,7 +92,7 @@ def header_numbers(path: str) -> dict[str, int]:
     return {name: int(number) for name, number in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)\b", text)}
 
 
-NEWER_THAN_HEADERS = {"fchmodat2": 452, "setxattrat": 463}
+NEWER_THAN_HEADERS = {"fchmodat2": 452, "setxattrat": 463, "open_tree_attr": 467}
 
 
 def test_numbers_are_those_of_the_kernels_headers() -> None:
@@ -212,6 +214,38 @@ def test_mounts_with_what_and_where(witness: Witness, cgroup: Cgroup, tmp_path: 
     assert (mounted.arguments[3], mounted.path, mounted.result) == (2, b"", 0)
     assert (unmounted.texts[0], unmounted.path) == (b"new", os.fsencode(tmp_path))
     assert (rooted.name, rooted.texts[0]) == ("chroot", b"/")
+
+
+def test_a_mount_in_steps_tells_source_and_place_and_no_options(
+    witness: Witness, cgroup: Cgroup, tmp_path: Path
+) -> None:
+    place = os.fsencode(tmp_path)
+
+    def work() -> int:
+        private_mounts()
+        made = call("fsopen", b"tmpfs", 0)
+        call("fsconfig", made, FSCONFIG_SET_STRING, b"source", b"/dev/what", 0)
+        call("fsconfig", made, FSCONFIG_SET_STRING, b"sourced", b"secret", 0)
+        call("fsconfig", made, FSCONFIG_SET_STRING, b"size", b"1m", 0)
+        call("fsconfig", made, FSCONFIG_CMD_CREATE, None, None, 0)
+        mounted = call("fsmount", made, 0, 0)
+        call("move_mount", mounted, b"", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH)
+        picked = call("fspick", AT_FDCWD, place, 0)
+        call("open_tree_attr", AT_FDCWD, place, 1, bytes(32), 32)
+        return call("fsconfig", picked, FSCONFIG_CMD_RECONFIGURE, None, None, 0)
+
+    _, _, *events = seen(witness, cgroup, work)
+    assert {event.kind for event in events} == {"PRIVILEGE_MOUNT"}
+    assert [(event.name, *filter(None, event.texts)) for event in events] == [
+        ("fsopen", b"tmpfs"),
+        ("fsconfig", b"/dev/what"),
+        ("fsmount",),
+        ("move_mount", place),
+        ("fspick", place),
+        ("open_tree_attr", place),
+        ("fsconfig",),
+    ]
+    assert events[-1].arguments[:2] == (events[-3].result, FSCONFIG_CMD_RECONFIGURE)
 
 
 def test_pivot_root_that_is_refused(witness: Witness, cgroup: Cgroup) -> None:

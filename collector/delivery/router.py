@@ -339,7 +339,6 @@ class Router:
 
     def _drop(self, ticket: Ticket, outlets: Outlets) -> None:
         for outlet in outlets:
-            self._metrics.add("fluentbit_output_dropped_records_total", outlet.name, by=ticket.chunk.records)
             self.report_loss(chunk_loss(ticket.chunk, "shed", outlet.name))
         self._settle(ticket, len(outlets))
 

@@ -138,6 +138,7 @@ PRIVILEGE_FIELDS = (
     _passed("flags", "keyword[]", ("mount",), "The same, of mount(2)."),
     _passed("flags", "keyword[]", ("file-read",), "Of these O_CREAT, O_EXCL and O_APPEND.", always=True),
     _passed("flags", "keyword[]", ("file-write",), "O_WRONLY, O_RDWR and O_TRUNC too; not of truncate(2)."),
+    _passed("flags", "keyword[]", ("chmod",), "Of what open(2) or its like made with such a mode."),
     _passed("flags", "long", ("load-module",), "As passed to finit_module(2)."),
     _passed("flags", "long", ("delete-module", "kexec-load"), "As passed.", always=True),
     _passed("bytes", "long", ("load-module",), "Length of the module."),
@@ -146,7 +147,13 @@ PRIVILEGE_FIELDS = (
     _passed("operation", "keyword", ("keyctl",), "Of keyctl(2), e.g. `READ`."),
     _passed("key", "long", ("keyctl",), "Serial number, as passed."),
     _passed("keyring", "long", ("keyctl",), "Serial number, as passed."),
-    _passed("mode", "keyword", ("chmod", "mknod"), "4 octal digits; 4755 is setuid.", always=True),
+    _passed(
+        "mode",
+        "keyword",
+        ("chmod", "mknod"),
+        "4 octal digits; 4755 is setuid. Of what open(2) or its like made the one that it has.",
+        always=True,
+    ),
     _passed(
         "permitted",
         "keyword",

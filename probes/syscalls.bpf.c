@@ -17,7 +17,6 @@
 #define TEXTS 3
 #define TEXTS_BYTES 1024 /* TEXTS strings, and a power of two */
 
-#define SET_ID_MODES 06000
 #define S_IFMT 0170000
 #define S_IFCHR 0020000
 #define S_IFBLK 0060000
@@ -125,11 +124,11 @@ static __always_inline bool is_seen(struct pw_privilege *out, u32 kind, bool has
   const u64 mode = has_folder ? arguments[2] : arguments[1];
   switch (kind) {
     case PW_PRIVILEGE_CHMOD:
-      return mode & SET_ID_MODES;
+      return mode & SET_ID_MODES || out->marks & PW_MADE_SET_ID;
     case PW_PRIVILEGE_SETXATTR:
       return is_of_capabilities(out, has_folder);
     case PW_PRIVILEGE_MKNOD:
-      return is_device(mode);
+      return is_device(mode) || mode & SET_ID_MODES;
     case PW_PRIVILEGE_KILL: /* what was sent is told by signal_generate */
       return (s64)out->result == EPERM_RESULT;
     case PW_PRIVILEGE_CLONE: /* what was made is told by task_newtask; in the child the call returns 0 too */

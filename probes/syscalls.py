@@ -39,8 +39,9 @@ class Call:
 
     @property
     def kinds(self) -> tuple[RecordKind, ...]:
-        """Of its records; which of them an open is the probe tells by the flags."""
-        return (self.kind, RecordKind.PRIVILEGE_FILE_WRITE) if self.open_flags else (self.kind,)
+        """Of its records; the probe tells by flags and mode which of them an open is."""
+        by_open = (RecordKind.PRIVILEGE_FILE_WRITE, RecordKind.PRIVILEGE_CHMOD)
+        return (self.kind, *by_open) if self.open_flags else (self.kind,)
 
 
 def _calls() -> tuple[Call, ...]:

@@ -72,6 +72,8 @@ class Telling:
     def report(self, loss: Loss) -> None:
         self._metrics.add("podwitness_lost_records_total", loss.cause, by=loss.records)
         self._metrics.add("podwitness_lost_bytes_total", loss.cause, by=loss.size_bytes)
+        if loss.output:
+            self._metrics.add("fluentbit_output_dropped_records_total", loss.output, by=loss.records)
         for listener in self._listeners.values():
             listener.waiting.add(loss)
         if loss.records:  # who does not know how many has said what it knows

@@ -314,6 +314,35 @@ def test_memfd(witness: Witness, cgroup: Cgroup) -> None:
 # Files
 
 
+def test_set_id_modes_that_a_file_is_made_with(witness: Witness, cgroup: Cgroup, tmp_path: Path) -> None:
+    one, other, made = (os.fsencode(tmp_path / name) for name in ("one", "other", "made"))
+    flags = os.O_CREAT | os.O_WRONLY
+
+    def work() -> None:
+        os.umask(0)
+        os.open(one, flags, 0o755)
+        os.open(one, flags, 0o4755)  # is there already: the mode counts for nothing
+        os.open(other, flags, 0o4755)
+        call("creat", made + b"1", 0o2711)
+        call("openat2", AT_FDCWD, made + b"2", struct.pack("=3Q", flags, 0o6700, 0), 24)
+        os.open(tmp_path, os.O_TMPFILE | os.O_RDWR, 0o4700)
+        os.mknod(made + b"3", 0o755)
+        os.mknod(made + b"4", 0o4755)
+
+    events = seen(witness, cgroup, work)
+    assert {event.kind for event in events[:-1]} == {"PRIVILEGE_CHMOD"}
+    assert {event.marks & MARKS["PW_MADE_SET_ID"] for event in events[:-1]} == {MARKS["PW_MADE_SET_ID"]}
+    assert [(event.name, event.arguments[5] & 0o7777, event.texts[0]) for event in events[:-1]] == [
+        ("openat", 0o4755, other),
+        ("creat", 0o2711, made + b"1"),
+        ("openat2", 0o6700, made + b"2"),
+        ("openat", 0o4700, os.fsencode(tmp_path)),
+    ]
+    assert events[0].path == other
+    mode = events[-1].arguments[2 if events[-1].name == "mknodat" else 1]
+    assert (events[-1].kind, mode & 0o7777) == ("PRIVILEGE_MKNOD", 0o4755)
+
+
 def test_only_set_id_modes_are_told(witness: Witness, cgroup: Cgroup, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()

@@ -244,6 +244,8 @@ def call_map(record: Any, raw: bytes) -> Map:
     labels, numbers = SHOWN[call.name] if call else ("", ())
     made: Map = {"call": call.name if call else "unknown", "result": signed(record.result)}
     made |= {label: form(record.arguments[argument]) for label, argument, form in numbers}
+    if record.marks & lib.PW_MADE_SET_ID:
+        made["mode"] = mode(record.arguments[5])
     made |= {name: True for name, mark in MARKS.items() if record.marks & mark}
     *texts, folder = texts_of(record, raw)
     made |= {label: text(one) for label, one in zip(labels.split(), texts, strict=False) if one}

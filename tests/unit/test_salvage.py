@@ -28,7 +28,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def spoil(house: House, path: Path) -> None:
     assert house.router.spooling is not None
-    async with house.router.spooling._using:
+    async with house.router.spooling._thread.using:
         database = house.router.spooling._spool._database
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         database.execute("PRAGMA cache_size = 0").fetchall()

@@ -25,6 +25,16 @@ def loss(records: int = 1) -> Loss:
     return Loss("shed", records, 10, "kernel.network", "out.0")
 
 
+def test_what_an_output_will_not_have_is_counted_whatever_the_cause() -> None:
+    metrics = Metrics(TABLE)
+    telling = Telling("node-1", metrics=metrics, log=logging.getLogger("test"))
+    for cause in ("storage_limit", "shed", "retry_limit", "rejected"):
+        telling.report(Loss(cause, 3, 10, "kube.a", "out.0"))
+    telling.report(Loss("missed", 1, 10, "kube.a", ""))
+    assert metrics.value("fluentbit_output_dropped_records_total", "out.0") == 12
+    assert metrics.total("fluentbit_output_dropped_records_total") == 12
+
+
 def told(chunk: Chunk) -> int:
     return sum(
         dict(pairs)["podwitness"]["loss"]["records"] for _, pairs in unpack_entries(bytes(chunk.entries))

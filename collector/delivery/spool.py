@@ -449,7 +449,7 @@ class Spool:
             self._aside = self._aside or set_aside(self.path)
             self._database = self._open()
         except (OSError, SpoolUnusable) as reason:
-            raise sqlite3.OperationalError(f"{damage}; no other begins: {reason.__cause__ or reason}") from reason
+            raise sqlite3.OperationalError(f"{damage}; {reason.__cause__ or reason}") from reason
         told = SpoolDamaged(self._aside, damage)
         self._aside = self._damage = None
         self.used_bytes.clear()

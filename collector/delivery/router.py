@@ -135,7 +135,7 @@ class Router:
         callbacks = Callbacks(self._held, self._settled, self._returned, self._release, self._admit_waiters)
         self._admission.spooling = spooling = Spooling(
             spool,
-            self._roster.taking,
+            self._roster,
             self._order,
             callbacks,
             self._telling,
@@ -455,9 +455,7 @@ class Router:
 
     def reroute(self, names: Collection[str], routes: Sequence[Route], grace_s: float) -> None:
         """From now on the outputs of these names, of which `routes` are other ones or new (roster.py)."""
-        for outlet in self._roster.replace(names, routes, grace_s):
-            if self.spooling:
-                self.spooling.add(outlet)
+        self._roster.replace(names, routes, grace_s)
         self._outlets_of.cache_clear()
         self._listen()
         for waiter in self._admission.waiters:

@@ -1,7 +1,7 @@
 """The C of ext/ as an aarch64 has it, NEON too: compiled for it and run by an emulator.
 
-All checks of test_sanitized.py but that which needs an OpenSSL of that processor. `make test` leaves this file
-out on an aarch64, where the other tests do it, and where gcc-multilib keeps the compiler from being installed.
+All checks of test_sanitized.py but that which needs an OpenSSL of that processor. `make test` leaves this
+file out on an aarch64, where the other tests do it, and where gcc-multilib keeps the compiler away.
 """
 
 from __future__ import annotations

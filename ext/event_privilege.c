@@ -80,6 +80,10 @@ static uint8_t *put_call(uint8_t *p, const struct pw_privilege *privilege, unsig
     p = put_number(put_label(p, number->label), number, privilege->arguments[number->argument]);
     *pairs += 1;
   }
+  if (privilege->marks & PW_MADE_SET_ID) {
+    p = pw_put_mode(PUT(p, "mode"), (uint32_t)privilege->arguments[5]);
+    *pairs += 1;
+  }
   p = PUT_IF_TRUE(p, "i386", privilege->marks & PW_PROGRAM_I386, pairs);
   p = PUT_IF_TRUE(p, "cut", privilege->marks & PW_TEXT_CUT, pairs);
   return put_texts(p, privilege, row, pairs);

@@ -2,6 +2,7 @@
 #ifndef PODWITNESS_FILE_CALLS_H
 #define PODWITNESS_FILE_CALLS_H
 #include "dialect.h"
+#include "emit.h"
 #include "events.h"
 #include "watched.h"
 
@@ -13,6 +14,9 @@
 #define O_WRONLY_OR_RDWR 3
 #define O_TRUNC 01000
 #define O_PATH 010000000
+#define O_TMPFILE_ALONE 020000000
+#define FMODE_CREATED 0x100000
+#define SET_ID_MODES 06000
 
 /* The same value, of which the verifier knows nothing any more: else it would check all that follows anew for
  * each of the calls. */
@@ -39,14 +43,29 @@ static __always_inline bool is_file_call(u32 kind)
   return kind >= PW_PRIVILEGE_FILE_READ || kind == PW_PRIVILEGE_LINK;
 }
 
-/* Of open(2) and its like, which are frequent: all but watched files, and refusals, end here. */
+/* Of a file that this very open has made, its mode if that has set-user-id or set-group-id; else 0. */
+static __always_inline u32 set_id_mode_of_made(struct file *opened)
+{
+  struct file *file = TYPED(file, opened);
+  struct inode *inode;
+  u32 mode;
+  if (IS_OFF(PW_PRIVILEGE_CHMOD))
+    return 0;
+  if (!(FOLLOWED(file, f_mode) & FMODE_CREATED) && !(FOLLOWED(file, f_flags) & O_TMPFILE_ALONE))
+    return 0;
+  inode = FOLLOWED(file, f_inode);
+  mode = FOLLOWED(inode, i_mode);
+  return mode & SET_ID_MODES ? mode : 0;
+}
+
+/* Of open(2) and its like, which are frequent: all but watched files, set-user-id ones and refusals end here. */
 static __always_inline bool is_open_of_interest(struct watched *watched, struct task_struct *task, s64 result)
 {
   struct file *file;
   if (result < 0)
     return result == EPERM_RESULT || result == EACCES_RESULT;
   file = open_file(task, result);
-  return file && is_watched_file(watched, file);
+  return file && (is_watched_file(watched, file) || set_id_mode_of_made(file));
 }
 
 /* An empty text stands for what the descriptor before it is open for (AT_EMPTY_PATH), if anything. */
@@ -136,6 +155,15 @@ static __always_inline u32 kind_of_file_call(struct watched *watched, struct pw_
   if (flags & O_PATH) /* neither reads nor writes; what it is opened by again does */
     return 0;
   out->arguments[2] = flags;
+  if ((s64)out->result >= 0) {
+    struct file *file = open_file(task, (int)out->result);
+    u32 mode = file ? set_id_mode_of_made(file) : 0;
+    if (mode) {
+      out->arguments[5] = mode;
+      out->marks |= PW_MADE_SET_ID;
+      return PW_PRIVILEGE_CHMOD;
+    }
+  }
   return flags & (O_WRONLY_OR_RDWR | O_TRUNC) ? PW_PRIVILEGE_FILE_WRITE : PW_PRIVILEGE_FILE_READ;
 }
 

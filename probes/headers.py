@@ -71,7 +71,7 @@ fs_struct pwd
 files_struct fdt
 fdtable fd max_fds
 path mnt dentry
-file f_path f_inode
+file f_path f_inode f_mode f_flags
 dentry d_parent d_name d_hash
 qstr name len
 hlist_bl_node pprev

@@ -9,23 +9,23 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.table import Table
 
 from tests import bench
+from tests.bench.alone import measure
 from tests.bench.row import Row
 
 
-def benches(wanted: list[str]) -> Iterator[tuple[str, Callable[[], list[Row]]]]:
-    """Name and run() of each bench module; `wanted` are parts of names, none for all."""
+def benches(wanted: list[str]) -> Iterator[str]:
+    """Name of each bench module; `wanted` are parts of names, none for all."""
     for found in pkgutil.iter_modules(bench.__path__):
         if found.name == "__main__" or (wanted and not any(part in found.name for part in wanted)):
             continue
-        run = getattr(importlib.import_module(f"{bench.__name__}.{found.name}"), "run", None)
-        if run is not None:
-            yield found.name, run
+        if hasattr(importlib.import_module(f"{bench.__name__}.{found.name}"), "run"):
+            yield found.name
 
 
 def number(value: float) -> str:
@@ -52,9 +52,9 @@ def main(wanted: list[str]) -> int:
     """Exit code 1 when nothing was measured."""
     screen = Console(width=None if sys.stdout.isatty() else 160)
     rows = []
-    for name, run in benches(wanted):
+    for name in benches(wanted):
         print(f"  {name} ...", file=sys.stderr, flush=True)
-        rows += [(name, row) for row in run()]
+        rows += [(name, row) for row in measure(f"{bench.__name__}.{name}")]
     if not rows:
         print(f"no bench matches {wanted}: names are those of the files in tests/bench", file=sys.stderr)
         return 1

@@ -54,6 +54,7 @@ MEMFD_FLAGS = dict(
         strict=True,
     )
 )
+FSCONFIGS = {1: "SET_STRING", 7: "CMD_RECONFIGURE"}
 REQUESTS = {
     0: "TRACEME",
     4: "POKETEXT",
@@ -160,7 +161,10 @@ SHOWN: dict[str, tuple[str, tuple[tuple[str, int, Callable[[int], Any]], ...]]] 
     "mount": ("source path type", (("flags", 3, flags(MOUNT_FLAGS, magic=0xC0ED0000)),)),
     "move_mount": ("source path", ()),
     "open_tree": ("path", ()),
+    "open_tree_attr": ("path", ()),
     "fsopen": ("type", ()),
+    "fspick": ("path", ()),
+    "fsconfig": ("source", (("descriptor", 0, integer), ("operation", 1, named(FSCONFIGS)))),
     "fsmount": ("", (("descriptor", 0, integer),)),
     "mount_setattr": ("path", ()),
     "umount2": ("path", (("flags", 1, flags(UMOUNT_FLAGS)),)),
@@ -244,6 +248,8 @@ def call_map(record: Any, raw: bytes) -> Map:
     labels, numbers = SHOWN[call.name] if call else ("", ())
     made: Map = {"call": call.name if call else "unknown", "result": signed(record.result)}
     made |= {label: form(record.arguments[argument]) for label, argument, form in numbers}
+    if record.marks & lib.PW_MADE_SET_ID:
+        made["mode"] = mode(record.arguments[5])
     made |= {name: True for name, mark in MARKS.items() if record.marks & mark}
     *texts, folder = texts_of(record, raw)
     made |= {label: text(one) for label, one in zip(labels.split(), texts, strict=False) if one}

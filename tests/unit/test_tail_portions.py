@@ -88,6 +88,26 @@ def test_a_rotated_file_whose_last_portion_waits_is_read_to_its_end_before_the_n
     run(scenario())
 
 
+def test_at_the_end_a_log_without_a_name_waits_for_what_it_was_rotated_from(tmp_path: Path) -> None:
+    log = tmp_path / "0.log"
+    log.write_bytes(lines(0, 10))
+
+    async def scenario() -> Follower:
+        follower = follow(tmp_path)
+        follower.intake.has_room.clear()
+        async with running(follower):  # which gives room when it has asked for the end
+            await follower.until(lambda: waiting(follower, log))
+            old = tmp_path / "0.log.20260101-000000"
+            log.rename(old)
+            append(old, lines(10, 20))
+            log.write_bytes(lines(20, 30))
+            await follower.until(lambda: follower.count("fluentbit_input_files_opened_total") == 2)
+            log.unlink()
+        return follower
+
+    assert asyncio.run(scenario()).intake.texts() == texts(0, 30)
+
+
 class Copying(SeesRecords):
     """As rewrite_tag with KEEP: each record of the log `first` under the tag `copies`, too."""
 

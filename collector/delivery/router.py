@@ -348,7 +348,7 @@ class Router:
         while True:
             await asyncio.sleep(min(self._flush_s, securing.AT_RISK_S))
             self._telling.say(time.monotonic())
-            self._tell_losses()
+            await self._tell_losses()
             if self.spooling and self._securing:
                 self._securing.look()
                 self.spooling.look()
@@ -360,8 +360,11 @@ class Router:
             if self._admission.waiters:
                 self._admit_waiters()  # a file may be about to vanish by now
 
-    def _tell_losses(self) -> None:
-        """Sends the losses gathered so far, past all bounds."""
+    async def _tell_losses(self) -> None:
+        """Sends the losses so far, past all bounds, in chunks that are the same after a crash."""
+        self._telling.gather()
+        if self.spooling:
+            await self.spooling.keep_losses()
         outlets = {outlet.route.name: outlet for outlet in self._roster.taking}
         for name, chunk in self._telling.chunks():
             self._telling.sent(name, self._accept(chunk, (outlets[name],)))
@@ -399,7 +402,7 @@ class Router:
     async def _until_empty(self) -> None:
         while True:
             await self._empty.wait()
-            self._tell_losses()
+            await self._tell_losses()
             if self._empty.is_set():
                 return
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from collector.delivery.chunk import Chunk, Position, Worth
 from collector.delivery.database import position_of, position_row, set_aside
-from collector.delivery.losses import Loss, Losses, packed, row_loss, unpacked
+from collector.delivery.losses import Untold, row_loss, unpacked
 from collector.delivery.reserve import Reserve
 from collector.delivery.spool_rows import (
     ROW_BYTES,
@@ -72,9 +72,6 @@ VACUUM_PAGES = 128
 # The process before this one may just be ending.
 BUSY_S = 5.0
 
-Untold = Mapping[str, Sequence[Loss]]
-"""By the name of an output what it has to be told."""
-
 
 class SpoolDamaged(Exception):
     """The database was damaged: it is kept at `aside`, and a new one is begun. What it had is lost."""
@@ -114,7 +111,7 @@ class Spool:
         *,
         done: Sequence[tuple[str, int]] = (),
         places: Mapping[str, Place],
-        untold: Untold | None = None,
+        untold: Mapping[str, Untold] | None = None,
     ) -> Written:
         """Adds chunks, removes rows that are delivered and what is beyond the bounds, all or nothing.
 
@@ -152,10 +149,12 @@ class Spool:
             self._losses = kept_losses
         return Written(kept, tuple(dropped))
 
-    def _keep_losses(self, untold: Untold, dropped: Sequence[Dropped], cause: str) -> dict[str, bytes]:
+    def _keep_losses(
+        self, untold: Mapping[str, Untold], dropped: Sequence[Dropped], cause: str
+    ) -> dict[str, bytes]:
         """By listener, what is to be told after all memory was lost."""
         told_of = [row_loss(row, cause) for row in dropped]
-        losses = {name: packed(Losses((*rows, *told_of)).rows()) for name, rows in untold.items()}
+        losses = {name: one.plus(told_of).packed() for name, one in untold.items()}
         for name in set(self._losses) - set(losses):
             self._database.execute("DELETE FROM losses WHERE listener = ?", (name,))
         for name, rows in losses.items():
@@ -163,13 +162,13 @@ class Spool:
                 self._database.execute("INSERT OR REPLACE INTO losses VALUES (?, ?)", (name, rows))
         return losses
 
-    def losses(self) -> dict[str, tuple[Loss, ...]]:
+    def losses(self) -> dict[str, Untold]:
         """What was not told, by the output that would have been. One that has an entry was there before."""
         return {name: unpacked(rows) for name, rows in self._losses.items()}
 
-    def has_losses(self, untold: Untold) -> bool:
+    def has_losses(self, untold: Mapping[str, Untold]) -> bool:
         """Whether just these are kept."""
-        return {name: packed(rows) for name, rows in untold.items()} == self._losses
+        return {name: one.packed() for name, one in untold.items()} == self._losses
 
     def _take_reserve(self) -> None:
         """Raises sqlite3.OperationalError where the disk has no room for it."""
@@ -346,7 +345,7 @@ class Spool:
         self._transaction(lambda: self._database.execute("DELETE FROM positions WHERE mark <= ?", (mark,)))
 
     def adopt(
-        self, outputs: Mapping[str, Callable[[str], bool]], untold: Untold | None = None
+        self, outputs: Mapping[str, Callable[[str], bool]], untold: Mapping[str, Untold] | None = None
     ) -> list[Dropped]:
         """Notes the outputs of this run, by name with their Match.
 

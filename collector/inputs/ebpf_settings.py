@@ -156,7 +156,7 @@ class Settings:
         help="With `syscalls`: files and sockets to report the use of. The last two names count, wherever "
         "the file is: `/etc/shadow` is watched in every container. `*` stands for any name. `off`: none. "
         "A hard link to one and another name for its folder are told, what is read by these is not. "
-        "What io_uring opens, renames or deletes is not seen; who sets up an io_uring is.",
+        "Of io_uring the path that is passed counts, from Linux 6.4 on; before only who sets one up is told.",
     )
 
     exempt: tuple[str, ...] = key(

@@ -54,6 +54,6 @@ def test_a_look_asks_once_whether_an_input_is_at_its_bound(
             assert house.router._securing
             monkeypatch.setattr(Admission, "is_at_limit", is_at_limit)
             house.router._securing.look()
-        return asked
+            return list(asked)
 
     assert asyncio.run(scenario()) == ["ebpf.0"]

@@ -1,8 +1,8 @@
 """What the probes cost those that they watch: the same work with and without them, in many short rounds.
 
 `python -m tests.bench.probe_cost [NAME...]` as root. The machine may be busy: the work runs before all else
-on its processor, and the least and most beside a difference say how sure it is. What empty programs at the same
-hooks cost is the kernel's part of it.
+on its processor, and the least and most beside a difference say how sure it is. What empty programs cost at
+the same hooks is the kernel's part of it.
 """
 
 from __future__ import annotations

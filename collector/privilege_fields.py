@@ -145,6 +145,9 @@ PRIVILEGE_FIELDS = (
     _passed("segments", "long", ("kexec-load",), "How many parts the new kernel has."),
     _passed("command", "keyword", ("bpf",), "e.g. `PROG_LOAD`; not what uses an open map.", always=True),
     _passed("operation", "keyword", ("keyctl",), "Of keyctl(2), e.g. `READ`."),
+    _passed(
+        "operation", "keyword", ("mount",), "Of fsconfig(2): `SET_STRING` of a source, `CMD_RECONFIGURE`."
+    ),
     _passed("key", "long", ("keyctl",), "Serial number, as passed."),
     _passed("keyring", "long", ("keyctl",), "Serial number, as passed."),
     _passed(
@@ -163,7 +166,12 @@ PRIVILEGE_FIELDS = (
     ),
     _passed("device", "keyword", ("mknod",), "`major:minor`.", always=True),
     _passed("descriptor", "long", ("setns", "open-by-handle"), "As passed.", always=True),
-    _passed("descriptor", "long", ("mount", "kill"), "As passed to fsmount(2) or pidfd_send_signal(2)."),
+    _passed(
+        "descriptor",
+        "long",
+        ("mount", "kill"),
+        "As passed to fsmount(2), fsconfig(2) or pidfd_send_signal(2).",
+    ),
     _passed("entries", "long", ("io-uring-setup",), "Places in the ring.", always=True),
     _passed("signal", "keyword", ("kill",), "e.g. `SIGKILL`.", always=True),
     _passed("ignored", "boolean", ("kill",), "True when the target has it ignored."),

@@ -66,7 +66,10 @@ def _calls() -> tuple[Call, ...]:
         Call("mount", mount, 165, 40, (21,), (0, 1, 2), path=1),
         Call("move_mount", mount, 429, 429, (429,), (1, 3), descriptor=2, path=1),
         Call("open_tree", mount, 428, 428, (428,), (1,), descriptor=0, path=0),
+        Call("open_tree_attr", mount, 467, 467, (467,), (1,), descriptor=0, path=0),
         Call("fsopen", mount, 430, 430, (430,), (0,)),
+        Call("fspick", mount, 433, 433, (433,), (1,), descriptor=0, path=0),
+        Call("fsconfig", mount, 431, 431, (431,), (3,)),
         Call("fsmount", mount, 432, 432, (432,)),
         Call("mount_setattr", mount, 442, 442, (442,), (1,), descriptor=0, path=0),
         Call("umount2", kind.PRIVILEGE_UMOUNT, 166, 39, (52,), (0,), path=0),
@@ -204,6 +207,7 @@ def header(machine: str, off: Collection[RecordKind] = ()) -> str:
     lines = ["#ifndef PW_LINUX_PODWITNESS_CALLS_H", "#define PW_LINUX_PODWITNESS_CALLS_H"]
     identities = {number: call for number, call in native.items() if call.changes_identity}
     compat_identities = {number: call for number, call in compat.items() if call.changes_identity}
+    lines += [f"#define CALL_{call.name} {identity(call)}" for call in CALLS]
     lines += _mask_function("wanted_calls", {**compat, **native})
     lines += _mask_function("identity_calls", {**compat_identities, **identities})
     lines += _switch_function("call_of", native)

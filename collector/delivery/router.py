@@ -135,7 +135,7 @@ class Router:
         callbacks = Callbacks(self._held, self._settled, self._returned, self._release, self._admit_waiters)
         self._admission.spooling = spooling = Spooling(
             spool,
-            self._roster.taking,
+            self._roster,
             self._order,
             callbacks,
             self._telling,
@@ -339,7 +339,6 @@ class Router:
 
     def _drop(self, ticket: Ticket, outlets: Outlets) -> None:
         for outlet in outlets:
-            self._metrics.add("fluentbit_output_dropped_records_total", outlet.name, by=ticket.chunk.records)
             self.report_loss(chunk_loss(ticket.chunk, "shed", outlet.name))
         self._settle(ticket, len(outlets))
 
@@ -349,7 +348,7 @@ class Router:
         while True:
             await asyncio.sleep(min(self._flush_s, securing.AT_RISK_S))
             self._telling.say(time.monotonic())
-            self._tell_losses()
+            await self._tell_losses()
             if self.spooling and self._securing:
                 self._securing.look()
                 self.spooling.look()
@@ -361,8 +360,11 @@ class Router:
             if self._admission.waiters:
                 self._admit_waiters()  # a file may be about to vanish by now
 
-    def _tell_losses(self) -> None:
-        """Sends the losses gathered so far, past all bounds."""
+    async def _tell_losses(self) -> None:
+        """Sends the losses so far, past all bounds, in chunks that are the same after a crash."""
+        self._telling.gather()
+        if self.spooling:
+            await self.spooling.keep_losses()
         outlets = {outlet.route.name: outlet for outlet in self._roster.taking}
         for name, chunk in self._telling.chunks():
             self._telling.sent(name, self._accept(chunk, (outlets[name],)))
@@ -400,7 +402,7 @@ class Router:
     async def _until_empty(self) -> None:
         while True:
             await self._empty.wait()
-            self._tell_losses()
+            await self._tell_losses()
             if self._empty.is_set():
                 return
 
@@ -456,9 +458,7 @@ class Router:
 
     def reroute(self, names: Collection[str], routes: Sequence[Route], grace_s: float) -> None:
         """From now on the outputs of these names, of which `routes` are other ones or new (roster.py)."""
-        for outlet in self._roster.replace(names, routes, grace_s):
-            if self.spooling:
-                self.spooling.add(outlet)
+        self._roster.replace(names, routes, grace_s)
         self._outlets_of.cache_clear()
         self._listen()
         for waiter in self._admission.waiters:

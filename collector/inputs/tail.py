@@ -101,7 +101,9 @@ class Tail:
         self.has_looked = asyncio.Event()  # all files that were there at the start are followed
         self._wake = asyncio.Event()
         self._problem = functools.partial(context.log.warning, "%s")
-        self._refused = RefusedNames(context)
+        self._refused = RefusedNames(
+            context, functools.partial(self._plans.tag_of_missed, selection=self._selection)
+        )
         self._has_ended = False
         self._unread: UnreadFiles | None = None
         self._held_back = HeldBack(context.name, context.intake, self._wake.set)

@@ -166,15 +166,15 @@ def rotated_siblings(name: str, names: Sequence[str]) -> list[str]:
     Their names tell the order: a time counts up, a number counts down to the newest.
     Times of last writing would not do: they are those of the kernel's tick.
     """
-    found: list[str] = []
+    found: dict[str, None] = {}
     for beginning in (name, os.path.splitext(name)[0] + "-"):
         for other in names[bisect.bisect_left(names, beginning) :]:
             if not other.startswith(beginning):
                 break
             plain = other.removesuffix(COMPRESSED)
             if is_rotated(name, plain) and (plain == other or plain not in found):
-                found.append(other)
-    return sorted(dict.fromkeys(found), key=_age)
+                found[other] = None
+    return sorted(found, key=_age)
 
 
 def is_rotated(name: str, other: str) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from collector.inputs.watched_names import read_name, table_of, write_table
+from collector.inputs.watched_names import DEFAULT, read_name, table_of, write_table
 from probes.catalog import Dialect
 from tests.kernel.calls import call, refused
 from tests.kernel.sandbox import Cgroup, mount, private_mounts, run
@@ -30,6 +32,16 @@ def calls(request: pytest.FixtureRequest) -> Iterator[Witness]:
     write_table(witness.probes.maps["watched"], table_of(map(read_name, NAMES)))
     yield witness
     witness.close()
+
+
+@contextmanager
+def watching(witness: Witness, names: tuple[str, ...]) -> Iterator[None]:
+    table = witness.probes.maps["watched"]
+    write_table(table, table_of(map(read_name, names)))
+    try:
+        yield
+    finally:
+        write_table(table, table_of(map(read_name, NAMES)))
 
 
 @pytest.fixture
@@ -122,6 +134,29 @@ def test_whatever_leads_to_a_file_it_is_told(witness: Witness, cgroup: Cgroup, f
     assert [os.fsdecode(one.path) for one in events] == [
         *[str(files / "secrets" / "token")] * 3,
         str(files / "mounted" / "token"),
+    ]
+
+
+def test_ways_out_of_a_container_are_watched_by_default(witness: Witness, cgroup: Cgroup) -> None:
+    def work() -> None:
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        os.close(os.open(f"/proc/{child}/mem", os.O_RDWR))
+        os.close(os.open(f"/proc/{child}/task/{child}/mem", os.O_RDONLY))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for name in ("core_pattern", "ostype"):
+            os.close(
+                os.open(f"/proc/sys/kernel/{name}", os.O_WRONLY if name == "core_pattern" else os.O_RDONLY)
+            )
+
+    with watching(witness, DEFAULT):
+        events = seen(witness, cgroup, work)
+    assert [(one.kind.rpartition("_")[2], os.fsdecode(one.path).rpartition("/")[2]) for one in events] == [
+        ("WRITE", "mem"),
+        ("READ", "mem"),
+        ("WRITE", "core_pattern"),
     ]
 
 

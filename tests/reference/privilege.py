@@ -54,6 +54,7 @@ MEMFD_FLAGS = dict(
         strict=True,
     )
 )
+FSCONFIGS = {1: "SET_STRING", 7: "CMD_RECONFIGURE"}
 REQUESTS = {
     0: "TRACEME",
     4: "POKETEXT",
@@ -160,7 +161,10 @@ SHOWN: dict[str, tuple[str, tuple[tuple[str, int, Callable[[int], Any]], ...]]] 
     "mount": ("source path type", (("flags", 3, flags(MOUNT_FLAGS, magic=0xC0ED0000)),)),
     "move_mount": ("source path", ()),
     "open_tree": ("path", ()),
+    "open_tree_attr": ("path", ()),
     "fsopen": ("type", ()),
+    "fspick": ("path", ()),
+    "fsconfig": ("source", (("descriptor", 0, integer), ("operation", 1, named(FSCONFIGS)))),
     "fsmount": ("", (("descriptor", 0, integer),)),
     "mount_setattr": ("path", ()),
     "umount2": ("path", (("flags", 1, flags(UMOUNT_FLAGS)),)),

@@ -46,6 +46,11 @@ def _is_needed(hook: Hook, subjects: Collection[str], off: Collection[Event]) ->
     return any(event not in off for event in (*own, *served))
 
 
+def are_packets_seen(subjects: Collection[str], off: Collection[Event] = ()) -> bool:
+    """Whether flows are counted and DNS is read: not so that sockets are bound is all that is asked for."""
+    return "flow" in subjects and not set(_OF_FLOWS) <= set(off)
+
+
 def kinds_off(subject: str, off: Collection[Event]) -> frozenset[RecordKind]:
     return frozenset(kind for of, kind in off if of == subject)
 

@@ -7,7 +7,16 @@ from collections.abc import Iterable
 import pytest
 
 from probes.catalog import CALL_KINDS, HOOKS, TCP_KINDS, RecordKind, hooks_of
-from probes.choice import KEEP_TREES, SERVES, Event, hooks_for, kinds_off, made_kinds, off_flags
+from probes.choice import (
+    KEEP_TREES,
+    SERVES,
+    Event,
+    are_packets_seen,
+    hooks_for,
+    kinds_off,
+    made_kinds,
+    off_flags,
+)
 from probes.syscalls import CALLS, IDENTITY_KINDS, compat_numbers, header, numbers
 
 FLOWS = (RecordKind.FLOW_START, RecordKind.FLOW_UPDATE, RecordKind.FLOW_END, RecordKind.DNS)
@@ -24,6 +33,13 @@ def left(subject: str, *others: str, without: set[Event]) -> set[str]:
 def test_without_single_events_all_hooks_are_attached() -> None:
     for subject in {hook.subject for hook in HOOKS}:
         assert hooks_for([subject]) == hooks_of([subject])
+
+
+def test_binds_alone_look_at_no_packets() -> None:
+    assert are_packets_seen(["flow"])
+    assert are_packets_seen(["flow"], off("flow", FLOWS[1:]))
+    assert not are_packets_seen(["flow"], off("flow", FLOWS))
+    assert not are_packets_seen(["process", "network"])
 
 
 IMPROVING = {"tcp_rcv_space_adjust", "tcp_sendmsg_locked", "sock_send_length"}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from collector.delivery.chunk import Chunk
+from collector.delivery.leftover import CAUSE
 from collector.delivery.losses import Loss
 from tests.unit.routing import House, Recorder, never, refuse, routing
 from tests.unit.spool_routing import hurry, line, numbers, spooled, to
@@ -54,7 +55,7 @@ def test_only_what_nobody_can_read_again_is_lost(
             lost = losses_of(house, monkeypatch)
             await house.router.submit(chunk)
             await house.router.drain(0.01)
-            assert lost == ([("shutdown", "", 1)] if is_lost else [])
+            assert lost == ([(CAUSE, "", 1)] if is_lost else [])
 
     asyncio.run(scenario())
 
@@ -68,7 +69,7 @@ def test_who_has_it_lost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
             await house.router.submit(event(2))
             await alive.wait_until(lambda: numbers(alive) == [1, 2])
             await house.router.drain(0.01)
-            assert lost == [("shutdown", name, 1) for _ in range(2) for name in ("out.0", "out.2")]
+            assert lost == [(CAUSE, name, 1) for _ in range(2) for name in ("out.0", "out.2")]
 
     asyncio.run(scenario())
 
@@ -84,7 +85,7 @@ def test_what_waits_for_room_or_comes_too_late_is_lost_for_all(monkeypatch: pyte
             await house.router.drain(0.01)
             await waiting
             await house.router.submit(event(3))
-            assert lost == [("shutdown", name, 1) for name in ("out.0", "", "")]
+            assert lost == [(CAUSE, name, 1) for name in ("out.0", "", "")]
 
     asyncio.run(scenario())
 
@@ -111,6 +112,6 @@ def test_a_row_in_the_spool_is_no_loss_and_what_could_not_be_written_is(
                 await house.router.submit(event(number, "a"))
             await alive.wait_until(lambda: numbers(alive) == [1, 2, 3])
             await house.router.drain(0.01)
-            assert lost == [("shutdown", "out.0", 1)] * 2
+            assert lost == [(CAUSE, "out.0", 1)] * 2
 
     asyncio.run(scenario())

@@ -45,13 +45,12 @@ def test_a_file_that_is_left_is_not_due() -> None:
     assert due.take(40.0) == ["stays", "left"]
 
 
-def test_nothing_is_kept_of_a_file_that_is_left() -> None:
-    due = Due[File]()
-    file = File()
-    left = weakref.ref(file)
+def test_a_file_that_is_left_is_let_go_of() -> None:
+    due, file = Due[File](), File()
+    due.put(file, 20.0)
     due.put(file, 10.0)
-    due.put(file, 5.0)
     due.drop(file)
+    left = weakref.ref(file)
     del file
     assert left() is None
 

@@ -1,5 +1,5 @@
 /* Requests of io_uring(7) that do to files what calls do: no system call of that name is made. They are told when they
- * are submitted, as the names that the kernel has copied are gone at their end; so whether they succeed is not known. */
+ * are submitted, as the names that the kernel has copied are gone at the end; so whether they succeed is not known. */
 #ifndef PODWITNESS_URING_H
 #define PODWITNESS_URING_H
 #include "dialect.h"

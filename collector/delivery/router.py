@@ -33,7 +33,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from collector.delivery import securing
@@ -50,6 +50,7 @@ from collector.delivery.chunk import Chunk, Position
 from collector.delivery.courier import Courier
 from collector.delivery.held_up import HeldUp
 from collector.delivery.lanes import Parcel, Ticket
+from collector.delivery.leftover import lacking, left_over
 from collector.delivery.losses import LOSS_TAG, Loss, chunk_loss
 from collector.delivery.order import PositionOrder
 from collector.delivery.outlet import Outlet, Route
@@ -70,9 +71,6 @@ TOTAL_BYTES = 32 << 20
 
 # A node has some hundred log streams; beyond this the match of a tag is worked out again.
 TAGS_REMEMBERED = 4096
-
-# How long outputs may take to end their connections in good order.
-CLOSE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,9 +421,10 @@ class Router:
         for outlet in self._roster.all:
             for handle in outlet.held.values():
                 handle.cancel()
+        names = lacking(self._roster.all, self.spooling.staged() if self.spooling else ())
         for ticket in self._open:
-            if not self._telling.is_telling(ticket) and not ticket.seq:
-                self._left_over(ticket.chunk)
+            if not self._telling.is_telling(ticket):
+                self._left_over(ticket.chunk, names.get(ticket, set()))
             if ticket.safe and not ticket.safe.done():
                 ticket.safe.set_result(False)
         for waiter in self._admission.waiters:
@@ -434,9 +433,10 @@ class Router:
                 waiter.admitted.set_result(None)
         self._telling.say_all()
 
-    def _left_over(self, chunk: Chunk) -> None:
-        if not chunk.is_durable:
-            self.report_loss(chunk_loss(chunk, "shutdown", ""))
+    def _left_over(self, chunk: Chunk, names: Set[str] | None = None) -> None:
+        every = {outlet.name for outlet in self._outlets_of(chunk.tag)}
+        for loss in left_over(chunk, every if names is None else names, every):
+            self.report_loss(loss)
 
     # Another configuration
 

@@ -165,6 +165,10 @@ class Spooling:
             for outlet in failing:
                 self.secure(outlet, tag)
 
+    def staged(self) -> tuple[Unit, ...]:
+        """What is on its way to disk."""
+        return self._staging.units()
+
     def overdue_tags(self, before_s: float) -> set[str]:
         """Tags of what has been waiting to be written since then, for an output that delivers nothing."""
         return {unit.chunk.tag for unit in self._staging.units() if unit.since_s <= before_s}

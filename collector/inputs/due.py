@@ -15,23 +15,30 @@ class Due(Generic[File]):
     """Each file has one time, the earliest that was asked for. The next one is known however many wait."""
 
     def __init__(self) -> None:
-        self._when_s: dict[File, float] = {}
-        self._heap: list[tuple[float, int, File]] = []  # has times that hold no more, until they are the next
+        self._turns: dict[File, tuple[float, int]] = {}
+        self._files: dict[int, File] = {}  # by number of the turn
+        self._heap: list[tuple[float, int]] = []  # has turns that hold no more, until they are the next
         self._order = count()
 
     def put(self, file: File, when_s: float) -> None:
         """A later time than the one it has changes nothing."""
-        if when_s < self._when_s.get(file, math.inf):
-            self._when_s[file] = when_s
-            heapq.heappush(self._heap, (when_s, next(self._order), file))
+        turn = self._turns.get(file)
+        if turn is None or when_s < turn[0]:
+            self.drop(file)
+            turn = self._turns[file] = when_s, next(self._order)
+            self._files[turn[1]] = file
+            heapq.heappush(self._heap, turn)
 
     def drop(self, file: File) -> None:
-        self._when_s.pop(file, None)
+        """It is not kept until its time."""
+        turn = self._turns.pop(file, None)
+        if turn is not None:
+            del self._files[turn[1]]
 
     @property
     def next_s(self) -> float:
         """inf: no file waits."""
-        while self._heap and self._when_s.get(self._heap[0][2]) != self._heap[0][0]:
+        while self._heap and self._heap[0][1] not in self._files:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else math.inf
 
@@ -39,7 +46,8 @@ class Due(Generic[File]):
         """The files whose time has come, which wait no more."""
         due = []
         while self.next_s <= now_s:
-            _, _, file = heapq.heappop(self._heap)
-            del self._when_s[file]
+            _, number = heapq.heappop(self._heap)
+            file = self._files.pop(number)
+            del self._turns[file]
             due.append(file)
         return due

@@ -168,6 +168,7 @@ class Tail:
             reports,
             refresh_s=self._settings.refresh_interval_s,
             watches=self._settings.inotify_watcher,
+            left=self._followed.left,
         )
 
     def stalls(self, now_s: float) -> Iterable[Stall]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 
 from collector.inputs.due import Due
 
@@ -42,6 +43,16 @@ def test_a_file_that_is_left_is_not_due() -> None:
     assert due.next_s == 20.0
     due.put("left", 30.0)
     assert due.take(40.0) == ["stays", "left"]
+
+
+def test_a_file_that_is_left_is_let_go_of() -> None:
+    due, file = Due[File](), File()
+    due.put(file, 20.0)
+    due.put(file, 10.0)
+    due.drop(file)
+    left = weakref.ref(file)
+    del file
+    assert left() is None
 
 
 def test_a_wait_costs_the_same_however_many_files_wait() -> None:

@@ -246,6 +246,11 @@ class Settings:
             found |= dict.fromkeys(("watch_path", "watch_exempt"), reason)
         if self.witness == "netlink":
             found |= dict.fromkeys(OF_PROBES, "Witness is netlink, which has no probes; remove the line")
+        if self.witness != "netlink" and all(event.kind is None for event in self.told):
+            found["trace"] = (
+                "where eBPF works nothing tells these; name syscalls.setuid and syscalls.setgid, or let "
+                "Witness be netlink"
+            )
         if self.witness == "ebpf":
             found["refresh_interval"] = "Witness is ebpf; remove the line"
         return found

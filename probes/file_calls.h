@@ -103,7 +103,7 @@ static __always_inline bool is_text_watched(struct watched *watched, struct pw_p
                          (void *)FORGOTTEN(out->head.time_ns), FORGOTTEN(out->head.cgroup_id));
 }
 
-/* In such a loop, since the verifier looks at its body less than at that of an ordinary one, and much less than at two of
+/* In such a loop, since the verifier looks at its body less than at an ordinary one's, and much less than at two of
  * them. Of two texts (renameat, linkat) each has a descriptor of its own; that is the argument before. */
 static __always_inline bool is_any_text_watched(struct watched *watched, struct pw_privilege *out, u32 recipe,
                                                 struct task_struct *task, bool is_request)

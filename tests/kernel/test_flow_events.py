@@ -113,36 +113,6 @@ def test_both_ends_count_the_same(
         assert gone.net_cookie == int.from_bytes(one.getsockopt(socket.SOL_SOCKET, 71, 8), "little")
 
 
-# Level, option and value for what stands between the address and UDP.
-HEADERS_BETWEEN = {
-    "IPv4": (socket.IPPROTO_IP, socket.IP_OPTIONS, b"\1\1\1\0"),  # does nothing thrice, ends
-    "IPv6": (socket.IPPROTO_IPV6, socket.IPV6_DSTOPTS, bytes((0, 0, 1, 4, 0, 0, 0, 0))),  # padding
-}
-
-
-@pytest.mark.parametrize("name", AF)
-def test_options_of_the_address_are_not_payload(
-    witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup, name: str
-) -> None:
-    family, address = AF[name]
-    server, port = started(cgroup, family, address, 2, half)
-
-    def ask() -> None:
-        with socket.socket(family, socket.SOCK_DGRAM) as client:
-            client.setsockopt(*HEADERS_BETWEEN[name])
-            for _ in range(2):
-                client.sendto(b"question", (address, port))
-                client.recv(100)
-
-    client, status = run(other_cgroup, ask)
-    assert (status, server.wait()) == (0, 0)
-    (_, ended), (_, gone) = flows(witness, cgroup), flows(witness, other_cgroup)
-    assert counted(gone) == (2, 16, 2, 8)
-    assert counted(ended) == (2, 8, 2, 16)
-    assert (gone.owner_pid, gone.remote_port) == (client, port)
-    assert {address_of(event, end) for event in (gone, ended) for end in ("local", "remote")} == {address}
-
-
 def test_one_socket_with_many_peers(witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup) -> None:
     """Each is a flow. Eight end with their socket at once, of the rest the collector is told."""
     server, port = started(cgroup, socket.AF_INET, "127.0.0.1", 40, half)

@@ -127,6 +127,8 @@ class Tail:
             ending.callback(stopping.cancel)
             discovery = self._discovery()
             discovery.start()
+            failing = tasks.create_task(discovery.failure())
+            ending.callback(failing.cancel)
             ending.push_async_callback(self._loop.run_in_executor, None, discovery.close)
             await self._follow(stop)
             await self._loop.run_in_executor(None, discovery.close)

@@ -30,6 +30,7 @@ WITH_TEXT = (
     *MOVED,
     "file-connect",
 )
+REQUESTED = ("chmod", "symlink", "link", *OPENED, *MOVED, "file-connect")  # by io_uring, too
 WITH_TARGET = ("ptrace", "clone", "kill", *HAPPENED)
 
 
@@ -79,7 +80,20 @@ PRIVILEGE_FIELDS = (
         ("kill", "clone"),
         "The same of one that was refused; what was done has none, as a tracepoint of its own tells it.",
     ),
-    _passed("result", "long", ONLY_CALLED, "What it returned; an errno is negative.", always=True),
+    _passed(
+        "result",
+        "long",
+        tuple(kind for kind in ONLY_CALLED if kind not in REQUESTED),
+        "What it returned; an errno is negative.",
+        always=True,
+    ),
+    _passed("result", "long", REQUESTED, "The same; absent with `io_uring`."),
+    _passed(
+        "io_uring",
+        "boolean",
+        REQUESTED,
+        "True when io_uring was asked to do what the call does; whether it could is not told.",
+    ),
     _passed("result", "long", ("kill", "clone"), "The same."),
     _passed("i386", "boolean", CALLED, "True for a call of a 32-bit program (or by `int 0x80`) on x86_64."),
     _passed("cut", "boolean", WITH_TEXT, "True when a text was longer than the 255 bytes that are kept."),
@@ -112,8 +126,8 @@ PRIVILEGE_FIELDS = (
     _passed(
         "folder",
         "keyword",
-        (*PLACES, *FILES, *MOVED, "file-write"),
-        "Where a relative path starts. Starts with `...` when cut.",
+        (*PLACES, *FILES, *OPENED, *MOVED),
+        "Where a relative path starts; of an open that opened nothing, too. Starts with `...` when cut.",
     ),
     _passed(
         "file",

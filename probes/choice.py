@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from probes.catalog import Hook, RecordKind, hooks_of
-from probes.syscalls import IDENTITY_KINDS
+from probes.syscalls import IDENTITY_KINDS, REQUEST_KINDS
 
 Event = tuple[str, RecordKind]  # subject and kind
 
@@ -28,6 +28,7 @@ SERVES: dict[str, tuple[Event, ...]] = {
     "cgroup_sock_release": _OF_FLOWS,
     "cgroup_post_bind4": _OF_FLOWS,
     "cgroup_post_bind6": _OF_FLOWS,
+    "io_uring_submit_req": tuple(("syscalls", kind) for kind in REQUEST_KINDS),
     "sys_enter": tuple(("syscalls", kind) for kind in IDENTITY_KINDS),
 }
 

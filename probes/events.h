@@ -423,6 +423,7 @@ enum pw_privilege_mark {   /* pw_privilege.marks */
   PW_GROUP = 32,           /* signal: to a whole process, not to a thread of it */
   PW_OF_WATCHED = 64,      /* link: one of its names is that of a watched file */
   PW_MADE_SET_ID = 128,    /* chmod: by a call that opened the file and made it with such a mode */
+  PW_BY_IO_URING = 256,    /* asked for by a request of io_uring, as the call would; there is no result yet */
 };
 
 struct pw_privilege {      /* all PW_PRIVILEGE_* kinds; task is as it is after the call */

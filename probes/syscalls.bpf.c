@@ -14,6 +14,7 @@
 #include "registers.h"
 #include "target.h"
 #include "task.h"
+#include "uring.h"
 
 #define TEXTS 3
 #define TEXTS_BYTES 1024 /* TEXTS strings, and a power of two */
@@ -69,7 +70,7 @@ static __always_inline u64 end_of_texts(struct pw_privilege *out)
 }
 
 /* One text behind the others. */
-static __always_inline void append_text(struct pw_privilege *out, u32 number, u32 place)
+static __always_inline void append_text(struct pw_privilege *out, u32 number, u32 place, bool is_request)
 {
   u64 at = end_of_texts(out);
   long bytes;
@@ -77,7 +78,7 @@ static __always_inline void append_text(struct pw_privilege *out, u32 number, u3
     return;
   BOUND(at, TEXTS_BYTES - 1);
   /* One byte more than is kept and the NUL, to see whether there was more. */
-  bytes = bpf_probe_read_user_str(out->data + at, PW_TEXT_BYTES + 2, (void *)out->arguments[number - 1]);
+  bytes = read_text(out->data + at, PW_TEXT_BYTES + 2, out->arguments[number - 1], is_request);
   if (bytes <= 0)
     return;
   bytes -= 1;
@@ -162,11 +163,11 @@ static __always_inline void fill_tracee(struct pw_privilege *out, struct task_st
   }
 }
 
-static __always_inline void report(struct pw_privilege *out, struct task_struct *task, u32 recipe)
+static __always_inline void report(struct pw_privilege *out, struct task_struct *task, u32 recipe, bool is_request)
 {
   u32 kind = recipe & 255;
   u64 bytes;
-  append_text(out, recipe >> 8 & 15, 0);
+  append_text(out, recipe >> 8 & 15, 0, is_request);
   if ((kind == PW_PRIVILEGE_SYMLINK || kind == PW_PRIVILEGE_LINK) && !(out->marks & PW_OF_WATCHED) &&
       !is_place_that_matters(out->data))
     return;
@@ -174,8 +175,8 @@ static __always_inline void report(struct pw_privilege *out, struct task_struct 
     return;
   recipe = forgotten(out, recipe); /* which class it is of made a difference there */
   kind = recipe & 255;
-  append_text(out, recipe >> 12 & 15, 1);
-  append_text(out, recipe >> 16 & 15, 2);
+  append_text(out, recipe >> 12 & 15, 1, is_request);
+  append_text(out, recipe >> 16 & 15, 2, is_request);
   append_path(out, recipe, task);
   if (kind == PW_PRIVILEGE_PTRACE)
     fill_tracee(out, task);
@@ -220,9 +221,11 @@ PROGRAM(sys_exit)
     out->marks |= PW_PROGRAM_I386;
   fill_arguments(out->arguments, registers, is_32_bit);
   if (is_file_call(recipe & 255)) {
-    u32 kind = kind_of_file_call(watched, out, recipe, task);
+    u32 kind = kind_of_file_call(watched, out, recipe, task, false);
     if (!kind)
       return 0;
+    if ((recipe >> 20 & 15) == RESULT_AS_DESCRIPTOR && (s64)out->result < 0)
+      recipe = recipe_of_unopened(recipe);
     recipe = forgotten(out, (recipe & ~255u) | kind);
   }
   if (!is_seen(out, recipe & 255, recipe >> 20 & 15 && recipe >> 24 & 3))
@@ -231,6 +234,30 @@ PROGRAM(sys_exit)
     fill_before(out, bpf_get_current_pid_tgid());
     fill_identity(out->after, out->capabilities_after, task);
   }
-  report(out, task, recipe);
+  report(out, task, recipe, false);
+  return 0;
+}
+
+PROGRAM(io_uring_submit_req)
+{
+  struct io_kiocb *request = ARGUMENT(0);
+  u32 call = call_of_request(FIELD(request, opcode)), recipe = recipe_of_request(call), zero = 0;
+  struct task_struct *task;
+  struct pw_privilege *out;
+  struct watched *watched;
+  if (!call)
+    return 0;
+  watched = map_lookup(MAP(watched), &zero);
+  out = map_lookup(MAP(call_scratch), &zero);
+  if (!watched || !out)
+    return 0;
+  __builtin_memset(out, 0, sizeof(*out));
+  task = CURRENT_TASK();
+  out->call = call;
+  out->marks = PW_BY_IO_URING;
+  fill_request(out, number_of(request), FORGOTTEN(out->call));
+  recipe = kind_of_request(watched, out, forgotten(out, recipe), task);
+  if (recipe)
+    report(out, task, forgotten(out, recipe), true);
   return 0;
 }

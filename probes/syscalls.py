@@ -138,6 +138,11 @@ def _calls_of_files() -> tuple[Call, ...]:
 
 
 CALLS = (*_calls(), *_calls_of_files())
+# What io_uring(7) can do in place of a call (uring.h).
+REQUESTED_CALLS = ("openat", "unlinkat", "renameat", "linkat", "symlinkat", "connect")
+REQUEST_KINDS = tuple(
+    dict.fromkeys(kind for call in CALLS if call.name in REQUESTED_CALLS for kind in call.kinds)
+)
 IDENTITY_KINDS = tuple(dict.fromkeys(call.kind for call in CALLS if call.changes_identity))
 
 

@@ -17,7 +17,7 @@ from probes.choice import (
     made_kinds,
     off_flags,
 )
-from probes.syscalls import CALLS, IDENTITY_KINDS, compat_numbers, header, numbers
+from probes.syscalls import CALLS, IDENTITY_KINDS, REQUEST_KINDS, compat_numbers, header, numbers
 
 FLOWS = (RecordKind.FLOW_START, RecordKind.FLOW_UPDATE, RecordKind.FLOW_END, RecordKind.DNS)
 
@@ -54,8 +54,9 @@ BINDS = {"cgroup_post_bind4", "cgroup_post_bind6"}
         ("network", [RecordKind.TCP_CONNECT], {"inet_sock_set_state", *IMPROVING}),
         ("network", TCP_KINDS, set()),
         ("flow", FLOWS, BINDS),
-        ("syscalls", IDENTITY_KINDS, {"sys_exit"}),
-        ("syscalls", CALL_KINDS[:-1], {"sys_exit"}),
+        ("syscalls", IDENTITY_KINDS, {"sys_exit", "io_uring_submit_req"}),
+        ("syscalls", CALL_KINDS[:-1], {"sys_exit", "io_uring_submit_req"}),
+        ("syscalls", REQUEST_KINDS, {"sys_exit", "sys_enter"}),
         ("syscalls", CALL_KINDS, set()),
     ],
 )

@@ -19,7 +19,7 @@ from collector.kubernetes.workload import Workload
 from collector.native.event_kinds import Kind
 from collector.native.events import EventEncoder
 from collector.notice_fields import LOSS_FIELDS
-from collector.privilege_fields import HAPPENED, PRIVILEGE
+from collector.privilege_fields import HAPPENED, PRIVILEGE, REQUESTED
 from collector.record_field import RecordField
 from collector.records import (
     EVENT_FIELDS,
@@ -28,7 +28,7 @@ from collector.records import (
     TOP_LEVEL_KEYS,
     page,
 )
-from probes.syscalls import CALLS, Call, identity
+from probes.syscalls import CALLS, REQUESTED_CALLS, Call, identity
 from tests.reference import dns_messages
 from tests.reference import event_records as records
 from tests.reference import events as reference
@@ -74,6 +74,11 @@ def of_privilege(kind: int) -> Iterator[bytes]:
             made = lib.PW_MADE_SET_ID if call.open_flags and kind == lib.PW_PRIVILEGE_CHMOD else 0
             yield of_call(kind, call, **{"marks": made, **target})
             yield of_call(kind, call, result=0, texts=(), marks=made)
+            yield of_call(kind, call, result=0, marks=made)
+    if Kind(kind).label in REQUESTED:
+        call = next(call for call in CALLS if call.name in REQUESTED_CALLS and kind in call.kinds)
+        made = lib.PW_MADE_SET_ID if kind == lib.PW_PRIVILEGE_CHMOD else 0
+        yield of_call(kind, call, marks=lib.PW_BY_IO_URING | made)
     if kind in (lib.PW_PRIVILEGE_KILL, lib.PW_PRIVILEGE_CLONE):
         yield richest(kind, **target, arguments=[9, 1, 0, 0, 0, 0])
     if kind in (lib.PW_PRIVILEGE_OOM_KILL, lib.PW_PRIVILEGE_CGROUP_ATTACH):

@@ -371,7 +371,7 @@ class Discovery:
 
         `place`: the path without links, where it is known.
         """
-        if not early and self._selection.excludes(path):
+        if self._selection.hides(path, early=early):
             _close(pinned_fd)
             return
         try:

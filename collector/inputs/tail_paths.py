@@ -95,6 +95,14 @@ class Selection:
         """fnmatch(3) without flags, as in Fluent Bit: here `*` crosses `/`."""
         return any(pattern.fullmatch(path) for pattern in self.excluded)
 
+    def hides(self, path: str, *, early: bool) -> bool:
+        """Whether a file is not to be opened. `early`: it is a pod's, and will be named by its link."""
+        if early:
+            kubelet = KubeletRoots.below(self.host_root)
+            name = kubelet.log_name(path)
+            path = kubelet.link_path(name, UNKNOWN_CONTAINER_ID) if name else ""
+        return self.excludes(path)
+
     @property
     def roots(self) -> tuple[str, ...]:
         """Directories that the files, with links resolved, have to lie in."""

@@ -32,6 +32,12 @@ SUITE ?= bookworm
 IS_UBUNTU := $(shell grep -x ID=ubuntu /etc/os-release)
 NO_KUBECTL = $(if $(shell command -v kubectl),,--ignore=tests/deploy/test_kubectl.py)
 
+# aarch64's compiler and gcc-multilib can't be on one machine; on an aarch64 all tests of the extension are its own.
+NO_AARCH64 := $(shell [ "$$(uname -m)" = x86_64 ] && ! dpkg-query -s gcc-multilib >/dev/null 2>&1 || \
+  echo --ignore=tests/native/test_aarch64.py)
+AARCH64_PACKAGES := $(if $(NO_AARCH64),,gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
+LEFT_OUT = $(NO_KUBECTL) $(NO_AARCH64)
+
 # $(call step,NAME,WHAT,COMMAND): one line on the screen, the rest in build/NAME.log.
 define step
 	@mkdir -p build; printf '  %-9s %s\n' '$(1)' '$(2)' >&2; \
@@ -57,9 +63,9 @@ run: root run-packages $(VENV)/run.done $(VENV)/native.done ## Run the collector
 
 test: root test-packages $(VENV)/test.done $(VENV)/native.done lint ## Build, lint, types and all tests
 	@[ -z '$(NO_KUBECTL)' ] || echo '  kubectl   is not to be had by apt here: tests/deploy/test_kubectl.py is left out' >&2
-	@$(PYTHON) -m pytest -q $(NO_KUBECTL) $(TESTS) || { status=$$?; [ $$status = 1 ] || exit $$status; \
+	@$(PYTHON) -m pytest -q $(LEFT_OUT) $(TESTS) || { status=$$?; [ $$status = 1 ] || exit $$status; \
 	echo '  again     what failed is tried once more, alone: other load on the machine must not decide' >&2; \
-	exec $(PYTHON) -m pytest -q --last-failed --last-failed-no-failures=none $(NO_KUBECTL) $(TESTS); }
+	exec $(PYTHON) -m pytest -q --last-failed --last-failed-no-failures=none $(LEFT_OUT) $(TESTS); }
 
 # The extension's own build flags have -Werror, so what native.done stands for compiled without a warning.
 lint: test-packages $(VENV)/test.done $(VENV)/native.done ## The extension with -Werror, ruff, mypy --strict
@@ -70,7 +76,7 @@ bench: root test-packages $(VENV)/test.done $(VENV)/native.done ## Measure, each
 	@exec $(PYTHON) -m tests.bench
 
 soak: root test-packages $(VENV)/test.done $(VENV)/native.done ## Long search for new examples
-	@KILLS=200 TINY_FILES=100000 exec $(PYTHON) -m pytest -q --hypothesis-profile=soak --timeout=3600 $(TESTS)
+	@KILLS=200 TINY_FILES=100000 exec $(PYTHON) -m pytest -q --hypothesis-profile=soak --timeout=3600 $(LEFT_OUT) $(TESTS)
 
 docs: $(VENV)/test.done $(VENV)/native.done ## Print the reference pages into docs/
 	$(call step,docs,docs/*.md and the dashboard out of the tables in the code,$(PYTHON) -m docs.pages)
@@ -91,7 +97,7 @@ run-packages:
 
 # kubectl under its own name: it often is there from a package of another name than Debian's.
 test-packages: run-packages
-	$(call packages,test-packages,$(TEST_PACKAGES) $(if $(shell command -v kubectl)$(IS_UBUNTU),,kubernetes-client))
+	$(call packages,test-packages,$(TEST_PACKAGES) $(AARCH64_PACKAGES) $(if $(shell command -v kubectl)$(IS_UBUNTU),,kubernetes-client))
 
 $(PYTHON): | run-packages
 	$(call step,venv,$(VENV) from $(SYSTEM_PYTHON),\

@@ -8,6 +8,7 @@ surrogateescape and so comes out as it went in. Nested maps are dicts.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ Pairs = list[tuple[Any, Any]]
 EVENT_TIME = 0  # the ext type
 _EVENT_TIME_BYTES = struct.Struct(">II")
 _NS_PER_S = 1_000_000_000
+KEY_CHARACTERS = 256  # of a key that is no text
 
 
 def unpack_entries(entries: Packed) -> Iterator[tuple[int, Pairs]]:
@@ -154,7 +156,16 @@ def _mapping(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     try:
         return dict(pairs)
     except TypeError:  # a key that is itself a map or an array
-        return {repr(key): value for key, value in pairs}
+        return {_key_text(key): value for key, value in pairs}
+
+
+def _key_text(key: Any) -> str:
+    """Bounded: of keys in keys in keys each would be written out, and escaped, in the next."""
+    text = repr(key)
+    if len(text) <= KEY_CHARACTERS:
+        return text
+    digest = hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
+    return f"{text[:KEY_CHARACTERS]}...{digest}"
 
 
 def memory_bytes(value: Any) -> int:

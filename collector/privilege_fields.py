@@ -30,6 +30,7 @@ WITH_TEXT = (
     *MOVED,
     "file-connect",
 )
+REQUESTED = ("chmod", "symlink", "link", *OPENED, *MOVED, "file-connect")  # by io_uring, too
 WITH_TARGET = ("ptrace", "clone", "kill", *HAPPENED)
 
 
@@ -79,7 +80,20 @@ PRIVILEGE_FIELDS = (
         ("kill", "clone"),
         "The same of one that was refused; what was done has none, as a tracepoint of its own tells it.",
     ),
-    _passed("result", "long", ONLY_CALLED, "What it returned; an errno is negative.", always=True),
+    _passed(
+        "result",
+        "long",
+        tuple(kind for kind in ONLY_CALLED if kind not in REQUESTED),
+        "What it returned; an errno is negative.",
+        always=True,
+    ),
+    _passed("result", "long", REQUESTED, "The same; absent with `io_uring`."),
+    _passed(
+        "io_uring",
+        "boolean",
+        REQUESTED,
+        "True when io_uring was asked to do what the call does; whether it could is not told.",
+    ),
     _passed("result", "long", ("kill", "clone"), "The same."),
     _passed("i386", "boolean", CALLED, "True for a call of a 32-bit program (or by `int 0x80`) on x86_64."),
     _passed("cut", "boolean", WITH_TEXT, "True when a text was longer than the 255 bytes that are kept."),
@@ -112,8 +126,8 @@ PRIVILEGE_FIELDS = (
     _passed(
         "folder",
         "keyword",
-        (*PLACES, *FILES, *MOVED, "file-write"),
-        "Where a relative path starts. Starts with `...` when cut.",
+        (*PLACES, *FILES, *OPENED, *MOVED),
+        "Where a relative path starts; of an open that opened nothing, too. Starts with `...` when cut.",
     ),
     _passed(
         "file",
@@ -138,15 +152,25 @@ PRIVILEGE_FIELDS = (
     _passed("flags", "keyword[]", ("mount",), "The same, of mount(2)."),
     _passed("flags", "keyword[]", ("file-read",), "Of these O_CREAT, O_EXCL and O_APPEND.", always=True),
     _passed("flags", "keyword[]", ("file-write",), "O_WRONLY, O_RDWR and O_TRUNC too; not of truncate(2)."),
+    _passed("flags", "keyword[]", ("chmod",), "Of what open(2) or its like made with such a mode."),
     _passed("flags", "long", ("load-module",), "As passed to finit_module(2)."),
     _passed("flags", "long", ("delete-module", "kexec-load"), "As passed.", always=True),
     _passed("bytes", "long", ("load-module",), "Length of the module."),
     _passed("segments", "long", ("kexec-load",), "How many parts the new kernel has."),
     _passed("command", "keyword", ("bpf",), "e.g. `PROG_LOAD`; not what uses an open map.", always=True),
     _passed("operation", "keyword", ("keyctl",), "Of keyctl(2), e.g. `READ`."),
+    _passed(
+        "operation", "keyword", ("mount",), "Of fsconfig(2): `SET_STRING` of a source, `CMD_RECONFIGURE`."
+    ),
     _passed("key", "long", ("keyctl",), "Serial number, as passed."),
     _passed("keyring", "long", ("keyctl",), "Serial number, as passed."),
-    _passed("mode", "keyword", ("chmod", "mknod"), "4 octal digits; 4755 is setuid.", always=True),
+    _passed(
+        "mode",
+        "keyword",
+        ("chmod", "mknod"),
+        "4 octal digits; 4755 is setuid. Of what open(2) or its like made the one that it has.",
+        always=True,
+    ),
     _passed(
         "permitted",
         "keyword",
@@ -156,7 +180,12 @@ PRIVILEGE_FIELDS = (
     ),
     _passed("device", "keyword", ("mknod",), "`major:minor`.", always=True),
     _passed("descriptor", "long", ("setns", "open-by-handle"), "As passed.", always=True),
-    _passed("descriptor", "long", ("mount", "kill"), "As passed to fsmount(2) or pidfd_send_signal(2)."),
+    _passed(
+        "descriptor",
+        "long",
+        ("mount", "kill"),
+        "As passed to fsmount(2), fsconfig(2) or pidfd_send_signal(2).",
+    ),
     _passed("entries", "long", ("io-uring-setup",), "Places in the ring.", always=True),
     _passed("signal", "keyword", ("kill",), "e.g. `SIGKILL`.", always=True),
     _passed("ignored", "boolean", ("kill",), "True when the target has it ignored."),

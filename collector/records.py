@@ -70,7 +70,8 @@ EVENT_FIELDS = (
         "keyword",
         EVERY,
         "`failure` for connect-failed, for a call that was refused, for DNS that is malformed or answered "
-        "by another code than NOERROR, and for an exit by a signal or a code other than 0; else `success`.",
+        "by another code than NOERROR, and for an exit by a signal or a code other than 0; "
+        "`unknown` of what io_uring was asked for; else `success`.",
     ),
     RecordField(
         "event.duration",

@@ -25,6 +25,12 @@ static const struct pw_number_name MOUNTS[] = {
 /* MS_MGC_VAL is in place of the upper flags, then, as the kernel has it. */
 static const struct pw_number_names MOUNT_FLAGS = {MOUNTS, COUNT(MOUNTS), 0, 0xc0ed0000};
 
+/* Those of fsconfig(2) that are told. */
+static const struct pw_number_name FSCONFIGS[] = {
+    {1, "SET_STRING"}, {7, "CMD_RECONFIGURE"},
+};
+static const struct pw_number_names FSCONFIG_COMMANDS = {FSCONFIGS, COUNT(FSCONFIGS), 0, 0};
+
 static const struct pw_number_name UMOUNTS[] = {
     {1, "MNT_FORCE"}, {2, "MNT_DETACH"}, {4, "MNT_EXPIRE"}, {8, "UMOUNT_NOFOLLOW"},
 };
@@ -84,7 +90,10 @@ static const struct pw_call_row CALLS[] = { /* in the order of CALLS in probes/s
     {"mount", {"source", "path", "type"}, 1, {{"flags", 3, FLAGS, &MOUNT_FLAGS}}},
     {"move_mount", {"source", "path"}, 1, {{.form = PW_FORM_NONE}}},
     {"open_tree", {"path"}, 1, {{.form = PW_FORM_NONE}}},
+    {"open_tree_attr", {"path"}, 1, {{.form = PW_FORM_NONE}}},
     {"fsopen", {"type"}, 0, {{.form = PW_FORM_NONE}}},
+    {"fspick", {"path"}, 1, {{.form = PW_FORM_NONE}}},
+    {"fsconfig", {"source"}, 0, {{"descriptor", 0, INTEGER, NULL}, {"operation", 1, NAME, &FSCONFIG_COMMANDS}}},
     {"fsmount", {""}, 0, {{"descriptor", 0, INTEGER, NULL}}},
     {"mount_setattr", {"path"}, 1, {{.form = PW_FORM_NONE}}},
     {"umount2", {"path"}, 1, {{"flags", 1, FLAGS, &UMOUNT_FLAGS}}},
@@ -125,10 +134,10 @@ static const struct pw_call_row CALLS[] = { /* in the order of CALLS in probes/s
     {"pidfd_send_signal", {""}, 0, {{"descriptor", 0, INTEGER, NULL}, {"signal", 1, SIGNAL, NULL}}},
     {"open_by_handle_at", {""}, 0, {{"descriptor", 0, INTEGER, NULL}}},
     {"io_uring_setup", {""}, 0, {{"entries", 0, COUNTED, NULL}}},
-    {"open", {"path"}, 0, {{"flags", 2, FLAGS, &OPEN_FLAGS}}},
-    {"openat", {"path"}, 0, {{"flags", 2, FLAGS, &OPEN_FLAGS}}},
-    {"openat2", {"path"}, 0, {{"flags", 2, FLAGS, &OPEN_FLAGS}}},
-    {"creat", {"path"}, 0, {{"flags", 2, FLAGS, &OPEN_FLAGS}}},
+    {"open", {"path"}, 2, {{"flags", 2, FLAGS, &OPEN_FLAGS}}},
+    {"openat", {"path"}, 2, {{"flags", 2, FLAGS, &OPEN_FLAGS}}},
+    {"openat2", {"path"}, 2, {{"flags", 2, FLAGS, &OPEN_FLAGS}}},
+    {"creat", {"path"}, 2, {{"flags", 2, FLAGS, &OPEN_FLAGS}}},
     {"truncate", {"path"}, 1, {{.form = PW_FORM_NONE}}},
     {"unlink", {"path"}, 1, {{.form = PW_FORM_NONE}}},
     {"unlinkat", {"path"}, 1, {{.form = PW_FORM_NONE}}},

@@ -37,10 +37,16 @@ struct pw_call_number {
   const struct pw_number_names *names;
 };
 
+enum pw_path_of_call { /* what the path of the record is, as components */
+  PW_PATH_OF_FILE = 0,
+  PW_PATH_OF_FOLDER,  /* in which a relative text starts */
+  PW_PATH_IF_OPENED,  /* of the file that was opened; if none was, of the folder */
+};
+
 struct pw_call_row {
   char name[20];
   char texts[PW_CALL_TEXTS][12];
-  uint8_t starts_in_folder; /* the path of the record is that of a folder, else of the file itself */
+  uint8_t path_is;
   struct pw_call_number numbers[PW_CALL_NUMBERS];
 };
 

@@ -65,8 +65,10 @@ uint8_t *pw_put_ancestors(uint8_t *p, const struct pw_exec *exec, const struct p
 /* stat(1) writes it like this: major:minor. */
 uint8_t *pw_put_device(uint8_t *p, uint32_t device);
 
+enum pw_outcome { PW_FAILED = 0, PW_SUCCEEDED = 1, PW_NOT_KNOWN = 2 };
+
 /* Key `event` and its map. */
-uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int is_success, uint64_t duration_ns);
+uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int outcome, uint64_t duration_ns);
 
 /* Pairs `scope` and `cgroup_id` of the map `podwitness`: two pairs. */
 uint8_t *pw_put_scope(uint8_t *p, uint32_t scope, uint64_t cgroup_id);
@@ -80,6 +82,9 @@ uint8_t *pw_put_privilege(uint8_t *p, const struct pw_privilege *privilege, cons
 /* Whether it is about a file whose whole path is known; then, key `file` and the map {path}. */
 int pw_privilege_has_file(const struct pw_privilege *privilege);
 uint8_t *pw_put_file(uint8_t *p, const struct pw_privilege *privilege);
+
+/* 1 if io_uring was asked to do it: nobody knows yet whether it can. */
+int pw_privilege_is_request(const struct pw_privilege *privilege);
 
 /* Of a call that failed; else 0. */
 unsigned pw_privilege_errno(const struct pw_privilege *privilege);

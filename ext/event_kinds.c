@@ -187,8 +187,9 @@ _Static_assert(PW_EVENT_OUTPUT_BYTES >=
                    FIXED_BYTES + PW_PROGRAM_PAIRS_BYTES + PW_FRAGMENT_BYTES + BYTES_PER_BYTE * PARTS_BYTES,
                "the longest record fits an empty output");
 
-uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int is_success, uint64_t duration_ns)
+uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int outcome, uint64_t duration_ns)
 {
+  static const struct pw_word outcomes[] = {PW_WORD("failure"), PW_WORD("success"), PW_WORD("unknown")};
   const struct kind_row *row = &KINDS[kind];
   p = pw_put_map_head(PUT(p, "event"), duration_ns != 0 ? 7 : 6);
   p = PUT(p, "kind");
@@ -200,7 +201,7 @@ uint8_t *pw_put_event_map(uint8_t *p, uint16_t kind, int is_success, uint64_t du
   p = put_word(PUT(p, "action"), &row->action);
   p = PUT(PUT(p, "provider"), "ebpf");
   p = PUT(p, "outcome");
-  p = is_success ? PUT(p, "success") : PUT(p, "failure");
+  p = put_word(p, &outcomes[outcome]);
   return duration_ns != 0 ? pw_put_uint(PUT(p, "duration"), duration_ns) : p;
 }
 

@@ -4,10 +4,17 @@
 
 enum { LARGEST_ERRNO = 4095, DELIVERY_IGNORED = 1 };
 
+int pw_privilege_is_request(const struct pw_privilege *privilege)
+{
+  return privilege->call != 0 && (privilege->marks & PW_BY_IO_URING);
+}
+
 unsigned pw_privilege_errno(const struct pw_privilege *privilege)
 {
   const int64_t result = (int64_t)privilege->result;
-  return privilege->call != 0 && result < 0 && result >= -LARGEST_ERRNO ? (unsigned)-result : 0;
+  if (privilege->call == 0 || pw_privilege_is_request(privilege))
+    return 0;
+  return result < 0 && result >= -LARGEST_ERRNO ? (unsigned)-result : 0;
 }
 
 static uint8_t *put_label(uint8_t *p, const char *label)
@@ -46,6 +53,13 @@ static uint8_t *put_number(uint8_t *p, const struct pw_call_number *number, uint
   }
 }
 
+/* Whether the path of the record is where a relative one starts; of what was opened it is the file's own. */
+static int has_folder(const struct pw_privilege *privilege, const struct pw_call_row *row)
+{
+  const int is_open = !pw_privilege_is_request(privilege) && (int64_t)privilege->result >= 0;
+  return row->path_is == PW_PATH_OF_FOLDER || (row->path_is == PW_PATH_IF_OPENED && !is_open);
+}
+
 static uint8_t *put_texts(uint8_t *p, const struct pw_privilege *privilege, const struct pw_call_row *row,
                           unsigned *pairs)
 {
@@ -59,7 +73,7 @@ static uint8_t *put_texts(uint8_t *p, const struct pw_privilege *privilege, cons
     text += bytes;
   }
   if (privilege->path_bytes > 0 || (privilege->marks & PW_PATH_CUT)) {
-    p = row->starts_in_folder ? PUT(p, "folder") : PUT(p, "file");
+    p = has_folder(privilege, row) ? PUT(p, "folder") : PUT(p, "file");
     p = pw_put_path(p, text, privilege->path_bytes, privilege->marks & PW_PATH_CUT);
     *pairs += 1;
   }
@@ -73,11 +87,20 @@ static uint8_t *put_call(uint8_t *p, const struct pw_privilege *privilege, unsig
   if (row == NULL)
     row = &unknown;
   p = put_label(PUT(p, "call"), row->name);
-  p = pw_put_int(PUT(p, "result"), (int64_t)privilege->result);
-  *pairs += 2;
+  *pairs += 1;
+  if (pw_privilege_is_request(privilege)) {
+    p = PUT_IF_TRUE(p, "io_uring", 1, pairs);
+  } else {
+    p = pw_put_int(PUT(p, "result"), (int64_t)privilege->result);
+    *pairs += 1;
+  }
   for (unsigned at = 0; at < PW_CALL_NUMBERS && row->numbers[at].form != PW_FORM_NONE; at++) {
     const struct pw_call_number *number = &row->numbers[at];
     p = put_number(put_label(p, number->label), number, privilege->arguments[number->argument]);
+    *pairs += 1;
+  }
+  if (privilege->marks & PW_MADE_SET_ID) {
+    p = pw_put_mode(PUT(p, "mode"), (uint32_t)privilege->arguments[5]);
     *pairs += 1;
   }
   p = PUT_IF_TRUE(p, "i386", privilege->marks & PW_PROGRAM_I386, pairs);
@@ -193,7 +216,7 @@ static const char *whole_path(const struct pw_privilege *privilege, uint32_t *by
 {
   const struct pw_call_row *row = pw_call_row(privilege->call);
   const char *text = privilege->data;
-  *is_components = row != NULL && !row->starts_in_folder && privilege->path_bytes > 0;
+  *is_components = row != NULL && !has_folder(privilege, row) && privilege->path_bytes > 0;
   *bytes = privilege->path_bytes;
   if (row == NULL || !is_of_file(privilege->head.kind))
     return NULL;

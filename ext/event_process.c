@@ -376,6 +376,14 @@ static unsigned errno_of(const struct pw_head *head)
   return pw_is_privilege(head->kind) ? pw_privilege_errno((const struct pw_privilege *)head) : 0;
 }
 
+static int outcome_of(const struct pw_head *head, unsigned error)
+{
+  if (pw_is_privilege(head->kind) && pw_privilege_is_request((const struct pw_privilege *)head))
+    return PW_NOT_KNOWN;
+  const int is_failure = error != 0 || (head->kind == PW_EXIT && ((const struct pw_exit *)head)->status != 0);
+  return is_failure ? PW_FAILED : PW_SUCCEEDED;
+}
+
 static const struct pw_privilege *file_of(const struct pw_head *head)
 {
   const struct pw_privilege *privilege = (const struct pw_privilege *)head;
@@ -391,8 +399,7 @@ uint8_t *pw_put_process_event(uint8_t *p, const struct pw_head *head, uint32_t s
                               const struct pw_event_clock *clock)
 {
   const unsigned error = errno_of(head);
-  const int is_failure = error != 0 || (head->kind == PW_EXIT && ((const struct pw_exit *)head)->status != 0);
-  p = pw_put_event_map(p, head->kind, !is_failure, duration_of(head));
+  p = pw_put_event_map(p, head->kind, outcome_of(head, error), duration_of(head));
   p = put_process(p, head, clock);
   p = pw_put_user(p, task_of(head)->euid);
   if (error != 0)

@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -27,6 +29,10 @@ _Static_assert(PW_WATCH_EVENT_BYTES == sizeof(struct inotify_event) &&
   (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 /* An unlink of an open file shows as IN_ATTRIB: its link count changes. */
 #define FILE_EVENTS (IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVE_SELF)
+
+/* Not in <linux/magic.h>. */
+#define ZFS_MAGIC 0x2fc12fc1u
+#define BCACHEFS_MAGIC 0xca451a4eu
 
 #define MERGE_SLOTS 1024u /* power of two; two bytes each on the stack */
 
@@ -80,6 +86,19 @@ static void take(const struct inotify_event *from, uint32_t name_offset, uint16_
       *last = (uint16_t)*count;
     }
   }
+}
+
+int pw_watch_tells_all(const char *path, int32_t *tells_all)
+{
+  static const uint32_t LOCAL[] = {EXT4_SUPER_MAGIC,      XFS_SUPER_MAGIC,  BTRFS_SUPER_MAGIC, TMPFS_MAGIC, RAMFS_MAGIC,
+                                   OVERLAYFS_SUPER_MAGIC, F2FS_SUPER_MAGIC, ZFS_MAGIC,         BCACHEFS_MAGIC};
+  struct statfs status;
+  if (statfs(path, &status) < 0)
+    return PW_E_SYSCALL;
+  *tells_all = 0;
+  for (unsigned i = 0; i < sizeof LOCAL / sizeof *LOCAL; i++)
+    *tells_all |= (uint32_t)status.f_type == LOCAL[i];
+  return PW_OK;
 }
 
 int pw_watch_read(struct pw_watch *watch, uint8_t *buffer, size_t buffer_bytes,

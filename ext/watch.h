@@ -50,6 +50,10 @@ int pw_watch_add_file(struct pw_watch *watch, int fd, int32_t *wd);
 /* Ends a watch; one that has ended by itself is no error. */
 void pw_watch_remove(struct pw_watch *watch, int32_t wd);
 
+/* Whether all that changes on the file system of a path goes through this kernel, so that its watches tell of
+ * it: 1 for those that are known to be so. Not of a network's, of another kernel's (virtiofs, 9p) or of FUSE. */
+int pw_watch_tells_all(const char *path, int32_t *tells_all);
+
 /* Reads one buffer of the events that are there. `events` has room for
  * buffer_bytes / PW_WATCH_EVENT_BYTES; no event is longer than
  * PW_WATCH_LONGEST_BYTES. */

@@ -353,6 +353,14 @@ HOOKS = (
         Cost.PER_CALL,
         "Ids, capabilities and namespaces are told as they are after a call, not as they were before it.",
     ),
+    Hook(
+        "syscalls",
+        "io_uring_submit_req",
+        (),
+        (6, 4),
+        Cost.PER_CALL,
+        "What io_uring opens, deletes, renames or links is not seen; who sets up an io_uring is.",
+    ),
 )
 
 SUBJECTS = tuple(dict.fromkeys(hook.subject for hook in HOOKS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from probes.catalog import Hook, RecordKind, hooks_of
-from probes.syscalls import IDENTITY_KINDS
+from probes.syscalls import IDENTITY_KINDS, REQUEST_KINDS
 
 Event = tuple[str, RecordKind]  # subject and kind
 
@@ -28,6 +28,7 @@ SERVES: dict[str, tuple[Event, ...]] = {
     "cgroup_sock_release": _OF_FLOWS,
     "cgroup_post_bind4": _OF_FLOWS,
     "cgroup_post_bind6": _OF_FLOWS,
+    "io_uring_submit_req": tuple(("syscalls", kind) for kind in REQUEST_KINDS),
     "sys_enter": tuple(("syscalls", kind) for kind in IDENTITY_KINDS),
 }
 
@@ -44,6 +45,11 @@ def _is_needed(hook: Hook, subjects: Collection[str], off: Collection[Event]) ->
     own = [(hook.subject, kind) for kind in hook.kinds if kind is not RecordKind.FLOW_CLOSED]
     served = [event for event in SERVES.get(hook.tracepoint, ()) if event[0] in subjects]
     return any(event not in off for event in (*own, *served))
+
+
+def are_packets_seen(subjects: Collection[str], off: Collection[Event] = ()) -> bool:
+    """Whether flows are counted and DNS is read: not so that sockets are bound is all that is asked for."""
+    return "flow" in subjects and not set(_OF_FLOWS) <= set(off)
 
 
 def kinds_off(subject: str, off: Collection[Event]) -> frozenset[RecordKind]:

@@ -422,13 +422,15 @@ enum pw_privilege_mark {   /* pw_privilege.marks */
   PW_TARGET_KNOWN = 16,    /* target_* have been filled */
   PW_GROUP = 32,           /* signal: to a whole process, not to a thread of it */
   PW_OF_WATCHED = 64,      /* link: one of its names is that of a watched file */
+  PW_MADE_SET_ID = 128,    /* chmod: by a call that opened the file and made it with such a mode */
+  PW_BY_IO_URING = 256,    /* asked for by a request of io_uring, as the call would; there is no result yet */
 };
 
 struct pw_privilege {      /* all PW_PRIVILEGE_* kinds; task is as it is after the call */
   struct pw_head head;
   struct pw_task task;
   __u64 arguments[PW_ARGUMENTS]; /* of the call; else a signal's number, or clone's flags in the first. Of setxattr
-                                    the last is the permitted set that the file got */
+                                    the last is the permitted set that the file got, with PW_MADE_SET_ID its mode */
   __u64 result;            /* what the call returned: two's complement, an errno is negative */
   __u64 target_start_ns;   /* of the process that something was done to */
   __u64 target_cgroup_id;

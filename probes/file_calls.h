@@ -2,6 +2,7 @@
 #ifndef PODWITNESS_FILE_CALLS_H
 #define PODWITNESS_FILE_CALLS_H
 #include "dialect.h"
+#include "emit.h"
 #include "events.h"
 #include "watched.h"
 
@@ -13,6 +14,9 @@
 #define O_WRONLY_OR_RDWR 3
 #define O_TRUNC 01000
 #define O_PATH 010000000
+#define O_TMPFILE_ALONE 020000000
+#define FMODE_CREATED 0x100000
+#define SET_ID_MODES 06000
 
 /* The same value, of which the verifier knows nothing any more: else it would check all that follows anew for
  * each of the calls. */
@@ -39,19 +43,41 @@ static __always_inline bool is_file_call(u32 kind)
   return kind >= PW_PRIVILEGE_FILE_READ || kind == PW_PRIVILEGE_LINK;
 }
 
-/* Of open(2) and its like, which are frequent: all but watched files, and refusals, end here. */
+/* Of a file that this very open has made, its mode if that has set-user-id or set-group-id; else 0. */
+static __always_inline u32 set_id_mode_of_made(struct file *opened)
+{
+  struct file *file = TYPED(file, opened);
+  struct inode *inode;
+  u32 mode;
+  if (IS_OFF(PW_PRIVILEGE_CHMOD))
+    return 0;
+  if (!(FOLLOWED(file, f_mode) & FMODE_CREATED) && !(FOLLOWED(file, f_flags) & O_TMPFILE_ALONE))
+    return 0;
+  inode = FOLLOWED(file, f_inode);
+  mode = FOLLOWED(inode, i_mode);
+  return mode & SET_ID_MODES ? mode : 0;
+}
+
+/* Of open(2) and its like, which are frequent: all but watched files, set-user-id ones and refusals end here. */
 static __always_inline bool is_open_of_interest(struct watched *watched, struct task_struct *task, s64 result)
 {
   struct file *file;
   if (result < 0)
     return result == EPERM_RESULT || result == EACCES_RESULT;
   file = open_file(task, result);
-  return file && is_watched_file(watched, file);
+  return file && (is_watched_file(watched, file) || set_id_mode_of_made(file));
+}
+
+/* `is_request`: of io_uring, for which the kernel has copied texts and addresses already. */
+static __always_inline long read_text(char *to, u32 bytes, u64 from, bool is_request)
+{
+  return is_request ? bpf_probe_read_kernel_str(to, bytes, (void *)from)
+                    : bpf_probe_read_user_str(to, bytes, (void *)from);
 }
 
 /* An empty text stands for what the descriptor before it is open for (AT_EMPTY_PATH), if anything. */
 static __always_inline bool is_text_watched(struct watched *watched, struct pw_privilege *out, u32 number,
-                                            u32 descriptor, struct task_struct *task)
+                                            u32 descriptor, struct task_struct *task, bool is_request)
 {
   u64 text = (u64)number - 1, place = descriptor - 1ull;
   struct fs_struct *fs = CURRENT_FIELD(task, fs);
@@ -59,7 +85,7 @@ static __always_inline bool is_text_watched(struct watched *watched, struct pw_p
   struct vfsmount *mount = PROBED(fs, pwd.mnt);
   OPAQUE(text);
   OPAQUE(place);
-  if (text >= PW_ARGUMENTS || bpf_probe_read_user_str(out->data, PW_TEXT_BYTES + 1, (void *)out->arguments[text]) <= 0)
+  if (text >= PW_ARGUMENTS || read_text(out->data, PW_TEXT_BYTES + 1, out->arguments[text], is_request) <= 0)
     return false;
   out->head.time_ns = 0; /* until begin() it has the name that an empty text stands for */
   if (place < PW_ARGUMENTS && (int)out->arguments[place] != AT_FDCWD) {
@@ -80,7 +106,7 @@ static __always_inline bool is_text_watched(struct watched *watched, struct pw_p
 /* In a loop, since the verifier looks at its body much less than at two of them. Of two texts (renameat, linkat) each
  * has a descriptor of its own; that is the argument before. */
 static __always_inline bool is_any_text_watched(struct watched *watched, struct pw_privilege *out, u32 recipe,
-                                                struct task_struct *task)
+                                                struct task_struct *task, bool is_request)
 {
   u64 other = (recipe & 255) ^ PW_PRIVILEGE_FILE_RENAME;
   OPAQUE(other);
@@ -90,7 +116,7 @@ static __always_inline bool is_any_text_watched(struct watched *watched, struct 
     u32 number = recipe >> shift & 15, descriptor = recipe >> 20 & 15;
     if (descriptor && number)
       descriptor = number - 1;
-    if (is_text_watched(watched, out, number, descriptor, task))
+    if (is_text_watched(watched, out, number, descriptor, task, is_request))
       return true;
   }
   return false;
@@ -111,22 +137,30 @@ static __always_inline u64 open_flags(struct pw_privilege *out, u32 recipe)
   return (u32)flags;
 }
 
+/* Of an open that has opened nothing: its path starts in the folder of the argument before it, if there is one. */
+static __always_inline u32 recipe_of_unopened(u32 recipe)
+{
+  return (recipe & ~(15u << 20 | 3u << 24)) | ((recipe >> 8 & 15) - 1) << 20 | 1 << 24;
+}
+
 /* Whether a file that is watched is meant, as far as is_open_of_interest() has not said so; and the kind. */
 static __always_inline u32 kind_of_file_call(struct watched *watched, struct pw_privilege *out, u32 recipe,
-                                             struct task_struct *task)
+                                             struct task_struct *task, bool is_request)
 {
   u32 kind = recipe & 255;
   u64 flags;
   if (kind == PW_PRIVILEGE_FILE_CONNECT) {
     u16 family = 0;
-    bpf_probe_read_user(&family, sizeof(family), (void *)out->arguments[1]);
+    if (is_request)
+      bpf_probe_read_kernel(&family, sizeof(family), (void *)out->arguments[1]);
+    else
+      bpf_probe_read_user(&family, sizeof(family), (void *)out->arguments[1]);
     if (family != AF_UNIX)
       return 0;
     out->arguments[5] = out->arguments[1] + sizeof(family);
   }
   if (kind != PW_PRIVILEGE_FILE_READ || (s64)out->result < 0) {
-    u32 texts = kind == PW_PRIVILEGE_FILE_READ ? recipe & ~(15 << 20) : recipe;
-    if (!is_any_text_watched(watched, out, forgotten(out, texts), task))
+    if (!is_any_text_watched(watched, out, forgotten(out, recipe), task, is_request))
       return kind == PW_PRIVILEGE_LINK ? kind : 0; /* it may matter for other reasons */
     out->marks |= PW_OF_WATCHED;
     if (kind != PW_PRIVILEGE_FILE_READ)
@@ -136,6 +170,15 @@ static __always_inline u32 kind_of_file_call(struct watched *watched, struct pw_
   if (flags & O_PATH) /* neither reads nor writes; what it is opened by again does */
     return 0;
   out->arguments[2] = flags;
+  if ((s64)out->result >= 0) {
+    struct file *file = open_file(task, (int)out->result);
+    u32 mode = file ? set_id_mode_of_made(file) : 0;
+    if (mode) {
+      out->arguments[5] = mode;
+      out->marks |= PW_MADE_SET_ID;
+      return PW_PRIVILEGE_CHMOD;
+    }
+  }
   return flags & (O_WRONLY_OR_RDWR | O_TRUNC) ? PW_PRIVILEGE_FILE_WRITE : PW_PRIVILEGE_FILE_READ;
 }
 

@@ -71,28 +71,53 @@ static __always_inline bool is_of_dns(u32 ports)
   return is_dns_port(ports >> 16) || is_dns_port(ports);
 }
 
-static __always_inline int on_packet(struct __sk_buff *skb, bool is_ingress)
+/* A packet of IPv4 without options. */
+static __always_inline bool is_plain_ipv4(const u8 *start, const u8 *end)
+{
+  return start + IPV4_LEAST_BYTES + 4 <= end && start[0] == 0x45;
+}
+
+/* One of IPv6 that carries `protocol`, without headers in between. */
+static __always_inline bool is_plain_ipv6(const u8 *start, const u8 *end, u8 protocol)
+{
+  return start + IPV6_BYTES + 4 <= end && start[0] >> 4 == 6 && start[6] == protocol;
+}
+
+/* Nearly all packets of a node: the program costs them as little as it can. */
+static __always_inline bool is_plain_tcp(const u8 *start, const u8 *end)
+{
+  if (is_plain_ipv4(start, end))
+    return start[9] == IPPROTO_TCP && !is_of_dns(bpf_ntohl(*(const u32 *)(start + IPV4_LEAST_BYTES)));
+  return is_plain_ipv6(start, end, IPPROTO_TCP) && !is_of_dns(bpf_ntohl(*(const u32 *)(start + IPV6_BYTES)));
+}
+
+static __always_inline void on_other_packet(struct __sk_buff *skb, const u8 *start, const u8 *end, bool is_ingress)
 {
   struct packet packet = {};
-  const u8 *start = (const u8 *)(long)skb->data, *end = (const u8 *)(long)skb->data_end;
   u32 first_word = 0; /* of what IP carries: ports, or type and code */
-  if (start + IPV4_LEAST_BYTES + 4 <= end && start[0] == 0x45) {
-    if (start[9] == IPPROTO_TCP && !is_of_dns(bpf_ntohl(*(const u32 *)(start + IPV4_LEAST_BYTES))))
-      return ALLOW;
+  if (is_plain_ipv4(start, end))
     first_word = read_plain_ipv4(&packet, start, is_ingress);
-  } else if (!read_any(&packet, skb, is_ingress, &first_word)) {
-    return ALLOW;
-  }
+  else if (is_plain_ipv6(start, end, IPPROTO_UDP))
+    first_word = read_plain_ipv6(&packet, start, is_ingress);
+  else if (!read_any(&packet, skb, is_ingress, &first_word))
+    return;
   packet.is_ingress = is_ingress;
   if (packet.key.protocol == IPPROTO_ICMP || packet.key.protocol == IPPROTO_ICMPV6) {
     on_icmp(skb, &packet, first_word);
-    return ALLOW;
+    return;
   }
   set_ports(&packet, first_word, is_ingress);
-  if (packet.key.protocol == IPPROTO_UDP)
+  if (packet.key.protocol == IPPROTO_UDP || packet.key.protocol == IPPROTO_UDPLITE)
     on_udp(skb, &packet);
   else if (packet.key.protocol == IPPROTO_TCP && is_of_dns(first_word))
     on_dns_by_tcp(skb, &packet);
+}
+
+static __always_inline int on_packet(struct __sk_buff *skb, bool is_ingress)
+{
+  const u8 *start = (const u8 *)(long)skb->data, *end = (const u8 *)(long)skb->data_end;
+  if (!is_plain_tcp(start, end))
+    on_other_packet(skb, start, end, is_ingress);
   return ALLOW;
 }
 

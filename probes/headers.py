@@ -71,7 +71,15 @@ fs_struct pwd
 files_struct fdt
 fdtable fd max_fds
 path mnt dentry
-file f_path f_inode
+file f_path f_inode f_mode f_flags
+io_kiocb opcode cmd
+io_connect addr
+io_open dfd filename how
+open_how flags mode
+io_unlink dfd filename
+io_rename old_dfd new_dfd oldpath newpath
+io_link old_dfd new_dfd oldpath newpath
+filename name
 dentry d_parent d_name d_hash
 qstr name len
 hlist_bl_node pprev

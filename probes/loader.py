@@ -24,7 +24,7 @@ from probes.cache import Cache
 from probes.cache_key import compiler_version, key_of
 from probes.catalog import Dialect, Hook, Map, RingSizes, dialects, maps_of, needed
 from probes.cgroup_root import open_root
-from probes.choice import hooks_for, kinds_off
+from probes.choice import are_packets_seen, hooks_for, kinds_off
 from probes.codes import CodeSource, CompileError, Unit
 from probes.conntrack import open_of_the_node
 from probes.cpus import possible_cpus
@@ -375,7 +375,7 @@ class Tracking:
 
 def main(channel: socket.socket, cache: Cache | None = None) -> int:
     request = Request.decode(channel.recv(MESSAGE_BYTES))
-    tracking = Tracking() if "flow" in request.subjects else None
+    tracking = Tracking() if are_packets_seen(request.subjects, request.off) else None
     try:
         maps, attacher, origin = load(request, cache)
     except ProbeError as error:

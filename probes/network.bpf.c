@@ -54,19 +54,15 @@ static __always_inline struct listener *find_listener(struct sock *sk)
   return map_lookup(MAP(listeners), &place);
 }
 
-static __always_inline struct socket_state *on_accepted(struct sock *sk, u64 now_ns)
+static __always_inline void on_accepted(struct socket_state *state, struct sock *sk, u64 now_ns)
 {
-  struct socket_state *state = hold_socket(number_of(sk));
   struct listener *listener = find_listener(sk);
-  if (!state)
-    return 0;
   state->since_ns = now_ns;
   state->role = PW_SERVER;
   if (listener) {
     state->owner = listener->owner;
     state->owner_source = PW_OWNER_BY_LISTENER;
   }
-  return state;
 }
 
 /* The caller becomes the owner of an accepted socket if nothing better is known. */
@@ -152,9 +148,15 @@ static __always_inline void on_simultaneous_open(struct sock *sk)
 
 static __always_inline struct socket_state *on_established(struct sock *sk, int old_state, u64 now_ns)
 {
-  struct socket_state *state = find_socket(number_of(sk));
-  if (old_state == TCP_SYN_RECV && !(state && state->simultaneous))
-    return on_accepted(sk, now_ns);
+  u64 socket = number_of(sk);
+  struct socket_state *state;
+  if (old_state != TCP_SYN_RECV)
+    return find_socket(socket);
+  state = take_socket_place(socket);
+  if (!state || (state->socket == socket && state->simultaneous))
+    return state;
+  clear_socket(state, socket);
+  on_accepted(state, sk, now_ns);
   return state;
 }
 
@@ -195,10 +197,9 @@ PROGRAM(inet_sock_set_state)
   u16 kind;
   if (FIELD(sk, sk_protocol) != IPPROTO_TCP)
     return 0;
-  now_ns = bpf_ktime_get_boot_ns();
-  switch (new_state) {
+  switch (new_state) { /* the time is asked for where it is needed: that is a call */
   case TCP_SYN_SENT:
-    begin_socket(sk, PW_CLIENT, now_ns);
+    begin_socket(sk, PW_CLIENT, bpf_ktime_get_boot_ns());
     return 0;
   case TCP_SYN_RECV:
     if (old_state == TCP_SYN_SENT)
@@ -209,14 +210,17 @@ PROGRAM(inet_sock_set_state)
     on_close_called(sk);
     return 0;
   case TCP_LISTEN:
+    now_ns = bpf_ktime_get_boot_ns();
     state = on_listen(sk, now_ns);
     kind = PW_TCP_LISTEN;
     break;
   case TCP_ESTABLISHED:
+    now_ns = bpf_ktime_get_boot_ns();
     state = on_established(sk, old_state, now_ns);
     kind = state && state->role == PW_SERVER ? PW_TCP_ACCEPT : PW_TCP_CONNECT;
     break;
   case TCP_CLOSE:
+    now_ns = bpf_ktime_get_boot_ns();
     state = on_closed(sk, old_state);
     kind = closing_kind(old_state);
     break;

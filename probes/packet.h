@@ -86,6 +86,17 @@ static __always_inline u8 skip_extensions(void *skb, u8 header, u32 *at)
 #define SET_IPV4(address, value) (*(u32 *)(address) = (value))
 #endif
 
+/* By words, as above. */
+static __always_inline void copy_ipv6(u8 *address, const u32 *from)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+  ((u64 *)address)[0] = from[0] | (u64)from[1] << 32;
+  ((u64 *)address)[1] = from[2] | (u64)from[3] << 32;
+#else
+  __builtin_memcpy(address, from, 16);
+#endif
+}
+
 /* Almost every packet: IPv4 without options, in one piece. `end` is checked by the caller. */
 static __always_inline u32 read_plain_ipv4(struct packet *packet, const u8 *start, bool is_ingress)
 {
@@ -95,6 +106,18 @@ static __always_inline u32 read_plain_ipv4(struct packet *packet, const u8 *star
   SET_IPV4(packet->key.local_address, *(const u32 *)(start + (is_ingress ? 16 : 12)));
   SET_IPV4(packet->key.remote_address, *(const u32 *)(start + (is_ingress ? 12 : 16)));
   return bpf_ntohl(*(const u32 *)(start + IPV4_LEAST_BYTES));
+}
+
+/* The same of IPv6, which its header leads to at once. `end` is checked by the caller. */
+static __always_inline u32 read_plain_ipv6(struct packet *packet, const u8 *start, bool is_ingress)
+{
+  const u32 *source = (const u32 *)(start + 8), *destination = (const u32 *)(start + 24);
+  packet->key.family = AF_INET6;
+  packet->key.protocol = start[6];
+  packet->transport_at = IPV6_BYTES;
+  copy_ipv6(packet->key.local_address, is_ingress ? destination : source);
+  copy_ipv6(packet->key.remote_address, is_ingress ? source : destination);
+  return bpf_ntohl(*(const u32 *)(start + IPV6_BYTES));
 }
 
 /* Any other. False: too short. */

@@ -46,24 +46,47 @@ static __always_inline struct socket_state *find_socket(u64 socket)
 static __always_inline struct socket_state *place_for_socket(u64 socket)
 {
   struct socket_state *state = FIND_SOCKET_PLACE(socket, take_place(&place->claims));
-  u32 any = (first_place_of_socket(socket) + bpf_get_prandom_u32() % PLACES_OF_KEY) & (PW_ENTRIES_sockets - 1);
-  return state ? state : map_lookup(MAP(sockets), &any);
+  u32 any;
+  if (state)
+    return state;
+  any = (first_place_of_socket(socket) + bpf_get_prandom_u32() % PLACES_OF_KEY) & (PW_ENTRIES_sockets - 1);
+  return map_lookup(MAP(sockets), &any);
 }
 
-/* What is known of a socket from now on: nothing yet. NULL only where the verifier thinks so. */
-static __always_inline struct socket_state *hold_socket(u64 socket)
+/* Keeps the first free one on the way past all places. */
+static __always_inline bool note_vacant(struct socket_state **vacant, struct socket_state *place)
 {
-  struct socket_state *state = find_socket(socket);
-  if (!state)
-    state = place_for_socket(socket);
-  if (!state)
-    return 0;
+  if (!*vacant && !place->claims)
+    *vacant = place;
+  return false;
+}
+
+/* The place that the socket has, else one for it: mostly by one look. NULL only where the verifier thinks so. */
+static __always_inline struct socket_state *take_socket_place(u64 socket)
+{
+  struct socket_state *vacant = 0;
+  struct socket_state *state = FIND_SOCKET_PLACE(socket, place->socket == socket || note_vacant(&vacant, place));
+  if (state)
+    return state;
+  return vacant && take_place(&vacant->claims) ? vacant : place_for_socket(socket);
+}
+
+/* What is known of a socket from now on: nothing yet. */
+static __always_inline void clear_socket(struct socket_state *state, u64 socket)
+{
   state->since_ns = 0;
   state->role = 0;
   state->owner_source = PW_OWNER_NONE;
   state->simultaneous = 0;
   __builtin_memset(&state->owner, 0, sizeof(state->owner));
   state->socket = socket;
+}
+
+static __always_inline struct socket_state *hold_socket(u64 socket)
+{
+  struct socket_state *state = take_socket_place(socket);
+  if (state)
+    clear_socket(state, socket);
   return state;
 }
 

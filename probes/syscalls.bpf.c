@@ -4,6 +4,7 @@
  * the price, whatever is looked at. So this is attached only where it was asked for. */
 #include <linux/podwitness_calls.h>
 
+#include "call_filter.h"
 #include "dialect.h"
 #include "emit.h"
 #include "events.h"
@@ -13,33 +14,12 @@
 #include "registers.h"
 #include "target.h"
 #include "task.h"
+#include "uring.h"
 
 #define TEXTS 3
 #define TEXTS_BYTES 1024 /* TEXTS strings, and a power of two */
 
-#define SET_ID_MODES 06000
-#define S_IFMT 0170000
-#define S_IFCHR 0020000
-#define S_IFBLK 0060000
-/* Without CLONE_NEWTIME: the low byte of clone(2)'s flags is a signal. */
-#define CLONE_NEW_BY_CLONE 0x7e020000ull
-
-/* ptrace(2): what takes hold of a process or writes to it */
-#define PTRACE_TRACEME 0
-#define PTRACE_POKETEXT 4
-#define PTRACE_POKEDATA 5
-#define PTRACE_SETREGS 13
-#define PTRACE_ATTACH 16
-#define PTRACE_SETREGSET 0x4205
-#define PTRACE_SEIZE 0x4206
 #define TRACEES_WALKED 16
-
-/* bpf(2): what makes, finds or attaches maps, programs and links. Not what uses a map that is open already. */
-#define COMMAND(number) (1ull << (number))
-#define BPF_COMMANDS_SEEN \
-  (COMMAND(0) | COMMAND(5) | COMMAND(6) | COMMAND(7) | COMMAND(8) | COMMAND(9) | COMMAND(13) | COMMAND(14) | \
-   COMMAND(17) | COMMAND(18) | COMMAND(28) | COMMAND(29) | COMMAND(30) | COMMAND(32) | COMMAND(33) | COMMAND(34) | \
-   COMMAND(35) | COMMAND(36))
 
 _Static_assert(PW_VALUE_BYTES_call_scratch == sizeof(struct pw_privilege) + PW_PRIVILEGE_DATA_BYTES,
                "scratch of calls");
@@ -83,88 +63,6 @@ static __always_inline void fill_before(struct pw_privilege *out, u32 thread)
   map_delete(MAP(identities), &thread);
 }
 
-static __always_inline bool is_ptrace_seen(u64 request)
-{
-  return request == PTRACE_TRACEME || request == PTRACE_POKETEXT || request == PTRACE_POKEDATA ||
-         request == PTRACE_SETREGS || request == PTRACE_ATTACH || request == PTRACE_SETREGSET ||
-         request == PTRACE_SEIZE;
-}
-
-static __always_inline bool is_device(u64 mode)
-{
-  return (mode & S_IFMT) == S_IFCHR || (mode & S_IFMT) == S_IFBLK;
-}
-
-/* struct vfs_cap_data of uapi/linux/capability.h; the kernel takes none that is shorter. */
-struct file_capabilities {
-  u32 version_and_flags;
-  struct {
-    u32 permitted, inheritable;
-  } half[2];
-};
-
-/* setxattr(2) and its like set what else belongs to a file, too: only security.capability says something. */
-static __always_inline bool is_of_capabilities(struct pw_privilege *out, bool has_folder)
-{
-  struct file_capabilities set = {};
-  u64 name[3] = {}, value = has_folder ? out->arguments[4] : out->arguments[2];
-  bpf_probe_read_user_str(name, sizeof(name), (void *)(has_folder ? out->arguments[3] : out->arguments[1]));
-  if (name[0] != 0x7974697275636573ull || name[1] != 0x6c6962617061632eull || name[2] != 0x797469ull)
-    return false;
-  if (has_folder) /* setxattrat: the first member of struct xattr_args */
-    bpf_probe_read_user(&value, sizeof(value), (void *)value);
-  bpf_probe_read_user(&set, sizeof(set), (void *)value);
-  out->arguments[5] = (u64)set.half[1].permitted << 32 | set.half[0].permitted;
-  return true;
-}
-
-/* What of a call is of interest, by its arguments. A mode is the argument behind the path or descriptor. */
-static __always_inline bool is_seen(struct pw_privilege *out, u32 kind, bool has_folder)
-{
-  const u64 *arguments = out->arguments;
-  const u64 mode = has_folder ? arguments[2] : arguments[1];
-  switch (kind) {
-    case PW_PRIVILEGE_CHMOD:
-      return mode & SET_ID_MODES;
-    case PW_PRIVILEGE_SETXATTR:
-      return is_of_capabilities(out, has_folder);
-    case PW_PRIVILEGE_MKNOD:
-      return is_device(mode);
-    case PW_PRIVILEGE_KILL: /* what was sent is told by signal_generate */
-      return (s64)out->result == EPERM_RESULT;
-    case PW_PRIVILEGE_CLONE: /* what was made is told by task_newtask; in the child the call returns 0 too */
-      return (s64)out->result < 0 && arguments[0] & CLONE_NEW_BY_CLONE;
-    case PW_PRIVILEGE_PTRACE:
-      return is_ptrace_seen(arguments[0]);
-    case PW_PRIVILEGE_BPF:
-      return arguments[0] > 36 || BPF_COMMANDS_SEEN >> (arguments[0] & 63) & 1;
-    default:
-      return true;
-  }
-}
-
-/* Byte by byte: there is no memcmp to call, and the texts lie at any address. */
-#define STARTS_WITH(text, prefix) starts_with(text, prefix, sizeof(prefix) - 1)
-static __always_inline bool starts_with(const char *text, const char *prefix, u32 bytes)
-{
-#pragma unroll
-  for (u32 at = 0; at < bytes; at++)
-    if (text[at] != prefix[at])
-      return false;
-  return true;
-}
-
-/* Where a link that points there is a way to somebody else's secrets. Runtimes make links to /proc/self in each
- * container. */
-static __always_inline bool is_place_that_matters(const char *text)
-{
-  if (STARTS_WITH(text, "/proc/"))
-    return !STARTS_WITH(text, "/proc/self/");
-  return STARTS_WITH(text, "/etc/") || STARTS_WITH(text, "/root") || STARTS_WITH(text, "/run/") ||
-         STARTS_WITH(text, "/var/run/") || STARTS_WITH(text, "/var/lib/kubelet") || STARTS_WITH(text, "/boot") ||
-         STARTS_WITH(text, "../../../..") || (text[0] == '/' && text[1] == 0);
-}
-
 /* Where the next text goes. */
 static __always_inline u64 end_of_texts(struct pw_privilege *out)
 {
@@ -172,7 +70,7 @@ static __always_inline u64 end_of_texts(struct pw_privilege *out)
 }
 
 /* One text behind the others. */
-static __always_inline void append_text(struct pw_privilege *out, u32 number, u32 place)
+static __always_inline void append_text(struct pw_privilege *out, u32 number, u32 place, bool is_request)
 {
   u64 at = end_of_texts(out);
   long bytes;
@@ -180,7 +78,7 @@ static __always_inline void append_text(struct pw_privilege *out, u32 number, u3
     return;
   BOUND(at, TEXTS_BYTES - 1);
   /* One byte more than is kept and the NUL, to see whether there was more. */
-  bytes = bpf_probe_read_user_str(out->data + at, PW_TEXT_BYTES + 2, (void *)out->arguments[number - 1]);
+  bytes = read_text(out->data + at, PW_TEXT_BYTES + 2, out->arguments[number - 1], is_request);
   if (bytes <= 0)
     return;
   bytes -= 1;
@@ -265,11 +163,11 @@ static __always_inline void fill_tracee(struct pw_privilege *out, struct task_st
   }
 }
 
-static __always_inline void report(struct pw_privilege *out, struct task_struct *task, u32 recipe)
+static __always_inline void report(struct pw_privilege *out, struct task_struct *task, u32 recipe, bool is_request)
 {
   u32 kind = recipe & 255;
   u64 bytes;
-  append_text(out, recipe >> 8 & 15, 0);
+  append_text(out, recipe >> 8 & 15, 0, is_request);
   if ((kind == PW_PRIVILEGE_SYMLINK || kind == PW_PRIVILEGE_LINK) && !(out->marks & PW_OF_WATCHED) &&
       !is_place_that_matters(out->data))
     return;
@@ -277,8 +175,8 @@ static __always_inline void report(struct pw_privilege *out, struct task_struct 
     return;
   recipe = forgotten(out, recipe); /* which class it is of made a difference there */
   kind = recipe & 255;
-  append_text(out, recipe >> 12 & 15, 1);
-  append_text(out, recipe >> 16 & 15, 2);
+  append_text(out, recipe >> 12 & 15, 1, is_request);
+  append_text(out, recipe >> 16 & 15, 2, is_request);
   append_path(out, recipe, task);
   if (kind == PW_PRIVILEGE_PTRACE)
     fill_tracee(out, task);
@@ -323,9 +221,11 @@ PROGRAM(sys_exit)
     out->marks |= PW_PROGRAM_I386;
   fill_arguments(out->arguments, registers, is_32_bit);
   if (is_file_call(recipe & 255)) {
-    u32 kind = kind_of_file_call(watched, out, recipe, task);
+    u32 kind = kind_of_file_call(watched, out, recipe, task, false);
     if (!kind)
       return 0;
+    if ((recipe >> 20 & 15) == RESULT_AS_DESCRIPTOR && (s64)out->result < 0)
+      recipe = recipe_of_unopened(recipe);
     recipe = forgotten(out, (recipe & ~255u) | kind);
   }
   if (!is_seen(out, recipe & 255, recipe >> 20 & 15 && recipe >> 24 & 3))
@@ -334,6 +234,30 @@ PROGRAM(sys_exit)
     fill_before(out, bpf_get_current_pid_tgid());
     fill_identity(out->after, out->capabilities_after, task);
   }
-  report(out, task, recipe);
+  report(out, task, recipe, false);
+  return 0;
+}
+
+PROGRAM(io_uring_submit_req)
+{
+  struct io_kiocb *request = ARGUMENT(0);
+  u32 call = call_of_request(FIELD(request, opcode)), recipe = recipe_of_request(call), zero = 0;
+  struct task_struct *task;
+  struct pw_privilege *out;
+  struct watched *watched;
+  if (!call)
+    return 0;
+  watched = map_lookup(MAP(watched), &zero);
+  out = map_lookup(MAP(call_scratch), &zero);
+  if (!watched || !out)
+    return 0;
+  __builtin_memset(out, 0, sizeof(*out));
+  task = CURRENT_TASK();
+  out->call = call;
+  out->marks = PW_BY_IO_URING;
+  fill_request(out, number_of(request), FORGOTTEN(out->call));
+  recipe = kind_of_request(watched, out, forgotten(out, recipe), task);
+  if (recipe)
+    report(out, task, forgotten(out, recipe), true);
   return 0;
 }

@@ -39,8 +39,9 @@ class Call:
 
     @property
     def kinds(self) -> tuple[RecordKind, ...]:
-        """Of its records; which of them an open is the probe tells by the flags."""
-        return (self.kind, RecordKind.PRIVILEGE_FILE_WRITE) if self.open_flags else (self.kind,)
+        """Of its records; the probe tells by flags and mode which of them an open is."""
+        by_open = (RecordKind.PRIVILEGE_FILE_WRITE, RecordKind.PRIVILEGE_CHMOD)
+        return (self.kind, *by_open) if self.open_flags else (self.kind,)
 
 
 def _calls() -> tuple[Call, ...]:
@@ -65,7 +66,10 @@ def _calls() -> tuple[Call, ...]:
         Call("mount", mount, 165, 40, (21,), (0, 1, 2), path=1),
         Call("move_mount", mount, 429, 429, (429,), (1, 3), descriptor=2, path=1),
         Call("open_tree", mount, 428, 428, (428,), (1,), descriptor=0, path=0),
+        Call("open_tree_attr", mount, 467, 467, (467,), (1,), descriptor=0, path=0),
         Call("fsopen", mount, 430, 430, (430,), (0,)),
+        Call("fspick", mount, 433, 433, (433,), (1,), descriptor=0, path=0),
+        Call("fsconfig", mount, 431, 431, (431,), (3,)),
         Call("fsmount", mount, 432, 432, (432,)),
         Call("mount_setattr", mount, 442, 442, (442,), (1,), descriptor=0, path=0),
         Call("umount2", kind.PRIVILEGE_UMOUNT, 166, 39, (52,), (0,), path=0),
@@ -134,6 +138,11 @@ def _calls_of_files() -> tuple[Call, ...]:
 
 
 CALLS = (*_calls(), *_calls_of_files())
+# What io_uring(7) can do in place of a call (uring.h).
+REQUESTED_CALLS = ("openat", "unlinkat", "renameat", "linkat", "symlinkat", "connect")
+REQUEST_KINDS = tuple(
+    dict.fromkeys(kind for call in CALLS if call.name in REQUESTED_CALLS for kind in call.kinds)
+)
 IDENTITY_KINDS = tuple(dict.fromkeys(call.kind for call in CALLS if call.changes_identity))
 
 
@@ -203,6 +212,7 @@ def header(machine: str, off: Collection[RecordKind] = ()) -> str:
     lines = ["#ifndef PW_LINUX_PODWITNESS_CALLS_H", "#define PW_LINUX_PODWITNESS_CALLS_H"]
     identities = {number: call for number, call in native.items() if call.changes_identity}
     compat_identities = {number: call for number, call in compat.items() if call.changes_identity}
+    lines += [f"#define CALL_{call.name} {identity(call)}" for call in CALLS]
     lines += _mask_function("wanted_calls", {**compat, **native})
     lines += _mask_function("identity_calls", {**compat_identities, **identities})
     lines += _switch_function("call_of", native)

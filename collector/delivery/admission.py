@@ -98,11 +98,9 @@ class Admission:
         portion = Request("", source, self.portion_bytes(source), True)
         return any(map(self._is_over_limit, (portion, *waiting)))
 
-    def is_filling(self, ticket: Ticket) -> bool:
-        """Whether a chunk is in memory, could be in the spool, and its input is at its own bound."""
-        source = ticket.chunk.source
-        is_bounded = source in self._limits and source not in self.memory_only
-        return is_bounded and not ticket.seq and self.is_at_limit(source)
+    def is_filling(self, source: str) -> bool:
+        """Whether an input is at its own bound, and what it has in memory could be in the spool."""
+        return source in self._limits and source not in self.memory_only and self.is_at_limit(source)
 
     def decide(self, request: Request, outlets: Outlets) -> Outlets | None:
         """The outputs for which it goes to the spool, () for memory everywhere; None: it has to wait.

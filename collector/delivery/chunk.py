@@ -125,8 +125,9 @@ class Chunk:
     once this chunk is safe; None where the source keeps no position. `id` is
     derived from the source and the position, so that the same bytes sent again
     have the same id. `vanishing` says whether what the position stands for could
-    not be read again after a restart, as of now; without it, it always could.
-    `stretch` is what it was read of, where that is kept over a restart.
+    not be read again after a restart, as of now or soon; without it, it always could.
+    `gone`, where that differs, is to be asked at the end: whether nobody can read it
+    again. `stretch` is what it was read of, where that is kept over a restart.
     """
 
     id: bytes  # 16 bytes
@@ -140,6 +141,12 @@ class Chunk:
     worth: Worth = Worth.LOG
     vanishing: Callable[[], bool] | None = field(default=None, compare=False, repr=False)
     stretch: Stretch | None = field(default=None, compare=False, repr=False)
+    gone: Callable[[], bool] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is lost with this process."""
+        return self.gone() if self.gone is not None else not self.is_durable
 
     @property
     def is_durable(self) -> bool:

@@ -83,7 +83,6 @@ class Courier:
             await self._give_up(outlet, parcel, "rejected", str(reason))
             return
         part = replace(chunk, id=chunk_id(chunk.id, reason.entries), entries=reason.entries)
-        self._metrics.add("fluentbit_output_dropped_records_total", name, by=reason.records)
         if not any(self._telling.is_telling(ticket) for ticket in parcel.tickets):
             # Which bytes of a file they were is not known.
             part = replace(part, records=reason.records, position=None)
@@ -130,7 +129,6 @@ class Courier:
 
     async def _give_up(self, outlet: Outlet, parcel: Parcel, cause: str, reason: str) -> None:
         name = outlet.route.name
-        self._metrics.add("fluentbit_output_dropped_records_total", name, by=parcel.chunk.records)
         if not self._telling.is_telling(parcel.tickets[0]):
             await self._keep(parcel.chunk, name, reason)
         for ticket in parcel.tickets:

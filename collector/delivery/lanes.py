@@ -193,6 +193,13 @@ class Lanes:
         self.withdraw(set(found))
         return found
 
+    def unspooled(self) -> Iterator[Ticket]:
+        """What is in memory and has no row in the spool."""
+        for lane in self._lanes.values():
+            if lane.current and not lane.current.spooled_seq:
+                yield from lane.current.tickets
+            yield from (ticket for ticket in lane.waiting if not ticket.seq)
+
     def parcels(self) -> list[Parcel]:
         """What is being sent, or waits to be tried again."""
         return [lane.current for lane in self._lanes.values() if lane.current]

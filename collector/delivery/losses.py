@@ -9,7 +9,7 @@ from typing import Any
 
 import msgpack
 
-from collector.delivery.chunk import Chunk
+from collector.delivery.chunk import Chunk, chunk_id
 from collector.delivery.spool_rows import ROW_BYTES, Dropped, wall_clock_ns
 from collector.entries import pack_entry
 
@@ -130,17 +130,55 @@ def _text_bytes(loss: Loss) -> int:
     return len(loss.stream) + len(loss.source) + len(loss.path)
 
 
-def packed(rows: Iterable[Loss]) -> bytes:
-    """As they are kept."""
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Losses that are told together until an output has them: each time it is the same chunk."""
+
+    rows: tuple[Loss, ...]
+    time_ns: int  # wall clock, of the records
+
+    def id(self, *whose: str) -> bytes:
+        """The same after a restart, so that a receiver knows what it has."""
+        return chunk_id(LOSS_TAG, *whose, _packed(self.rows))
+
+
+NOTHING = Batch((), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """What an output has not acknowledged: a batch that it may have all the same, and what was never sent."""
+
+    batch: Batch = NOTHING
+    waiting: tuple[Loss, ...] = ()
+
+    @property
+    def rows(self) -> tuple[Loss, ...]:
+        return self.batch.rows + self.waiting
+
+    def plus(self, losses: Iterable[Loss]) -> Untold:
+        return replace(self, waiting=Losses((*self.waiting, *losses)).rows())
+
+    def packed(self) -> bytes:
+        """As they are kept."""
+        return bytes(msgpack.packb((self.batch.time_ns, _packed(self.batch.rows), _packed(self.waiting))))
+
+
+def _packed(rows: Iterable[Loss]) -> bytes:
     return bytes(msgpack.packb([astuple(row) for row in rows], unicode_errors="surrogateescape"))
 
 
-def unpacked(kept: bytes) -> tuple[Loss, ...]:
-    """() for what `packed` did not make."""
+def unpacked(kept: bytes) -> Untold:
+    """Nothing for what `packed` did not make."""
     try:
-        return tuple(Loss(*row) for row in msgpack.unpackb(kept, unicode_errors="surrogateescape"))
+        time_ns, batch, waiting = msgpack.unpackb(kept)
+        return Untold(Batch(_unpacked(batch), time_ns), _unpacked(waiting))
     except (ValueError, TypeError):
-        return ()
+        return Untold()
+
+
+def _unpacked(rows: bytes) -> tuple[Loss, ...]:
+    return tuple(Loss(*row) for row in msgpack.unpackb(rows, unicode_errors="surrogateescape"))
 
 
 def entry(loss: Loss, node: str, now_ns: int) -> bytes:

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 
 class Reserve:
@@ -40,3 +45,13 @@ class Reserve:
         except OSError:
             return False
         return True
+
+    def behind(self, work: Callable[[], Result]) -> Result:
+        """`work` on a database; once more without the reserve where the disk is full for it."""
+        try:
+            return work()
+        except sqlite3.OperationalError as reason:
+            is_full = getattr(reason, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
+            if not is_full or not self.give_up():
+                raise
+        return work()

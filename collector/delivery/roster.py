@@ -68,8 +68,8 @@ class Roster:
     async def close(self) -> None:
         await asyncio.gather(*(self._close(outlet.route.name, outlet.route.output) for outlet in self.all))
 
-    def replace(self, names: Collection[str], routes: Sequence[Route], grace_s: float) -> list[Outlet]:
-        """From now on these outputs, of which `routes` are other ones or new. Gives those that are new."""
+    def replace(self, names: Collection[str], routes: Sequence[Route], grace_s: float) -> None:
+        """From now on these outputs, of which `routes` are other ones or new."""
         known = {outlet.route.name: outlet for outlet in self.all}
         given = {route.name: route for route in routes}
         made = [Outlet(given[name], 0, self._log) for name in names if name not in known]
@@ -85,7 +85,6 @@ class Roster:
             self._begin(self._leave(outlet, grace_s), f"leave {outlet.route.name}")
         for outlet in made:
             self._staff(outlet)
-        return made
 
     def _share(self) -> None:
         for outlet in self.taking:

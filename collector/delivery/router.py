@@ -33,7 +33,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from collector.delivery import securing
@@ -50,6 +50,7 @@ from collector.delivery.chunk import Chunk, Position
 from collector.delivery.courier import Courier
 from collector.delivery.held_up import HeldUp
 from collector.delivery.lanes import Parcel, Ticket
+from collector.delivery.leftover import lacking, left_over
 from collector.delivery.losses import LOSS_TAG, Loss, chunk_loss
 from collector.delivery.order import PositionOrder
 from collector.delivery.outlet import Outlet, Route
@@ -70,9 +71,6 @@ TOTAL_BYTES = 32 << 20
 
 # A node has some hundred log streams; beyond this the match of a tag is worked out again.
 TAGS_REMEMBERED = 4096
-
-# How long outputs may take to end their connections in good order.
-CLOSE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +133,7 @@ class Router:
         callbacks = Callbacks(self._held, self._settled, self._returned, self._release, self._admit_waiters)
         self._admission.spooling = spooling = Spooling(
             spool,
-            self._roster.taking,
+            self._roster,
             self._order,
             callbacks,
             self._telling,
@@ -339,7 +337,6 @@ class Router:
 
     def _drop(self, ticket: Ticket, outlets: Outlets) -> None:
         for outlet in outlets:
-            self._metrics.add("fluentbit_output_dropped_records_total", outlet.name, by=ticket.chunk.records)
             self.report_loss(chunk_loss(ticket.chunk, "shed", outlet.name))
         self._settle(ticket, len(outlets))
 
@@ -349,7 +346,7 @@ class Router:
         while True:
             await asyncio.sleep(min(self._flush_s, securing.AT_RISK_S))
             self._telling.say(time.monotonic())
-            self._tell_losses()
+            await self._tell_losses()
             if self.spooling and self._securing:
                 self._securing.look()
                 self.spooling.look()
@@ -361,8 +358,11 @@ class Router:
             if self._admission.waiters:
                 self._admit_waiters()  # a file may be about to vanish by now
 
-    def _tell_losses(self) -> None:
-        """Sends the losses gathered so far, past all bounds."""
+    async def _tell_losses(self) -> None:
+        """Sends the losses so far, past all bounds, in chunks that are the same after a crash."""
+        self._telling.gather()
+        if self.spooling:
+            await self.spooling.keep_losses()
         outlets = {outlet.route.name: outlet for outlet in self._roster.taking}
         for name, chunk in self._telling.chunks():
             self._telling.sent(name, self._accept(chunk, (outlets[name],)))
@@ -400,7 +400,7 @@ class Router:
     async def _until_empty(self) -> None:
         while True:
             await self._empty.wait()
-            self._tell_losses()
+            await self._tell_losses()
             if self._empty.is_set():
                 return
 
@@ -421,9 +421,10 @@ class Router:
         for outlet in self._roster.all:
             for handle in outlet.held.values():
                 handle.cancel()
+        names = lacking(self._roster.all, self.spooling.staged() if self.spooling else ())
         for ticket in self._open:
-            if not self._telling.is_telling(ticket) and not ticket.seq:
-                self._left_over(ticket.chunk)
+            if not self._telling.is_telling(ticket):
+                self._left_over(ticket.chunk, names.get(ticket, set()))
             if ticket.safe and not ticket.safe.done():
                 ticket.safe.set_result(False)
         for waiter in self._admission.waiters:
@@ -432,9 +433,10 @@ class Router:
                 waiter.admitted.set_result(None)
         self._telling.say_all()
 
-    def _left_over(self, chunk: Chunk) -> None:
-        if not chunk.is_durable:
-            self.report_loss(chunk_loss(chunk, "shutdown", ""))
+    def _left_over(self, chunk: Chunk, names: Set[str] | None = None) -> None:
+        every = {outlet.name for outlet in self._outlets_of(chunk.tag)}
+        for loss in left_over(chunk, every if names is None else names, every):
+            self.report_loss(loss)
 
     # Another configuration
 
@@ -456,9 +458,7 @@ class Router:
 
     def reroute(self, names: Collection[str], routes: Sequence[Route], grace_s: float) -> None:
         """From now on the outputs of these names, of which `routes` are other ones or new (roster.py)."""
-        for outlet in self._roster.replace(names, routes, grace_s):
-            if self.spooling:
-                self.spooling.add(outlet)
+        self._roster.replace(names, routes, grace_s)
         self._outlets_of.cache_clear()
         self._listen()
         for waiter in self._admission.waiters:

@@ -50,8 +50,16 @@ class Securing:
             for outlet in self._outlets_of(tag):
                 if self._spooling.has_room(0):
                     self._spooling.secure(outlet, tag)
-        for tag in {ticket.chunk.tag for ticket in self._tickets if self._admission.is_filling(ticket)}:
+        for tag in self._tags_of(filter(self._admission.is_filling, self._sources())):
             self._spooling.secure_failing(self._outlets_of(tag), tag, now_s - AT_RISK_S)
+
+    def _sources(self) -> set[str]:
+        """Inputs that have something in memory and not in the spool."""
+        return {ticket.chunk.source for ticket in self._tickets if not ticket.seq}
+
+    def _tags_of(self, sources: Iterable[str]) -> set[str]:
+        found = frozenset(sources)
+        return {one.chunk.tag for one in self._tickets if not one.seq and one.chunk.source in found}
 
     def half_done(self) -> None:
         """At the end: what some outputs are through with, and others not: a restart would read it for all.

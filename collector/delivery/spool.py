@@ -21,11 +21,11 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from collector.delivery.chunk import Chunk, Position, Worth
 from collector.delivery.database import position_of, position_row, set_aside
-from collector.delivery.losses import Loss, Losses, packed, row_loss, unpacked
+from collector.delivery.losses import Untold, row_loss, unpacked
 from collector.delivery.reserve import Reserve
 from collector.delivery.spool_rows import (
     ROW_BYTES,
@@ -45,7 +45,7 @@ from collector.delivery.spool_rows import (
     tag_of,
     wall_clock_ns,
 )
-from collector.delivery.spool_schema import SpoolUnusable, create, read_through
+from collector.delivery.spool_schema import SpoolUnusable, create, not_opened, read_through
 
 FILE_NAME = "podwitness-spool.db"
 _ADD = (
@@ -72,17 +72,12 @@ VACUUM_PAGES = 128
 # The process before this one may just be ending.
 BUSY_S = 5.0
 
-Result = TypeVar("Result")
-
-Untold = Mapping[str, Sequence[Loss]]
-"""By the name of an output what it has to be told."""
-
 
 class SpoolDamaged(Exception):
     """The database was damaged: it is kept at `aside`, and a new one is begun. What it had is lost."""
 
     def __init__(self, aside: Path, reason: Exception) -> None:
-        super().__init__(f"the spool was damaged ({reason}); it was kept as {aside}, a new one is begun")
+        super().__init__(f"the spool is damaged ({reason}); it was kept as {aside}, a new one is begun")
         self.aside = aside
 
 
@@ -100,6 +95,8 @@ class Spool:
         self._checksum = checksum
         self.last_seq = 0
         self.damaged: Path | None = None  # what was found at the start, and could not be read
+        self._damage: sqlite3.DatabaseError | None = None  # until a new one is begun
+        self._aside: Path | None = None  # where that one is
         self._losses: dict[str, bytes] = {}  # as the table has them
         self._database = self._open()
         self._losses = dict(self._database.execute("SELECT listener, untold FROM losses").fetchall())
@@ -114,7 +111,7 @@ class Spool:
         *,
         done: Sequence[tuple[str, int]] = (),
         places: Mapping[str, Place],
-        untold: Untold | None = None,
+        untold: Mapping[str, Untold] | None = None,
     ) -> Written:
         """Adds chunks, removes rows that are delivered and what is beyond the bounds, all or nothing.
 
@@ -152,10 +149,12 @@ class Spool:
             self._losses = kept_losses
         return Written(kept, tuple(dropped))
 
-    def _keep_losses(self, untold: Untold, dropped: Sequence[Dropped], cause: str) -> dict[str, bytes]:
+    def _keep_losses(
+        self, untold: Mapping[str, Untold], dropped: Sequence[Dropped], cause: str
+    ) -> dict[str, bytes]:
         """By listener, what is to be told after all memory was lost."""
         told_of = [row_loss(row, cause) for row in dropped]
-        losses = {name: packed(Losses((*rows, *told_of)).rows()) for name, rows in untold.items()}
+        losses = {name: one.plus(told_of).packed() for name, one in untold.items()}
         for name in set(self._losses) - set(losses):
             self._database.execute("DELETE FROM losses WHERE listener = ?", (name,))
         for name, rows in losses.items():
@@ -163,13 +162,13 @@ class Spool:
                 self._database.execute("INSERT OR REPLACE INTO losses VALUES (?, ?)", (name, rows))
         return losses
 
-    def losses(self) -> dict[str, tuple[Loss, ...]]:
+    def losses(self) -> dict[str, Untold]:
         """What was not told, by the output that would have been. One that has an entry was there before."""
         return {name: unpacked(rows) for name, rows in self._losses.items()}
 
-    def has_losses(self, untold: Untold) -> bool:
+    def has_losses(self, untold: Mapping[str, Untold]) -> bool:
         """Whether just these are kept."""
-        return {name: packed(rows) for name, rows in untold.items()} == self._losses
+        return {name: one.packed() for name, one in untold.items()} == self._losses
 
     def _take_reserve(self) -> None:
         """Raises sqlite3.OperationalError where the disk has no room for it."""
@@ -346,7 +345,7 @@ class Spool:
         self._transaction(lambda: self._database.execute("DELETE FROM positions WHERE mark <= ?", (mark,)))
 
     def adopt(
-        self, outputs: Mapping[str, Callable[[str], bool]], untold: Untold | None = None
+        self, outputs: Mapping[str, Callable[[str], bool]], untold: Mapping[str, Untold] | None = None
     ) -> list[Dropped]:
         """Notes the outputs of this run, by name with their Match.
 
@@ -374,7 +373,10 @@ class Spool:
                 self._database.executemany("INSERT INTO outputs VALUES (?)", [(name,) for name in outputs])
             losses.update(self._keep_losses(untold or {}, dropped, "output_removed"))
 
-        self._with_reserve(lambda: self._transaction(work))
+        try:
+            self._reserve.behind(lambda: self._transaction(work))
+        except sqlite3.OperationalError as reason:
+            raise not_opened(self.path, reason) from reason
         self.used_bytes, self._losses = used, losses
         return dropped
 
@@ -424,15 +426,6 @@ class Spool:
     def close(self) -> None:
         self._database.close()
 
-    def _with_reserve(self, work: Callable[[], Result]) -> Result:
-        """At the start, which writes as well: on a full disk the reserve makes room for it."""
-        try:
-            return work()
-        except sqlite3.OperationalError as reason:
-            if reason.sqlite_errorcode != sqlite3.SQLITE_FULL or not self._reserve.give_up():
-                raise
-        return work()
-
     def _transaction(self, work: Callable[[], Any]) -> Any:
         def whole() -> Any:
             with self._database:
@@ -449,31 +442,38 @@ class Spool:
             raise
         except sqlite3.DatabaseError as reason:
             self._database.close()
-            aside = set_aside(self.path)
+            self._damage = self._damage or reason  # the next calls meet a closed database
+            raise self._begun_anew(self._damage) from reason
+
+    def _begun_anew(self, damage: sqlite3.DatabaseError) -> SpoolDamaged:
+        """Raises sqlite3.OperationalError where the disk lets nothing be begun: each call tries it again."""
+        try:
+            self._aside = self._aside or set_aside(self.path)
             self._database = self._open()
-            self.used_bytes.clear()
-            self._losses.clear()
-            raise SpoolDamaged(aside, reason) from reason
+        except (OSError, SpoolUnusable) as reason:
+            raise sqlite3.OperationalError(f"{damage}; {reason.__cause__ or reason}") from reason
+        told = SpoolDamaged(self._aside, damage)
+        self._aside = self._damage = None
+        self.used_bytes.clear()
+        self._losses.clear()
+        return told
 
     def _open(self) -> sqlite3.Connection:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return self._with_reserve(self._connect)
+            return self._connect_or_begin_anew()
         except (sqlite3.OperationalError, OSError) as reason:
-            raise SpoolUnusable(
-                f"The spool {self.path} can't be opened: {reason}.",
-                "podwitness does not start without it, because what it promised to keep may be there.",
-                "Check that storage.path can be written and is used by one podwitness only.",
-            ) from reason
+            raise not_opened(self.path, reason) from reason
+
+    def _connect_or_begin_anew(self) -> sqlite3.Connection:
+        try:
+            return self._reserve.behind(self._connect)  # it writes as well
+        except sqlite3.OperationalError:
+            raise
         except sqlite3.DatabaseError as reason:
-            self.damaged = aside = set_aside(self.path)
-            self._log.error(
-                "the spool %s is damaged (%s); it was kept as %s and a new one is begun: chunks that waited "
-                "there are not sent",
-                self.path,
-                reason,
-                aside,
-            )
+            self.damaged = set_aside(self.path)
+            told = SpoolDamaged(self.damaged, reason)
+            self._log.error("%s: chunks that waited there are not sent", told)
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:

@@ -15,19 +15,19 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 from collector.delivery.chunk import Chunk
 from collector.delivery.lanes import Parcel, Ticket
 from collector.delivery.losses import row_loss
 from collector.delivery.order import PositionOrder
 from collector.delivery.outlet import Outlet
+from collector.delivery.roster import Roster
 from collector.delivery.salvage import lost_rows, lost_unseen, salvage
 from collector.delivery.spool import Spool, SpoolDamaged
 from collector.delivery.spool_gauges import set_gauges
 from collector.delivery.spool_rows import ROW_BYTES, Addition, Dropped, Found, Kept, Place, Stored, Written
+from collector.delivery.spool_thread import SpoolThread
 from collector.delivery.staging import Row, Staging, Unit
 from collector.delivery.telling import Telling
 from collector.service.metrics import Metrics
@@ -43,9 +43,6 @@ PATIENCE_S = 1.0
 
 # A disk that is full stays so for a while.
 RETRY_S = 1.0
-COMPLAIN_EVERY_S = 10.0
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,7 @@ class Spooling:
     def __init__(
         self,
         spool: Spool,
-        outlets: Sequence[Outlet],
+        roster: Roster,
         order: PositionOrder,
         callbacks: Callbacks,
         telling: Telling,
@@ -88,15 +85,14 @@ class Spooling:
         log: logging.Logger,
     ) -> None:
         self._spool = spool
-        self._outlets = {outlet.route.name: outlet for outlet in outlets}
+        self._roster = roster
         self._order = order
         self._callbacks = callbacks
         self._telling = telling
         self._bounds = bounds
         self._metrics = metrics
         self._log = log
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
-        self._using = asyncio.Lock()  # from a call in the thread until its result is taken note of
+        self._thread = SpoolThread(spool.path, self._lose_all, metrics=metrics, log=log)
         self._staging = Staging()
         self._done: list[tuple[str, int]] = []
         self._work = asyncio.Event()
@@ -104,7 +100,6 @@ class Spooling:
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._chunks_up = 0
-        self._complained_s = float("-inf")
         self._is_failing = False
         self._is_ending = False
         self._may_shrink = True
@@ -125,16 +120,18 @@ class Spooling:
         matches = {name: outlet.route.matches for name, outlet in self._outlets.items()}
         for row in spool.adopt(matches, telling.untold()):
             telling.report(row_loss(row, "output_removed"))
-        # A bound may have been larger, and an heir gets what others had.
-        for row in spool.write((), places=self._places(), untold=telling.untold()).dropped:
-            telling.report(row_loss(row, "storage_limit"))
+        # A bound may have been larger, and an heir gets what others had. On a full disk it is done later.
+        with contextlib.suppress(sqlite3.OperationalError):
+            for row in spool.write((), places=self._places(), untold=telling.untold()).dropped:
+                telling.report(row_loss(row, "storage_limit"))
         self._kept_version = telling.version
         for found in spool.contents():
             self._outlets[found.output].shelf.put(*found[1:])
 
-    def add(self, outlet: Outlet) -> None:
-        """One that a reload brought. Rows of one that had its name are delivered by it."""
-        self._outlets[outlet.route.name] = outlet
+    @property
+    def _outlets(self) -> dict[str, Outlet]:
+        """Rows of one that was removed are delivered by one that has its name."""
+        return {outlet.name: outlet for outlet in self._roster.all}
 
     # What the router asks
 
@@ -169,6 +166,10 @@ class Spooling:
         if len(failing) < len(outlets) and self.has_room(0):
             for outlet in failing:
                 self.secure(outlet, tag)
+
+    def staged(self) -> tuple[Unit, ...]:
+        """What is on its way to disk."""
+        return self._staging.units()
 
     def overdue_tags(self, before_s: float) -> set[str]:
         """Tags of what has been waiting to be written since then, for an output that delivers nothing."""
@@ -244,8 +245,8 @@ class Spooling:
     async def forget_positions(self, mark: int) -> None:
         """The positions of what was written up to `mark` are in their own databases."""
         if not self._is_ending:
-            async with self._using:
-                await self._call(lambda: self._spool.forget_positions(mark))
+            async with self._thread.using:
+                await self._thread.call(lambda: self._spool.forget_positions(mark))
 
     async def keep_losses(self) -> None:
         """Returns when all losses so far are on disk, or told, as far as the disk takes them."""
@@ -262,11 +263,10 @@ class Spooling:
 
     async def close(self) -> None:
         """Notes what was delivered last, and what is still to be told."""
-        async with self._using:
+        async with self._thread.using:
             untold = self._telling.untold()
-            await self._call(lambda: self._spool.write((), done=self._done, places={}, untold=untold))
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._spool.close)
-        self._thread.shutdown()
+            await self._thread.call(lambda: self._spool.write((), done=self._done, places={}, untold=untold))
+            await self._thread.end(self._spool.close)
 
     async def _write_regularly(self) -> None:
         while True:
@@ -286,14 +286,14 @@ class Spooling:
 
     async def _shrink(self) -> None:
         """Gives the room of an empty spool back, as long as it is."""
-        async with self._using:
-            self._may_shrink = bool(await self._call(self._spool.shrink))
+        async with self._thread.using:
+            self._may_shrink = bool(await self._thread.call(self._spool.shrink))
         if self._may_shrink:
             self._work.set()
 
     async def _write(self, patience_s: float = PATIENCE_S) -> bool:
         """Whether chunks were written, or there is a new spool for them."""
-        async with self._using:
+        async with self._thread.using:
             spools = self._spools
             rows = self._staging.writable(self._order, time.monotonic() - patience_s)
             done, self._done = self._done, []
@@ -305,7 +305,7 @@ class Spooling:
             with contextlib.ExitStack() as paused:
                 for outlet in full:
                     paused.enter_context(outlet.pausing())
-                written = await self._call(
+                written = await self._thread.call(
                     lambda: self._spool.write(added, done=done, places=places, untold=untold)
                 )
                 if written is not None:
@@ -318,7 +318,10 @@ class Spooling:
             self._is_failing = True
             # Removing takes hardly any room, and makes some.
             first, self._done = done[:DONE_ROWS], done[DONE_ROWS:] + self._done
-            if await self._call(lambda: self._spool.write((), done=first, places={}, untold=untold)) is None:
+            removed = await self._thread.call(
+                lambda: self._spool.write((), done=first, places={}, untold=untold)
+            )
+            if removed is None:
                 self._done = first + self._done
             else:
                 self._removed(first)
@@ -341,8 +344,10 @@ class Spooling:
 
     def _removed(self, rows: Iterable[tuple[str, int]]) -> None:
         """Until now they would have been read back like any other."""
+        outlets = self._outlets
         for name, seq in rows:
-            self._outlets[name].shelf.up.discard(seq)
+            if name in outlets:  # one that a reload removed leaves with its last row
+                outlets[name].shelf.up.discard(seq)
 
     def _take_note(self, rows: Sequence[Row], written: Written) -> None:
         self._staging.written(rows)
@@ -362,8 +367,14 @@ class Spooling:
                     self._withdraw(unit.outlets[0], unit.parcel)
                 else:
                     self._settle(unit)
+        self._note_changes()
         self._has_room.set()
         self._callbacks.freed()
+
+    def _note_changes(self) -> None:
+        """One that a reload removed may have nothing any more."""
+        for outlet in self._roster.all:
+            outlet.note_change()
 
     def _give_up(self, outlet: Outlet, dropped: Dropped) -> None:
         """A row was dropped: what it stands for leaves memory, too, if it is there."""
@@ -406,23 +417,25 @@ class Spooling:
         while True:
             await self._has_room.wait()
             self._has_room.clear()
-            for outlet in tuple(self._outlets.values()):
+            for outlet in self._roster.all:
                 while await self._read_back(outlet):
                     pass
 
     async def _read_back(self, outlet: Outlet) -> bool:
         """Whether there may be more that an output has room for."""
         shelf = outlet.shelf
-        room_bytes = self._bounds.backlog_bytes // len(self._outlets) - shelf.up_bytes
+        if not shelf.behind or self._is_ending:
+            return False
+        room_bytes = self._bounds.backlog_bytes // len(self._roster.all) - shelf.up_bytes
         room_chunks = self._bounds.chunks_up - self._chunks_up
         # Once some of it is delivered, so that rows are not read one by one.
         is_worth_it = room_bytes > shelf.up_bytes and room_chunks > 0
         # One that fails has enough with what it tries.
         is_busy = (shelf.up_bytes and not is_worth_it) or (outlet.complaint and outlet.lanes.has_any)
-        if not shelf.behind or self._is_ending or is_busy:
+        if is_busy:
             return False
-        async with self._using:
-            found = await self._call(
+        async with self._thread.using:
+            found = await self._thread.call(
                 lambda: self._spool.read(
                     outlet.route.name,
                     after=shelf.after,
@@ -445,6 +458,7 @@ class Spooling:
             self._telling.report(row_loss(row, "spool_damaged"))
             self._forget_row(outlet, row.seq)
         outlet.shelf.after = found.after
+        outlet.note_change()
 
     def _return(self, outlet: Outlet, stored: Stored) -> None:
         chunk = stored.chunk
@@ -454,40 +468,24 @@ class Spooling:
         self._metrics.add("podwitness_spool_read_bytes_total", by=len(chunk.entries))
         self._callbacks.returned(outlet, Ticket(chunk, len(chunk.entries), 1, seq=stored.seq))
 
-    async def _call(self, work: Callable[[], Result]) -> Result | None:
-        """In the thread; None where the spool refused, which is said and counted."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except SpoolDamaged as reason:
-            self._lose_all(reason)
-        except sqlite3.Error as reason:
-            self._metrics.add("podwitness_spool_failures_total")
-            self._complain(f"the spool {self._spool.path} can't be used ({reason})")
-        return None
-
     def _lose_all(self, reason: SpoolDamaged) -> None:
         self._log.error("%s: chunks that waited there are not sent", reason)
         self._spools += 1
         self._kept_version = -1  # what was kept of losses went with it
         self._staging.unwritten()
-        for outlet in tuple(self._outlets.values()):
+        for outlet in self._roster.all:
             for loss in lost_rows(outlet):
                 self._telling.report(loss)
             outlet.shelf.after = self._spool.last_seq
             salvage(outlet, self._staging, self._leaves_memory, self._callbacks.held)
+        self._note_changes()
         self._wake()
-
-    def _complain(self, reason: str) -> None:
-        now_s = time.monotonic()
-        if now_s >= self._complained_s + COMPLAIN_EVERY_S:
-            self._complained_s = now_s
-            self._log.error("%s; chunks stay in memory as long as they fit: free space on its disk", reason)
 
     # What can be seen
 
     async def set_gauges(self) -> None:
         """Brings its gauges up to date; one of them costs a question to the database."""
-        for outlet in tuple(self._outlets.values()):
+        for outlet in self._roster.all:
             is_empty = not (outlet.shelf.behind or outlet.shelf.up_bytes)
             oldest_ns = 0 if is_empty else await self._oldest_ns(outlet.name)
             set_gauges(self._metrics, outlet, self._spool.used_bytes[outlet.name], oldest_ns)
@@ -496,5 +494,5 @@ class Spooling:
         self._metrics.set("podwitness_spool_file_bytes", to=self._spool.file_bytes)
 
     async def _oldest_ns(self, name: str) -> int:
-        async with self._using:
-            return await self._call(lambda: self._spool.oldest_ns(name)) or 0
+        async with self._thread.using:
+            return await self._thread.call(lambda: self._spool.oldest_ns(name)) or 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from collector.delivery.chunk import Chunk, Position, Worth, join
 from collector.delivery.lanes import ALONE_BYTES, Parcel, Ticket
-from collector.delivery.order import PositionOrder, Step
+from collector.delivery.order import Grants, PositionOrder, Step
 from collector.delivery.outlet import Outlet
 from collector.delivery.spool_rows import Addition
 
@@ -172,13 +172,13 @@ class Staging:
         patient = self.size_bytes < self._stage_bytes // 2
         rows: list[Row] = []
         left: Counter[Ticket] = Counter()
-        granted: set[Step] = set()
+        grants = order.grants()
         stopped: set[str] = set()
         for unit in self._units:
             if unit.chunk.tag in stopped:
                 continue
             is_awaited = patient and unit.since_s > after_s and _is_awaited(unit)
-            positions = None if is_awaited else _completed(unit, order, left, granted)
+            positions = None if is_awaited else _completed(unit, grants, left)
             if positions is None:
                 stopped.add(unit.chunk.tag)
                 continue
@@ -262,11 +262,9 @@ def _is_awaited(unit: Unit) -> bool:
     )
 
 
-def _completed(
-    unit: Unit, order: PositionOrder, left: Counter[Ticket], granted: set[Step]
-) -> list[tuple[str, Position]] | None:
+def _completed(unit: Unit, grants: Grants, left: Counter[Ticket]) -> list[tuple[str, Position]] | None:
     """The positions that move once the unit is written, after all before it; None: it has to wait."""
-    positions: dict[tuple[str, int, int], tuple[str, Position]] = {}
+    steps: list[Step] = []
     for ticket in unit.tickets:
         if ticket.step is None:
             continue
@@ -274,13 +272,12 @@ def _completed(
             return None
         left.setdefault(ticket, ticket.waiting_for)
         if left[ticket] == len(unit.outlets):
-            if not order.may_pass(ticket.step, granted):
-                return None
-            granted.add(ticket.step)
-            positions[ticket.step.file] = ticket.step.source, ticket.step.position
+            steps.append(ticket.step)
+    if not grants.grant(steps):
+        return None
     for ticket in unit.tickets:
         left[ticket] -= len(unit.outlets)
-    return list(positions.values())
+    return list({step.file: (step.source, step.position) for step in steps}.values())
 
 
 def _may_join(row: Row, unit: Unit) -> bool:

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from collector.delivery.chunk import Chunk, Worth, chunk_id
+from collector.delivery.chunk import Chunk, Worth
 from collector.delivery.lanes import Ticket
-from collector.delivery.losses import LOSS_TAG, Loss, Losses, entry
+from collector.delivery.losses import LOSS_TAG, NOTHING, Batch, Loss, Losses, Untold, entry
 from collector.service.metrics import Metrics
 
 # Where losses go on, a line in the log for each second would be read by ourselves, and be lost in turn.
@@ -19,21 +19,21 @@ SAY_EVERY_S = 10.0
 
 @dataclass(slots=True)
 class Listener:
-    """An output that takes losses: what it has not been told, and the chunk under way that does."""
+    """An output that takes losses: what it has not been told, what it is told, and the chunk under way."""
 
     waiting: Losses = field(default_factory=Losses)
-    told: tuple[Loss, ...] = ()
+    batch: Batch = NOTHING
     ticket: Ticket | None = None
 
-    def untold(self) -> tuple[Loss, ...]:
-        """What it has not acknowledged."""
-        return Losses((*self.told, *self.waiting.rows())).rows() if self.told else self.waiting.rows()
+    def untold(self) -> Untold:
+        return Untold(self.batch, self.waiting.rows())
 
 
 class Telling:
     """Each listener hears of every loss at its own pace, in one chunk at a time.
 
-    What was not delivered is told with the next. `version` changes with what is untold.
+    `gather` says what belongs to the next chunk, `chunks` makes it: what is kept between them is told
+    in the same chunk after a crash. So is what was not delivered. `version` changes with what is untold.
     """
 
     def __init__(self, node: str, *, metrics: Metrics, log: logging.Logger) -> None:
@@ -50,15 +50,16 @@ class Telling:
         before, self._listeners = self._listeners, {}
         for name in names:
             self._listeners[name] = before.get(name) or Listener()
-        gone = {name: one.untold() for name, one in before.items() if name not in self._listeners}
+        gone = {name: one.untold().rows for name, one in before.items() if name not in self._listeners}
         self._inherit(gone, [name for name in self._listeners if name not in before])
 
-    def restore(self, untold: Mapping[str, Iterable[Loss]]) -> None:
+    def restore(self, untold: Mapping[str, Untold]) -> None:
         """What a process before this one had not told."""
-        for name, losses in untold.items():
+        for name, one in untold.items():
             if name in self._listeners:
-                self._inherit({name: losses}, [name])
-        gone = {name: losses for name, losses in untold.items() if name not in self._listeners}
+                self._listeners[name].batch = one.batch
+                self._inherit({name: one.waiting}, [name])
+        gone = {name: one.rows for name, one in untold.items() if name not in self._listeners}
         self._inherit(gone, [name for name in self._listeners if name not in untold])
 
     def _inherit(self, untold: Mapping[str, Iterable[Loss]], heirs: Iterable[str]) -> None:
@@ -72,13 +73,15 @@ class Telling:
     def report(self, loss: Loss) -> None:
         self._metrics.add("podwitness_lost_records_total", loss.cause, by=loss.records)
         self._metrics.add("podwitness_lost_bytes_total", loss.cause, by=loss.size_bytes)
+        if loss.output:
+            self._metrics.add("fluentbit_output_dropped_records_total", loss.output, by=loss.records)
         for listener in self._listeners.values():
             listener.waiting.add(loss)
         if loss.records:  # who does not know how many has said what it knows
             self._unsaid[loss.output, loss.cause] += loss.records
         self.version += 1
 
-    def untold(self) -> dict[str, tuple[Loss, ...]]:
+    def untold(self) -> dict[str, Untold]:
         """By listener, what would have to be told if all memory were lost."""
         return {name: listener.untold() for name, listener in self._listeners.items()}
 
@@ -97,20 +100,25 @@ class Telling:
     def _say(self, output: str, cause: str, records: int) -> None:
         self._log.error("%s lost %d records (%s)", output or "every output", records, cause)
 
-    def chunks(self) -> Iterator[tuple[str, Chunk]]:
-        """By listener, the losses to be told now. Not `sent`, they are not told again."""
-        for name, listener in self._listeners.items():
-            if listener.waiting and listener.ticket is None:
-                listener.told = listener.waiting.take()
-                yield name, self._chunk(name, listener.told)
+    def gather(self) -> None:
+        """What is waiting is told with the next chunk, and what comes from now on with the one after it."""
+        for listener in self._listeners.values():
+            if listener.waiting and not listener.batch.rows:
+                listener.batch = Batch(listener.waiting.take(), time.time_ns())
+                self.version += 1
 
-    def _chunk(self, name: str, told: tuple[Loss, ...]) -> Chunk:
-        now_ns = time.time_ns()
+    def chunks(self) -> Iterator[tuple[str, Chunk]]:
+        """By listener, the losses to be told now."""
+        for name, listener in self._listeners.items():
+            if listener.batch.rows and listener.ticket is None:
+                yield name, self._chunk(name, listener.batch)
+
+    def _chunk(self, name: str, batch: Batch) -> Chunk:
         return Chunk(
-            id=chunk_id(LOSS_TAG, self._node, name, now_ns),
+            id=batch.id(self._node, name),
             tag=LOSS_TAG,
-            entries=b"".join(entry(loss, self._node, now_ns) for loss in told),
-            records=len(told),
+            entries=b"".join(entry(loss, self._node, batch.time_ns) for loss in batch.rows),
+            records=len(batch.rows),
             source="podwitness",
             created_ns=time.monotonic_ns(),
             worth=Worth.WITNESS,
@@ -128,7 +136,6 @@ class Telling:
         for listener in self._listeners.values():
             if listener.ticket is ticket:
                 listener.ticket = None
-                told, listener.told = listener.told, ()
-                for loss in () if ticket.delivered else told:
-                    listener.waiting.add(loss)
-                self.version += 1
+                if ticket.delivered:
+                    listener.batch = NOTHING
+                    self.version += 1

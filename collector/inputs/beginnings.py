@@ -14,7 +14,7 @@ from collector.delivery.chunk import INHERITED, FileKey, Position
 from collector.delivery.positions import FOREIGN_DEVICE, Positions
 from collector.inputs.follow import FollowedFile, begins_as, head_of, is_file_of
 from collector.inputs.tail_open import OpenFile, Refused, open_pinned, path_of, pin
-from collector.inputs.tail_paths import COMPRESSED, Selection, is_rotated, rotated_siblings
+from collector.inputs.tail_paths import COMPRESSED, Selection, is_rotated, log_of, rotated_siblings
 
 # Files read to their end and closed though they still have a name: as many as 800 pods keep of rotations.
 MAX_FINISHED = 4096
@@ -444,4 +444,5 @@ def _may_have_been(place: str, path: str) -> bool:
     directory, name = os.path.split(place)
     plain = path.removesuffix(COMPRESSED)
     is_timed = os.path.dirname(plain) == directory and is_rotated(name, os.path.basename(plain))
-    return is_timed or path.startswith(place)
+    # Path may mean the renamed ones too: then each is known by the name that it had, as of one log.
+    return is_timed or path.startswith(place) or log_of(place) == log_of(path)

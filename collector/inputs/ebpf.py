@@ -42,6 +42,7 @@ SUMMARY = "Reads process and network events of all containers and the host from 
 TICK_S = 1.0
 # While records wait for their cgroup to become known, or for room in the outputs.
 RETRY_S = 0.1
+HOOK_ATTACHED = "podwitness_kernel_hook_attached"
 LACKS_PROGRAM = "records of these tell no executable and no arguments until they execute again"
 # Until detached probes are tried to be attached again, where that failed.
 ATTACH_AGAIN_S = 10.0
@@ -179,7 +180,7 @@ class Ebpf:
         for hook in hooks:
             failed = hook.state == "failed"
             said = f"{hook.hook} is {hook.state}: {hook.reason}. {hook.consequence}"
-            context.metrics.set("podwitness_kernel_hook_attached", hook.hook, to=int(hook.is_attached))
+            context.metrics.set(HOOK_ATTACHED, hook.hook, context.name, to=int(hook.is_attached))
             if hook.state != "attached":
                 context.log.log(logging.WARNING if failed else logging.INFO, "%s", said)
             if failed:
@@ -189,7 +190,7 @@ class Ebpf:
         """Of another configuration: the next may do without some."""
         context = self._context
         for hook in hooks:
-            context.metrics.forget("podwitness_kernel_hook_attached", hook.hook)
+            context.metrics.forget(HOOK_ATTACHED, hook.hook, context.name)
             if hook.state == "failed":
                 context.report(f"{context.name} {hook.hook}", True, "")
 

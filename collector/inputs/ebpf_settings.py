@@ -156,7 +156,7 @@ class Settings:
         help="With `syscalls`: files and sockets to report the use of. The last two names count, wherever "
         "the file is: `/etc/shadow` is watched in every container. `*` stands for any name. `off`: none. "
         "A hard link to one and another name for its folder are told, what is read by these is not. "
-        "What io_uring opens, renames or deletes is not seen; who sets up an io_uring is.",
+        "Of io_uring the path that is passed counts, from Linux 6.4 on; before only who sets one up is told.",
     )
 
     exempt: tuple[str, ...] = key(
@@ -246,6 +246,11 @@ class Settings:
             found |= dict.fromkeys(("watch_path", "watch_exempt"), reason)
         if self.witness == "netlink":
             found |= dict.fromkeys(OF_PROBES, "Witness is netlink, which has no probes; remove the line")
+        if self.witness != "netlink" and all(event.kind is None for event in self.told):
+            found["trace"] = (
+                "where eBPF works nothing tells these; name syscalls.setuid and syscalls.setgid, or let "
+                "Witness be netlink"
+            )
         if self.witness == "ebpf":
             found["refresh_interval"] = "Witness is ebpf; remove the line"
         return found

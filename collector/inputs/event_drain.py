@@ -23,6 +23,7 @@ from collector.native.resolutions import Resolutions
 from collector.native.translations import Translations
 from probes import netns
 from probes.catalog import FLOW_SLOTS, FLOWS
+from probes.choice import are_packets_seen
 
 if TYPE_CHECKING:
     from collector.context import InputContext
@@ -103,9 +104,9 @@ class EventDrain:
             context.log.error("Watch_Exempt does nothing without Program, State and Trace process")
 
     def _open_flows(self, settings: Settings) -> FlowTable | None:
-        """None where flows are not traced. Raises OSError."""
+        """None where no packets are looked at. Raises OSError."""
         descriptor = self._attached.maps.get(FLOWS)
-        if descriptor is None:
+        if descriptor is None or not are_packets_seen(settings.subjects, settings.off):
             return None
         interval_ns, idle_ns = int(settings.flow_interval_s * 1e9), int(settings.flow_idle_s * 1e9)
         try:

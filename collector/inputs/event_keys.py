@@ -20,6 +20,8 @@ def _read_trace(written: str) -> tuple[str, ...]:
         raise ValueError(f"expected some of {', '.join(TRACED)}, or of their events.")
     for word in words:
         bare = word.removeprefix("-")
+        if not bare:
+            raise ValueError("expected a name right behind each -, as in -fork.")
         if not named(bare):
             raise ValueError(f"{bare} is no subject and no event. {_nearest_event(bare)}")
     return words

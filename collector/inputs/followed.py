@@ -16,7 +16,7 @@ from collector.inputs.follow_gzip import CompressedFile
 from collector.inputs.succession import Plans, Succession
 from collector.inputs.tail_files import Found
 from collector.inputs.tail_groups import Grouping, LineGroups
-from collector.inputs.tail_open import OpenFile
+from collector.inputs.tail_open import OpenFile, path_of
 from collector.inputs.tail_paths import Selection, log_of
 from collector.inputs.tail_settings import Settings
 from collector.native.logs import LogStream
@@ -31,7 +31,8 @@ class Followed:
     """Open files by inode, and the logs they belong to by place.
 
     `names` has the same inodes with the names they are known by ("" without one),
-    for readers in other threads. `ready` is called with files that are to be
+    for readers in other threads; `left` are paths of files that are left and have a
+    name, which may be found again. `ready` is called with files that are to be
     looked at; `refuse` with a path that is not followed, and why; `count` with the
     name of a counter of Fluent Bit.
     """
@@ -63,6 +64,7 @@ class Followed:
         self._log = log
         self.files: dict[tuple[int, int], FollowedFile] = {}
         self.names: dict[tuple[int, int], str] = {}
+        self.left: deque[str] = deque()
         self.successions: dict[str, Succession] = {}
         self._passed_by: set[tuple[int, int]] = set()  # until the first look is over
         self._gone: deque[tuple[float, FileKey]] = deque()
@@ -214,6 +216,8 @@ class Followed:
         self._beginnings.finish(file, succession.path, partials)
         if file.is_gone:
             self._gone.append((now_s, file.key))
+        else:
+            self.left.append(path_of(file.fd))
         del self.files[file.inode], self.names[file.inode]
         succession.files.remove(file)
         succession.written_ns = os.fstat(file.fd).st_mtime_ns

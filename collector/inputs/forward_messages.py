@@ -18,6 +18,7 @@ from collector.entries import pack_entry, pack_time
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _NIL = b"\xc0"
+_JSON = (b"[", b"{")  # small numbers to msgpack
 _ENTRY, _NIL_TIME, _ZERO_TIME = 0x92, 0xC0, 0x00
 
 
@@ -157,6 +158,8 @@ def read_message(raw: bytes, now_ns: int, limit_bytes: int) -> Message | None:
             return rest.packed(tag, raw[payload.begin : payload.end], (raw[0] & 0x0F) - 2)
         return _Reading(raw, now_ns, limit_bytes).message()
     except (ValueError, TypeError, IndexError, msgpack.OutOfData):
+        if raw[:1] in _JSON:
+            raise NotForward("sent JSON, which Fluentd reads here too: let it send msgpack") from None
         raise NotForward("sent what is not a message of the forward protocol") from None
 
 

@@ -227,6 +227,7 @@ class KubernetesEvents:
             after=self._position(after),
             # Without a database nobody knows where to go on; with one the server forgets in an hour.
             vanishing=_always,
+            gone=_never if self._settings.db else None,
         ):
             with self._taking.offered():
                 await context.intake.submit(chunk)
@@ -261,6 +262,10 @@ class KubernetesEvents:
 
 def _always() -> bool:
     return True
+
+
+def _never() -> bool:
+    return False
 
 
 def make(settings: Settings, context: InputContext) -> Input:

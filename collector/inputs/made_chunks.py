@@ -30,6 +30,7 @@ def chunks(
     after: Position | None = None,
     raw_bytes: int = 0,
     vanishing: Callable[[], bool] | None = None,
+    gone: Callable[[], bool] | None = None,
     stretch: Stretch | None = None,
 ) -> list[Chunk]:
     """`ident` tells these records from all others. Positions move to `after` when the last chunk is
@@ -47,6 +48,7 @@ def chunks(
             position=after if number == len(parts) - 1 else before,
             raw_bytes=raw_bytes if number == len(parts) - 1 else 0,
             vanishing=vanishing,
+            gone=gone,
             stretch=stretch,
         )
         for number, part in enumerate(parts)

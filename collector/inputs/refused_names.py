@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collector.delivery.losses import Loss
-from collector.inputs.tail_paths import tag_of
 
 if TYPE_CHECKING:
     from collector.context import InputContext
@@ -61,10 +60,11 @@ class _Lines:
 
 
 class RefusedNames:
-    """Called in the loop."""
+    """Called in the loop. `tag_of_missed`: the tag that a name would have had; None: it is not meant."""
 
-    def __init__(self, context: InputContext) -> None:
+    def __init__(self, context: InputContext, tag_of_missed: Callable[[str], str | None]) -> None:
         self._context = context
+        self._tag_of_missed = tag_of_missed
         self._told: set[str] = set()
         self._refused = _Lines(
             context, "%s is not followed: %s", "%d more names are not followed, the last of them %s: %s"
@@ -90,10 +90,12 @@ class RefusedNames:
 
     def miss(self, path: str) -> None:
         """A log, or the directory of one, that came and went; how many records it had is not known."""
+        tag = self._tag_of_missed(path)
+        if tag is None:
+            return
         self._context.metrics.add("podwitness_tail_files_missed_total", self._context.name)
         self._missed.add(path)
         now_ns = time.time_ns()
-        tag = tag_of(self._context.plugin.tag, path)
         self._context.intake.report_loss(
             Loss(MISSED, 0, 0, tag, source=self._context.name, path=path, since_ns=now_ns, until_ns=now_ns)
         )

@@ -12,6 +12,7 @@ from collector.identity.identity import Identity
 from collector.identity.paths import read_container_link
 from collector.identity.table import IdentityTable
 from collector.inputs.follow import FollowedFile
+from collector.inputs.missed_names import missed_name
 from collector.inputs.tail_parser import Step as ParserStep
 from collector.inputs.tail_paths import UNKNOWN_CONTAINER_ID, KubeletRoots, Selection, tag_of
 from collector.native.logs import DEFAULT_MAX_RECORD_BYTES
@@ -150,3 +151,8 @@ class Plans:
         container_id = identity.container_id if identity is not None else ""
         link = self._kubelet.link_path(name, container_id or UNKNOWN_CONTAINER_ID)
         return link if selection.wants(link) else None
+
+    def tag_of_missed(self, path: str, selection: Selection) -> str | None:
+        """Of a log, or a directory of logs, that nobody could open; None: it was not one of the selection."""
+        name = missed_name(path, selection, self._kubelet)
+        return None if name is None else tag_of(self._tag, name, self._tag_pattern)

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from collector.inputs.beginnings import Beginnings
+from collector.inputs.due import Due
 from collector.inputs.file_events import FileEvents
 from collector.inputs.follow import FollowedFile
 from collector.inputs.followed import Followed
@@ -94,13 +95,15 @@ class Tail:
             max_record_bytes=max_record_bytes(settings, context),
         )
         self._ready: deque[FollowedFile] = deque()
-        self._due_s: dict[FollowedFile, float] = {}  # when to look again at files that nothing happens to
+        self._due = Due[FollowedFile]()
         self._arrived: deque[Found] = deque()
         self._has_scanned = False
         self.has_looked = asyncio.Event()  # all files that were there at the start are followed
         self._wake = asyncio.Event()
         self._problem = functools.partial(context.log.warning, "%s")
-        self._refused = RefusedNames(context)
+        self._refused = RefusedNames(
+            context, functools.partial(self._plans.tag_of_missed, selection=self._selection)
+        )
         self._has_ended = False
         self._unread: UnreadFiles | None = None
         self._held_back = HeldBack(context.name, context.intake, self._wake.set)
@@ -114,9 +117,8 @@ class Tail:
             ending.callback(self._portions.close)
             self._thread = ReadingThread[Portion](self._context.name)
             ending.push_async_callback(self._loop.run_in_executor, None, self._thread.close)
-            replanning = Replanning(
-                self._followed, self._plans, self._context.identities, self._context.chain
-            )
+            context = self._context
+            replanning = Replanning(self._followed, self._plans, context.identities, context.chain)
             replanning.begin()
             ending.callback(replanning.end)
             stopping = tasks.create_task(stop.wait())
@@ -124,6 +126,7 @@ class Tail:
             ending.callback(stopping.cancel)
             discovery = self._discovery()
             discovery.start()
+            ending.callback(tasks.create_task(discovery.failure()).cancel)
             ending.push_async_callback(self._loop.run_in_executor, None, discovery.close)
             await self._follow(stop)
             await self._loop.run_in_executor(None, discovery.close)
@@ -165,6 +168,7 @@ class Tail:
             reports,
             refresh_s=self._settings.refresh_interval_s,
             watches=self._settings.inotify_watcher,
+            left=self._followed.left,
         )
 
     def stalls(self, now_s: float) -> Iterable[Stall]:
@@ -196,13 +200,16 @@ class Tail:
         read_s = looked_s = 0.0
         while not stop.is_set():
             if not self._ready:
-                await self._wait_until(min([look_s, *self._due_s.values()]))
+                await self._wait_until(min(look_s, self._due.next_s))
                 await asyncio.sleep(max(0.0, read_s + PACE_S - self._now_s))
             self._take_news()
-            if self._now_s >= look_s or (self._events.must_look and self._now_s >= looked_s + POLL_S):
-                self._look_at_all()
+            if self._now_s >= look_s:
+                self._look()
                 looked_s, look_s = self._now_s, self._now_s + self._settings.refresh_interval_s
-            self._take_due()
+            elif self._events.must_look and self._now_s >= looked_s + POLL_S:
+                self._make_ready(self._events.look())
+                looked_s = self._now_s
+            self._make_ready(self._due.take(self._now_s))
             await self._take_turns(stop)
             if self._settings.exit_on_eof:
                 self._exit_on_eof()
@@ -271,15 +278,6 @@ class Tail:
         if events_lost:
             self._make_ready(self._events.look(self._followed.files.values()))
 
-    def _take_due(self) -> None:
-        due = [file for file, when_s in self._due_s.items() if when_s <= self._now_s]
-        for file in due:
-            del self._due_s[file]
-        self._make_ready(due)
-
-    def _look_again(self, file: FollowedFile, when_s: float) -> None:
-        self._due_s[file] = min(when_s, self._due_s.get(file, math.inf))
-
     def _found_room(self, place: str) -> None:
         """What was read of a log has been handed over."""
         succession = self._followed.successions.get(place)
@@ -293,9 +291,9 @@ class Tail:
             file.is_ready = True
             self._ready.append(file)
 
-    def _look_at_all(self) -> None:
+    def _look(self) -> None:
         """The net below inotify."""
-        self._make_ready(self._events.look(self._followed.files.values()))
+        self._make_ready(self._events.look_at_some(self._settings.refresh_interval_s))
         self._followed.forget(self._now_s)
 
     # Reading
@@ -306,6 +304,7 @@ class Tail:
         succession = self._followed.succession_of(file)
         if succession is None:
             return
+        self._events.behind.add(file)
         if not succession.path and file.is_gone:
             link = self._plans.link_of(succession.place, self._selection)
             if link is None:
@@ -315,7 +314,7 @@ class Tail:
         if not self._may_read(succession, file):
             if file.is_gone:
                 self._make_ready(self._deleted.hold(file, self._now_s))
-                self._look_again(file, self._now_s + DELETED_LOOK_S)
+                self._due.put(file, self._now_s + DELETED_LOOK_S)
             return
         try:
             await self._read_on(succession, file)
@@ -343,7 +342,7 @@ class Tail:
     def _leave(
         self, succession: Succession, file: FollowedFile, partials: tuple[int, int] = (-1, -1)
     ) -> None:
-        self._due_s.pop(file, None)
+        self._due.drop(file)
         self._held_back.forget(file)
         self._deleted.leave(file)
         self._followed.leave(succession, file, self._now_s, partials)
@@ -355,19 +354,19 @@ class Tail:
         if not succession.path or is_waiting:
             return False
         if not succession.is_planned and not self._plans.settle(succession, now_s):
-            self._look_again(file, now_s + IDENTITY_RETRY_S)
+            self._due.put(file, now_s + IDENTITY_RETRY_S)
             return False
         alone_s = file.found_s + self._settings.rotate_wait_s
         for other in succession.before(file):
             if not other.is_read:
                 return False
             if now_s < alone_s:
-                self._look_again(file, alone_s)
+                self._due.put(file, alone_s)
                 return False
         is_full = bool(succession.rest) and self._portions.is_full
         if file.is_given_up or self._held_back.takes(succession.tag, file, is_full=is_full):
             return True
-        self._look_again(file, now_s + LOOK_S)
+        self._due.put(file, now_s + LOOK_S)
         return False
 
     async def _goes_on_in_copy(self, succession: Succession, file: FollowedFile) -> bool:
@@ -384,12 +383,15 @@ class Tail:
     async def _read(self, file: FollowedFile, *, end: bool = False) -> Portion:
         now_ns = time.time_ns()
         file.looked_s = self._now_s
-        if file.unread_bytes < THREAD_BYTES:
+        unread_bytes = file.unread_bytes
+        if unread_bytes < THREAD_BYTES:
             portion = file.read_portion(now_ns, end=end)
         else:
             portion = await self._thread.ask(lambda: file.read_portion(now_ns, end=end))
         if portion.to_offset != portion.from_offset:
             file.grown_s = self._now_s
+        if portion.to_offset - portion.from_offset >= unread_bytes and not file.file.is_compressed:
+            self._events.behind.discard(file)
         return portion
 
     # The end of a file
@@ -399,12 +401,12 @@ class Tail:
         if file.is_final(now_s, wait_s):
             file.final_s = file.final_s or now_s
             if self._awaits_heir(succession, file) and now_s < file.final_s + HEIR_WAIT_S:
-                self._look_again(file, file.final_s + HEIR_WAIT_S)
+                self._due.put(file, file.final_s + HEIR_WAIT_S)
             else:
                 await self._finish(succession, file)
         elif file.is_gone or file.is_rotated:
             # A writer's close is told; without that, time decides.
-            self._look_again(file, max(file.grown_s, now_s - wait_s / 2) + wait_s)
+            self._due.put(file, max(file.grown_s, now_s - wait_s / 2) + wait_s)
             self._make_ready(later for later in succession.files if later is not file and not later.is_read)
         elif file.was_closed and file.has_open_records:
             await self._close_open_records(succession, file)
@@ -445,7 +447,7 @@ class Tail:
             return
         self._portions.submit(succession, file, file.close_overdue_records(self._now_s), file.key)
         if file.groups.due_s is not None:
-            self._look_again(file, file.groups.due_s)
+            self._due.put(file, file.groups.due_s)
 
     async def _close_open_records(self, succession: Succession, file: FollowedFile) -> None:
         """A container that ended in the middle of a line leaves a part without an end.
@@ -457,7 +459,7 @@ class Tail:
         if has_writer(file.fd):
             file.was_closed = False
         elif quiet_s < self._settings.rotate_wait_s:
-            self._look_again(file, file.grown_s + self._settings.rotate_wait_s)
+            self._due.put(file, file.grown_s + self._settings.rotate_wait_s)
         else:
             file.was_closed = False
             self._portions.submit(succession, file, file.close_open_records(time.time_ns()), file.key)

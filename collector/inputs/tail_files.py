@@ -6,26 +6,33 @@ a few milliseconds is opened however busy the rest is.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass
+from itertools import islice
 
 from collector.errors import OperatorError
-from collector.inputs.inotify_limits import POLL_S, lost_events, no_descriptor, no_instance, no_watch
+from collector.inputs.inotify_limits import POLL_S, lost_events, no_descriptor
+from collector.inputs.tail_directories import Directories, Directory, Wanted
 from collector.inputs.tail_open import OpenFile, Refused, open_pinned, pin
 from collector.inputs.tail_paths import PathPattern, Selection
 from collector.native import files as inotify
-from collector.native.files import Lookout, WatchEvent
+from collector.native.files import WatchEvent
 
 # At the end, for what was pinned and not looked at so far.
 REST_S = 1.0
+# Of what inotify tells of all the same, some 12 us each: directories and names in them.
+STEPS_A_SECOND = 50
+STEPS_AT_LEAST = 100
 _APPEARED = inotify.CREATE | inotify.MOVED_TO
 _VANISHED = inotify.DELETE | inotify.MOVED_FROM
-# Names of directories that led to one of those watched, beside two for each; then they are found anew.
-SHOWN_BESIDES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,50 +52,6 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Names in a directory that matter: those of one level of a pattern, under the name `shown`.
-
-    `level` -1: the directory is where a missing one is awaited.
-    """
-
-    pattern: PathPattern
-    level: int
-    shown: str
-    early: bool
-
-    def matches(self, name: str) -> bool:
-        if self.level >= 0:
-            return self.pattern.levels[self.level].fullmatch(name) is not None
-        return (self.pattern.fixed + "/").startswith(os.path.join(self.shown, name) + "/")
-
-    @property
-    def is_last(self) -> bool:
-        return self.level == self.pattern.depth - 1
-
-    @property
-    def below(self) -> str:
-        """The same for the lookout, which may take it more widely."""
-        return self.pattern.below(self.shown, self.level)
-
-    def inside(self, name: str) -> Wanted:
-        """What matters in the directory of that name."""
-        shown = os.path.join(self.shown, name)
-        level = self.level + 1 if self.level >= 0 or shown == self.pattern.fixed else -1
-        return Wanted(self.pattern, level, shown, self.early)
-
-
-@dataclass(slots=True)
-class _Directory:
-    path: str
-    identity: tuple[int, int]  # device, inode
-    wd: int  # -1: not watched, inotify's limit is reached
-    wanted: set[Wanted] = field(default_factory=set)
-    targets: dict[str, str] = field(default_factory=dict)  # name of a link's target here -> the link
-    unopened: dict[str, str] = field(default_factory=dict)  # names gone before they were opened -> the path
-    told: set[str] = field(default_factory=set)  # names that appeared and have not vanished
-
-
-@dataclass(frozen=True, slots=True)
 class Reports:
     """Who is told, from the thread: must be quick and may not raise."""
 
@@ -103,7 +66,13 @@ class Discovery:
     """Finds the files of a selection until closed.
 
     `held` maps (device, inode) of files that the receiver has open to their
-    names ("" while it has no name for them); it is only read.
+    names ("" while it has no name for them); it is only read. `left` are paths of
+    files that it had open, and has no more though they have a name.
+
+    Each `refresh_s` all that inotify does not tell of is looked at: directories that are
+    not watched, or that other machines change, and names whose file the receiver does not
+    hold. Of all else a part is, so that what was missed all the same is found some time:
+    with a few hundred names at once, with ten thousand pods within a quarter of an hour.
     """
 
     def __init__(
@@ -115,6 +84,7 @@ class Discovery:
         *,
         refresh_s: float,
         watches: bool = True,
+        left: deque[str] | None = None,
     ) -> None:
         self._selection = selection
         self._patterns = [(pattern, False) for pattern in selection.patterns]
@@ -125,56 +95,67 @@ class Discovery:
         self._held = held
         self._reports = reports
         self._refresh_s = refresh_s
-        self._watches = watches
-        self._lookout: Lookout | None = None
-        self._by_path: dict[str, _Directory] = {}
-        self._by_wd: dict[int, _Directory] = {}
-        self._by_shown: dict[str, _Directory] = {}  # those forgotten since have no watch any more
+        self._left = deque[str]() if left is None else left
+        self._directories = Directories(self._tell, watches=watches)
+        self._walking: Iterator[None] = iter(())
+        self._loose: dict[str, bool] = {}  # names found whose files may not be held -> whether early
+        self._unentered: set[Wanted] = set()  # directories that could not be looked into
         self._links: dict[str, str] = {}  # name found -> the same without links
         self._told: set[str] = set()
         self._at_start = True
         self._ending = threading.Event()
         self._exchange = threading.Lock()  # of the lookout, against waking one that is being closed
-        self._thread = threading.Thread(target=self._run, name="tail discovery", daemon=True)
+        self._failed: Future[None] = Future()
+        self._thread = threading.Thread(target=self._work, name="tail discovery", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    async def failure(self) -> None:
+        """Never returns; raises what ended the thread before its time."""
+        await asyncio.wrap_future(self._failed)
 
     def close(self) -> None:
         """Ends the thread and waits for it."""
         self._ending.set()
         with self._exchange:
-            if self._lookout is not None:
-                self._lookout.wake()
+            if self._directories.lookout is not None:
+                self._directories.lookout.wake()
         self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:
+            with contextlib.suppress(InvalidStateError):  # nobody asks any more
+                self._failed.set_exception(error)
+        finally:
+            with self._exchange:
+                self._directories.close()
 
     def _run(self) -> None:
         self._begin()
         self._at_start = False
         self._reports.scanned()
-        next_scan_s = time.monotonic() + self._interval_s
+        next_look_s = time.monotonic() + self._interval_s
         while not self._ending.is_set():
-            wait_s = max(0.0, next_scan_s - time.monotonic())
+            wait_s = max(0.0, next_look_s - time.monotonic())
             lost = self._take_events(wait_s)
             if lost:
                 self._tell(lost_events())
                 self._begin()
-            elif time.monotonic() < next_scan_s:
+            elif time.monotonic() < next_look_s:
                 continue
             else:
-                self._scan()
-            next_scan_s = time.monotonic() + self._interval_s
+                self._look()
+            next_look_s = time.monotonic() + self._interval_s
         self._take_the_rest()
-        with self._exchange:
-            if self._lookout is not None:
-                self._lookout.close()
-                self._lookout = None
 
     def _take_the_rest(self) -> None:
         """What is pinned already and may be gone by its name."""
         end_s = time.monotonic() + REST_S
-        while self._lookout is not None and time.monotonic() < end_s:
-            events = self._lookout.wait(0)
+        while self._directories.lookout is not None and time.monotonic() < end_s:
+            events = self._directories.lookout.wait(0)
             if not events:
                 return
             for event in events:
@@ -182,61 +163,46 @@ class Discovery:
 
     @property
     def _interval_s(self) -> float:
-        if self._lookout is None or any(directory.wd < 0 for directory in self._by_path.values()):
-            return min(POLL_S, self._refresh_s)
-        return self._refresh_s
+        return self._refresh_s if self._directories.are_watched else min(POLL_S, self._refresh_s)
 
     # Watches
 
     def _begin(self) -> None:
         """Watches and looks at everything anew: at the start, and after events were lost."""
         with self._exchange:
-            if self._lookout is not None:
-                self._lookout.close()
-            self._lookout = self._open_lookout()
-        self._by_path, self._by_wd, self._by_shown, self._links = {}, {}, {}, {}
-        self._scan()
-
-    def _open_lookout(self) -> Lookout | None:
-        if not self._watches:
-            return None
-        try:
-            return Lookout()
-        except OSError as error:
-            self._tell(no_instance(error))
-            return None
+            self._directories.begin()
+        self._links = {}
+        self._walking = iter(())
+        for pattern, early in self._patterns:
+            self._scan_pattern(pattern, early)
 
     def _take_events(self, wait_s: float) -> bool:
         """Waits and acts on what happened; True: events were lost."""
-        if self._lookout is None:
+        lookout = self._directories.lookout
+        if lookout is None:
             self._ending.wait(wait_s)
             return False
         lost = False
-        for event in self._lookout.wait(int(wait_s * 1000) + 1):
+        for event in lookout.wait(int(wait_s * 1000) + 1):
             lost |= bool(event.mask & inotify.OVERFLOW)
             self._take(event)
         return lost
 
     def _take(self, event: WatchEvent) -> None:
-        directory = self._by_wd.get(event.wd)
+        directory = self._directories.of_event(event.wd)
         if directory is None:
             _close(event.pinned_fd)
-            self._let_go(event.child_wd)
+            self._directories.let_go(event.child_wd)
         elif event.mask & _APPEARED:
             self._appeared(directory, event)
         elif event.mask & _VANISHED:
             self._vanished(directory, event)
         elif event.mask & inotify.IGNORED:
-            self._forget(directory, has_ended=True)
-        elif event.mask & inotify.MOVE_SELF and not _is_at(directory.path, directory.identity):
-            self._forget(directory)
+            self._directories.forget(directory, has_ended=True)
+        elif event.mask & inotify.MOVE_SELF and not directory.is_there:
+            self._directories.forget(directory)
 
-    def _let_go(self, wd: int) -> None:
-        """What the lookout watches and nobody wants."""
-        if wd >= 0 and wd not in self._by_wd and self._lookout is not None:
-            self._lookout.remove(wd)
-
-    def _appeared(self, directory: _Directory, event: WatchEvent) -> None:
+    def _appeared(self, directory: Directory, event: WatchEvent) -> None:
         takers = [wanted for wanted in directory.wanted if wanted.matches(event.name)]
         if event.error:
             if event.name in directory.told and event.error == errno.ENOENT and not event.is_link:
@@ -250,9 +216,9 @@ class Discovery:
         for wanted in takers:
             if not wanted.is_last:
                 self._enter_appeared(wanted, child, directory, event)
-        self._let_go(event.child_wd)
+        self._directories.let_go(event.child_wd)
 
-    def _offer_all(self, paths: list[tuple[str, bool]], directory: _Directory, event: WatchEvent) -> None:
+    def _offer_all(self, paths: list[tuple[str, bool]], directory: Directory, event: WatchEvent) -> None:
         """The same file under each of its names; each but the last takes a pin of its own."""
         if not paths:
             _close(event.pinned_fd)
@@ -273,28 +239,19 @@ class Discovery:
         name = self._held.get((event.device, event.inode))
         return name is not None and (early or name == path)
 
-    def _child(self, directory: _Directory, event: WatchEvent) -> _Directory | None:
+    def _child(self, directory: Directory, event: WatchEvent) -> Directory | None:
         """The directory that appeared, if the lookout watches it and has looked into it."""
         if event.child_wd < 0 or event.mask & inotify.MOVED_TO:
             return None
-        known = self._by_wd.get(event.child_wd)
-        if known is not None:
-            return known
         path = os.path.join(directory.path, event.name)
-        before = self._by_path.get(path)
-        if before is not None:
-            self._forget(before)
-        child = _Directory(path, (event.device, event.inode), event.child_wd)
-        self._by_path[path] = self._by_wd[child.wd] = child
-        return child
+        return self._directories.adopt(path, (event.device, event.inode), event.child_wd)
 
     def _enter_appeared(
-        self, wanted: Wanted, child: _Directory | None, directory: _Directory, event: WatchEvent
+        self, wanted: Wanted, child: Directory | None, directory: Directory, event: WatchEvent
     ) -> None:
         inside = wanted.inside(event.name)
         if child is not None:
-            child.wanted.add(inside)
-            self._show(inside.shown, child)
+            self._directories.show_inside(inside, child)
             if event.emptied and inside.level >= 0:
                 self._reports.missed(inside.shown)
         elif event.error == errno.ENOENT and not event.is_link:
@@ -302,14 +259,14 @@ class Discovery:
         elif wanted.level < 0:
             self._scan_pattern(wanted.pattern, wanted.early)
         else:
-            self._enter(wanted.pattern, inside.level, inside.shown, wanted.early)
+            _finish(self._walk(inside))
 
-    def _await_end(self, directory: _Directory, name: str, path: str) -> None:
+    def _await_end(self, directory: Directory, name: str, path: str) -> None:
         """Not to be opened any more: it was deleted, or has another name by now. Its next event tells."""
         if not self._selection.excludes(path):
             directory.unopened[name] = path
 
-    def _vanished(self, directory: _Directory, event: WatchEvent) -> None:
+    def _vanished(self, directory: Directory, event: WatchEvent) -> None:
         directory.told.discard(event.name)
         path = directory.unopened.pop(event.name, None)
         if path is not None and event.mask & inotify.DELETE:
@@ -319,103 +276,109 @@ class Discovery:
 
     def _unlink(self, link: str) -> None:
         target = self._links.pop(link, None)
-        directory = self._by_path.get(os.path.dirname(target)) if target else None
+        directory = self._directories.at(os.path.dirname(target)) if target else None
         if directory is None or directory.targets.pop(os.path.basename(target or ""), None) is None:
             return
         if not directory.targets and not directory.wanted:
-            self._forget(directory)
-
-    def _forget(self, directory: _Directory, *, has_ended: bool = False) -> None:
-        self._by_path.pop(directory.path, None)
-        self._by_wd.pop(directory.wd, None)
-        if self._lookout is not None and directory.wd >= 0 and not has_ended:
-            self._lookout.remove(directory.wd)
-        directory.wd = -1
-
-    def _directory(self, path: str, wanted: Wanted | None = None) -> _Directory | None:
-        """The watched directory of a name, in which this is wanted; None when it is not there (any more)."""
-        try:
-            status = os.stat(path)
-            identity = status.st_dev, status.st_ino
-            shown = self._by_shown.get(path)
-            if shown is not None and shown.identity == identity and shown.wd >= 0:
-                return self._want(shown, wanted)  # as at each look; to resolve links is ten times the work
-            real_path = os.path.realpath(path)
-            known = self._by_path.get(real_path)
-            if known is not None and known.identity != identity:
-                # Removed and made anew; its end is not told while a deleted file in it is held open.
-                self._forget(known)
-                known = None
-            known = self._want(known or _Directory(real_path, identity, -1), wanted)
-        except OSError:
-            return None
-        self._by_path[real_path] = known
-        self._show(path, known)
-        return known
-
-    def _show(self, path: str, directory: _Directory) -> None:
-        if len(self._by_shown) > 2 * len(self._by_path) + SHOWN_BESIDES:
-            self._by_shown.clear()
-        self._by_shown[path] = directory
-
-    def _want(self, directory: _Directory, wanted: Wanted | None) -> _Directory:
-        """Has it watched, and the lookout know all that is wanted in it."""
-        is_known = wanted is None or wanted in directory.wanted
-        if wanted is not None:
-            directory.wanted.add(wanted)
-        if self._lookout is None or (is_known and directory.wd >= 0):
-            return directory
-        try:
-            directory.wd = self._lookout.add_dir(directory.path, {one.below for one in directory.wanted})
-            self._take_over(directory)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            self._tell(no_watch(directory.path))
-        return directory
-
-    def _take_over(self, directory: _Directory) -> None:
-        """Renamed, it keeps its wd, as does what is in it: the former name's end is not to end the watch."""
-        before = self._by_wd.get(directory.wd)
-        if before is not None and before is not directory:
-            before.wd = -1
-            if self._by_path.get(before.path) is before:
-                del self._by_path[before.path]
-        self._by_wd[directory.wd] = directory
+            self._directories.forget(directory)
 
     # Looking
 
-    def _scan(self) -> None:
+    def _look(self) -> None:
         for pattern, early in self._patterns:
-            self._scan_pattern(pattern, early)
+            self._await(pattern, early)
+            self._enter_if_new(Wanted(pattern, 0, pattern.fixed, early))
+        unentered, self._unentered = self._unentered, set()
+        for wanted in unentered:
+            _finish(self._walk(wanted))
+        for directory in tuple(self._directories.untold.values()):
+            self._look_into(directory)
+        self._offer_again()
+        self._walk_on(max(STEPS_AT_LEAST, int(STEPS_A_SECOND * self._interval_s)))
+
+    def _walk_on(self, steps: int) -> None:
+        """So far as this goes; a round that has ended begins anew with the next look."""
+        if sum(1 for _ in islice(self._walking, steps)) < steps:
+            self._walking = self._walk_all()
+
+    def _walk_all(self) -> Iterator[None]:
+        for pattern, early in self._patterns:
+            yield from self._walk(Wanted(pattern, 0, pattern.fixed, early))
 
     def _scan_pattern(self, pattern: PathPattern, early: bool) -> None:
         self._await(pattern, early)
-        self._enter(pattern, 0, pattern.fixed, early)
+        _finish(self._walk(Wanted(pattern, 0, pattern.fixed, early)))
 
     def _await(self, pattern: PathPattern, early: bool) -> None:
         """Watches the directories above the pattern's, top down: the next is made now, later or again."""
         above = "/"
         for name in pattern.fixed.split("/")[1:]:
-            if self._directory(above, Wanted(pattern, -1, above, early)) is None:
+            if self._directories.watch(above, Wanted(pattern, -1, above, early)) is None:
                 return
             above = os.path.join(above, name)
 
-    def _enter(self, pattern: PathPattern, level: int, shown: str, early: bool) -> None:
-        """Watches a directory, then looks at what is in it already."""
-        wanted = Wanted(pattern, level, shown, early)
-        if self._directory(shown, wanted) is None:
+    def _walk(self, wanted: Wanted) -> Iterator[None]:
+        """Watches a directory, then looks at what is in it, a step each; where it is new, all at once."""
+        yield
+        directory = self._directories.watch(wanted.shown, wanted)
+        names = None if directory is None else _names(wanted)
+        if directory is None or names is None:
+            if os.path.isdir(wanted.shown) or os.path.islink(wanted.shown):
+                self._unentered.add(wanted)
             return
-        try:
-            names = [name for name in os.listdir(shown) if wanted.matches(name)]
-        except OSError:
-            return  # gone again, or not ours to read: its events, if any, come all the same
+        steps = self._walk_names(wanted, names)
+        if directory.take_unlisted(wanted):
+            _finish(steps)
+        else:
+            yield from steps
+
+    def _walk_names(self, wanted: Wanted, names: list[str]) -> Iterator[None]:
         for name in names:
-            path = os.path.join(shown, name)
             if wanted.is_last:
-                self._offer(path, early)
+                self._offer(os.path.join(wanted.shown, name), wanted.early)
+                yield
             else:
-                self._enter(pattern, level + 1, path, early)
+                yield from self._walk(wanted.inside(name))
+
+    def _enter_if_new(self, wanted: Wanted) -> None:
+        directory = self._directories.watch(wanted.shown, wanted)
+        if directory is not None and wanted in directory.unlisted:
+            _finish(self._walk(wanted))
+
+    def _look_into(self, directory: Directory) -> None:
+        """One of which inotify does not tell, or not of all."""
+        if not directory.is_there:
+            self._directories.forget(directory)
+            return
+        for wanted in directory.wanted:
+            for name in (_names(wanted) or ()) if wanted.level >= 0 else ():
+                if wanted.is_last:
+                    self._offer(os.path.join(wanted.shown, name), wanted.early)
+                else:
+                    self._enter_if_new(wanted.inside(name))
+        for link in tuple(directory.targets.values()):
+            self._offer(link, False)
+
+    def _offer_again(self) -> None:
+        """Names whose files the receiver may not hold: left, passed by, or not to be opened so far."""
+        while self._left:
+            path, name = os.path.split(self._left.popleft())
+            directory = self._directories.at(path)
+            if directory is not None:
+                self._note_left(directory, name)
+        loose, self._loose = self._loose, {}
+        for path, early in loose.items():
+            self._offer(path, early)
+
+    def _note_left(self, directory: Directory, name: str) -> None:
+        for wanted in directory.wanted:
+            if wanted.is_last and wanted.matches(name):
+                self._note_loose(os.path.join(wanted.shown, name), wanted.early)
+        if name in directory.targets:
+            self._note_loose(directory.targets[name], False)
+
+    def _note_loose(self, path: str, early: bool) -> None:
+        self._loose[path] = early and self._loose.get(path, True)
 
     def _offer(
         self, path: str, early: bool, pinned_fd: int = -1, place: str = "", *, moved: bool = False
@@ -424,7 +387,7 @@ class Discovery:
 
         `place`: the path without links, where it is known.
         """
-        if not early and self._selection.excludes(path):
+        if self._selection.hides(path, early=early):
             _close(pinned_fd)
             return
         try:
@@ -434,6 +397,8 @@ class Discovery:
                 pinned_fd = pin(path)
             opened, pinned_fd = open_pinned(pinned_fd, self._roots), -1
         except FileNotFoundError:
+            if not os.path.islink(path):
+                return
             self._follow_link(path, os.path.realpath(path), early)
         except Refused as reason:
             self._reports.refused(path, str(reason))
@@ -444,6 +409,7 @@ class Discovery:
             place = place or os.path.realpath(path)
             self._follow_link(path, place, early)
             self._reports.found(Found(opened, path, place, early, self._at_start, moved))
+        self._note_loose(path, early)
 
     def _is_held(self, path: str, early: bool) -> bool:
         status = os.stat(path)
@@ -460,7 +426,7 @@ class Discovery:
             return
         self._unlink(path)
         self._links[path] = target
-        directory = self._directory(os.path.dirname(target)) if target != path else None
+        directory = self._directories.watch(os.path.dirname(target)) if target != path else None
         if directory is not None:
             directory.targets[os.path.basename(target)] = path
 
@@ -485,13 +451,16 @@ def _duplicate(fd: int) -> int:
         return -1  # it is opened by its name, which says what is wrong
 
 
-def _is_at(path: str, identity: tuple[int, int]) -> bool:
-    """Whether a directory is there still, or by now: its new name is told before the end of the old one."""
+def _names(wanted: Wanted) -> list[str] | None:
+    """What is wanted of a directory's names; None: it is gone again, or not ours to read."""
     try:
-        status = os.lstat(path)
+        return [name for name in os.listdir(wanted.shown) if wanted.matches(name)]
     except OSError:
-        return False
-    return (status.st_dev, status.st_ino) == identity
+        return None
+
+
+def _finish(steps: Iterator[None]) -> None:
+    deque(steps, maxlen=0)
 
 
 def _close(fd: int) -> None:

@@ -95,6 +95,14 @@ class Selection:
         """fnmatch(3) without flags, as in Fluent Bit: here `*` crosses `/`."""
         return any(pattern.fullmatch(path) for pattern in self.excluded)
 
+    def hides(self, path: str, *, early: bool) -> bool:
+        """Whether a file is not to be opened. `early`: it is a pod's, and will be named by its link."""
+        if early:
+            kubelet = KubeletRoots.below(self.host_root)
+            name = kubelet.log_name(path)
+            path = kubelet.link_path(name, UNKNOWN_CONTAINER_ID) if name else ""
+        return self.excludes(path)
+
     @property
     def roots(self) -> tuple[str, ...]:
         """Directories that the files, with links resolved, have to lie in."""
@@ -166,15 +174,15 @@ def rotated_siblings(name: str, names: Sequence[str]) -> list[str]:
     Their names tell the order: a time counts up, a number counts down to the newest.
     Times of last writing would not do: they are those of the kernel's tick.
     """
-    found: list[str] = []
+    found: dict[str, None] = {}
     for beginning in (name, os.path.splitext(name)[0] + "-"):
         for other in names[bisect.bisect_left(names, beginning) :]:
             if not other.startswith(beginning):
                 break
             plain = other.removesuffix(COMPRESSED)
             if is_rotated(name, plain) and (plain == other or plain not in found):
-                found.append(other)
-    return sorted(dict.fromkeys(found), key=_age)
+                found[other] = None
+    return sorted(found, key=_age)
 
 
 def is_rotated(name: str, other: str) -> bool:

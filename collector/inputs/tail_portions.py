@@ -12,12 +12,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from collector.delivery.admission import size_of
 from collector.delivery.chunk import PORTION_BYTES, Chunk, FileKey, Position
 from collector.filters.chain import Tagged
 from collector.inputs.follow import FollowedFile
+from collector.inputs.gone import is_gone
 from collector.inputs.made_chunks import chunks
 from collector.inputs.portion import Portion
 from collector.inputs.succession import Succession
@@ -84,6 +86,7 @@ class Portions:
             after=file.handed_over,
             raw_bytes=portion.to_offset - portion.from_offset,
             vanishing=file.vanishing,
+            gone=partial(is_gone, file.vanishing, key),
             stretch=stretch,
         ):
             if succession.place in self._waiting or not self._context.intake.offer(chunk):

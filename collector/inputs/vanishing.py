@@ -26,7 +26,7 @@ class Vanishing:
 
     def __init__(self, fd: int, place: str) -> None:
         self._fd = fd
-        self._place = place
+        self.place = place
         self._last_path = ""
         self._inode = (0, 0)
         self._asked_s = float("-inf")
@@ -59,7 +59,7 @@ class Vanishing:
         return (status.st_dev, status.st_ino) != self._inode
 
     def _is_oldest(self, path: str) -> bool:
-        if path == self._place:
+        if path == self.place:
             return False
         now_s = time.monotonic()
         if now_s >= self._asked_s + LISTING_S:
@@ -68,7 +68,7 @@ class Vanishing:
         return self._is_next
 
     def _look(self, path: str) -> bool:
-        directory, name = os.path.split(self._place)
+        directory, name = os.path.split(self.place)
         try:
             names = sorted(os.listdir(directory))
         except OSError:

@@ -17,6 +17,7 @@ ANY = "*"
 _MASK = 2**64 - 1
 
 # Who reads these can become somebody else. Sockets of runtimes too: who talks to them is root of the node.
+# Last are the memory of other processes, and what names a program that the kernel runs as root of the node.
 DEFAULT = (
     *("etc/shadow", "etc/gshadow", "etc/sudoers", ".ssh/*", "proc/kcore"),
     *(
@@ -36,6 +37,8 @@ DEFAULT = (
     *(".aws/credentials", ".azure/msal_token_cache.json", ".azure/accessTokens.json", ".kube/config"),
     *("gcloud/credentials.db", "gcloud/access_tokens.db", "gcloud/application_default_credentials.json"),
     *(".docker/config.json", "kubelet/config.json", "*/.git-credentials", "*/.netrc", "*/.vault-token"),
+    *("*/mem", "kernel/core_pattern", "kernel/modprobe", "binfmt_misc/register", "*/release_agent"),
+    *("*/uevent_helper", "proc/sysrq-trigger"),
 )
 
 

@@ -128,6 +128,16 @@ def open_pin(fd: int, roots: Iterable[str]) -> Opened:
     return Opened(opened.fd, os.fsdecode(name), opened.device, opened.inode)
 
 
+def tells_all(path: str) -> bool:
+    """Whether watches tell of every change on the file system of a path: no other machine changes it.
+
+    Raises OSError.
+    """
+    told = ffi.new("int32_t *")
+    check(lib.pw_watch_tells_all(os.fsencode(path), told), path)
+    return bool(told[0])
+
+
 class FileWatch:
     """Open files, watched for growth, unlink, rename and the writer's close."""
 

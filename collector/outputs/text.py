@@ -88,10 +88,12 @@ def _json_text(value: Any) -> str:
 
 
 def plain_text(value: Any) -> str:
-    """A key or text as valid Unicode."""
+    """A key or text as valid Unicode; a key that is neither text nor binary as JSON writes it."""
     if isinstance(value, str):
         value = value.encode("utf-8", "surrogateescape")
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def date(time_ns: int, form: str) -> int | float | str:

@@ -73,7 +73,7 @@ FLUENT_BIT: Final = (
         "fluentbit_output_dropped_records_total",
         "counter",
         ("name",),
-        "Records that an output will not deliver.",
+        "Records that an output will not deliver, whatever the cause.",
         "Each is told in a loss record; see podwitness_lost_records_total for the cause.",
     ),
     Metric("fluentbit_output_retried_records_total", "counter", ("name",), "Records in these retries."),

@@ -87,8 +87,8 @@ KERNEL: Final = (
     Metric(
         "podwitness_kernel_hook_attached",
         "gauge",
-        ("hook",),
-        "1 where the probe of a tracepoint is attached, 0 where it could not be.",
+        ("hook", "name"),
+        "1 where the probe of a tracepoint is attached for an input, 0 where it could not be.",
         "The log has the kernel's reason, and what is not seen without it.",
     ),
     Metric(

@@ -1,7 +1,8 @@
 """What the probes cost those that they watch: the same work with and without them, in many short rounds.
 
 `python -m tests.bench.probe_cost [NAME...]` as root. The machine may be busy: the work runs before all else
-on its processor, and the least and most beside a difference say how sure it is.
+on its processor, and the least and most beside a difference say how sure it is. What empty programs cost at
+the same hooks is the kernel's part of it.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from statistics import median
 from typing import NamedTuple, Self
 
 from probes import bpf
-from probes.catalog import Dialect
+from probes.catalog import HOOKS, Dialect
 from probes.launch import launch
 from tests.bench.call_cost import DEFAULT
 from tests.bench.paired import difference, measure_pair
+from tests.bench.probe_nothing import Nothing
 from tests.bench.probe_watch import RING_BYTES, WATCHED, Watch
 from tests.bench.row import Row
 from tests.kernel.sandbox import Cgroup, unified_mount
@@ -180,7 +182,7 @@ def in_programs_us(watch: Watch, worker: Worker, subjects: Collection[str]) -> f
     return sum(least_us.values())
 
 
-def paired(watch: Watch, worker: Worker, work: Work) -> Row:
+def paired(watch: Watch | Nothing, worker: Worker, work: Work, name: str) -> Row:
     def rounds_us() -> list[float]:
         worker.do(worker.times_in(SETTLE_S))
         return [worker.do(worker.times_in(ROUND_S)).cpu_us for _ in range(ROUNDS)]
@@ -193,7 +195,7 @@ def paired(watch: Watch, worker: Worker, work: Work) -> Row:
 
     pairs = [measure_pair(rounds_us, watched_us) for _ in range(PAIRS)]
     added, without_us = difference([pair.added for pair in pairs]), median(pair.without for pair in pairs)
-    return Row(f"{work.name}, dearer by", added.middle, "us", "without probes", without_us, added[1:])
+    return Row(f"{work.name}, {name}", added.middle, "us", "without probes", without_us, added[1:])
 
 
 def load_times() -> tuple[float, float]:
@@ -222,9 +224,10 @@ def worker_of(work: Work, programs: Path, watches: Sequence[Watch]) -> Iterator[
             yield worker
 
 
-def rows_of(work: Work, programs: Path, typed: Watch, raw: Watch) -> Iterator[Row]:
+def rows_of(work: Work, programs: Path, typed: Watch, raw: Watch, nothing: Nothing) -> Iterator[Row]:
     with worker_of(work, programs, (typed, raw)) as worker:
-        yield paired(typed, worker, work)
+        yield paired(typed, worker, work, "dearer by")
+        yield paired(nothing, worker, work, "by empty programs")
         spent_us, as_raw_us = (in_programs_us(watch, worker, work.subjects) for watch in (typed, raw))
         yield Row(f"{work.name}, in the programs", spent_us, "us", "as raw_tp", as_raw_us)
 
@@ -236,13 +239,14 @@ def run(wanted: Collection[str] = ()) -> list[Row]:
         Row("compile and attach all probes, CPU", cpu, "s"),
     ]
     typed, raw = Watch(Dialect.TP_BTF), Watch(Dialect.RAW_TP)
+    nothing = Nothing([hook for hook in HOOKS if hook.tracepoint in typed.probes.programs])
     with compiled() as programs:
         for work in WORKS:
             if not wanted or work.argument in wanted:
-                rows.extend(rows_of(work, programs, typed, raw))
+                rows.extend(rows_of(work, programs, typed, raw, nothing))
     rows.append(Row("records lost meanwhile", sum(typed.probes.lost() + raw.probes.lost()), ""))
-    typed.close()
-    raw.close()
+    for attached in (typed, raw, nothing):
+        attached.close()
     return rows
 
 

@@ -108,3 +108,18 @@ def test_calls_of_other_kinds_are_not_looked_at(
         ("PRIVILEGE_CHMOD", numbers["chmod"]),
         ("PRIVILEGE_KILL", numbers["kill"]),
     ]
+
+
+def test_binds_alone_look_at_no_packets_and_follow_no_connection_tracking(cgroup: Cgroup) -> None:
+    flows = (RecordKind.FLOW_START, RecordKind.FLOW_UPDATE, RecordKind.FLOW_END, RecordKind.DNS)
+    witness = Witness.attach(("flow",), off=[("flow", kind) for kind in flows])
+    assert set(witness.probes.links) == {"cgroup_post_bind4", "cgroup_post_bind6"}
+    assert witness.probes.tracking_fd == -1
+
+    def work() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+            bound.bind(("127.0.0.1", 0))
+
+    run(cgroup, work)
+    assert dict(witness.counts(cgroup.id)) == {"BIND": 1}
+    witness.close()

@@ -96,19 +96,25 @@ class Uring:
         self.descriptor = libc.syscall(SETUP, 4, self._parameters)
         assert self.descriptor >= 0
         places = struct.unpack_from("=10I10I", self._parameters, 40)
-        self._tail, self._array = places[1], places[6]
+        self._tail, self._array, self._taken = places[1], places[6], places[10]
         size = self._array + 4 * 4
         self._ring = mmap.mmap(self.descriptor, max(size, 4096), offset=SUBMISSIONS)
         self._requests = mmap.mmap(self.descriptor, 4096, offset=ENTRIES)
 
-    def do(self, operation: int, descriptor: int, address: int, length: int, offset: int) -> None:
+    def do(
+        self, operation: int, descriptor: int, address: int, length: int, offset: int, flags: int = 0
+    ) -> None:
         """Submits, and waits until it is done."""
-        request = struct.pack("=BBHiQQI", operation, 0, 0, descriptor, offset, address, length)
+        length &= 0xFFFFFFFF
+        request = struct.pack("=BBHiQQII", operation, 0, 0, descriptor, offset, address, length, flags)
         self._requests[: len(request)] = request
         (tail,) = struct.unpack_from("=I", self._ring, self._tail)
         struct.pack_into("=I", self._ring, self._array, 0)
         struct.pack_into("=I", self._ring, self._tail, tail + 1)
         assert libc.syscall(ENTER, self.descriptor, 1, 1, 1, None, 0) == 1
+        struct.pack_into(
+            "=I", self._ring, self._taken, tail + 1
+        )  # its result, so that the next one waits too
 
     def close(self) -> None:
         os.close(self.descriptor)

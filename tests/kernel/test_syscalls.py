@@ -6,7 +6,6 @@ import ctypes
 import os
 import re
 import signal
-import stat
 import struct
 import subprocess
 import threading
@@ -20,7 +19,7 @@ from probes.catalog import Dialect, RecordKind
 from probes.syscalls import CALLS, compat_numbers, identity, numbers, recipe
 from tests.kernel.calls import call, refused
 from tests.kernel.event_layout import LAYOUT
-from tests.kernel.sandbox import Cgroup, Process, mount, private_mounts, run, unshare
+from tests.kernel.sandbox import Cgroup, Process, run, unshare
 from tests.kernel.witness import Witness
 
 NAMES = {identity(one): one.name for one in CALLS}
@@ -90,7 +89,7 @@ def header_numbers(path: str) -> dict[str, int]:
     return {name: int(number) for name, number in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)\b", text)}
 
 
-NEWER_THAN_HEADERS = {"fchmodat2": 452, "setxattrat": 463}
+NEWER_THAN_HEADERS = {"fchmodat2": 452, "setxattrat": 463, "open_tree_attr": 467}
 
 
 def test_numbers_are_those_of_the_kernels_headers() -> None:
@@ -192,33 +191,6 @@ def test_a_clone_into_namespaces_that_is_refused(witness: Witness, cgroup: Cgrou
     assert (event.name, event.result, event.arguments[0] & CLONE_NEWUTS) == ("clone", -1, CLONE_NEWUTS)
 
 
-# Places
-
-
-def test_mounts_with_what_and_where(witness: Witness, cgroup: Cgroup, tmp_path: Path) -> None:
-    (tmp_path / "new" / "old").mkdir(parents=True)
-
-    def work() -> int:
-        private_mounts()
-        mount("what", f"{tmp_path}/new", "tmpfs", 2)
-        os.chdir(tmp_path)
-        result = call("umount2", b"new", 2)
-        os.chroot("/")
-        return result
-
-    unshared, private, mounted, unmounted, rooted = seen(witness, cgroup, work)
-    assert [one.kind for one in (unshared, private)] == ["PRIVILEGE_UNSHARE", "PRIVILEGE_MOUNT"]
-    assert mounted.texts == [b"what", os.fsencode(tmp_path / "new"), b"tmpfs"]
-    assert (mounted.arguments[3], mounted.path, mounted.result) == (2, b"", 0)
-    assert (unmounted.texts[0], unmounted.path) == (b"new", os.fsencode(tmp_path))
-    assert (rooted.name, rooted.texts[0]) == ("chroot", b"/")
-
-
-def test_pivot_root_that_is_refused(witness: Witness, cgroup: Cgroup) -> None:
-    event = only(witness, cgroup, lambda: call("pivot_root", b"/tmp", b"/tmp") >= 0)
-    assert (event.name, event.texts[:2]) == ("pivot_root", [b"/tmp", b"/tmp"])
-
-
 # Other processes
 
 
@@ -309,98 +281,6 @@ def test_memfd(witness: Witness, cgroup: Cgroup) -> None:
     event = only(witness, cgroup, lambda: os.close(os.memfd_create("x" * 240, os.MFD_ALLOW_SEALING)))
     assert (event.name, event.texts[0], event.arguments[1]) == ("memfd_create", b"x" * 240, 2)
     assert event.result > 2
-
-
-# Files
-
-
-def test_only_set_id_modes_are_told(witness: Witness, cgroup: Cgroup, tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.touch()
-
-    def work() -> None:
-        os.chmod(file, 0o755)
-        os.chmod(file, 0o4755)
-        descriptor = os.open(file, os.O_RDONLY)
-        os.fchmod(descriptor, 0o2711)
-        os.chdir(tmp_path)
-        os.chmod("file", 0o6700)
-
-    first, second, third = seen(witness, cgroup, work)
-    assert (first.texts[0], first.path) == (os.fsencode(file), b"")
-    assert (second.name, second.path, second.arguments[1]) == ("fchmod", os.fsencode(file), 0o2711)
-    assert (third.texts[0], third.path) == (b"file", os.fsencode(tmp_path))
-
-
-def test_capabilities_of_files_are_told_and_no_other_attribute(
-    witness: Witness, cgroup: Cgroup, tmp_path: Path
-) -> None:
-    name, file = b"security.capability", tmp_path / "file"
-    file.touch()
-    path = os.fsencode(file)
-    wanted = 1 << 7 | 1 << 38  # CAP_SETUID, CAP_PERFMON
-    value = struct.pack("<5I", 0x02000001, wanted & 0xFFFFFFFF, 0, wanted >> 32, 0)
-    held = ctypes.create_string_buffer(value, len(value))
-
-    def work() -> None:
-        os.setxattr(file, "user.security.capability", value)
-        call("setxattr", path, b"security.capabilityx", value, len(value), 0)
-        call("setxattr", path, name, value, len(value), 0)
-        call("setxattr", path, name, None, 0, 0)
-        call("lsetxattr", b"nothing", name, value, len(value), 0)
-        descriptor = os.open(file, os.O_RDONLY)
-        call("fsetxattr", descriptor, name, value, len(value), 0)
-        folder = os.open(tmp_path, os.O_RDONLY)
-        arguments = struct.pack("=QII", ctypes.addressof(held), len(value), 0)
-        call("setxattrat", folder, b"file", 0, name, arguments, len(arguments))
-
-    first, empty, absent, by_descriptor, below = seen(witness, cgroup, work)
-    assert {one.kind for one in (first, empty, absent, by_descriptor, below)} == {"PRIVILEGE_SETXATTR"}
-    assert os.getxattr(file, name) == value
-    assert [one.arguments[5] for one in (first, empty, absent, by_descriptor)] == [wanted, 0, wanted, wanted]
-    assert [one.result for one in (first, absent, by_descriptor)] == [0, -2, 0]
-    assert (first.texts[0], by_descriptor.path) == (path, path)
-    assert (below.name, below.texts[0], below.path) == ("setxattrat", b"file", os.fsencode(tmp_path))
-    assert (below.arguments[5], below.result) == (wanted, 0)
-
-
-def test_owners_devices_and_links(witness: Witness, cgroup: Cgroup, tmp_path: Path) -> None:
-    folder = os.open(tmp_path, os.O_RDONLY)
-
-    def work() -> None:
-        os.mknod("null", stat.S_IFCHR | 0o666, os.makedev(1, 3), dir_fd=folder)
-        os.mkfifo(tmp_path / "fifo")
-        os.chown(tmp_path / "null", 12, -1)
-        os.symlink("elsewhere", tmp_path / "plain")
-        os.symlink("/proc/self/fd", tmp_path / "runtime")
-        os.symlink("/etc/shadow", tmp_path / "secret")
-        os.symlink("../../../../../etc", tmp_path / "up")
-        call("link", b"/etc/nothing", b"y")
-
-    events = seen(witness, cgroup, work)
-    os.close(folder)
-    assert [one.kind for one in events] == [
-        *("PRIVILEGE_MKNOD", "PRIVILEGE_CHOWN", "PRIVILEGE_SYMLINK", "PRIVILEGE_SYMLINK", "PRIVILEGE_LINK"),
-    ]
-    device, owner, secret, up, link = events
-    assert (device.texts[0], device.path) == (b"null", os.fsencode(tmp_path))
-    assert device.arguments[3] == os.makedev(1, 3)
-    assert owner.arguments[1:3] == (12, 2**32 - 1) or owner.arguments[1:3] == (12, 2**64 - 1)
-    assert secret.texts[:2] == [b"/etc/shadow", os.fsencode(tmp_path / "secret")]
-    assert up.texts[0] == b"../../../../../etc"
-    assert (link.texts[:2], link.result) == ([b"/etc/nothing", b"y"], -2)
-
-
-def test_texts_that_are_long_or_not_there(witness: Witness, cgroup: Cgroup) -> None:
-    def work() -> None:
-        call("chroot", b"/" + b"a" * 300)
-        call("chroot", None)
-        call("chroot", b"/" + b"b" * 254)
-
-    long, none, whole = seen(witness, cgroup, work)
-    assert (len(long.texts[0]), bool(long.marks & MARKS["PW_TEXT_CUT"])) == (255, True)
-    assert (none.texts[0], none.result) == (b"", -14)
-    assert (len(whole.texts[0]), bool(whole.marks & MARKS["PW_TEXT_CUT"])) == (255, False)
 
 
 # Ways round

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
+import signal
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from collector.inputs.watched_names import read_name, table_of, write_table
+from collector.inputs.watched_names import DEFAULT, read_name, table_of, write_table
 from probes.catalog import Dialect
 from tests.kernel.calls import call, refused
 from tests.kernel.sandbox import Cgroup, mount, private_mounts, run
-from tests.kernel.test_connection_ways import Uring
 from tests.kernel.test_syscalls import Seen
 from tests.kernel.witness import Witness
 
 NAMES = ("secrets/token", "vault/*", "*/.netrc", "run/api.sock", f"long/{'n' * 40}")
 AT_FDCWD, AT_EMPTY_PATH = -100, 0x1000
-OPENAT = 18  # IORING_OP_OPENAT
 
 
 @pytest.fixture(scope="module", params=list(Dialect), ids=str)
@@ -30,6 +29,16 @@ def calls(request: pytest.FixtureRequest) -> Iterator[Witness]:
     write_table(witness.probes.maps["watched"], table_of(map(read_name, NAMES)))
     yield witness
     witness.close()
+
+
+@contextmanager
+def watching(witness: Witness, names: tuple[str, ...]) -> Iterator[None]:
+    table = witness.probes.maps["watched"]
+    write_table(table, table_of(map(read_name, names)))
+    try:
+        yield
+    finally:
+        write_table(table, table_of(map(read_name, NAMES)))
 
 
 @pytest.fixture
@@ -125,6 +134,29 @@ def test_whatever_leads_to_a_file_it_is_told(witness: Witness, cgroup: Cgroup, f
     ]
 
 
+def test_ways_out_of_a_container_are_watched_by_default(witness: Witness, cgroup: Cgroup) -> None:
+    def work() -> None:
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        os.close(os.open(f"/proc/{child}/mem", os.O_RDWR))
+        os.close(os.open(f"/proc/{child}/task/{child}/mem", os.O_RDONLY))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for name in ("core_pattern", "ostype"):
+            os.close(
+                os.open(f"/proc/sys/kernel/{name}", os.O_WRONLY if name == "core_pattern" else os.O_RDONLY)
+            )
+
+    with watching(witness, DEFAULT):
+        events = seen(witness, cgroup, work)
+    assert [(one.kind.rpartition("_")[2], os.fsdecode(one.path).rpartition("/")[2]) for one in events] == [
+        ("WRITE", "mem"),
+        ("READ", "mem"),
+        ("WRITE", "core_pattern"),
+    ]
+
+
 def test_a_mounted_folder_has_its_own_name_and_that_of_the_place(
     witness: Witness, cgroup: Cgroup, files: Path
 ) -> None:
@@ -176,11 +208,20 @@ def test_attempts_that_are_refused(witness: Witness, cgroup: Cgroup, files: Path
         os.chdir(files / "secrets")
         os.setresuid(65534, 65534, 65534)
         read(files / "secrets" / "other")
-        return (refused("open", os.fsencode(token), 0), refused("open", b"token", 2)) != ("EACCES", "EACCES")
+        attempts = [refused("open", os.fsencode(token), 0), refused("open", b"token", 2)]
+        folder = os.open(".", os.O_PATH)
+        os.chdir("/")
+        attempts.append(refused("openat", folder, b"token", 0))
+        return attempts != ["EACCES"] * 3
 
     events = seen(witness, cgroup, work)
-    assert told(events) == [("READ", str(token)), ("WRITE", "token")]
-    assert [one.result for one in events] == [-13, -13]
+    assert [(one.kind.rpartition("_")[2], os.fsdecode(one.texts[0])) for one in events] == [
+        ("READ", str(token)),
+        ("WRITE", "token"),
+        ("READ", "token"),
+    ]
+    assert [os.fsdecode(one.path) for one in events] == ["", *[str(token.parent)] * 2]
+    assert [one.result for one in events] == [-13] * 3
 
 
 def test_deleting_renaming_and_what_is_not_there(witness: Witness, cgroup: Cgroup, files: Path) -> None:
@@ -285,20 +326,3 @@ def test_of_long_names_the_beginning_counts(witness: Witness, cgroup: Cgroup, tm
             read(folder / name)
 
     assert [len(Path(path).name) for _, path in told(seen(witness, cgroup, work))] == [40, 35]
-
-
-def test_what_io_uring_opens_is_not_seen_but_that_it_can_is(
-    witness: Witness, cgroup: Cgroup, files: Path
-) -> None:
-    """It makes no system call of that name: ARCHITECTURE.md says so, and whom io-uring-setup tells of."""
-    name = ctypes.create_string_buffer(os.fsencode(files / "secrets" / "token"))
-
-    def work() -> None:
-        ring = Uring()
-        before = os.listdir("/proc/self/fd")
-        ring.do(OPENAT, AT_FDCWD, ctypes.addressof(name), 0, 0)
-        assert len(os.listdir("/proc/self/fd")) == len(before) + 1
-        ring.close()
-
-    assert seen(witness, cgroup, work) == []
-    assert witness.counts(cgroup.id)["PRIVILEGE_IO_URING_SETUP"] == 1

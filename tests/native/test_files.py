@@ -12,7 +12,7 @@ import pytest
 
 from collector.entries import unpack_entries
 from collector.native import files, logs
-from collector.native.files import FileWatch, Lookout, has_writer, read
+from collector.native.files import FileWatch, Lookout, has_writer, read, tells_all
 from collector.native.logs import INPUT_BYTES, LogStream
 from collector.plan import Framing, Layout, LogPlan
 
@@ -185,3 +185,10 @@ def test_a_writer_is_seen(tmp_path: Path) -> None:
     assert has_writer(reader) is False
     os.close(reader)
     assert has_writer(reader) is None
+
+
+def test_where_other_machines_write_watches_do_not_tell_all(tmp_path: Path) -> None:
+    assert tells_all("/dev/shm")
+    assert not tells_all("/proc")
+    with pytest.raises(FileNotFoundError):
+        tells_all(str(tmp_path / "missing"))

@@ -192,7 +192,7 @@ def _draw_privilege(draw: st.DrawFn, struct: Any) -> bytes:
         struct.arguments[place] = draw(
             st.integers(0, 70) | st.sampled_from((0x20000, 0xC0ED0001)) | numbers(64)
         )
-    struct.marks = draw(st.integers(0, 63))
+    struct.marks = draw(st.integers(0, 511))
     if draw(st.booleans()):
         ffi.memmove(struct.after, struct.before, ffi.sizeof(struct.before))
         struct.after[draw(st.integers(0, lib.PW_IDENTITIES - 1))] = draw(numbers(32))

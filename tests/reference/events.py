@@ -27,7 +27,7 @@ from tests.reference.event_exec import (
     tty_map,
 )
 from tests.reference.event_text import comm, entity_id, signal_name
-from tests.reference.privilege import errno_of, file_path, privilege_map
+from tests.reference.privilege import errno_of, file_path, is_request, privilege_map
 
 HEAD_BYTES = ffi.sizeof("struct pw_head")
 MAPPED = bytes(10) + b"\xff\xff"
@@ -208,7 +208,10 @@ def address(raw: Any, family: int) -> str:
     return str(ipaddress.IPv6Address(packed))
 
 
-def event_map(kind: int, success: bool, duration_ns: int) -> Map:
+OUTCOMES = {True: "success", False: "failure", None: "unknown"}
+
+
+def event_map(kind: int, success: bool | None, duration_ns: int) -> Map:
     category, types, action = ACTIONS[kind]
     made: Map = {
         "kind": "state" if kind in STATES else "event",
@@ -216,7 +219,7 @@ def event_map(kind: int, success: bool, duration_ns: int) -> Map:
         "type": types,
         "action": action,
     }
-    made |= {"provider": "ebpf", "outcome": "success" if success else "failure"}
+    made |= {"provider": "ebpf", "outcome": OUTCOMES[success]}
     return made | ({"duration": duration_ns} if duration_ns else {})
 
 
@@ -230,7 +233,8 @@ def process_event(
     process = task_map(task, clock, are_capabilities_named=is_exec or kind == lib.PW_PRIVILEGE_CAPSET)
     witness = witness_map(fork, scope)
     witness |= tree_map(task.entry, scope, clock, own if struct == "pw_session" else None)
-    success, more = True, {}
+    success: bool | None = True
+    more: Map = {}
     if is_exec:
         process |= exec_process(own, record, clock, variables)
         witness |= exec_witness(own, record, clock)
@@ -241,7 +245,7 @@ def process_event(
         process |= {} if own.status & 0x7F else {"exit_code": own.status >> 8 & 0xFF}
         witness["exit"] = exit_map(own)
     elif struct == "pw_privilege":
-        success = not errno_of(own)
+        success = None if is_request(own) else not errno_of(own)
         more = outcome_map(own, record)
         witness["privilege"] = privilege_map(own, record, clock[0])
     duration_ns = own.duration_ns if kind in (lib.PW_EXIT, lib.PW_SESSION_END) else 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from collector._native import ffi, lib
 
-from probes.syscalls import CALLS
+from probes.syscalls import CALLS, Call
 from tests.reference.event_text import comm, entity_id, path, signal_name, text
 
 Map = dict[str, Any]
@@ -54,6 +54,7 @@ MEMFD_FLAGS = dict(
         strict=True,
     )
 )
+FSCONFIGS = {1: "SET_STRING", 7: "CMD_RECONFIGURE"}
 REQUESTS = {
     0: "TRACEME",
     4: "POKETEXT",
@@ -160,7 +161,10 @@ SHOWN: dict[str, tuple[str, tuple[tuple[str, int, Callable[[int], Any]], ...]]] 
     "mount": ("source path type", (("flags", 3, flags(MOUNT_FLAGS, magic=0xC0ED0000)),)),
     "move_mount": ("source path", ()),
     "open_tree": ("path", ()),
+    "open_tree_attr": ("path", ()),
     "fsopen": ("type", ()),
+    "fspick": ("path", ()),
+    "fsconfig": ("source", (("descriptor", 0, integer), ("operation", 1, named(FSCONFIGS)))),
     "fsmount": ("", (("descriptor", 0, integer),)),
     "mount_setattr": ("path", ()),
     "umount2": ("path", (("flags", 1, flags(UMOUNT_FLAGS)),)),
@@ -211,9 +215,18 @@ SHOWN: dict[str, tuple[str, tuple[tuple[str, int, Callable[[int], Any]], ...]]] 
 }
 
 
+def is_request(record: Any) -> bool:
+    return bool(record.call and record.marks & lib.PW_BY_IO_URING)
+
+
+def has_folder(record: Any, call: Call) -> bool:
+    is_unopened = is_request(record) or signed(record.result) < 0
+    return call.path is not None or (bool(call.open_flags) and is_unopened)
+
+
 def errno_of(record: Any) -> int:
     result = signed(record.result)
-    return -result if record.call and -LARGEST_ERRNO <= result < 0 else 0
+    return -result if record.call and not is_request(record) and -LARGEST_ERRNO <= result < 0 else 0
 
 
 def signed(value: int) -> int:
@@ -242,13 +255,16 @@ def call_map(record: Any, raw: bytes) -> Map:
     is_known = record.call <= len(CALLS)
     call = CALLS[record.call - 1] if is_known else None
     labels, numbers = SHOWN[call.name] if call else ("", ())
-    made: Map = {"call": call.name if call else "unknown", "result": signed(record.result)}
+    made: Map = {"call": call.name if call else "unknown"}
+    made |= {"io_uring": True} if is_request(record) else {"result": signed(record.result)}
     made |= {label: form(record.arguments[argument]) for label, argument, form in numbers}
+    if record.marks & lib.PW_MADE_SET_ID:
+        made["mode"] = mode(record.arguments[5])
     made |= {name: True for name, mark in MARKS.items() if record.marks & mark}
     *texts, folder = texts_of(record, raw)
     made |= {label: text(one) for label, one in zip(labels.split(), texts, strict=False) if one}
     if folder or record.marks & lib.PW_PATH_CUT:
-        label = "folder" if call and call.path is not None else "file"
+        label = "folder" if call and has_folder(record, call) else "file"
         made[label] = path(folder, bool(record.marks & lib.PW_PATH_CUT))
     return made
 
@@ -261,7 +277,7 @@ def file_path(record: Any, raw: bytes) -> str | None:
         return None
     call = CALLS[record.call - 1]
     *texts, components = texts_of(record, raw)
-    if components and call.path is None:
+    if components and not has_folder(record, call):
         return path(components, bool(record.marks & lib.PW_PATH_CUT))
     passed = dict(zip(SHOWN[call.name][0].split(), texts, strict=False)).get("path", b"")
     return text(passed) if passed.startswith(b"/") else None

@@ -95,6 +95,35 @@ def test_a_finished_file_is_known_again(tmp_path: Path, positions: Positions, fo
     assert again.offset == 2
 
 
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("a.log.1", "a.log.2"),
+        ("a.log.9", "a.log.10"),
+        ("a.log", "a.log.3"),
+        ("a.log.2", "a.log"),  # put back
+        ("a.log-20261128", "a.log-20261128-1"),
+    ],
+)
+def test_a_file_that_was_known_by_a_renamed_one_s_name_is_known_by_the_next(
+    tmp_path: Path, positions: Positions, follow: Follow, before: str, now: str
+) -> None:
+    """Path may mean them too (`*`); with each rotation all of them get other names."""
+    path = tmp_path / before
+    path.write_bytes(b"1\n2\n")
+    beginnings = Beginnings(positions, is_first_start=False, read_from_head=True)
+    file = follow(path)
+    file.read_portion(1)
+    beginnings.finish(file, str(path))
+    read_to(file, positions, path, 4)
+    moved = path.rename(tmp_path / now)
+    assert beginnings.is_read(follow(moved).file)
+    restarted = Beginnings(positions, is_first_start=False, read_from_head=True)
+    again = follow(moved)
+    restarted.begin(again, str(moved), at_start=True)
+    assert again.offset == 4
+
+
 def test_an_empty_file_is_not_known_again(tmp_path: Path, positions: Positions, follow: Follow) -> None:
     """Its inode may be that of another file by now, a compressed one or the next log."""
     path = tmp_path / "a.log.1"

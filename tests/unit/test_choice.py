@@ -7,8 +7,17 @@ from collections.abc import Iterable
 import pytest
 
 from probes.catalog import CALL_KINDS, HOOKS, TCP_KINDS, RecordKind, hooks_of
-from probes.choice import KEEP_TREES, SERVES, Event, hooks_for, kinds_off, made_kinds, off_flags
-from probes.syscalls import CALLS, IDENTITY_KINDS, compat_numbers, header, numbers
+from probes.choice import (
+    KEEP_TREES,
+    SERVES,
+    Event,
+    are_packets_seen,
+    hooks_for,
+    kinds_off,
+    made_kinds,
+    off_flags,
+)
+from probes.syscalls import CALLS, IDENTITY_KINDS, REQUEST_KINDS, compat_numbers, header, numbers
 
 FLOWS = (RecordKind.FLOW_START, RecordKind.FLOW_UPDATE, RecordKind.FLOW_END, RecordKind.DNS)
 
@@ -26,6 +35,13 @@ def test_without_single_events_all_hooks_are_attached() -> None:
         assert hooks_for([subject]) == hooks_of([subject])
 
 
+def test_binds_alone_look_at_no_packets() -> None:
+    assert are_packets_seen(["flow"])
+    assert are_packets_seen(["flow"], off("flow", FLOWS[1:]))
+    assert not are_packets_seen(["flow"], off("flow", FLOWS))
+    assert not are_packets_seen(["process", "network"])
+
+
 IMPROVING = {"tcp_rcv_space_adjust", "tcp_sendmsg_locked", "sock_send_length"}
 BINDS = {"cgroup_post_bind4", "cgroup_post_bind6"}
 
@@ -38,8 +54,9 @@ BINDS = {"cgroup_post_bind4", "cgroup_post_bind6"}
         ("network", [RecordKind.TCP_CONNECT], {"inet_sock_set_state", *IMPROVING}),
         ("network", TCP_KINDS, set()),
         ("flow", FLOWS, BINDS),
-        ("syscalls", IDENTITY_KINDS, {"sys_exit"}),
-        ("syscalls", CALL_KINDS[:-1], {"sys_exit"}),
+        ("syscalls", IDENTITY_KINDS, {"sys_exit", "io_uring_submit_req"}),
+        ("syscalls", CALL_KINDS[:-1], {"sys_exit", "io_uring_submit_req"}),
+        ("syscalls", REQUEST_KINDS, {"sys_exit", "sys_enter"}),
         ("syscalls", CALL_KINDS, set()),
     ],
 )

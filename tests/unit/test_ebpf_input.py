@@ -268,11 +268,13 @@ def test_hooks_that_failed_are_not_well(probes: Probes) -> None:
             ok, reason = rig.reports["ebpf.0 inet_sock_set_state"]
             assert (ok, "EPERM" in reason, "No TCP." in reason) == (False, True, True)
             assert len(rig.reports) == 2
-            name = "podwitness_kernel_hook_attached"
-            assert [rig.metrics.value(name, hook.hook) for hook in probes.hooks] == [1, 1, 0]
+            name = ebpf.HOOK_ATTACHED
+            assert [rig.metrics.value(name, hook.hook, "ebpf.0") for hook in probes.hooks] == [1, 1, 0]
+            rig.metrics.set(name, "inet_sock_set_state", "ebpf.1", to=1)  # another input has the same hook
         # Another configuration may do without it.
         assert rig.reports["ebpf.0 inet_sock_set_state"] == (True, "")
-        assert name not in {row.name for row, _, _ in rig.metrics.samples()}
+        kept = [(labels, to) for row, labels, to in rig.metrics.samples() if row.name == name]
+        assert kept == [(("inet_sock_set_state", "ebpf.1"), 1)]
 
     run(scenario)
 

@@ -134,6 +134,9 @@ NETLINK_ONLY = "Witness is netlink, which has no probes; remove the line"
         ("Witness netlink\nHeartbeat_Interval 9", [f"3: Heartbeat_Interval 9 has no effect: {NETLINK_ONLY}"]),
         ("Witness ebpf\nRefresh_Interval 9", ["Refresh_Interval 9 has no effect: Witness is ebpf"]),
         ("Refresh_Interval 9\nHeartbeat_Interval 9", []),
+        ("Trace change-uid", ["2: Trace change-uid has no effect: where eBPF works nothing tells these"]),
+        ("Trace change-uid exec", []),
+        ("Trace change-uid\nWitness netlink", []),
     ],
 )
 def test_keys_without_effect_are_told(lines: str, told: list[str]) -> None:

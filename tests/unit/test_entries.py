@@ -79,6 +79,24 @@ def test_dropped_records_are_gone() -> None:
     )
 
 
+def test_maps_that_are_keys_of_maps_that_are_keys_cost_no_more_than_their_bytes() -> None:
+    """Written out in each other they would double with every level."""
+    inner = b"\x81\xa1k\x01"
+    for _ in range(300):
+        inner = b"\x81" + inner + b"\x01"
+    begin_s = process_time()
+    ((_, pairs),) = unpack_entries(b"\x92\x00\x81\xa1a" + inner)
+    assert process_time() - begin_s < 1
+    ((key, value),) = pairs[0][1].items()
+    assert (len(key) < 300, value) == (True, 1)
+
+
+def test_long_keys_that_are_maps_stay_apart() -> None:
+    keys = [b"\x82\xa1k\xda\x01\x00" + b"x" * 256 + b"\xa1n" + bytes([number]) for number in range(3)]
+    ((_, pairs),) = unpack_entries(b"\x92\x00\x81\xa1a\x83" + b"".join(key + b"\x05" for key in keys))
+    assert len(pairs[0][1]) == 3
+
+
 @pytest.mark.parametrize("size", [0, 15, 16, 65535, 65536])
 def test_records_of_any_size(size: int) -> None:
     pairs = [(number, None) for number in range(size)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,13 +13,17 @@ from collector._native import lib
 
 from collector.delivery.chunk import Chunk
 from collector.entries import unpack_entries
+from collector.inputs import event_drain
 from collector.inputs.event_drain import DRAIN_RECORDS, SECURITY_TURNS, EventDrain, WallClock
 from collector.inputs.event_losses import KernelLoss
 from collector.native.events import Entries
 from collector.native.resolutions import UnreadDns
+from probes.catalog import FLOWS
 from tests.reference import event_records as records
 from tests.reference.cgroups import CONTAINER_PATH
 from tests.unit.ebpf_rig import CGROUP, Probes, Rig, fork, made_probes, settings
+
+TAGS = {subject: f"kernel.{subject}" for subject in ("process", "network")}
 
 
 def test_the_wall_clock_follows_steps_and_not_noise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,10 +44,28 @@ def probes() -> Iterator[Probes]:
 @pytest.fixture
 def drain(probes: Probes) -> Iterator[EventDrain]:
     rig = Rig(probes, settings())
-    tags = {subject: f"kernel.{subject}" for subject in ("process", "network")}
-    made = EventDrain(settings(), rig.context, probes, tags)  # type: ignore[arg-type]
+    made = EventDrain(settings(), rig.context, probes, TAGS)  # type: ignore[arg-type]
     yield made
     made.close()
+
+
+def test_the_table_of_flows_is_read_only_where_packets_are_seen(
+    probes: Probes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+
+    def table(descriptor: int, *_: object) -> None:
+        opened.append(descriptor)
+        raise OSError
+
+    monkeypatch.setattr(event_drain, "FlowTable", table)
+    monkeypatch.setattr(probes, "maps", {FLOWS: 9})
+    for trace, has_table in (("flow.bind", False), ("flow.bound", False), ("flow.dns", True)):
+        asked = settings(trace=((trace,),))
+        with suppress(OSError):
+            made = EventDrain(asked, Rig(probes, asked).context, probes, TAGS)  # type: ignore[arg-type]
+            made.close()
+        assert bool(opened) == has_table, trace
 
 
 def listen(port: int, cgroup_id: int = CGROUP) -> bytes:

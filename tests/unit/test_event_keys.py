@@ -75,6 +75,8 @@ def test_subjects_and_events_are_named() -> None:
     assert trace_kind.read("process, Flow -dns") == ("process", "flow", "-dns")
     with pytest.raises(ValueError, match="expected some of process"):
         trace_kind.read(" ")
+    with pytest.raises(ValueError, match="right behind"):
+        trace_kind.read("process - fork")
 
 
 @pytest.mark.parametrize(

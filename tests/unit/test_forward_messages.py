@@ -145,6 +145,13 @@ def test_a_stream_that_is_no_msgpack() -> None:
             list(MessageStream(1 << 20).feed(data))
 
 
+@pytest.mark.parametrize("sent", [b'["a.b", 1700000000, {"log": "a"}]', b'{"log": "a"}'])
+def test_who_sends_json_is_told_so(sent: bytes) -> None:
+    first = next(MessageStream(1000).feed(sent))
+    with pytest.raises(NotForward, match="sent JSON"):
+        read(first)
+
+
 @pytest.mark.parametrize(
     "raw",
     [b"\x05", b"\x80", b"\x90", b"\x91\xa1t", packed(5, ENTRIES), packed("t"), packed("t", ENTRIES, 5),

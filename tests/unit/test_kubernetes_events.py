@@ -336,6 +336,24 @@ def test_tls_and_a_token(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("keys", [(), (("DB", "/e.db"),)])
+def test_what_can_be_asked_for_again_is_not_lost_with_the_process(
+    tmp_path: Path, keys: tuple[tuple[str, str], ...]
+) -> None:
+    """Of a list that is not read to its end there is no place: it is asked for from its beginning."""
+
+    async def scene() -> None:
+        async with api_server() as server:
+            await server.put(events()[0])
+            async with working(server, tmp_path, *keys) as house:
+                await house.until(lambda: len(house.chunks) == 1)
+            (chunk,) = house.chunks
+            assert not chunk.is_durable
+            assert chunk.is_gone == (not keys)
+
+    asyncio.run(scene())
+
+
 def test_an_outage_is_told_and_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector.delivery.losses import OTHER_STREAMS, Loss, Losses, entry, packed, unpacked
+from collector.delivery.losses import OTHER_STREAMS, Batch, Loss, Losses, Untold, entry, unpacked
 from collector.entries import unpack_entries
 
 
@@ -67,9 +67,19 @@ def test_text_is_bounded_and_sums_stay_right() -> None:
 
 def test_kept_and_read_again() -> None:
     rows = (loss(), loss(stream="kube.\udcff", path="", cause="shed"))
-    assert unpacked(packed(rows)) == rows
-    for spoilt in (b"", b"\xff", packed(rows)[:-1], b"\x91\x91\x01", b"\x01"):
-        assert unpacked(spoilt) == ()
+    kept = Untold(Batch(rows, 5), rows[:1])
+    assert unpacked(kept.packed()) == kept
+    assert unpacked(Untold().packed()) == Untold()
+    for spoilt in (b"", b"\xff", kept.packed()[:-1], b"\x91\x91\x01", b"\x01", b"\x93\x01\x02\x03"):
+        assert unpacked(spoilt) == Untold()
+
+
+def test_the_id_of_a_batch_follows_from_what_it_tells() -> None:
+    rows = (loss(), loss(stream="kube.b"))
+    assert Batch(rows, 5).id("node-1", "out.0") == Batch(rows, 6).id("node-1", "out.0")
+    others = [Batch(rows[:1], 5), Batch(rows[::-1], 5), Batch((*rows, loss(cause="shed")), 5)]
+    ids = {one.id("node-1", "out.0") for one in (Batch(rows, 5), *others)}
+    assert len(ids | {Batch(rows, 5).id("node-1", "out.1")}) == 5
 
 
 def test_the_record() -> None:

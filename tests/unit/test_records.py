@@ -19,7 +19,7 @@ from collector.kubernetes.workload import Workload
 from collector.native.event_kinds import Kind
 from collector.native.events import EventEncoder
 from collector.notice_fields import LOSS_FIELDS
-from collector.privilege_fields import HAPPENED, PRIVILEGE
+from collector.privilege_fields import HAPPENED, PRIVILEGE, REQUESTED
 from collector.record_field import RecordField
 from collector.records import (
     EVENT_FIELDS,
@@ -28,7 +28,7 @@ from collector.records import (
     TOP_LEVEL_KEYS,
     page,
 )
-from probes.syscalls import CALLS, Call, identity
+from probes.syscalls import CALLS, REQUESTED_CALLS, Call, identity
 from tests.reference import dns_messages
 from tests.reference import event_records as records
 from tests.reference import events as reference
@@ -69,11 +69,16 @@ TARGETS = ("ptrace", "clone", "kill", "oom-kill", "cgroup-attach")
 def of_privilege(kind: int) -> Iterator[bytes]:
     """Each call, with all that it can have and with an errno; the tracepoint's own, if there is one."""
     target = {"target_pid": 1, "marks": lib.PW_TARGET_KNOWN} if Kind(kind).label in TARGETS else {}
-    in_table = lib.PW_PRIVILEGE_FILE_READ if kind == lib.PW_PRIVILEGE_FILE_WRITE else kind
     for call in CALLS:
-        if call.kind in (kind, in_table):  # the probe tells by the flags which of the two an open is
-            yield of_call(kind, call, **target)
-            yield of_call(kind, call, result=0, texts=())
+        if kind in call.kinds:
+            made = lib.PW_MADE_SET_ID if call.open_flags and kind == lib.PW_PRIVILEGE_CHMOD else 0
+            yield of_call(kind, call, **{"marks": made, **target})
+            yield of_call(kind, call, result=0, texts=(), marks=made)
+            yield of_call(kind, call, result=0, marks=made)
+    if Kind(kind).label in REQUESTED:
+        call = next(call for call in CALLS if call.name in REQUESTED_CALLS and kind in call.kinds)
+        made = lib.PW_MADE_SET_ID if kind == lib.PW_PRIVILEGE_CHMOD else 0
+        yield of_call(kind, call, marks=lib.PW_BY_IO_URING | made)
     if kind in (lib.PW_PRIVILEGE_KILL, lib.PW_PRIVILEGE_CLONE):
         yield richest(kind, **target, arguments=[9, 1, 0, 0, 0, 0])
     if kind in (lib.PW_PRIVILEGE_OOM_KILL, lib.PW_PRIVILEGE_CGROUP_ATTACH):
@@ -91,7 +96,7 @@ def of_call(
 ) -> bytes:
     made = texts[: len(call.texts)]
     has_path = bool(texts) and (call.path is not None or call.descriptor is not None)
-    marks = marks | lib.PW_PROGRAM_I386 if texts else 0
+    marks |= lib.PW_PROGRAM_I386 if texts else 0
     marks |= lib.PW_TEXT_CUT if made else 0
     marks |= lib.PW_BEFORE_KNOWN if call.changes_identity and texts else 0
     return richest(

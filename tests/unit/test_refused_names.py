@@ -36,7 +36,9 @@ class House:
             plugin=SimpleNamespace(tag="kube.*"),
             intake=SimpleNamespace(report_loss=self.losses.append),
         )
-        return RefusedNames(cast(InputContext, context))
+        return RefusedNames(
+            cast(InputContext, context), lambda path: None if "hidden" in path else f"kube{path}"
+        )
 
     def count(self, name: str) -> float:
         return self.metrics.value(name, "tail.0")
@@ -103,6 +105,7 @@ def test_what_was_missed_is_a_loss_of_its_own_cause(caplog: pytest.LogCaptureFix
         names = house.names()
         _, told = names.from_thread(asyncio.get_running_loop())
         await asyncio.to_thread(told, "/pods/p/c/0.log")
+        await asyncio.to_thread(told, "/pods/hidden/c/0.log")
         await asyncio.to_thread(told, "/pods/q/c/0.log")
         await until_so(lambda: len(house.losses) == 2)
         names.close()
@@ -110,7 +113,7 @@ def test_what_was_missed_is_a_loss_of_its_own_cause(caplog: pytest.LogCaptureFix
     asyncio.run(miss())
     assert house.count(MISSED) == 2
     assert [(loss.cause, loss.path, loss.stream, loss.records) for loss in house.losses] == [
-        ("missed", f"/pods/{pod}/c/0.log", f"kube.pods.{pod}.c.0.log", 0) for pod in "pq"
+        ("missed", f"/pods/{pod}/c/0.log", f"kube/pods/{pod}/c/0.log", 0) for pod in "pq"
     ]
     assert caplog.messages == [
         "/pods/p/c/0.log was deleted before it could be opened; what it had is lost",

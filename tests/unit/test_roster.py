@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from collector.delivery.losses import LOSS_TAG
 from collector.delivery.roster import Removed
+from collector.delivery.spooling import Bounds
 from collector.plugin import Rejected
-from tests.unit.routing import Recorder, behind, chunk, never, refuse, route, routing
+from tests.unit.routing import House, Recorder, behind, chunk, never, refuse, route, routing
+from tests.unit.spool_routing import hurry, spooled, to
+from tests.unit.spooled import event
 
 
 def test_a_changed_output_takes_over_what_was_not_delivered() -> None:
@@ -129,3 +135,63 @@ def test_who_waits_for_room_waits_for_the_new_outputs() -> None:
 def test_a_removed_output_refuses() -> None:
     with pytest.raises(Rejected, match="removed"):
         asyncio.run(Removed().deliver(chunk(b"1")))
+
+
+def outputs_of(house: House) -> set[str]:
+    return {outlet.name for outlet in house.router._roster.all}
+
+
+def test_who_was_removed_has_no_share_of_what_is_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(monkeypatch)
+
+    async def scenario() -> None:
+        bounds = Bounds(backlog_bytes=6000)
+        async with spooled(tmp_path, to(Recorder()), total_bytes=2100, bounds=bounds) as house:
+            await asyncio.sleep(0)  # it runs
+            for number in range(1, 6):
+                last = Recorder(behave=never())
+                house.router.reroute([f"out.{number}"], [to(last, f"out.{number}")], 20)
+                await house.until(lambda: outputs_of(house) == {f"out.{number}"})  # noqa: B023
+            for number in range(20):
+                await house.router.submit(event(number, f"kernel.{number}"))
+            await house.until(lambda: house.metrics.value("podwitness_spool_chunks_up") == 6)
+
+    asyncio.run(scenario())
+
+
+def test_who_was_removed_leaves_when_what_it_had_was_written_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Delivered while its row is being written: the row is what it waits for."""
+    hurry(monkeypatch)
+
+    async def scenario() -> None:
+        gate = asyncio.Event()
+        slow, stays = Recorder(behave=behind(gate)), Recorder()
+        async with spooled(tmp_path, to(slow), to(stays, "out.1")) as house:
+            spooling = house.router.spooling
+            assert spooling is not None
+            await house.router.submit(event(1))
+            await slow.wait_until(lambda: bool(slow.tried))
+            outlet = next(one for one in house.router._roster.all if one.name == "out.0")
+            async with spooling._thread.using:
+                spooling.secure(outlet, "kernel.process")
+            real, writing, go_on = spooling._spool.write, threading.Event(), threading.Event()
+
+            def write(*args: Any, **changes: Any) -> Any:
+                writing.set()
+                assert go_on.wait(20)
+                return real(*args, **changes)
+
+            monkeypatch.setattr(spooling._spool, "write", write)
+            await asyncio.to_thread(writing.wait, 20)
+            house.router.reroute(["out.1"], [], 1000)
+            gate.set()
+            await slow.wait_until(lambda: bool(slow.accepted))
+            await asyncio.sleep(0)
+            go_on.set()
+            await house.until(lambda: outputs_of(house) == {"out.1"})
+
+    asyncio.run(scenario())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from collector.delivery import spool as spool_module
 from collector.delivery.chunk import Chunk
 from collector.delivery.spool import FILE_NAME, PAGE_BYTES, Spool, SpoolDamaged
-from tests.unit.routing import House, Recorder, never, refuse
+from tests.unit.routing import House, Recorder, behind, never, refuse
 from tests.unit.spool_routing import hurry, numbers, spooled, to, written
 from tests.unit.spooled import event
 
@@ -25,7 +28,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def spoil(house: House, path: Path) -> None:
     assert house.router.spooling is not None
-    async with house.router.spooling._using:
+    async with house.router.spooling._thread.using:
         database = house.router.spooling._spool._database
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         database.execute("PRAGMA cache_size = 0").fetchall()
@@ -106,6 +109,40 @@ def test_it_goes_on_when_the_output_works_again(tmp_path: Path) -> None:
             assert numbers(output, f"t{tag}") == sorted(set(numbers(output, f"t{tag}")))
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("refused", ["set_aside", "create"])
+def test_a_disk_that_lets_no_new_spool_begin_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """Fake: a file system that is read-only after an error refuses to rename, or to make a file."""
+    tries = []
+
+    def refuse_to_write(*args: object) -> None:
+        tries.append(args)
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    async def scenario() -> None:
+        gate = asyncio.Event()
+        output = Recorder(behave=behind(gate))
+        async with spooled(tmp_path, to(output)) as house:
+            for number in range(EVENTS):
+                await house.router.submit(event(number, f"t{number % TAGS}"))
+            await house.until(lambda: written(house) >= EVENTS * 1000)
+            with monkeypatch.context() as broken:
+                broken.setattr(spool_module, refused, refuse_to_write)
+                await spoil(house, tmp_path / FILE_NAME)
+                await house.router.submit(event(EVENTS, "t0"))
+                await house.until(lambda: len(tries) >= 3)
+            spools = house.router.spooling
+            assert spools is not None
+            await house.until(lambda: spools._spools == 2)
+            gate.set()
+            left = EVENTS + 1 - house.loss("spool_damaged")
+            await output.wait_until(lambda: len(numbers(output, "t")) == left)
+
+    asyncio.run(scenario())
+    assert len(list(tmp_path.glob("*.corrupt-*[0-9]"))) == 1
 
 
 def test_a_spool_that_cannot_be_read_at_the_start_is_told(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from collector.delivery import securing, spooling
+from collector.delivery.admission import Admission
 from tests.unit.routing import Recorder, never, route, routing
 from tests.unit.spooled import event, opened
 
@@ -31,3 +32,28 @@ def test_what_is_only_in_memory_is_written_unless_its_input_asks_for_memory(
         spool.close()
 
     asyncio.run(scenario())
+
+
+def test_a_look_asks_once_whether_an_input_is_at_its_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer goes through all who wait: a thousand clients, and tens of thousands of chunks in memory."""
+
+    async def scenario() -> list[str]:
+        asked: list[str] = []
+
+        def is_at_limit(_: Admission, source: str) -> bool:
+            asked.append(source)
+            return True
+
+        async with routing(
+            route(Recorder(behave=never())), spool=opened(tmp_path), source_limits={"ebpf.0": 1 << 20}
+        ) as house:
+            for number in range(50):
+                await house.router.submit(event(number))
+            assert house.router._securing
+            monkeypatch.setattr(Admission, "is_at_limit", is_at_limit)
+            house.router._securing.look()
+            return list(asked)
+
+    assert asyncio.run(scenario()) == ["ebpf.0"]

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.delivery.chunk import Chunk, Worth
-from collector.delivery.losses import Loss, row_loss
+from collector.delivery.losses import Loss, Untold, row_loss
 from collector.delivery.spool import FILE_NAME, PAGE_BYTES, Spool, SpoolDamaged
 from collector.delivery.spool_rows import ROW_BYTES, Addition, Place, Written
 from collector.delivery.spool_schema import SpoolUnusable
@@ -190,12 +190,12 @@ def test_a_crash_between_dropping_and_telling(tmp_path: Path) -> None:
     next(taking)
     untold = [nobody_knows]
     for number in range(1, 5):
-        written = spool.write(added(number), places=places, untold={"b": untold})
+        written = spool.write(added(number), places=places, untold={"b": Untold(waiting=tuple(untold))})
         untold = [*untold, *(row_loss(row, "storage_limit") for row in written.dropped)]
     seen = set()
     for image in taking:
         left = opened(image)
-        has, losses = read(left), left.losses().get("b", ())
+        has, losses = read(left), left.losses().get("b", Untold()).rows
         lost = sum(row.records for row in losses if row.cause == "storage_limit")
         assert lost + len(has) == max(has, default=0)
         assert (nobody_knows in losses) == bool(has)

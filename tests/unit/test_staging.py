@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from collector.delivery.chunk import Worth
+from collector.delivery.chunk import Worth, join
 from collector.delivery.lanes import Parcel, Ticket
 from collector.delivery.order import PositionOrder
 from collector.delivery.outlet import Outlet, Route
@@ -22,13 +22,15 @@ def outlet(name: str = "a") -> Outlet:
     return Outlet(Route(name, Recorder(), everything), 1 << 20, logging.getLogger("test"))
 
 
-def ticket(number: int, outputs: int = 1, order: PositionOrder | None = None, tag: str = "t") -> Ticket:
+def ticket(
+    number: int, outputs: int = 1, order: PositionOrder | None = None, tag: str = "t", inode: int = 2
+) -> Ticket:
     """With an order, of a file."""
     chunk = event(number, tag)
     step = None
     if order is not None:
-        chunk = replace(chunk, position=position_of(number), raw_bytes=1000, source="tail.0")
-        step = order.begin("tail.0", position_of(number))
+        chunk = replace(chunk, position=position_of(number, inode), raw_bytes=1000, source="tail.0")
+        step = order.begin("tail.0", position_of(number, inode))
     return Ticket(chunk, 1000, outputs, step)
 
 
@@ -66,6 +68,17 @@ def test_a_file_waits_until_its_position_may_move() -> None:
     order.finish(earlier.step)
     rows = staging.writable(order, ALWAYS)
     assert numbers(rows) == [[2], [3], [9]]
+
+
+def test_a_chunk_behind_one_that_waits_with_another_file_waits_too() -> None:
+    """Its position would pass the first chunk, which has no row: a kill would take that."""
+    staging, order, a = Staging(), PositionOrder(), outlet()
+    first, of_other_file = ticket(1, 1, order), ticket(2, 2, order, inode=3)  # a second output sends this one
+    staging.add_parcel(a, Parcel("t", (first, of_other_file), join([first.chunk, of_other_file.chunk])))
+    staging.add(ticket(3, 1, order, tag="rewritten"), [a])
+    assert staging.writable(order, ALWAYS) == []
+    of_other_file.waiting_for -= 1
+    assert numbers(staging.writable(order, ALWAYS)) == [[1], [3]]
 
 
 def test_what_is_being_sent_goes_before_what_waits_and_its_position_with_the_last() -> None:

@@ -6,17 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from collector.config.onigmo import compile_onigmo
 from collector.entries import Pairs
 from collector.filters.chain import FilterChain
 from collector.identity.identity import Identity
 from collector.identity.table import IdentityTable
 from collector.inputs.succession import IDENTITY_WAIT_S, Plans, Succession
-from collector.inputs.tail_paths import UNKNOWN_CONTAINER_ID, KubeletRoots, select
+from collector.inputs.tail_paths import UNKNOWN_CONTAINER_ID, KubeletRoots, select, tag_of
 from collector.plan import EventPlan, Field, Framing, Layout, LogPlan, Op
 from collector.plugin import LogSource
 
 UID = "0c2f9b9e-6d0e-4a2b-9f4c-1d2e3f405162"
 ID = "ab" * 32
+LINK_NAME = f"web-0_shop_nginx-{UNKNOWN_CONTAINER_ID}.log"
 BASE = LogPlan(Framing.CRI, Layout())
 
 
@@ -120,3 +122,15 @@ def test_news_concern_the_container_they_are_about(world: World) -> None:
     succession.identity = Identity("node-1", pod_uid=UID, container_name="nginx")
     assert world.plans.concerns(succession, Identity("node-1", ID, pod_uid=UID, container_name="nginx"))
     assert not world.plans.concerns(succession, Identity("node-1", ID, pod_uid=UID, container_name="x"))
+
+
+def test_what_was_missed_has_the_tag_of_its_link(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    pattern = compile_onigmo(r"(?<pod>[^_/]+)_[^/]*$")
+    plans = Plans(
+        BASE, "kube.<pod>", "", world.kubelet, world.identities, FilterChain(()), tag_pattern=pattern
+    )
+    mine, others = (select([f"{world.links}/{name}-*.log"], []) for name in ("web", "db"))
+    assert world.plans.tag_of_missed(str(world.log), mine) == tag_of("kube.*", f"{world.links}/{LINK_NAME}")
+    assert plans.tag_of_missed(str(world.log), mine) == "kube.web-0"
+    assert plans.tag_of_missed(str(world.log), others) is None

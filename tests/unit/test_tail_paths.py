@@ -134,6 +134,25 @@ def test_rotated_siblings_come_oldest_first() -> None:
     assert rotated_siblings("a.log", times) == times
 
 
+class Name(str):
+    """Counts what it is compared with."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Name.compared += 1
+        return str.__eq__(self, other)
+
+
+def test_a_million_compressed_generations_are_not_compared_with_one_another() -> None:
+    """Who can write to a log's directory makes as many as he likes, and the loop waits for the list."""
+    names = [Name(f"a.log-20260101-{number:04}.gz") for number in range(2000)]
+    Name.compared = 0
+    assert len(rotated_siblings("a.log", names)) == len(names)
+    assert Name.compared <= 10 * len(names)
+
+
 def test_below_means_inside() -> None:
     assert is_below("/var/log/a", ("/var/log",))
     assert not is_below("/var/logs/a", ("/var/log",))

@@ -136,3 +136,45 @@ def test_a_file_that_vanishes_while_nobody_listens_is_kept_over_a_crash(tmp_path
     asyncio.run(second())
     found = [int(text) for text in texts(alive, tag_of(log))]
     assert found == list(range(len(found)))
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_of_a_rotated_file_only_what_has_no_name_any_more_is_lost_at_a_stop(
+    tmp_path: Path, is_there: bool
+) -> None:
+    """The oldest of two is about to go; if it is still there the next start reads it."""
+    log = tmp_path / "0.log"
+    oldest = Path(f"{log}.20260101-000001")
+    log.write_bytes(numbered(0, 3))
+
+    def rotate() -> None:
+        log.rename(oldest)
+        for path in (Path(f"{log}.20260101-000002"), log):
+            path.touch()
+        if not is_there:
+            oldest.unlink()
+
+    async def first() -> float:
+        async with (
+            routing(of(Recorder(behave=refuse), "out.0", "0.log")) as house,
+            running(follow(tmp_path, house)),
+        ):
+            await house.until(lambda: house.router.statistics().chunks == 1)
+            rotate()
+            await house.router.drain(0.01)
+            return house.loss("shutdown")
+
+    lost = asyncio.run(first())
+    alive = Recorder()
+
+    async def second() -> None:
+        async with routing(of(alive, "out.0", "0.log")) as house, running(follow(tmp_path, house)):
+            with log.open("ab") as writer:
+                writer.write(numbered(9, 10))
+            await alive.wait_until(lambda: len(found()) == 4 - lost)
+
+    def found() -> list[int]:
+        return [int(text) for text in texts(alive, tag_of(log))]
+
+    asyncio.run(second())
+    assert (lost, found()) == ((0, [0, 1, 2, 9]) if is_there else (3, [9]))

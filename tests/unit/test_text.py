@@ -46,9 +46,16 @@ def test_what_json_can_not_hold() -> None:
         ("twice", 2),
     ]
     assert as_json(record) == (
-        '{"nan":null,"inf":null,"bytes":"a\\ufffd","text":"a\\ufffd","ext":"0102","3":{"None":[true,1.5]},'
+        '{"nan":null,"inf":null,"bytes":"a\\ufffd","text":"a\\ufffd","ext":"0102","3":{"null":[true,1.5]},'
         '"twice":1,"twice":2}'
     )
+
+
+def test_a_key_is_written_the_same_whatever_else_the_record_has() -> None:
+    keys = [(None, 1), (True, 2), (3, 4)]
+    plain = as_json(keys)
+    assert plain == '{"null":1,"true":2,"3":4}'
+    assert as_json([*keys, ("x", b"a\xff")]) == plain[:-1] + ',"x":"a\\ufffd"}'
 
 
 values = st.recursive(

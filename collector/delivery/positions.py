@@ -212,12 +212,16 @@ class Positions:
         In a thread: 200 rows take 0.7 ms, but every thousandth page makes SQLite
         copy its log back into the database and wait for the disk, which takes 20.
         What could not be written (disk full, locked) is said, counted and written
-        next time.
+        next time. So is what is under way when this is cancelled: the thread may not have begun.
         """
         async with self._writing:
             changed = self._take_changed()
             passed = self.stretches.take_passed() if self.stretches else []
-            is_written = not changed or await asyncio.to_thread(self._write, changed)
+            try:
+                is_written = not changed or await asyncio.to_thread(self._write, changed)
+            except asyncio.CancelledError:
+                self._changed = changed | self._changed
+                raise
             if self.stretches is not None:
                 self.stretches.free(passed, is_committed=is_written)
             return is_written

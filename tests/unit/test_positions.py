@@ -8,6 +8,8 @@ import logging
 import os
 import sqlite3
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,30 @@ def test_a_commit_is_on_disk_without_close(tmp_path: Path) -> None:
     assert second.load(FileKey(1, 7)) == position(3)
     for store in (first, second):
         store.close()
+
+
+def test_what_a_cancelled_commit_had_not_begun_to_write_is_written_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "tail.db"
+    first = opened(path)
+
+    async def scenario() -> None:
+        free = threading.Event()
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        busy = asyncio.create_task(asyncio.to_thread(free.wait))
+        await asyncio.sleep(0)
+        first.record(position(3))
+        commit = asyncio.create_task(first.commit())
+        await asyncio.sleep(0)
+        commit.cancel()
+        await asyncio.wait((commit,))
+        free.set()
+        await busy
+
+    asyncio.run(scenario())
+    first.close()
+    second = opened(path)
+    assert second.load(FileKey(1, 7)) == position(3)
+    second.close()
 
 
 def test_files_that_are_gone_are_forgotten(tmp_path: Path) -> None:

@@ -6,12 +6,15 @@ a few milliseconds is opened however busy the rest is.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from itertools import islice
 
@@ -102,10 +105,15 @@ class Discovery:
         self._at_start = True
         self._ending = threading.Event()
         self._exchange = threading.Lock()  # of the lookout, against waking one that is being closed
-        self._thread = threading.Thread(target=self._run, name="tail discovery", daemon=True)
+        self._failed: Future[None] = Future()
+        self._thread = threading.Thread(target=self._work, name="tail discovery", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    async def failure(self) -> None:
+        """Never returns; raises what ended the thread before its time."""
+        await asyncio.wrap_future(self._failed)
 
     def close(self) -> None:
         """Ends the thread and waits for it."""
@@ -114,6 +122,16 @@ class Discovery:
             if self._directories.lookout is not None:
                 self._directories.lookout.wake()
         self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:
+            with contextlib.suppress(InvalidStateError):  # nobody asks any more
+                self._failed.set_exception(error)
+        finally:
+            with self._exchange:
+                self._directories.close()
 
     def _run(self) -> None:
         self._begin()
@@ -132,8 +150,6 @@ class Discovery:
                 self._look()
             next_look_s = time.monotonic() + self._interval_s
         self._take_the_rest()
-        with self._exchange:
-            self._directories.close()
 
     def _take_the_rest(self) -> None:
         """What is pinned already and may be gone by its name."""

@@ -119,14 +119,24 @@ static __always_inline u64 socket_id(struct sock *sk, u64 since_ns)
 #endif
 }
 
+static __always_inline void copy_ipv6(u8 to[16], const void *from)
+{
+#ifdef WORD
+  ((u64 *)to)[0] = WORD(from, 0);
+  ((u64 *)to)[1] = WORD(from, 1);
+#else
+  bpf_probe_read_kernel(to, 16, from);
+#endif
+}
+
 /* Returns the family: a mapped address in an IPv6 socket is IPv4, as the other end of the connection sees it. */
 static __always_inline u16 fill_addresses(u8 local[16], u8 remote[16], struct sock *sk)
 {
   u32 *words = (u32 *)local;
   if (FIELD(sk, __sk_common.skc_family) == AF_INET6) {
-    bpf_probe_read_kernel(local, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+    copy_ipv6(local, &sk->__sk_common.skc_v6_rcv_saddr);
     if (words[0] || words[1] || words[2] != MAPPED_PREFIX) {
-      bpf_probe_read_kernel(remote, 16, &sk->__sk_common.skc_v6_daddr);
+      copy_ipv6(remote, &sk->__sk_common.skc_v6_daddr);
       return AF_INET6;
     }
     words[2] = 0;
@@ -199,7 +209,7 @@ static __always_inline void fill_listener_key(struct listener_key *key, struct s
   key->net_ns = socket_net_ns(sk);
   key->port = local_port(sk);
   if (FIELD(sk, __sk_common.skc_family) == AF_INET6) {
-    bpf_probe_read_kernel(key->address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+    copy_ipv6(key->address, &sk->__sk_common.skc_v6_rcv_saddr);
     return;
   }
   words[3] = FIELD(sk, __sk_common.skc_rcv_saddr);

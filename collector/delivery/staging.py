@@ -73,6 +73,7 @@ class Staging:
     def __init__(self, stage_bytes: int = STAGE_BYTES) -> None:
         self._stage_bytes = stage_bytes
         self._units: list[Unit] = []
+        self._of_tag: Counter[str] = Counter()
         self._of_ticket: dict[Ticket, Unit] = {}
         self._of_parcel: dict[Parcel, Unit] = {}
         self.size_bytes = 0
@@ -90,7 +91,7 @@ class Staging:
             present.outlets += tuple(outlets)
         else:
             unit = Unit(ticket.chunk, tuple(outlets), (ticket,))
-            self._units.append(unit)
+            self._put(len(self._units), unit)
             self._of_ticket[ticket] = unit
             self.size_bytes += unit.size_bytes
         ticket.staged += len(outlets)
@@ -100,14 +101,20 @@ class Staging:
     def add_first(self, ticket: Ticket, outlet: Outlet) -> None:
         """One that had a row: it is older than all that waits there with its tag."""
         unit = Unit(ticket.chunk, (outlet,), (ticket,))
-        self._units.insert(self._place_before(unit.chunk.tag), unit)
+        self._put(self._place_before(unit.chunk.tag), unit)
         self._of_ticket[ticket] = unit
         self.size_bytes += unit.size_bytes
         ticket.staged += 1
         outlet.shelf.staged[ticket.chunk.tag] += 1
 
+    def _put(self, at: int, unit: Unit) -> None:
+        self._units.insert(at, unit)
+        self._of_tag[unit.chunk.tag] += 1
+
     def _place_before(self, tag: str) -> int:
         """Before all of a tag that are not just being written."""
+        if tag not in self._of_tag:
+            return len(self._units)
         found = (at for at, unit in enumerate(self._units) if unit.chunk.tag == tag and not unit.is_writing)
         return next(found, len(self._units))
 
@@ -125,7 +132,7 @@ class Staging:
         if parcel in self._of_parcel or parcel.spooled_seq:
             return
         unit = Unit(parcel.chunk, (outlet,), parcel.tickets, parcel)
-        self._units.insert(self._place_before(parcel.tag), unit)
+        self._put(self._place_before(parcel.tag), unit)
         self._of_parcel[parcel] = unit
         for ticket in parcel.tickets:
             ticket.staged += 1
@@ -232,6 +239,9 @@ class Staging:
 
     def _forget(self, unit: Unit) -> None:
         self._units.remove(unit)
+        self._of_tag[unit.chunk.tag] -= 1
+        if not self._of_tag[unit.chunk.tag]:
+            del self._of_tag[unit.chunk.tag]
         self.size_bytes -= unit.size_bytes
         if unit.parcel:
             self._of_parcel.pop(unit.parcel, None)

@@ -57,7 +57,8 @@ def test_every_event_of_the_probes_has_hooks_and_every_hook_that_makes_records_a
 
 def test_fields_are_those_of_the_records() -> None:
     fields = {field.name: field for field in BY_NAME["syscalls.ptrace"].fields}
-    assert fields["podwitness.privilege.request"].always
+    assert fields["podwitness.privilege.call"].always
+    assert not fields["podwitness.privilege.request"].always
     assert "podwitness.privilege.mode" not in fields
     assert "container.id" in fields
     assert all(event.fields for event in EVENTS if event.kind is not None)

@@ -112,6 +112,30 @@ def test_a_chunk_that_is_just_being_written_for_another_output_keeps_its_place()
     assert [row.units[0].outlets for row in rows] == [(b,), (a,)]
 
 
+class Compared(str):
+    """Counts what it is compared with."""
+
+    times = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return str.__eq__(self, other)
+
+
+def test_the_place_of_a_tag_that_is_not_there_is_known_without_a_look() -> None:
+    """At a stop what an output is trying to send may be of ten thousand logs."""
+    staging, a = Staging(), outlet()
+    tickets = [ticket(number, tag=Compared(f"t{number}")) for number in range(300)]
+    Compared.times = 0
+    for one in tickets:
+        staging.add_parcel(a, Parcel(one.chunk.tag, (one,), one.chunk))
+    assert Compared.times <= 10 * len(tickets)
+    assert [unit.tickets[0] for unit in staging.units()] == tickets
+    assert all(not staging.void(unit.parcel) for unit in staging.units() if unit.parcel)
+    assert (staging.units(), staging._of_tag) == ((), {})
+
+
 def test_a_parcel_that_is_finished_first_needs_no_row() -> None:
     staging, order, a = Staging(), PositionOrder(), outlet()
     sent = ticket(1)

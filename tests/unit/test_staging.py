@@ -123,16 +123,19 @@ class Compared(str):
         return str.__eq__(self, other)
 
 
-def test_the_place_of_a_tag_that_is_not_there_is_known_without_a_look() -> None:
-    """At a stop what an output is trying to send may be of ten thousand logs."""
-    staging, a = Staging(), outlet()
+def test_units_of_other_tags_are_not_looked_at() -> None:
+    """What a dead output has in memory may be of ten thousand logs."""
+    staging, a, b = Staging(1 << 30), outlet(), outlet("b")
     tickets = [ticket(number, tag=Compared(f"t{number}")) for number in range(300)]
     Compared.times = 0
     for one in tickets:
         staging.add_parcel(a, Parcel(one.chunk.tag, (one,), one.chunk))
+        staging.add(one, [b])
+        staging.add(one, [a])
+        assert staging.take_back(a, one.chunk.tag, 0) == []
     assert Compared.times <= 10 * len(tickets)
-    assert [unit.tickets[0] for unit in staging.units()] == tickets
-    assert all(not staging.void(unit.parcel) for unit in staging.units() if unit.parcel)
+    assert [unit.outlets for unit in staging.units()] == [(a,), (b, a)] * len(tickets)
+    staging.written(staging.writable(PositionOrder(), ALWAYS))
     assert (staging.units(), staging._of_tag) == ((), {})
 
 

@@ -108,14 +108,17 @@ PRIVILEGE_FIELDS = (
     _passed("sgid", "long", ("setgid",), "As passed."),
     _passed("fsgid", "long", ("setgid",), "As passed."),
     _passed("count", "long", ("setgid",), "Number of groups that setgroups(2) was passed."),
-    _passed("request", "keyword", ("ptrace",), "e.g. `ATTACH`; only what takes hold or writes.", always=True),
+    _passed(
+        "request", "keyword", ("ptrace",), "Of ptrace(2), e.g. `ATTACH`; only what takes hold or writes."
+    ),
     _passed(
         "pid",
         "long",
-        ("ptrace", "perf-event-open", "vm-write"),
+        ("perf-event-open", "vm-write"),
         "As passed: a number of the caller's own pid namespace.",
         always=True,
     ),
+    _passed("pid", "long", ("ptrace",), "The same, of ptrace(2)."),
     _passed("pid", "long", ("kill",), "The same of a signal that was refused."),
     _passed("tid", "long", ("kill",), "A thread's, as passed."),
     _passed("cpu", "long", ("perf-event-open",), "As passed; -1: all.", always=True),
@@ -183,8 +186,8 @@ PRIVILEGE_FIELDS = (
     _passed(
         "descriptor",
         "long",
-        ("mount", "kill"),
-        "As passed to fsmount(2), fsconfig(2) or pidfd_send_signal(2).",
+        ("mount", "ptrace", "kill"),
+        "As passed to fsmount(2), fsconfig(2), pidfd_getfd(2) or pidfd_send_signal(2).",
     ),
     _passed("entries", "long", ("io-uring-setup",), "Places in the ring.", always=True),
     _passed("signal", "keyword", ("kill",), "e.g. `SIGKILL`.", always=True),

@@ -45,7 +45,7 @@ from collector.delivery.spool_rows import (
     tag_of,
     wall_clock_ns,
 )
-from collector.delivery.spool_schema import SpoolUnusable, create, read_through
+from collector.delivery.spool_schema import SpoolUnusable, create, not_opened, read_through
 
 FILE_NAME = "podwitness-spool.db"
 _ADD = (
@@ -77,7 +77,7 @@ class SpoolDamaged(Exception):
     """The database was damaged: it is kept at `aside`, and a new one is begun. What it had is lost."""
 
     def __init__(self, aside: Path, reason: Exception) -> None:
-        super().__init__(f"the spool was damaged ({reason}); it was kept as {aside}, a new one is begun")
+        super().__init__(f"the spool is damaged ({reason}); it was kept as {aside}, a new one is begun")
         self.aside = aside
 
 
@@ -373,7 +373,10 @@ class Spool:
                 self._database.executemany("INSERT INTO outputs VALUES (?)", [(name,) for name in outputs])
             losses.update(self._keep_losses(untold or {}, dropped, "output_removed"))
 
-        self._reserve.behind(lambda: self._transaction(work))
+        try:
+            self._reserve.behind(lambda: self._transaction(work))
+        except sqlite3.OperationalError as reason:
+            raise not_opened(self.path, reason) from reason
         self.used_bytes, self._losses = used, losses
         return dropped
 
@@ -458,22 +461,19 @@ class Spool:
     def _open(self) -> sqlite3.Connection:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return self._reserve.behind(self._connect)  # it writes as well
+            return self._connect_or_begin_anew()
         except (sqlite3.OperationalError, OSError) as reason:
-            raise SpoolUnusable(
-                f"The spool {self.path} can't be opened: {reason}.",
-                "podwitness does not start without it, because what it promised to keep may be there.",
-                "Check that storage.path can be written and is used by one podwitness only.",
-            ) from reason
+            raise not_opened(self.path, reason) from reason
+
+    def _connect_or_begin_anew(self) -> sqlite3.Connection:
+        try:
+            return self._reserve.behind(self._connect)  # it writes as well
+        except sqlite3.OperationalError:
+            raise
         except sqlite3.DatabaseError as reason:
-            self.damaged = aside = set_aside(self.path)
-            self._log.error(
-                "the spool %s is damaged (%s); it was kept as %s and a new one is begun: chunks that waited "
-                "there are not sent",
-                self.path,
-                reason,
-                aside,
-            )
+            self.damaged = set_aside(self.path)
+            told = SpoolDamaged(self.damaged, reason)
+            self._log.error("%s: chunks that waited there are not sent", told)
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:

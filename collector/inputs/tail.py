@@ -117,9 +117,8 @@ class Tail:
             ending.callback(self._portions.close)
             self._thread = ReadingThread[Portion](self._context.name)
             ending.push_async_callback(self._loop.run_in_executor, None, self._thread.close)
-            replanning = Replanning(
-                self._followed, self._plans, self._context.identities, self._context.chain
-            )
+            context = self._context
+            replanning = Replanning(self._followed, self._plans, context.identities, context.chain)
             replanning.begin()
             ending.callback(replanning.end)
             stopping = tasks.create_task(stop.wait())
@@ -127,6 +126,7 @@ class Tail:
             ending.callback(stopping.cancel)
             discovery = self._discovery()
             discovery.start()
+            ending.callback(tasks.create_task(discovery.failure()).cancel)
             ending.push_async_callback(self._loop.run_in_executor, None, discovery.close)
             await self._follow(stop)
             await self._loop.run_in_executor(None, discovery.close)

@@ -211,6 +211,25 @@ def test_ptrace_names_its_target(witness: Witness, cgroup: Cgroup, programs: Pat
     assert {one.target_comm.rstrip(b"\0") for one in events} == {b"traced"}
 
 
+def test_taking_a_descriptor_names_whose_it_is(witness: Witness, cgroup: Cgroup) -> None:
+    def work() -> int:
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        held = os.pidfd_open(child)
+        taken = call("pidfd_getfd", held, 0, 0)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return taken < 0 or refused("pidfd_getfd", held, 0, 0) != "ESRCH"
+
+    taken, refused_one = seen(witness, cgroup, work)
+    assert {one.kind for one in (taken, refused_one)} == {"PRIVILEGE_PTRACE"}
+    assert (taken.name, taken.result > 2, refused_one.name) == ("pidfd_getfd", True, "pidfd_getfd")
+    assert taken.marks & MARKS["PW_TARGET_KNOWN"] > refused_one.marks & MARKS["PW_TARGET_KNOWN"]
+    assert taken.target_pid > taken.pid
+    assert taken.target_cgroup_id == cgroup.id
+
+
 def test_a_signal_that_is_refused(witness: Witness, cgroup: Cgroup) -> None:
     def work() -> int:
         os.setresuid(1, 1, 1)

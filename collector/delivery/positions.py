@@ -456,6 +456,8 @@ class PositionStores:
             known = store.load(position.file) if of_source == source else None
             if of_source == source and (known is None or known.offset < position.offset):
                 store.record(position)
+        # Once: by the time of a reload the inode may be another file's.
+        self._inherited = [one for one in self._inherited if one[0] != source]
         return store
 
     def begin_behind(self, source: str, positions: Iterable[Position]) -> None:

@@ -418,6 +418,16 @@ def test_positions_of_the_spool_go_before_older_ones(tmp_path: Path) -> None:
     again.close()
 
 
+def test_positions_of_the_spool_are_taken_over_once(tmp_path: Path) -> None:
+    path = tmp_path / "tail.db"
+    stores = PositionStores(log=LOG, metrics=Metrics(TABLE), inherited=[("tail.0", position(7))])
+    stores.open("tail.0", str(path))
+    newer = Position(FileKey(1, 7, b"n" * 16, 64), "/var/log/a", 5)
+    stores.record("tail.0", newer)  # another file, which got the inode
+    assert stores.open("tail.0", str(path)).load(FileKey(1, 7)) == newer
+    stores.close()
+
+
 def key(inode: int, head: bytes) -> FileKey:
     return FileKey(1, inode, fingerprint(head), len(head))
 

@@ -14,6 +14,7 @@ from collector.native.event_kinds import Kind
 from collector.record_field import RecordField
 from collector.records import EVENT_FIELDS, IDENTITY_FIELDS
 from probes.catalog import HOOKS, Cost, Hook, RecordKind
+from probes.syscalls import REQUEST_KINDS
 
 TRACED = ("process", "network", "flow", "privilege", "syscalls")  # subjects that can be asked for
 # What was there before the probes is of the subject of what happens.
@@ -25,6 +26,8 @@ STATES = {
 }
 # By the collector, out of what the hooks of another kind count.
 MADE_OF = {Kind.FLOW_UPDATE: Kind.FLOW_START}
+# Hooks that tell more of a kind than its own do, on kernels that have them.
+ALSO_BY = {"io_uring_submit_req": REQUEST_KINDS}
 FOR_THE_COLLECTOR = frozenset({Kind.FLOW_CLOSED})
 # Told by the netlink witness only, which sees no calls.
 OF_NETLINK = (("process", "change-uid"), ("process", "change-gid"))
@@ -48,8 +51,12 @@ class Event(NamedTuple):
         if self.kind is None:
             return ()
         subject = "state" if self.kind in STATES else self.subject
-        kind = MADE_OF.get(self.kind, self.kind)
-        return tuple(hook for hook in HOOKS if hook.subject == subject and RecordKind(kind) in hook.kinds)
+        kind = RecordKind(MADE_OF.get(self.kind, self.kind))
+        return tuple(
+            hook
+            for hook in HOOKS
+            if hook.subject == subject and kind in (*hook.kinds, *ALSO_BY.get(hook.tracepoint, ()))
+        )
 
     @property
     def since(self) -> tuple[int, int] | None:

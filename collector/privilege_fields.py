@@ -31,7 +31,8 @@ WITH_TEXT = (
     "file-connect",
 )
 REQUESTED = ("chmod", "symlink", "link", *OPENED, *MOVED, "file-connect")  # by io_uring, too
-WITH_TARGET = ("ptrace", "clone", "kill", *HAPPENED)
+BY_NUMBER = ("ptrace", "vm-write", "kill")
+WITH_TARGET = (*BY_NUMBER, "clone", *HAPPENED)
 
 
 class PrivilegeField(NamedTuple):
@@ -108,14 +109,17 @@ PRIVILEGE_FIELDS = (
     _passed("sgid", "long", ("setgid",), "As passed."),
     _passed("fsgid", "long", ("setgid",), "As passed."),
     _passed("count", "long", ("setgid",), "Number of groups that setgroups(2) was passed."),
-    _passed("request", "keyword", ("ptrace",), "e.g. `ATTACH`; only what takes hold or writes.", always=True),
+    _passed(
+        "request", "keyword", ("ptrace",), "Of ptrace(2), e.g. `ATTACH`; only what takes hold or writes."
+    ),
     _passed(
         "pid",
         "long",
-        ("ptrace", "perf-event-open", "vm-write"),
+        ("perf-event-open", "vm-write"),
         "As passed: a number of the caller's own pid namespace.",
         always=True,
     ),
+    _passed("pid", "long", ("ptrace",), "The same, of ptrace(2)."),
     _passed("pid", "long", ("kill",), "The same of a signal that was refused."),
     _passed("tid", "long", ("kill",), "A thread's, as passed."),
     _passed("cpu", "long", ("perf-event-open",), "As passed; -1: all.", always=True),
@@ -183,8 +187,8 @@ PRIVILEGE_FIELDS = (
     _passed(
         "descriptor",
         "long",
-        ("mount", "kill"),
-        "As passed to fsmount(2), fsconfig(2) or pidfd_send_signal(2).",
+        ("mount", "ptrace", "kill"),
+        "As passed to fsmount(2), fsconfig(2), pidfd_getfd(2) or pidfd_send_signal(2).",
     ),
     _passed("entries", "long", ("io-uring-setup",), "Places in the ring.", always=True),
     _passed("signal", "keyword", ("kill",), "e.g. `SIGKILL`.", always=True),
@@ -198,7 +202,13 @@ PRIVILEGE_FIELDS = (
         "of it, and its container is that of the process which wanted the memory.",
         always=True,
     ),
-    _passed("target.pid", "long", ("ptrace", "clone", "kill"), "The same; of a clone the new process."),
+    _passed("target.pid", "long", ("clone",), "The new process."),
+    _passed(
+        "target.pid",
+        "long",
+        BY_NUMBER,
+        "The same; of vm-write, and of ptrace and kill that were refused, from Linux 6.14 on.",
+    ),
     _passed("target.entity_id", "keyword", WITH_TARGET, "Its `process.entity_id`."),
     _passed("target.name", "keyword", WITH_TARGET, "Its name."),
     _passed("target.user.id", "keyword", WITH_TARGET, "Its real user."),

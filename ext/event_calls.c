@@ -87,6 +87,7 @@ static const struct pw_call_row CALLS[] = { /* in the order of CALLS in probes/s
     {"setgroups", {""}, 0, {{"count", 0, INTEGER, NULL}}},
     {"capset", {""}, 0, {{.form = PW_FORM_NONE}}},
     {"ptrace", {""}, 0, {{"request", 0, NAME, &PTRACE_REQUESTS}, {"pid", 1, INTEGER, NULL}}},
+    {"pidfd_getfd", {""}, 0, {{"descriptor", 0, INTEGER, NULL}}},
     {"mount", {"source", "path", "type"}, 1, {{"flags", 3, FLAGS, &MOUNT_FLAGS}}},
     {"move_mount", {"source", "path"}, 1, {{.form = PW_FORM_NONE}}},
     {"open_tree", {"path"}, 1, {{.form = PW_FORM_NONE}}},

@@ -95,7 +95,7 @@ static __always_inline bool is_seen(struct pw_privilege *out, u32 kind, bool has
     case PW_PRIVILEGE_CLONE: /* what was made is told by task_newtask; in the child the call returns 0 too */
       return (s64)out->result < 0 && arguments[0] & CLONE_NEW_BY_CLONE;
     case PW_PRIVILEGE_PTRACE:
-      return is_ptrace_seen(arguments[0]);
+      return out->call != CALL_ptrace || is_ptrace_seen(arguments[0]);
     case PW_PRIVILEGE_BPF:
       return arguments[0] > 36 || BPF_COMMANDS_SEEN >> (arguments[0] & 63) & 1;
     default:

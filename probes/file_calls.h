@@ -103,17 +103,16 @@ static __always_inline bool is_text_watched(struct watched *watched, struct pw_p
                          (void *)FORGOTTEN(out->head.time_ns), FORGOTTEN(out->head.cgroup_id));
 }
 
-/* In a loop, since the verifier looks at its body much less than at two of them. Of two texts (renameat, linkat) each
- * has a descriptor of its own; that is the argument before. */
+/* In such a loop, since the verifier looks at its body less than at an ordinary one's, and much less than at two of
+ * them. Of two texts (renameat, linkat) each has a descriptor of its own; that is the argument before. */
 static __always_inline bool is_any_text_watched(struct watched *watched, struct pw_privilege *out, u32 recipe,
                                                 struct task_struct *task, bool is_request)
 {
   u64 other = (recipe & 255) ^ PW_PRIVILEGE_FILE_RENAME;
   OPAQUE(other);
   out->head.cgroup_id = ((other | -other) >> 63) - 1; /* until begin(): all ones if it is that, else 0 */
-#pragma clang loop unroll(disable)
-  for (int shift = 8; shift <= 12; shift += 4) {
-    u32 number = recipe >> shift & 15, descriptor = recipe >> 20 & 15;
+  TURNS(turn, 2) {
+    u32 number = recipe >> (8 + 4 * turn) & 15, descriptor = recipe >> 20 & 15;
     if (descriptor && number)
       descriptor = number - 1;
     if (is_text_watched(watched, out, number, descriptor, task, is_request))

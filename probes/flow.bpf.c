@@ -107,7 +107,7 @@ static __always_inline void on_other_packet(struct __sk_buff *skb, const u8 *sta
     return;
   }
   set_ports(&packet, first_word, is_ingress);
-  if (packet.key.protocol == IPPROTO_UDP)
+  if (packet.key.protocol == IPPROTO_UDP || packet.key.protocol == IPPROTO_UDPLITE)
     on_udp(skb, &packet);
   else if (packet.key.protocol == IPPROTO_TCP && is_of_dns(first_word))
     on_dns_by_tcp(skb, &packet);

@@ -6,6 +6,7 @@
 
 #define IPPROTO_ICMP 1
 #define IPPROTO_UDP 17
+#define IPPROTO_UDPLITE 136 /* headers of the same length, with the ports at the same place */
 #define IPPROTO_ICMPV6 58
 
 /* Value of the map `flow_owners`, by the socket's cookie. */

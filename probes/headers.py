@@ -71,7 +71,7 @@ fs_struct pwd
 files_struct fdt
 fdtable fd max_fds
 path mnt dentry
-file f_path f_inode f_mode f_flags
+file f_path f_inode f_mode f_flags private_data
 io_kiocb opcode cmd
 io_connect addr
 io_open dfd filename how
@@ -85,7 +85,7 @@ qstr name len
 hlist_bl_node pprev
 vfsmount mnt_root
 mount mnt_parent mnt_mountpoint mnt
-inode i_ino i_sb i_nlink i_mode
+inode i_ino i_sb i_nlink i_mode i_private
 super_block s_magic s_dev
 ovl_inode __upperdentry vfs_inode
 sock_common skc_family skc_num skc_dport skc_rcv_saddr skc_daddr skc_v6_rcv_saddr skc_v6_daddr
@@ -110,7 +110,10 @@ def wanted_members(lines: str) -> Wanted:
 WANTED = wanted_members(WANTED_LINES)
 
 # What programs may call beside the helpers (kfuncs).
-KERNEL_FUNCTIONS = ("bpf_rdonly_cast", "bpf_iter_num_new", "bpf_iter_num_next", "bpf_iter_num_destroy")
+KERNEL_FUNCTIONS = (
+    *("bpf_rdonly_cast", "bpf_iter_num_new", "bpf_iter_num_next", "bpf_iter_num_destroy"),
+    *("bpf_task_from_vpid", "bpf_task_release"),
+)
 
 # The directories that BCC looks for asm/page.h in, by what uname says.
 ARCHITECTURES = {

@@ -177,7 +177,7 @@ emit_tcp(struct sock *sk, struct socket_state *state, u16 kind, int old_state, u
   struct pw_tcp *out;
   if (kind < PW_TCP_CONNECT || kind > PW_TCP_UNLISTEN)
     return;
-  out = RESERVE_AT(pw_tcp, sizeof(struct pw_tcp), kind, flow_cgroup_id(sk, state), now_ns);
+  out = RESERVE_AT(pw_tcp, 0, kind, flow_cgroup_id(sk, state), now_ns);
   if (!out)
     return;
   fill_tcp(out, sk, state);

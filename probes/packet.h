@@ -87,7 +87,7 @@ static __always_inline u8 skip_extensions(void *skb, u8 header, u32 *at)
 #endif
 
 /* By words, as above. */
-static __always_inline void copy_ipv6(u8 *address, const u32 *from)
+static __always_inline void set_ipv6(u8 *address, const u32 *from)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
   ((u64 *)address)[0] = from[0] | (u64)from[1] << 32;
@@ -115,8 +115,8 @@ static __always_inline u32 read_plain_ipv6(struct packet *packet, const u8 *star
   packet->key.family = AF_INET6;
   packet->key.protocol = start[6];
   packet->transport_at = IPV6_BYTES;
-  copy_ipv6(packet->key.local_address, is_ingress ? destination : source);
-  copy_ipv6(packet->key.remote_address, is_ingress ? source : destination);
+  set_ipv6(packet->key.local_address, is_ingress ? destination : source);
+  set_ipv6(packet->key.remote_address, is_ingress ? source : destination);
   return bpf_ntohl(*(const u32 *)(start + IPV6_BYTES));
 }
 

@@ -119,21 +119,36 @@ static __always_inline u64 socket_id(struct sock *sk, u64 since_ns)
 #endif
 }
 
+static __always_inline void copy_ipv6(u8 to[16], const void *from)
+{
+#ifdef WORD
+  ((u64 *)to)[0] = WORD(from, 0);
+  ((u64 *)to)[1] = WORD(from, 1);
+#else
+  bpf_probe_read_kernel(to, 16, from);
+#endif
+}
+
+static __always_inline void put_ipv4(u8 to[16], u32 address)
+{
+  *(u64 *)to = 0;
+  *(u64 *)(to + 8) = 0;
+  *(u32 *)to = address;
+}
+
 /* Returns the family: a mapped address in an IPv6 socket is IPv4, as the other end of the connection sees it. */
 static __always_inline u16 fill_addresses(u8 local[16], u8 remote[16], struct sock *sk)
 {
   u32 *words = (u32 *)local;
   if (FIELD(sk, __sk_common.skc_family) == AF_INET6) {
-    bpf_probe_read_kernel(local, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+    copy_ipv6(local, &sk->__sk_common.skc_v6_rcv_saddr);
     if (words[0] || words[1] || words[2] != MAPPED_PREFIX) {
-      bpf_probe_read_kernel(remote, 16, &sk->__sk_common.skc_v6_daddr);
+      copy_ipv6(remote, &sk->__sk_common.skc_v6_daddr);
       return AF_INET6;
     }
-    words[2] = 0;
-    words[3] = 0;
   }
-  words[0] = FIELD(sk, __sk_common.skc_rcv_saddr);
-  *(u32 *)remote = FIELD(sk, __sk_common.skc_daddr);
+  put_ipv4(local, FIELD(sk, __sk_common.skc_rcv_saddr));
+  put_ipv4(remote, FIELD(sk, __sk_common.skc_daddr));
   return AF_INET;
 }
 
@@ -199,7 +214,7 @@ static __always_inline void fill_listener_key(struct listener_key *key, struct s
   key->net_ns = socket_net_ns(sk);
   key->port = local_port(sk);
   if (FIELD(sk, __sk_common.skc_family) == AF_INET6) {
-    bpf_probe_read_kernel(key->address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+    copy_ipv6(key->address, &sk->__sk_common.skc_v6_rcv_saddr);
     return;
   }
   words[3] = FIELD(sk, __sk_common.skc_rcv_saddr);
@@ -213,24 +228,42 @@ static __always_inline u64 flow_cgroup_id(struct sock *sk, const struct socket_s
   return state->owner.pid ? state->owner.cgroup_id : socket_cgroup_id(sk);
 }
 
-/* All but the head, which has its time, and the counters. */
+/* What only some kinds tell. */
+static __always_inline void clear_counters(struct pw_tcp *out)
+{
+  out->bytes_sent = 0;
+  out->bytes_acked = 0;
+  out->bytes_received = 0;
+  out->bytes_retransmitted = 0;
+  out->retransmits = 0;
+  out->rtt_us = 0;
+  out->segments_in = 0;
+  out->segments_out = 0;
+  out->backlog = 0;
+  out->error = 0;
+}
+
+/* All but the head, which has its time. Each byte is written: that is less than to zero them all before, for the memory
+ * of a ring is in no cache by then, and what is stored has to wait for it. */
 static __always_inline void fill_tcp(struct pw_tcp *out, struct sock *sk, struct socket_state *state)
 {
   out->head.flags = state->since_ns ? 0 : PW_OWNER_UNKNOWN;
+  out->entry = state->owner.entry;
   out->socket_id = socket_id(sk, state->since_ns);
   out->duration_ns = state->since_ns ? out->head.time_ns - state->since_ns : 0;
   out->owner_start_ns = state->owner.start_ns;
+  out->net_cookie = socket_net_cookie(sk);
   out->owner_pid = state->owner.pid;
   out->owner_uid = state->owner.uid;
-  out->role = state->role;
-  out->owner_source = state->owner_source;
-  out->entry = state->owner.entry;
-  __builtin_memcpy(out->comm, state->owner.comm, PW_COMM_BYTES);
   out->net_ns = socket_net_ns(sk);
-  out->net_cookie = socket_net_cookie(sk);
   out->local_port = local_port(sk);
   out->remote_port = bpf_ntohs(FIELD(sk, __sk_common.skc_dport));
+  out->role = state->role;
+  out->owner_source = state->owner_source;
+  __builtin_memset(out->pad, 0, sizeof(out->pad));
   out->family = fill_addresses(out->local_address, out->remote_address, sk);
+  __builtin_memcpy(out->comm, state->owner.comm, PW_COMM_BYTES);
+  clear_counters(out);
 }
 
 #endif

@@ -162,7 +162,8 @@ static __always_inline void on_datagrams(struct seq_file *seq, struct sock *sk, 
 
 static __always_inline bool is_of_datagrams(u16 protocol)
 {
-  return protocol == IPPROTO_UDP || protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
+  return protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE || protocol == IPPROTO_ICMP ||
+         protocol == IPPROTO_ICMPV6;
 }
 #endif
 

@@ -20,6 +20,8 @@
 #define TEXTS_BYTES 1024 /* TEXTS strings, and a power of two */
 
 #define TRACEES_WALKED 16
+#define PID_FS_MAGIC 0x50494446
+#define PIDTYPE_TGID 1 /* include/linux/pid_types.h */
 
 _Static_assert(PW_VALUE_BYTES_call_scratch == sizeof(struct pw_privilege) + PW_PRIVILEGE_DATA_BYTES,
                "scratch of calls");
@@ -163,6 +165,42 @@ static __always_inline void fill_tracee(struct pw_privilege *out, struct task_st
   }
 }
 
+/* Of pidfd_getfd(2): whom the descriptor stands for. Since 6.9 it is a file of pidfs, where that is built in. */
+static __always_inline void fill_whose_pidfd(struct pw_privilege *out, struct task_struct *task)
+{
+  struct file *file = open_file(task, (int)out->arguments[0]);
+  struct inode *inode = file ? PROBED(file, f_inode) : 0;
+  struct super_block *filesystem = inode ? PROBED(inode, i_sb) : 0;
+  struct pid *pid;
+  struct hlist_node *link;
+  if (!filesystem)
+    return;
+  pid = PROBED(filesystem, s_magic) == PID_FS_MAGIC ? PROBED(inode, i_private) : PROBED(file, private_data);
+  link = pid ? PROBED(pid, tasks[PIDTYPE_TGID].first) : 0;
+  if (link && (s64)out->result >= 0)
+    fill_target(out, (struct task_struct *)((char *)link - OFF_task_struct__pid_links - sizeof(u64[2]) * PIDTYPE_TGID));
+}
+
+/* Of the calls that name a process by its number, in the caller's own namespace: whom it stands for. */
+static __always_inline void fill_whose_number(struct pw_privilege *out)
+{
+#if defined(PW_TP_BTF) && defined(FUNCTION_bpf_task_from_vpid)
+  struct task_struct *target;
+  u64 number = out->arguments[0];
+  if (out->call == CALL_ptrace && number == PTRACE_TRACEME)
+    return;
+  if (out->call == CALL_ptrace)
+    number = out->arguments[1];
+  else if (out->call != CALL_process_vm_writev && out->call != CALL_kill && out->call != CALL_tgkill)
+    return;
+  target = task_from_vpid((s32)number);
+  if (!target)
+    return;
+  fill_target(out, target);
+  task_release(target);
+#endif
+}
+
 static __always_inline void report(struct pw_privilege *out, struct task_struct *task, u32 recipe, bool is_request)
 {
   u32 kind = recipe & 255;
@@ -178,8 +216,12 @@ static __always_inline void report(struct pw_privilege *out, struct task_struct 
   append_text(out, recipe >> 12 & 15, 1, is_request);
   append_text(out, recipe >> 16 & 15, 2, is_request);
   append_path(out, recipe, task);
-  if (kind == PW_PRIVILEGE_PTRACE)
+  if (kind == PW_PRIVILEGE_PTRACE && out->call == CALL_ptrace)
     fill_tracee(out, task);
+  else if (kind == PW_PRIVILEGE_PTRACE)
+    fill_whose_pidfd(out, task);
+  if (!is_request && !(out->marks & PW_TARGET_KNOWN))
+    fill_whose_number(out);
   fill_task(&out->task, task);
   bytes = end_of_texts(out) + FORGOTTEN(out->path_bytes);
   BOUND(bytes, PW_PRIVILEGE_DATA_BYTES - 1);

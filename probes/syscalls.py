@@ -63,6 +63,7 @@ def _calls() -> tuple[Call, ...]:
         Call("setgroups", setgid, 116, 159, (81, 206), changes_identity=True),
         Call("capset", kind.PRIVILEGE_CAPSET, 126, 91, (185,), changes_identity=True),
         Call("ptrace", kind.PRIVILEGE_PTRACE, 101, 117, (26,)),
+        Call("pidfd_getfd", kind.PRIVILEGE_PTRACE, 438, 438, (438,)),
         Call("mount", mount, 165, 40, (21,), (0, 1, 2), path=1),
         Call("move_mount", mount, 429, 429, (429,), (1, 3), descriptor=2, path=1),
         Call("open_tree", mount, 428, 428, (428,), (1,), descriptor=0, path=0),

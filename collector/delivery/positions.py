@@ -111,6 +111,7 @@ class Positions:
         self._ahead: dict[_Place, Position] = {}
         self._changed: dict[_Place, Position | None] = {}
         self._moved: dict[_Place, _Moved] = {}
+        self._is_aside = False  # a damaged database, for which there is no other yet
         self._complained_s: float | None = None  # since the last commit that succeeded
         self._writing = asyncio.Lock()
         self._in_use = threading.Lock()  # a cancelled `commit` leaves its thread behind, still writing
@@ -211,12 +212,16 @@ class Positions:
         In a thread: 200 rows take 0.7 ms, but every thousandth page makes SQLite
         copy its log back into the database and wait for the disk, which takes 20.
         What could not be written (disk full, locked) is said, counted and written
-        next time.
+        next time. So is what is under way when this is cancelled: the thread may not have begun.
         """
         async with self._writing:
             changed = self._take_changed()
             passed = self.stretches.take_passed() if self.stretches else []
-            is_written = not changed or await asyncio.to_thread(self._write, changed)
+            try:
+                is_written = not changed or await asyncio.to_thread(self._write, changed)
+            except asyncio.CancelledError:
+                self._changed = changed | self._changed
+                raise
             if self.stretches is not None:
                 self.stretches.free(passed, is_committed=is_written)
             return is_written
@@ -252,14 +257,9 @@ class Positions:
     def _write(self, changed: dict[_Place, Position | None]) -> bool:
         assert self._database is not None
         try:
-            with self._in_use, self._database:
-                self._database.executemany(
-                    _FORGET, [_signed(place) for place, to in changed.items() if to is None]
-                )
-                self._database.executemany(
-                    _WRITE, [position_row(to) for to in changed.values() if to is not None]
-                )
-        except sqlite3.Error as reason:
+            with self._in_use:
+                self._write_rows(self._database, changed)
+        except (sqlite3.Error, OSError) as reason:
             self._changed = changed | self._changed
             self._metrics.add("podwitness_position_commit_failures_total")
             self._complain(reason)
@@ -270,7 +270,23 @@ class Positions:
             self._log.info("the position database %s is written again", self.path)
         return True
 
-    def _complain(self, reason: sqlite3.Error) -> None:
+    def _write_rows(self, database: sqlite3.Connection, changed: dict[_Place, Position | None]) -> None:
+        forgotten = [_signed(place) for place, to in changed.items() if to is None]
+        try:
+            with database:
+                database.executemany(_FORGET, forgotten)
+                database.executemany(_WRITE, [position_row(to) for to in changed.values() if to is not None])
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as reason:
+            assert self.path is not None
+            database.close()
+            self._database = self._replaced(self.path, reason)
+            changed |= self._known  # in place: what can't be written now is all to be written next time
+            with self._database:
+                self._database.executemany(_WRITE, [position_row(one) for one in changed.values() if one])
+
+    def _complain(self, reason: Exception) -> None:
         """Once, and then now and then: it is tried each second."""
         now_s = time.monotonic()
         if self._complained_s is not None and now_s < self._complained_s + COMPLAIN_EVERY_S:
@@ -285,19 +301,39 @@ class Positions:
 
     def _open(self, path: Path) -> sqlite3.Connection:
         try:
+            return self._connect_or_begin_anew(path)
+        except (sqlite3.OperationalError, OSError) as reason:  # locked, not permitted, disk full
+            raise _unusable(path, reason) from reason
+
+    def _connect_or_begin_anew(self, path: Path) -> sqlite3.Connection:
+        try:
             return _connect(path, self._modes, self._busy_s)
+        except sqlite3.OperationalError:
+            raise
         except sqlite3.DatabaseError as reason:
-            if isinstance(reason, sqlite3.OperationalError):  # locked, not permitted, disk full
-                raise _unusable(path, reason) from reason
-            aside = set_aside(path)
             self._log.error(
                 "the position database %s is damaged (%s); it was kept as %s and a new one is begun: "
                 "files are read from their heads, so records are sent again, and none is left out",
                 path,
                 reason,
-                aside,
+                set_aside(path),
             )
             return _connect(path, self._modes, self._busy_s)
+
+    def _replaced(self, path: Path, damage: sqlite3.DatabaseError) -> sqlite3.Connection:
+        """A new database. Raises sqlite3.OperationalError, OSError."""
+        if not self._is_aside:  # else it was tried before, on a disk without room
+            self._log.error(
+                "the position database %s is damaged (%s); it was kept as %s and written anew: nothing is "
+                "read again",
+                path,
+                damage,
+                set_aside(path),
+            )
+        self._is_aside = True
+        database = _connect(path, self._modes, self._busy_s)
+        self._is_aside = False
+        return database
 
 
 def _stretches_beside(path: Path, log: logging.Logger, *, is_begun: bool) -> Stretches:
@@ -309,7 +345,7 @@ def _stretches_beside(path: Path, log: logging.Logger, *, is_begun: bool) -> Str
     return Stretches(place, log=log)
 
 
-def _unusable(path: Path, reason: sqlite3.Error) -> PositionsUnusable:
+def _unusable(path: Path, reason: Exception) -> PositionsUnusable:
     return PositionsUnusable(
         f"The position database {path} can't be opened: {reason}.",
         "podwitness does not start without it, because it would read files from the wrong place.",
@@ -420,6 +456,8 @@ class PositionStores:
             known = store.load(position.file) if of_source == source else None
             if of_source == source and (known is None or known.offset < position.offset):
                 store.record(position)
+        # Once: by the time of a reload the inode may be another file's.
+        self._inherited = [one for one in self._inherited if one[0] != source]
         return store
 
     def begin_behind(self, source: str, positions: Iterable[Position]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 
 from collector.delivery.admission import Admission, Outlets
 from collector.delivery.lanes import Ticket
+from collector.delivery.order import File
 from collector.delivery.outlet import Outlet
 from collector.delivery.spool_rows import ROW_BYTES
 from collector.delivery.spooling import Spooling
@@ -16,7 +17,29 @@ from collector.delivery.telling import Telling
 # Outputs that work take a chunk within milliseconds; a crash may take the events that came in this time.
 AT_RISK_S = 1.0
 
-File = tuple[str, int, int]
+
+class Ties:
+    """Which files and tags have something under way in common. `tickets` are those of a tag."""
+
+    def __init__(self, tickets: Iterable[Ticket]) -> None:
+        self.tickets: dict[str, list[Ticket]] = {}
+        self._tags: dict[File, set[str]] = {}
+        for ticket in tickets:
+            self.tickets.setdefault(ticket.chunk.tag, []).append(ticket)
+            if ticket.step:
+                self._tags.setdefault(ticket.step.file, set()).add(ticket.chunk.tag)
+
+    def of(self, file: File) -> tuple[set[File], list[str]]:
+        """Files and tags that have something in common with a file, directly or not."""
+        files, ahead = {file}, [file]
+        tags: dict[str, None] = {}
+        while ahead:
+            for tag in self._tags[ahead.pop()] - tags.keys():
+                tags[tag] = None
+                found = {one.step.file for one in self.tickets[tag] if one.step} - files
+                files |= found
+                ahead += found
+        return files, list(tags)
 
 
 class Securing:
@@ -69,12 +92,13 @@ class Securing:
         """
         taken: Counter[Outlet] = Counter()
         looked_at: set[File] = set()
+        ties = Ties(self._tickets)
         for ticket in list(self._tickets):
             if not ticket.step or ticket.step.file in looked_at or not self._is_half_done(ticket):
                 continue
-            files, tags = self._related(ticket.step.file)
+            files, tags = ties.of(ticket.step.file)
             looked_at |= files
-            needed = self._needed(tags)
+            needed = self._needed(one for tag in tags for one in ties.tickets[tag])
             if needed is not None and all(
                 taken[outlet] + needed[outlet] <= self._spooling.room_bytes(outlet) for outlet in needed
             ):
@@ -84,20 +108,11 @@ class Securing:
     def _is_half_done(self, ticket: Ticket) -> bool:
         return not ticket.seq and ticket.waiting_for < len(self._outlets_of(ticket.chunk.tag))
 
-    def _related(self, file: File) -> tuple[set[File], list[str]]:
-        """Files and tags that have something under way in common with a file, directly or not."""
-        files, more = set[File](), {file}
-        while files != more:
-            files = more
-            tags = {one.chunk.tag for one in self._tickets if one.step and one.step.file in files}
-            more = files | {one.step.file for one in self._tickets if one.step and one.chunk.tag in tags}
-        return files, list(tags)
-
-    def _needed(self, tags: Collection[str]) -> Counter[Outlet] | None:
+    def _needed(self, tickets: Iterable[Ticket]) -> Counter[Outlet] | None:
         """Bytes of rows by output, at most; None where an input keeps out of the spool."""
         needed: Counter[Outlet] = Counter()
-        for ticket in self._tickets:
-            if ticket.seq or ticket.chunk.tag not in tags:
+        for ticket in tickets:
+            if ticket.seq:
                 continue
             if ticket.chunk.source in self._admission.memory_only:
                 return None

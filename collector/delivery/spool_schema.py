@@ -35,6 +35,14 @@ class SpoolUnusable(OperatorError):
     """The spool can't be opened."""
 
 
+def not_opened(path: Path, reason: Exception) -> SpoolUnusable:
+    return SpoolUnusable(
+        f"The spool {path} can't be opened: {reason}.",
+        "podwitness does not start without it, because what it promised to keep may be there.",
+        "Check that storage.path can be written, has room, and is used by one podwitness only.",
+    )
+
+
 def create(database: sqlite3.Connection, path: Path, last_seq: int) -> None:
     """Makes what is not there. Raises SpoolUnusable where it is of another version."""
     # Beside the version: one that does not know the table leaves it alone.

@@ -35,9 +35,9 @@ class SpoolThread:
         self._complained_s = float("-inf")
 
     async def call(self, work: Callable[[], Result]) -> Result | None:
-        """None where the spool refused, which is said and counted."""
+        """None where the spool refused, which is said and counted. Cancelled, it is done all the same."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
         except SpoolDamaged as reason:
             self._damaged(reason)
         except sqlite3.Error as reason:

@@ -73,6 +73,7 @@ class Staging:
     def __init__(self, stage_bytes: int = STAGE_BYTES) -> None:
         self._stage_bytes = stage_bytes
         self._units: list[Unit] = []
+        self._of_tag: dict[str, list[Unit]] = {}
         self._of_ticket: dict[Ticket, Unit] = {}
         self._of_parcel: dict[Parcel, Unit] = {}
         self.size_bytes = 0
@@ -91,6 +92,7 @@ class Staging:
         else:
             unit = Unit(ticket.chunk, tuple(outlets), (ticket,))
             self._units.append(unit)
+            self._of_tag.setdefault(unit.chunk.tag, []).append(unit)
             self._of_ticket[ticket] = unit
             self.size_bytes += unit.size_bytes
         ticket.staged += len(outlets)
@@ -100,23 +102,26 @@ class Staging:
     def add_first(self, ticket: Ticket, outlet: Outlet) -> None:
         """One that had a row: it is older than all that waits there with its tag."""
         unit = Unit(ticket.chunk, (outlet,), (ticket,))
-        self._units.insert(self._place_before(unit.chunk.tag), unit)
+        self._put_first(unit)
         self._of_ticket[ticket] = unit
         self.size_bytes += unit.size_bytes
         ticket.staged += 1
         outlet.shelf.staged[ticket.chunk.tag] += 1
 
-    def _place_before(self, tag: str) -> int:
-        """Before all of a tag that are not just being written."""
-        found = (at for at, unit in enumerate(self._units) if unit.chunk.tag == tag and not unit.is_writing)
-        return next(found, len(self._units))
+    def _put_first(self, unit: Unit) -> None:
+        """Before all of its tag that are not just being written."""
+        of_tag = self._of_tag.setdefault(unit.chunk.tag, [])
+        at = next((at for at, one in enumerate(of_tag) if not one.is_writing), len(of_tag))
+        place = self._units.index(of_tag[at]) if at < len(of_tag) else len(self._units)
+        of_tag.insert(at, unit)
+        self._units.insert(place, unit)
 
     def _is_in_order(self, unit: Unit, outlets: Sequence[Outlet]) -> bool:
         """Whether nothing behind it, and so newer, is older for one of these outputs."""
-        for other in reversed(self._units):
+        for other in reversed(self._of_tag[unit.chunk.tag]):
             if other is unit:
                 return True
-            if other.chunk.tag == unit.chunk.tag and any(outlet in other.outlets for outlet in outlets):
+            if any(outlet in other.outlets for outlet in outlets):
                 return False
         return False
 
@@ -125,7 +130,7 @@ class Staging:
         if parcel in self._of_parcel or parcel.spooled_seq:
             return
         unit = Unit(parcel.chunk, (outlet,), parcel.tickets, parcel)
-        self._units.insert(self._place_before(parcel.tag), unit)
+        self._put_first(unit)
         self._of_parcel[parcel] = unit
         for ticket in parcel.tickets:
             ticket.staged += 1
@@ -148,7 +153,7 @@ class Staging:
 
         All or none: behind one that is in memory only, none may come back from disk.
         """
-        units = [unit for unit in self._units if unit.chunk.tag == tag and outlet in unit.outlets]
+        units = [unit for unit in self._of_tag.get(tag, ()) if outlet in unit.outlets]
         has_room = sum(unit.tickets[0].size_bytes for unit in units) <= room_bytes
         if not has_room or any(unit.is_writing or unit.parcel for unit in units):
             return []
@@ -232,6 +237,9 @@ class Staging:
 
     def _forget(self, unit: Unit) -> None:
         self._units.remove(unit)
+        self._of_tag[unit.chunk.tag].remove(unit)
+        if not self._of_tag[unit.chunk.tag]:
+            del self._of_tag[unit.chunk.tag]
         self.size_bytes -= unit.size_bytes
         if unit.parcel:
             self._of_parcel.pop(unit.parcel, None)

@@ -5,24 +5,35 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from collector.errors import OperatorError
 from collector.inputs.follow import FollowedFile
 from collector.inputs.inotify_limits import POLL_S, InotifyLimitReached
 from collector.native import files as inotify
-from collector.native.files import FileWatch
+from collector.native.files import FileWatch, tells_all
+
+# Files of which inotify tells everything are looked at all the same, some 10 us each.
+LOOKED_AT_A_SECOND, LOOKED_AT_LEAST = 50, 100
 
 _RENAMED_OR_UNLINKED = inotify.ATTRIB | inotify.MOVE_SELF
 
 
 class FileEvents:
-    """Watches files until they are left. `problem` is told once what the operator has to raise."""
+    """Watches files until they are left. `problem` is told once what the operator has to raise.
+
+    `behind` is for files that had more than was read after their last turn.
+    """
 
     def __init__(self, problem: Callable[[OperatorError], None], *, watches: bool = True) -> None:
         self._problem = problem
         self._files: dict[int, FollowedFile] = {}
         self._unwatched: set[FollowedFile] = set()
+        self._untold: set[FollowedFile] = set()  # watched, but other machines write to them
+        self.behind: set[FollowedFile] = set()
+        self._tells_all: dict[int, bool] = {}  # by device
+        self._round: Iterator[int] = iter(())  # numbers of watches
         self._has_told = False
         self._watch: FileWatch | None = None
         if not watches:
@@ -47,6 +58,8 @@ class FileEvents:
             try:
                 file.wd = self._watch.add(file.fd)
                 self._files[file.wd] = file
+                if not self._is_told(file):
+                    self._untold.add(file)
                 return
             except OSError as error:
                 if error.errno != errno.ENOSPC:
@@ -54,8 +67,15 @@ class FileEvents:
                 self._tell("inotify_add_watch", error, "max_user_watches")
         self._unwatched.add(file)
 
+    def _is_told(self, file: FollowedFile) -> bool:
+        device = file.file.device
+        if device not in self._tells_all:
+            self._tells_all[device] = tells_all(f"/proc/self/fd/{file.fd}")
+        return self._tells_all[device]
+
     def leave(self, file: FollowedFile) -> None:
-        self._unwatched.discard(file)
+        for files in (self._unwatched, self._untold, self.behind):
+            files.discard(file)
         if self._watch is not None and self._files.pop(file.wd, None) is not None:
             self._watch.remove(file.wd)
 
@@ -74,6 +94,15 @@ class FileEvents:
             file.was_closed |= bool(mask & inotify.CLOSE_WRITE)
             touched.append(file)
         return touched, lost
+
+    def look_at_some(self, interval_s: float) -> list[FollowedFile]:
+        """Of those that inotify does not tell all of, or that are behind, and of others in their turn."""
+        count = max(LOOKED_AT_LEAST, int(LOOKED_AT_A_SECOND * interval_s))
+        numbers = list(islice(self._round, count))
+        if len(numbers) < count:
+            self._round = iter(tuple(self._files))
+        in_turn = {self._files[number] for number in numbers if number in self._files}
+        return self.look(in_turn | self._unwatched | self._untold | self.behind)
 
     def look(self, files: Iterable[FollowedFile] | None = None) -> list[FollowedFile]:
         """Files (None: those that can't be watched) that grew, shrank, or lost their name."""

@@ -117,9 +117,8 @@ class Tail:
             ending.callback(self._portions.close)
             self._thread = ReadingThread[Portion](self._context.name)
             ending.push_async_callback(self._loop.run_in_executor, None, self._thread.close)
-            replanning = Replanning(
-                self._followed, self._plans, self._context.identities, self._context.chain
-            )
+            context = self._context
+            replanning = Replanning(self._followed, self._plans, context.identities, context.chain)
             replanning.begin()
             ending.callback(replanning.end)
             stopping = tasks.create_task(stop.wait())
@@ -127,6 +126,7 @@ class Tail:
             ending.callback(stopping.cancel)
             discovery = self._discovery()
             discovery.start()
+            ending.callback(tasks.create_task(discovery.failure()).cancel)
             ending.push_async_callback(self._loop.run_in_executor, None, discovery.close)
             await self._follow(stop)
             await self._loop.run_in_executor(None, discovery.close)
@@ -203,9 +203,12 @@ class Tail:
                 await self._wait_until(min(look_s, self._due.next_s))
                 await asyncio.sleep(max(0.0, read_s + PACE_S - self._now_s))
             self._take_news()
-            if self._now_s >= look_s or (self._events.must_look and self._now_s >= looked_s + POLL_S):
-                self._look_at_all()
+            if self._now_s >= look_s:
+                self._look()
                 looked_s, look_s = self._now_s, self._now_s + self._settings.refresh_interval_s
+            elif self._events.must_look and self._now_s >= looked_s + POLL_S:
+                self._make_ready(self._events.look())
+                looked_s = self._now_s
             self._make_ready(self._due.take(self._now_s))
             await self._take_turns(stop)
             if self._settings.exit_on_eof:
@@ -288,9 +291,9 @@ class Tail:
             file.is_ready = True
             self._ready.append(file)
 
-    def _look_at_all(self) -> None:
+    def _look(self) -> None:
         """The net below inotify."""
-        self._make_ready(self._events.look(self._followed.files.values()))
+        self._make_ready(self._events.look_at_some(self._settings.refresh_interval_s))
         self._followed.forget(self._now_s)
 
     # Reading
@@ -301,6 +304,7 @@ class Tail:
         succession = self._followed.succession_of(file)
         if succession is None:
             return
+        self._events.behind.add(file)
         if not succession.path and file.is_gone:
             link = self._plans.link_of(succession.place, self._selection)
             if link is None:
@@ -379,12 +383,15 @@ class Tail:
     async def _read(self, file: FollowedFile, *, end: bool = False) -> Portion:
         now_ns = time.time_ns()
         file.looked_s = self._now_s
-        if file.unread_bytes < THREAD_BYTES:
+        unread_bytes = file.unread_bytes
+        if unread_bytes < THREAD_BYTES:
             portion = file.read_portion(now_ns, end=end)
         else:
             portion = await self._thread.ask(lambda: file.read_portion(now_ns, end=end))
         if portion.to_offset != portion.from_offset:
             file.grown_s = self._now_s
+        if portion.to_offset - portion.from_offset >= unread_bytes and not file.file.is_compressed:
+            self._events.behind.discard(file)
         return portion
 
     # The end of a file

@@ -6,12 +6,15 @@ a few milliseconds is opened however busy the rest is.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from itertools import islice
 
@@ -28,6 +31,8 @@ REST_S = 1.0
 # Of what inotify tells of all the same, some 12 us each: directories and names in them.
 STEPS_A_SECOND = 50
 STEPS_AT_LEAST = 100
+# Names that appeared last: a file that replaces another does so within moments, or was opened.
+LATEST_KEPT = 256
 _APPEARED = inotify.CREATE | inotify.MOVED_TO
 _VANISHED = inotify.DELETE | inotify.MOVED_FROM
 
@@ -99,13 +104,19 @@ class Discovery:
         self._unentered: set[Wanted] = set()  # directories that could not be looked into
         self._links: dict[str, str] = {}  # name found -> the same without links
         self._told: set[str] = set()
+        self._latest: dict[str, tuple[int, int]] = {}  # names that appeared -> what was there then
         self._at_start = True
         self._ending = threading.Event()
         self._exchange = threading.Lock()  # of the lookout, against waking one that is being closed
-        self._thread = threading.Thread(target=self._run, name="tail discovery", daemon=True)
+        self._failed: Future[None] = Future()
+        self._thread = threading.Thread(target=self._work, name="tail discovery", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    async def failure(self) -> None:
+        """Never returns; raises what ended the thread before its time."""
+        await asyncio.wrap_future(self._failed)
 
     def close(self) -> None:
         """Ends the thread and waits for it."""
@@ -114,6 +125,16 @@ class Discovery:
             if self._directories.lookout is not None:
                 self._directories.lookout.wake()
         self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:
+            with contextlib.suppress(InvalidStateError):  # nobody asks any more
+                self._failed.set_exception(error)
+        finally:
+            with self._exchange:
+                self._directories.close()
 
     def _run(self) -> None:
         self._begin()
@@ -132,8 +153,6 @@ class Discovery:
                 self._look()
             next_look_s = time.monotonic() + self._interval_s
         self._take_the_rest()
-        with self._exchange:
-            self._directories.close()
 
     def _take_the_rest(self) -> None:
         """What is pinned already and may be gone by its name."""
@@ -189,9 +208,10 @@ class Discovery:
     def _appeared(self, directory: Directory, event: WatchEvent) -> None:
         takers = [wanted for wanted in directory.wanted if wanted.matches(event.name)]
         if event.error:
-            if event.name in directory.told and event.error == errno.ENOENT and not event.is_link:
+            if event.name in (directory.told or ()) and event.error == errno.ENOENT and not event.is_link:
                 return  # seen by a look into the new directory; this is the event, and its end is behind it
         elif takers:
+            directory.told = directory.told or set()
             directory.told.add(event.name)
         link = directory.targets.get(event.name)
         paths = [(os.path.join(one.shown, event.name), one.early) for one in takers if one.is_last]
@@ -206,6 +226,8 @@ class Discovery:
         """The same file under each of its names; each but the last takes a pin of its own."""
         if not paths:
             _close(event.pinned_fd)
+        elif not event.error:
+            self._tell_replaced(paths[0][0], os.path.join(directory.path, event.name), event)
         for number, (path, early) in enumerate(paths, 1):
             fd = event.pinned_fd if number == len(paths) else _duplicate(event.pinned_fd)
             if event.error == errno.ENOENT and not event.is_link:
@@ -215,6 +237,16 @@ class Discovery:
             else:
                 place = "" if event.is_link else os.path.join(directory.path, event.name)
                 self._offer(path, early, fd, place, moved=bool(event.mask & inotify.MOVED_TO))
+
+    def _tell_replaced(self, path: str, place: str, event: WatchEvent) -> None:
+        """Of files renamed over each other faster than they are opened, the last one is found for each."""
+        identity = event.device, event.inode
+        was_replaced = event.mask & inotify.MOVED_TO and self._latest.get(place) == identity
+        if was_replaced and not self._selection.excludes(path):
+            self._reports.missed(path)
+        if len(self._latest) >= LATEST_KEPT:
+            self._latest.clear()
+        self._latest[place] = identity
 
     def _is_told(self, path: str, early: bool, event: WatchEvent) -> bool:
         """Whether the receiver has the file under this name: what is in a new directory may come twice."""
@@ -251,7 +283,9 @@ class Discovery:
             directory.unopened[name] = path
 
     def _vanished(self, directory: Directory, event: WatchEvent) -> None:
-        directory.told.discard(event.name)
+        if directory.told:
+            directory.told.discard(event.name)
+        self._latest.pop(os.path.join(directory.path, event.name), None)
         path = directory.unopened.pop(event.name, None)
         if path is not None and event.mask & inotify.DELETE:
             self._reports.missed(path)
@@ -390,7 +424,9 @@ class Discovery:
             self._out_of_descriptors(error, path)
         else:
             # Not the file's own name: that may have been rotated away since the event.
-            place = place or os.path.realpath(path)
+            place = place or self._directories.place_of(path)
+            if place == opened.real_path:
+                place = opened.real_path  # one string, of two hundred bytes
             self._follow_link(path, place, early)
             self._reports.found(Found(opened, path, place, early, self._at_start, moved))
         self._note_loose(path, early)

@@ -37,7 +37,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    path: tuple[str, ...] = key("Path", commas, help="Files to follow: patterns as of the shell, by commas.")
+    path: tuple[str, ...] = key(
+        "Path",
+        commas,
+        help="Files to follow: patterns as of the shell, by commas. What a log is rotated to is found "
+        "without being meant; where it is meant, copies (copytruncate) come twice.",
+    )
     exclude_path: tuple[str, ...] = key(
         "Exclude_Path", commas, default=(), help="Patterns of files that are not followed; `*` crosses `/`."
     )

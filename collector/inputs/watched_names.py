@@ -34,6 +34,7 @@ DEFAULT = (
         "kubelet/kubeconfig",
     ),
     *("containerd/containerd.sock", "run/docker.sock", "crio/crio.sock", "podman/podman.sock"),
+    *("run/cri-dockerd.sock", "buildkit/buildkitd.sock"),
     *(".aws/credentials", ".azure/msal_token_cache.json", ".azure/accessTokens.json", ".kube/config"),
     *("gcloud/credentials.db", "gcloud/access_tokens.db", "gcloud/application_default_credentials.json"),
     *(".docker/config.json", "kubelet/config.json", "*/.git-credentials", "*/.netrc", "*/.vault-token"),

@@ -63,6 +63,7 @@ WORKS = (
     Work("exec", "vfork + exec + exit", EVERYTHING),
     Work("tcp", "TCP connection, both ends", EVERYTHING),
     Work("tcp", "TCP connection, both ends, by default", BY_DEFAULT),
+    Work("tcp6", "TCP connection by IPv6, both ends", EVERYTHING),
     Work("io", "64 bytes each way", EVERYTHING),
     Work("udp", "64 bytes each way by UDP", EVERYTHING),
     Work("udp", "64 bytes each way by UDP, in a container", EVERYTHING, in_container=True),

@@ -2,6 +2,7 @@
  *   probe_workload exec PATH    vfork, exec and exit of PATH
  *   probe_workload chain PATH   exec alone: PATH executes itself as often
  *   probe_workload tcp          a connection to itself on loopback, 64 bytes each way
+ *   probe_workload tcp6         the same by IPv6
  *   probe_workload io           64 bytes each way on one connection
  *   probe_workload udp          64 bytes each way between two UDP sockets
  * Answers each line by CPU and elapsed microseconds for one. */
@@ -72,16 +73,30 @@ static void execute_chain(char *path, int count)
   execute(path, left);
 }
 
-static int listener(struct sockaddr_in *address)
+union address {
+  struct sockaddr any;
+  struct sockaddr_in ipv4;
+  struct sockaddr_in6 ipv6;
+};
+
+static void bind_to_loopback(int made, int family, union address *address)
 {
   socklen_t length = sizeof(*address);
-  int made = socket(AF_INET, SOCK_STREAM, 0);
   memset(address, 0, sizeof(*address));
-  address->sin_family = AF_INET;
-  address->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  need(bind(made, (struct sockaddr *)address, sizeof(*address)), "bind");
+  address->any.sa_family = family;
+  if (family == AF_INET)
+    address->ipv4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  else
+    address->ipv6.sin6_addr = in6addr_loopback;
+  need(bind(made, &address->any, length), "bind");
+  getsockname(made, &address->any, &length);
+}
+
+static int listener(int family, union address *address)
+{
+  int made = socket(family, SOCK_STREAM, 0);
+  bind_to_loopback(made, family, address);
   need(listen(made, 64), "listen");
-  getsockname(made, (struct sockaddr *)address, &length);
   return made;
 }
 
@@ -96,13 +111,13 @@ static void exchange(int client, int server)
 
 struct ends {
   int listening, client, server;
-  struct sockaddr_in address;
+  union address address;
 };
 
 static void open_tcp(struct ends *ends)
 {
-  ends->client = socket(AF_INET, SOCK_STREAM, 0);
-  need(connect(ends->client, (struct sockaddr *)&ends->address, sizeof(ends->address)), "connect");
+  ends->client = socket(ends->address.any.sa_family, SOCK_STREAM, 0);
+  need(connect(ends->client, &ends->address.any, sizeof(ends->address)), "connect");
   ends->server = accept(ends->listening, 0, 0);
   need(ends->server, "accept");
 }
@@ -119,23 +134,21 @@ static void close_tcp(struct ends *ends)
 /* Both connected to each other. */
 static void open_udp(struct ends *ends)
 {
-  struct sockaddr_in address = ends->address;
+  union address address;
   socklen_t length = sizeof(address);
-  address.sin_port = 0;
   ends->client = socket(AF_INET, SOCK_DGRAM, 0);
   ends->server = socket(AF_INET, SOCK_DGRAM, 0);
-  need(bind(ends->server, (struct sockaddr *)&address, sizeof(address)), "bind");
-  getsockname(ends->server, (struct sockaddr *)&address, &length);
-  need(connect(ends->client, (struct sockaddr *)&address, sizeof(address)), "connect");
-  getsockname(ends->client, (struct sockaddr *)&address, &length);
-  need(connect(ends->server, (struct sockaddr *)&address, sizeof(address)), "connect");
+  bind_to_loopback(ends->server, AF_INET, &address);
+  need(connect(ends->client, &address.any, length), "connect");
+  getsockname(ends->client, &address.any, &length);
+  need(connect(ends->server, &address.any, length), "connect");
 }
 
 static void work(const char *what, char *path, struct ends *ends)
 {
   if (!strcmp(what, "exec")) {
     execute(path, 0);
-  } else if (!strcmp(what, "tcp")) {
+  } else if (!strncmp(what, "tcp", 3)) {
     open_tcp(ends);
     exchange(ends->client, ends->server);
     close_tcp(ends);
@@ -150,7 +163,7 @@ int main(int argc, char **argv)
   char line[32];
   if (argc < 2)
     return 1;
-  ends.listening = listener(&ends.address);
+  ends.listening = listener(strcmp(argv[1], "tcp6") ? AF_INET : AF_INET6, &ends.address);
   if (!strcmp(argv[1], "io"))
     open_tcp(&ends);
   else if (!strcmp(argv[1], "udp"))

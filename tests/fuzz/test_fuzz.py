@@ -13,7 +13,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -80,17 +80,26 @@ def keep(name: str, data: bytes) -> Path:
     return kept
 
 
+def chosen(items: Iterable[pytest.Item]) -> list[str]:
+    """The targets whose tests are to run: one that failed is tried again, and not all with it."""
+    calls = (getattr(item, "callspec", None) for item in items)
+    asked = {call.params.get("target") for call in calls if call is not None}
+    return [name for name in C_TARGETS + PYTHON_TARGETS if name in asked]
+
+
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Result]]]:
+def results(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Result]]]:
     folder = tmp_path_factory.mktemp("fuzz")
-    instrumented = objects(folder)
+    names = chosen(request.session.items)
+    instrumented = objects(folder) if set(names) & set(C_TARGETS) else []
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         started = {}
-        for name in C_TARGETS:
-            program = linked(HERE / f"fuzz_{name}.c", instrumented, folder)
-            started[name] = threads.submit(run, [str(program)], name, folder)
-        for name in PYTHON_TARGETS:
+        for name in names:
             command = [sys.executable, "-m", "tests.fuzz.fuzz_python", name]
+            if name in C_TARGETS:
+                command = [str(linked(HERE / f"fuzz_{name}.c", instrumented, folder))]
             started[name] = threads.submit(run, command, name, folder)
         yield started
 
@@ -110,6 +119,15 @@ def test_no_input_breaks(target: str, results: dict[str, Future[Result]]) -> Non
 def test_there_are_targets() -> None:
     assert {"dns", "json", "logs"} <= set(C_TARGETS)
     assert {"cri", "entries", "forward", "gzip", "handshake", "multiline", "response"} <= set(PYTHON_TARGETS)
+
+
+def test_only_what_is_chosen_runs(request: pytest.FixtureRequest) -> None:
+    tests = {item.name: item for item in request.session.items}
+    one = [item for name, item in tests.items() if name == "test_no_input_breaks[cri]"]
+    assert chosen([*one, request.node]) == ["cri"] * len(one)
+    assert chosen(tests.values()) == [
+        name for name in C_TARGETS + PYTHON_TARGETS if f"test_no_input_breaks[{name}]" in tests
+    ]
 
 
 BREAKS = """

@@ -26,7 +26,7 @@ FAMILIES = pytest.mark.parametrize(("family", "address"), AF.values(), ids=AF)
 SOURCES = LAYOUT.enums["pw_owner_source"]
 TREES = LAYOUT.enums["pw_tree"]
 CAUSES = LAYOUT.enums["pw_end_cause"]
-UDP, ICMP, ICMPV6 = 17, 1, 58
+UDP, UDP_LITE, ICMP, ICMPV6 = 17, 136, 1, 58
 IDLE_S = 0.2
 
 
@@ -297,6 +297,25 @@ def test_own_network_namespace(witness: Witness, cgroup: Cgroup) -> None:
     assert began.net_ns == ended.net_ns == bound.net_ns
     assert f"net:[{began.net_ns}]" != os.readlink("/proc/self/ns/net")
     assert began.net_cookie == bound.net_cookie > 0
+
+
+@FAMILIES
+def test_udp_lite_is_counted_as_udp_is(witness: Witness, cgroup: Cgroup, family: int, address: str) -> None:
+    def work() -> None:
+        with (
+            socket.socket(family, socket.SOCK_DGRAM, UDP_LITE) as reader,
+            socket.socket(family, socket.SOCK_DGRAM, UDP_LITE) as sender,
+        ):
+            reader.bind((address, 0))
+            for size in (5, 7):
+                sender.sendto(b"x" * size, reader.getsockname())
+                reader.recv(100)
+
+    pid, status = run(cgroup, work)
+    assert status == 0
+    ends = {counted(flow) for flow in flows(witness, cgroup, "END")}
+    assert ends == {(2, 12, 0, 0), (0, 0, 2, 12)}
+    assert {(flow.protocol, flow.owner_pid) for flow in flows(witness, cgroup)} == {(UDP_LITE, pid)}
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM], ids=["UDP", "TCP"])

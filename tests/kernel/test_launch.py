@@ -153,10 +153,11 @@ def test_loop_goes_on_meanwhile() -> None:
 
 
 CASTS, TURNS = "FUNCTION_bpf_rdonly_cast", "FUNCTION_bpf_iter_num_new"  # since 6.2, used from 6.8 on
-# Of all programs; they take about a microsecond each. LLVM 14 makes code with 190,000, LLVM 19 with more;
-# without TURNS and CASTS it is 269,000 and 329,000, and 123,000 of the longest.
-VERIFIED_INSTRUCTIONS = 230_000
-VERIFIED_WITH_LESS = 450_000
+# Of all programs; they take about a microsecond each. LLVM 14 makes code with 200,000, LLVM 19 with 245,000;
+# without TURNS and CASTS it is 400,000 and 575,000, of which 100,000 and 170,000 are of io_uring_submit_req,
+# which kernels before 6.4 do not have.
+VERIFIED_INSTRUCTIONS = 260_000
+VERIFIED_WITH_LESS = 600_000
 VERIFIED_OF_A_PROGRAM = 250_000  # the kernel takes a million of each
 
 

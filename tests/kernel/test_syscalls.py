@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from probes.btf import Btf
 from probes.catalog import Dialect, RecordKind
 from probes.syscalls import CALLS, compat_numbers, identity, numbers, recipe
 from tests.kernel.calls import call, refused
@@ -194,6 +195,31 @@ def test_a_clone_into_namespaces_that_is_refused(witness: Witness, cgroup: Cgrou
 # Other processes
 
 
+def finds_by_number(witness: Witness) -> bool:
+    """bpf_task_from_vpid, since 6.14; for programs of raw_tp on no kernel."""
+    kernel = Btf.load(Path("/sys/kernel/btf/vmlinux"))
+    dialects = {hook.dialect for hook in witness.probes.hooks}
+    return Dialect.TP_BTF in dialects and kernel.function("bpf_task_from_vpid") is not None
+
+
+def test_whom_a_refused_call_was_meant_for(witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup) -> None:
+    victim = Process(other_cgroup, signal.pause)
+
+    def work() -> int:
+        os.setresuid(1, 1, 1)
+        refusals = [refused("ptrace", 16, victim.pid, 0, 0), refused("kill", victim.pid, 9)]
+        call("ptrace", 0, victim.pid, 0, 0)  # PTRACE_TRACEME: whatever the number
+        return refusals != ["EPERM"] * 2
+
+    events = seen(witness, cgroup, work)[1:]
+    victim.kill()
+    victim.wait()
+    assert [one.name for one in events] == ["ptrace", "kill", "ptrace"]
+    if finds_by_number(witness):
+        assert [one.target_pid for one in events] == [victim.pid, victim.pid, 0]
+        assert [one.target_cgroup_id for one in events[:2]] == [other_cgroup.id] * 2
+
+
 def test_ptrace_names_its_target(witness: Witness, cgroup: Cgroup, programs: Path) -> None:
     found: list[str] = []
     read, write = os.pipe()
@@ -209,6 +235,25 @@ def test_ptrace_names_its_target(witness: Witness, cgroup: Cgroup, programs: Pat
     assert [(one.name, one.arguments[0]) for one in events] == [("ptrace", 16), ("ptrace", 5)]
     assert {str(one.target_pid) for one in events} == set(found)
     assert {one.target_comm.rstrip(b"\0") for one in events} == {b"traced"}
+
+
+def test_taking_a_descriptor_names_whose_it_is(witness: Witness, cgroup: Cgroup) -> None:
+    def work() -> int:
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        held = os.pidfd_open(child)
+        taken = call("pidfd_getfd", held, 0, 0)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return taken < 0 or refused("pidfd_getfd", held, 0, 0) != "ESRCH"
+
+    taken, refused_one = seen(witness, cgroup, work)
+    assert {one.kind for one in (taken, refused_one)} == {"PRIVILEGE_PTRACE"}
+    assert (taken.name, taken.result > 2, refused_one.name) == ("pidfd_getfd", True, "pidfd_getfd")
+    assert taken.marks & MARKS["PW_TARGET_KNOWN"] > refused_one.marks & MARKS["PW_TARGET_KNOWN"]
+    assert taken.target_pid > taken.pid
+    assert taken.target_cgroup_id == cgroup.id
 
 
 def test_a_signal_that_is_refused(witness: Witness, cgroup: Cgroup) -> None:
@@ -244,6 +289,8 @@ def test_memory_of_another_process(witness: Witness, cgroup: Cgroup) -> None:
     event = only(witness, cgroup, work)
     assert (event.name, event.result) == ("process_vm_writev", 3)
     assert event.arguments[0] > event.pid
+    if finds_by_number(witness):
+        assert (event.target_pid, event.target_cgroup_id) == (event.arguments[0], cgroup.id)
 
 
 # The kernel

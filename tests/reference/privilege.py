@@ -158,6 +158,7 @@ SHOWN: dict[str, tuple[str, tuple[tuple[str, int, Callable[[int], Any]], ...]]] 
     "setgroups": ("", (("count", 0, integer),)),
     "capset": ("", ()),
     "ptrace": ("", (("request", 0, named(REQUESTS)), ("pid", 1, integer))),
+    "pidfd_getfd": ("", (("descriptor", 0, integer),)),
     "mount": ("source path type", (("flags", 3, flags(MOUNT_FLAGS, magic=0xC0ED0000)),)),
     "move_mount": ("source path", ()),
     "open_tree": ("path", ()),

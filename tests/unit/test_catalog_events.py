@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from collector.catalog import EVENTS, TRACED, chosen, named
+from collector.catalog import ALSO_BY, EVENTS, TRACED, chosen, named
 from collector.inputs.event_keys import SUBJECTS
 from collector.native.event_kinds import Kind
 from collector.records import EVERY
@@ -38,6 +38,7 @@ def test_only_what_two_subjects_tell_is_twice_in_the_table() -> None:
         ("flow.bind", {"cgroup_post_bind4", "cgroup_post_bind6"}, Cost.PER_CONNECTION, (5, 10)),
         ("privilege.kill", {"signal_generate"}, Cost.PER_PROCESS, (5, 8)),
         ("syscalls.kill", {"sys_exit"}, Cost.PER_CALL, (5, 8)),
+        ("syscalls.file-read", {"sys_exit", "io_uring_submit_req"}, Cost.PER_CALL, (5, 8)),
         ("process.change-uid", set(), None, None),
     ],
 )
@@ -52,12 +53,14 @@ def test_hooks_cost_and_lowest_kernel(
 def test_every_event_of_the_probes_has_hooks_and_every_hook_that_makes_records_an_event() -> None:
     told = {hook for event in EVENTS for hook in event.hooks}
     assert all(event.hooks for event in EVENTS if event.kind is not None)
-    assert told == {hook for hook in HOOKS if hook.kinds and hook.subject != "cgroup"}
+    made = {hook for hook in HOOKS if hook.kinds and hook.subject != "cgroup"}
+    assert told == made | {hook for hook in HOOKS if hook.tracepoint in ALSO_BY}
 
 
 def test_fields_are_those_of_the_records() -> None:
     fields = {field.name: field for field in BY_NAME["syscalls.ptrace"].fields}
-    assert fields["podwitness.privilege.request"].always
+    assert fields["podwitness.privilege.call"].always
+    assert not fields["podwitness.privilege.request"].always
     assert "podwitness.privilege.mode" not in fields
     assert "container.id" in fields
     assert all(event.fields for event in EVENTS if event.kind is not None)

@@ -109,3 +109,55 @@ def test_without_inotify_files_are_looked_at(
     assert not events.must_look
     assert events.take() == ([], False)
     events.close()
+
+
+def test_a_look_at_files_costs_the_same_however_many_are_watched(
+    tmp_path: Path, problems: list[OperatorError], touch: Touch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.inputs.file_events.LOOKED_AT_LEAST", 10)
+    events = FileEvents(problems.append)
+    files = [touch(f"{number}.log") for number in range(35)]
+    for file in files:
+        events.add(file)
+        append(Path(file.place))
+    events.look_at_some(0.1)  # begins a round
+    looks = [events.look_at_some(0.1) for _ in range(4)]
+    assert [len(look) for look in looks] == [10, 10, 10, 5]
+    assert {file for look in looks for file in look} == set(files)
+    events.leave(files[0])
+    assert files[0] not in events.look_at_some(0.1)
+    assert len(events.look_at_some(10.0)) == 25
+    events.close()
+
+
+def test_a_file_of_which_inotify_does_not_tell_all_is_looked_at_each_time(
+    tmp_path: Path, problems: list[OperatorError], touch: Touch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.inputs.file_events.LOOKED_AT_LEAST", 0)
+    monkeypatch.setattr("collector.inputs.file_events.tells_all", lambda path: False)
+    events = FileEvents(problems.append)
+    file = touch("network.log")
+    events.add(file)
+    append(Path(file.place))
+    for _ in range(2):
+        assert events.look_at_some(0.0) == [file]
+    events.leave(file)
+    assert events.look_at_some(0.0) == []
+    events.close()
+
+
+def test_a_file_that_is_behind_is_looked_at_each_time(
+    tmp_path: Path, problems: list[OperatorError], touch: Touch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.inputs.file_events.LOOKED_AT_LEAST", 0)
+    events = FileEvents(problems.append)
+    other, behind = touch("other.log"), touch("behind.log")
+    for file in (other, behind):
+        events.add(file)
+        append(Path(file.place))
+    events.behind.add(behind)
+    for _ in range(2):
+        assert events.look_at_some(0.0) == [behind]
+    events.leave(behind)
+    assert events.look_at_some(0.0) == []
+    events.close()

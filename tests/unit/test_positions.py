@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import sqlite3
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from collector.delivery import positions
 from collector.delivery.chunk import FileKey, Position, fingerprint
 from collector.delivery.database import DatabaseModes
 from collector.delivery.positions import Positions, PositionStores, PositionsUnusable
@@ -54,6 +58,30 @@ def test_a_commit_is_on_disk_without_close(tmp_path: Path) -> None:
     assert second.load(FileKey(1, 7)) == position(3)
     for store in (first, second):
         store.close()
+
+
+def test_what_a_cancelled_commit_had_not_begun_to_write_is_written_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "tail.db"
+    first = opened(path)
+
+    async def scenario() -> None:
+        free = threading.Event()
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        busy = asyncio.create_task(asyncio.to_thread(free.wait))
+        await asyncio.sleep(0)
+        first.record(position(3))
+        commit = asyncio.create_task(first.commit())
+        await asyncio.sleep(0)
+        commit.cancel()
+        await asyncio.wait((commit,))
+        free.set()
+        await busy
+
+    asyncio.run(scenario())
+    first.close()
+    second = opened(path)
+    assert second.load(FileKey(1, 7)) == position(3)
+    second.close()
 
 
 def test_files_that_are_gone_are_forgotten(tmp_path: Path) -> None:
@@ -268,6 +296,76 @@ def test_modes_that_another_process_stands_against_are_refused_and_nothing_chang
     assert opened(path).load(FileKey(1, 7)) == position(3)
 
 
+def damage(store: Positions) -> None:
+    """All pages but the first, while it is open."""
+    assert store.path is not None
+    assert store._database is not None
+    store._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    store._database.execute("PRAGMA cache_size = 0").fetchall()
+    with store.path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (store.path.stat().st_size - 4096))
+
+
+def test_a_database_that_is_damaged_while_it_is_in_use_is_written_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = opened(tmp_path / "tail.db")
+    for inode in range(2000):
+        store.record(position(inode + 1, inode=inode + 1))
+    assert asyncio.run(store.commit())
+    damage(store)
+    store.record(position(9, inode=3000))
+    store.forget(FileKey(1, 1))
+    assert asyncio.run(store.commit())
+    assert "written anew: nothing is read again" in caplog.text
+    store.close()
+    assert len(list(tmp_path.glob("tail.db.corrupt-*[0-9]"))) == 1
+    again = opened(tmp_path / "tail.db")
+    assert len(again.all()) == 2000
+    assert again.load(FileKey(1, 2000)) == position(2000, inode=2000)
+    again.close()
+
+
+@pytest.mark.parametrize("refused", ["set_aside", "_create"])
+def test_where_no_other_can_be_begun_it_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """Fake: a file system that is read-only after an error refuses to rename, or to make a file."""
+
+    def refuse(*args: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    store = opened(tmp_path / "tail.db")
+    for inode in range(2000):
+        store.record(position(inode + 1, inode=inode + 1))
+    assert asyncio.run(store.commit())
+    damage(store)
+    with monkeypatch.context() as broken:
+        broken.setattr(positions, refused, refuse)
+        for inode in (3000, 3001):
+            store.record(position(9, inode=inode))
+            assert not asyncio.run(store.commit())
+    assert asyncio.run(store.commit())
+    store.close()
+    assert len(list(tmp_path.glob("tail.db.corrupt-*[0-9]"))) == 1
+    again = opened(tmp_path / "tail.db")
+    assert len(again.all()) == 2002
+    again.close()
+
+
+def test_a_damaged_database_on_a_disk_that_is_read_only_is_told_to_the_operator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> Path:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    (tmp_path / "tail.db").write_bytes(b"this is no database" * 1000)
+    monkeypatch.setattr(positions, "set_aside", refuse)
+    with pytest.raises(PositionsUnusable, match="Read-only"):
+        opened(tmp_path / "tail.db")
+
+
 def test_a_full_disk_is_said_counted_and_got_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Positions stay in memory meanwhile; nothing else stops."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], check=True)
@@ -318,6 +416,16 @@ def test_positions_of_the_spool_go_before_older_ones(tmp_path: Path) -> None:
     again = opened(path)
     assert {one.file.inode: one.offset for one in again.all()} == {1: 7, 2: 9, 3: 3}
     again.close()
+
+
+def test_positions_of_the_spool_are_taken_over_once(tmp_path: Path) -> None:
+    path = tmp_path / "tail.db"
+    stores = PositionStores(log=LOG, metrics=Metrics(TABLE), inherited=[("tail.0", position(7))])
+    stores.open("tail.0", str(path))
+    newer = Position(FileKey(1, 7, b"n" * 16, 64), "/var/log/a", 5)
+    stores.record("tail.0", newer)  # another file, which got the inode
+    assert stores.open("tail.0", str(path)).load(FileKey(1, 7)) == newer
+    stores.close()
 
 
 def key(inode: int, head: bytes) -> FileKey:

@@ -7,11 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collector.delivery import securing, spooling
 from collector.delivery.admission import Admission
+from collector.delivery.lanes import Ticket
+from collector.delivery.order import PositionOrder
+from collector.delivery.securing import Ties
 from tests.unit.routing import Recorder, never, route, routing
-from tests.unit.spooled import event, opened
+from tests.unit.spooled import event, opened, position_of
 
 
 def test_what_is_only_in_memory_is_written_unless_its_input_asks_for_memory(
@@ -57,3 +62,22 @@ def test_a_look_asks_once_whether_an_input_is_at_its_bound(
             return list(asked)
 
     assert asyncio.run(scenario()) == ["ebpf.0"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from("abcdef")), min_size=1, max_size=12))
+def test_what_has_files_or_tags_in_common_goes_together(pairs: list[tuple[int, str]]) -> None:
+    order = PositionOrder()
+    tickets = [
+        Ticket(event(at, tag), 1000, 1, order.begin("tail.0", position_of(at, inode)))
+        for at, (inode, tag) in enumerate(pairs)
+    ]
+    ties = Ties(iter(tickets))  # gone through once, however many logs there are
+    first = tickets[0].step
+    assert first
+    files, tags = {pairs[0][0]}, {pairs[0][1]}
+    for _ in pairs:
+        tags |= {tag for inode, tag in pairs if inode in files}
+        files |= {inode for inode, tag in pairs if tag in tags}
+    found, of_tags = ties.of(first.file)
+    assert ({inode for _, _, inode in found}, sorted(of_tags)) == (files, sorted(tags))
+    assert {one for tag in of_tags for one in ties.tickets[tag]} <= set(tickets)

@@ -42,6 +42,28 @@ def test_work_is_done_elsewhere_and_gives_what_it_returns() -> None:
     asyncio.run(scenario())
 
 
+def test_work_is_done_though_who_asked_for_it_is_cancelled_before_it_begins() -> None:
+    done: list[int] = []
+
+    async def scenario() -> None:
+        thread = SpoolThread(
+            Path("/spool"), never_told, metrics=Metrics(TABLE), log=logging.getLogger("test")
+        )
+        free = threading.Event()
+        busy = asyncio.create_task(thread.call(free.wait))
+        await asyncio.sleep(0)
+        asked = asyncio.create_task(thread.call(lambda: done.append(1)))
+        await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.wait((asked,))
+        free.set()
+        await busy
+        await thread.end(lambda: None)
+
+    asyncio.run(scenario())
+    assert done
+
+
 def test_what_is_refused_is_counted_each_time_and_said_once_in_a_while(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

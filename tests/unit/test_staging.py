@@ -112,6 +112,33 @@ def test_a_chunk_that_is_just_being_written_for_another_output_keeps_its_place()
     assert [row.units[0].outlets for row in rows] == [(b,), (a,)]
 
 
+class Compared(str):
+    """Counts what it is compared with."""
+
+    times = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return str.__eq__(self, other)
+
+
+def test_units_of_other_tags_are_not_looked_at() -> None:
+    """What a dead output has in memory may be of ten thousand logs."""
+    staging, a, b = Staging(1 << 30), outlet(), outlet("b")
+    tickets = [ticket(number, tag=Compared(f"t{number}")) for number in range(300)]
+    Compared.times = 0
+    for one in tickets:
+        staging.add_parcel(a, Parcel(one.chunk.tag, (one,), one.chunk))
+        staging.add(one, [b])
+        staging.add(one, [a])
+        assert staging.take_back(a, one.chunk.tag, 0) == []
+    assert Compared.times <= 10 * len(tickets)
+    assert [unit.outlets for unit in staging.units()] == [(a,), (b, a)] * len(tickets)
+    staging.written(staging.writable(PositionOrder(), ALWAYS))
+    assert (staging.units(), staging._of_tag) == ((), {})
+
+
 def test_a_parcel_that_is_finished_first_needs_no_row() -> None:
     staging, order, a = Staging(), PositionOrder(), outlet()
     sent = ticket(1)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from collector.config.service import ServiceSettings
+from collector.delivery.losses import Untold
+from collector.delivery.spool import FILE_NAME, RESERVE_NAME
 from collector.delivery.spool_rows import Addition, Place
+from collector.delivery.spool_schema import SpoolUnusable
 from collector.delivery.storage import open_storage
 from collector.service.metrics import Metrics
 from collector.service.table import TABLE
 from tests.unit.chunks import chunk_of
+from tests.unit.routing import Recorder, never
+from tests.unit.spool_routing import spooled, to
+from tests.unit.spooled import event, opened
 
 
 def test_without_a_path_there_is_nothing() -> None:
@@ -48,3 +57,52 @@ def test_every_key_counts(tmp_path: Path) -> None:
 def test_rejected_chunks_need_a_path() -> None:
     with pytest.raises(ValueError, match=r"storage\.path"):
         ServiceSettings(storage_keep_rejected=True)
+
+
+@contextlib.contextmanager
+def disk(folder: Path) -> Iterator[Path]:
+    """Of 20 MB; what is mounted there is taken away again."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def fill(folder: Path) -> None:
+    with contextlib.suppress(OSError), (folder / "others").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)) == 4096:
+            pass
+
+
+def test_a_damaged_spool_on_a_disk_that_is_read_only_is_told_to_the_operator(tmp_path: Path) -> None:
+    with disk(tmp_path / "disk") as folder:
+        (folder / FILE_NAME).write_bytes(b"no database")
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        with pytest.raises(SpoolUnusable, match=r"Read-only.*storage\.path can be written"):
+            opened(folder)
+
+
+def test_a_full_disk_without_a_reserve_keeps_nobody_from_starting_as_before(tmp_path: Path) -> None:
+    """Others have filled it. What is beyond a smaller bound waits until there is room to remove it."""
+
+    async def start(folder: Path) -> None:
+        async with spooled(folder, to(Recorder(behave=never()), "a", limit=1_000_000)) as house:
+            assert house.loss("storage_limit") == 0
+            (folder / "others").unlink()
+            await house.until(lambda: house.loss("storage_limit") > 0)
+
+    with disk(tmp_path / "disk") as folder:
+        spool = opened(folder)
+        spool.adopt({"a": bool}, {"a": Untold()})
+        for number in range(50):
+            spool.write([Addition(event(number, size=100_000), ("a",))], places={"a": Place(1 << 30)})
+        spool.close()
+        (folder / RESERVE_NAME).unlink()
+        fill(folder)
+        spool = opened(folder)
+        with pytest.raises(SpoolUnusable, match="has room"):
+            spool.adopt({"b": bool})
+        spool.close()
+        asyncio.run(start(folder))

@@ -19,7 +19,7 @@ from collector.inputs.portion import Portion
 from collector.inputs.tail import ARRIVALS, Tail
 from collector.inputs.tail_files import Discovery
 from tests.polling import until
-from tests.tail_follower import Follower, append, lines, make_follower, run, running, texts
+from tests.tail_follower import DEADLINE_S, Follower, append, lines, make_follower, run, running, texts
 
 
 async def has_opened(follower: Follower, count: int) -> None:
@@ -39,6 +39,24 @@ def test_what_is_there_begins_at_the_end_and_what_comes_at_the_head(tmp_path: Pa
             f"t{old}".replace("/", "."): ["unfinished line"],
             f"t{new}".replace("/", "."): texts(0, 3),
         }
+
+    run(follow())
+
+
+def test_a_search_for_files_that_breaks_ends_the_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the agent would go on, look well, and find no file any more."""
+
+    def broken(discovery: Discovery, wait_s: float) -> bool:
+        raise LookupError("broken")
+
+    async def follow() -> None:
+        monkeypatch.setattr(Discovery, "_take_events", broken)
+        follower = make_follower(tmp_path, Path=f"{tmp_path}/*.log")
+        with pytest.raises(ExceptionGroup) as raised:
+            await asyncio.wait_for(follower.tail.run(asyncio.Event()), DEADLINE_S)
+        assert raised.group_contains(LookupError, match="broken")
 
     run(follow())
 

@@ -269,6 +269,26 @@ def test_what_was_gone_before_it_could_be_opened_is_told(tmp_path: Path, seen: S
     assert str(tmp_path / "kept.log") in seen.paths
 
 
+def test_what_was_replaced_before_it_could_be_opened_is_told(
+    tmp_path: Path, seen: Seen, follow: Follow
+) -> None:
+    """As CRI-O rotates: the next file is renamed over the log. Put back under its name, none is missed."""
+    follow(tmp_path / "*.log", excluded="*secret*")
+    with stalled(tmp_path, seen):
+        make_events(tmp_path, 2 * QUEUED)
+        for name in ("0.log", "secret.log"):
+            for number in range(3):
+                (tmp_path / "next").write_text(str(number))
+                (tmp_path / "next").rename(tmp_path / name)
+        (tmp_path / "1.log").write_text("x")
+        (tmp_path / "1.log").rename(tmp_path / "1.old")
+        (tmp_path / "1.old").rename(tmp_path / "1.log")
+    (tmp_path / "last.log").write_text("x")
+    seen.wait_for(tmp_path / "last.log")
+    assert seen.missed == [str(tmp_path / "0.log")] * 2
+    assert seen.paths.count(str(tmp_path / "0.log")) >= 1
+
+
 IN_AN_INSTANT = """
 import os, sys
 for number in range(3000):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
+from collector.inputs import tail_unread
 from collector.inputs.follow import FollowedFile
 from collector.inputs.succession import Succession
 from collector.inputs.tail_open import OpenFile
@@ -80,3 +83,30 @@ def test_of_a_file_that_is_gone_nothing_is_said(tmp_path: Path) -> None:
     assert log.ages_s(100) == [0]
     log.succession.files.clear()
     assert log.ages_s(200) == [None]
+
+
+def test_of_many_logs_some_are_looked_at_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collector.inputs.tail_unread.LOGS_A_LOOK", 10)
+    looked_at: list[FollowedFile] = []
+    logs = {}
+    for number in range(35):
+        path = tmp_path / f"{number}.log"
+        path.write_text("one\n")
+        logs[str(path)] = Succession(str(path), PLAN, 0.0, files=[followed(path)])
+        logs[str(path)].files[0].offset = 4
+    has_more = tail_unread._has_more
+
+    def look(file: FollowedFile) -> bool:
+        looked_at.append(file)
+        return has_more(file)
+
+    monkeypatch.setattr("collector.inputs.tail_unread._has_more", look)
+    unread = UnreadFiles("tail.0", logs, REFRESH_S)
+    for now_s in range(100, 110):
+        assert list(unread.stalls(now_s)) == []
+        assert len(looked_at) == 10 * (now_s - 99)
+    (tmp_path / "7.log").write_text("one\ntwo\n")
+    for now_s in range(110, 130):
+        found = list(unread.stalls(now_s))
+    assert found[0].age_s > 0
+    assert "7.log" in found[0].reason

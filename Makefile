@@ -63,6 +63,8 @@ run: root run-packages $(VENV)/run.done $(VENV)/native.done ## Run the collector
 
 test: root test-packages $(VENV)/test.done $(VENV)/native.done lint ## Build, lint, types and all tests
 	@[ -z '$(NO_KUBECTL)' ] || echo '  kubectl   is not to be had by apt here: tests/deploy/test_kubectl.py is left out' >&2
+	@[ -z '$(NO_AARCH64)' ] || echo '  aarch64   is this machine, or its compiler and gcc-multilib exclude each other:' \
+	  'tests/native/test_aarch64.py is left out' >&2
 	@$(PYTHON) -m pytest -q $(LEFT_OUT) $(TESTS) || { status=$$?; [ $$status = 1 ] || exit $$status; \
 	echo '  again     what failed is tried once more, alone: other load on the machine must not decide' >&2; \
 	exec $(PYTHON) -m pytest -q --last-failed --last-failed-no-failures=none $(LEFT_OUT) $(TESTS); }

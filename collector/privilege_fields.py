@@ -31,7 +31,8 @@ WITH_TEXT = (
     "file-connect",
 )
 REQUESTED = ("chmod", "symlink", "link", *OPENED, *MOVED, "file-connect")  # by io_uring, too
-WITH_TARGET = ("ptrace", "clone", "kill", *HAPPENED)
+BY_NUMBER = ("ptrace", "vm-write", "kill")
+WITH_TARGET = (*BY_NUMBER, "clone", *HAPPENED)
 
 
 class PrivilegeField(NamedTuple):
@@ -201,7 +202,13 @@ PRIVILEGE_FIELDS = (
         "of it, and its container is that of the process which wanted the memory.",
         always=True,
     ),
-    _passed("target.pid", "long", ("ptrace", "clone", "kill"), "The same; of a clone the new process."),
+    _passed("target.pid", "long", ("clone",), "The new process."),
+    _passed(
+        "target.pid",
+        "long",
+        BY_NUMBER,
+        "The same; of vm-write, and of ptrace and kill that were refused, from Linux 6.14 on.",
+    ),
     _passed("target.entity_id", "keyword", WITH_TARGET, "Its `process.entity_id`."),
     _passed("target.name", "keyword", WITH_TARGET, "Its name."),
     _passed("target.user.id", "keyword", WITH_TARGET, "Its real user."),

@@ -21,7 +21,7 @@ from collector.delivery.router import Statistics
 from collector.errors import OperatorError
 from collector.identity.node import node_id, node_name
 from collector.identity.table import IdentityTable
-from collector.native.logs import ARENA
+from collector.native.logs import ARENA, forget_unused_plans
 from collector.pipeline import Pipeline, Rooms
 from collector.privilege import narrow, situation_of, wanted
 from collector.reload import Reload
@@ -216,6 +216,7 @@ async def rest_between_loads() -> None:
     portions = ARENA.portions
     while True:
         await asyncio.sleep(REST_LOOK_S)
+        forget_unused_plans()
         before, portions = portions, ARENA.portions
         if portions == before:
             ARENA.rest()

@@ -52,6 +52,13 @@ static void *(*rdonly_cast)(const void *pointer, u32 type) = (void *)(KERNEL_FUN
 #define FOLLOWED(pointer, member) PROBED(pointer, member)
 #endif
 
+/* The process that has the number in the caller's namespace, held until it is released (since 6.14). */
+#if defined(PW_TP_BTF) && defined(FUNCTION_bpf_task_from_vpid)
+static struct task_struct *(*task_from_vpid)(s32 number) =
+    (void *)(KERNEL_FUNCTION + FUNCTION_bpf_task_from_vpid);
+static void (*task_release)(struct task_struct *task) = (void *)(KERNEL_FUNCTION + FUNCTION_bpf_task_release);
+#endif
+
 /* WORD(pointer, n): eight bytes at any address, the nth after it. Less than a call costs, where a call has to be made
  * otherwise. Two numbers of 64 bits are all that the verifier has to know. */
 #ifdef CASTS_POINTERS

@@ -110,7 +110,10 @@ def wanted_members(lines: str) -> Wanted:
 WANTED = wanted_members(WANTED_LINES)
 
 # What programs may call beside the helpers (kfuncs).
-KERNEL_FUNCTIONS = ("bpf_rdonly_cast", "bpf_iter_num_new", "bpf_iter_num_next", "bpf_iter_num_destroy")
+KERNEL_FUNCTIONS = (
+    *("bpf_rdonly_cast", "bpf_iter_num_new", "bpf_iter_num_next", "bpf_iter_num_destroy"),
+    *("bpf_task_from_vpid", "bpf_task_release"),
+)
 
 # The directories that BCC looks for asm/page.h in, by what uname says.
 ARCHITECTURES = {

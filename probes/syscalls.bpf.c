@@ -181,6 +181,26 @@ static __always_inline void fill_whose_pidfd(struct pw_privilege *out, struct ta
     fill_target(out, (struct task_struct *)((char *)link - OFF_task_struct__pid_links - sizeof(u64[2]) * PIDTYPE_TGID));
 }
 
+/* Of the calls that name a process by its number, in the caller's own namespace: whom it stands for. */
+static __always_inline void fill_whose_number(struct pw_privilege *out)
+{
+#if defined(PW_TP_BTF) && defined(FUNCTION_bpf_task_from_vpid)
+  struct task_struct *target;
+  u64 number = out->arguments[0];
+  if (out->call == CALL_ptrace && number == PTRACE_TRACEME)
+    return;
+  if (out->call == CALL_ptrace)
+    number = out->arguments[1];
+  else if (out->call != CALL_process_vm_writev && out->call != CALL_kill && out->call != CALL_tgkill)
+    return;
+  target = task_from_vpid((s32)number);
+  if (!target)
+    return;
+  fill_target(out, target);
+  task_release(target);
+#endif
+}
+
 static __always_inline void report(struct pw_privilege *out, struct task_struct *task, u32 recipe, bool is_request)
 {
   u32 kind = recipe & 255;
@@ -200,6 +220,8 @@ static __always_inline void report(struct pw_privilege *out, struct task_struct 
     fill_tracee(out, task);
   else if (kind == PW_PRIVILEGE_PTRACE)
     fill_whose_pidfd(out, task);
+  if (!is_request && !(out->marks & PW_TARGET_KNOWN))
+    fill_whose_number(out);
   fill_task(&out->task, task);
   bytes = end_of_texts(out) + FORGOTTEN(out->path_bytes);
   BOUND(bytes, PW_PRIVILEGE_DATA_BYTES - 1);

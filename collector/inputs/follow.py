@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -90,7 +89,7 @@ class FollowedFile:
     carried: bytes = b""  # entries of inherited lines that are whole
     carried_records: int = 0
     stretches: Stretches | None = None
-    again: deque[Stretch] = field(default_factory=deque)  # to be read before all else
+    again: list[Stretch] = field(default_factory=list)  # to be read before all else
     _key: FileKey | None = field(default=None, init=False)  # as of `_key_head`, asked for with each portion
     _key_head: bytes = field(default=b"", init=False)
 

@@ -242,6 +242,7 @@ class Followed:
         # Where nothing is there at all, a mount is probably missing.
         if self.files:
             self._beginnings.forget_missing({*self.files, *self._passed_by}, self._selection)
+        self._beginnings.forget_listings()
         self._passed_by.clear()
 
     def forget(self, now_s: float) -> None:

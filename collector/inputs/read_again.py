@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -18,7 +17,7 @@ class Following(Protocol):
 
     log: LogStream
     offset: int
-    again: deque[Stretch]
+    again: list[Stretch]
 
     @property
     def fd(self) -> int: ...
@@ -49,7 +48,7 @@ def read_again(file: Following, now_ns: int) -> Portion | None:
     if file.offset != stretch.end:
         file.drop_stretches()
         return portion
-    file.again.popleft()
+    del file.again[0]
     return portion._replace(again=stretch, began=stretch.began)
 
 

@@ -59,7 +59,7 @@ class Directory:
     unlisted: tuple[Wanted, ...] = ()  # of these, for which nobody has looked into it
     targets: dict[str, str] = field(default_factory=dict)  # name of a link's target here -> the link
     unopened: dict[str, str] = field(default_factory=dict)  # names gone before they were opened -> the path
-    told: set[str] = field(default_factory=set)  # names that appeared and have not vanished
+    told: set[str] | None = None  # names that appeared and have not vanished
 
     def take_unlisted(self, wanted: Wanted) -> bool:
         """Whether nobody has looked into it for this; somebody does now."""
@@ -133,13 +133,33 @@ class Directories:
         return known
 
     def _known(self, path: str, identity: tuple[int, int]) -> Directory:
-        real_path = os.path.realpath(path)
+        real_path = self._real_path(path, identity)
         known = self._by_path.get(real_path)
         if known is not None and known.identity != identity:
             # Removed and made anew; its end is not told while a deleted file in it is held open.
             self.forget(known)
             known = None
         return known or Directory(path if path == real_path else real_path, identity, -1)
+
+    def _real_path(self, path: str, identity: tuple[int, int]) -> str:
+        """Where the directory above is known, it is enough to see that this is no link."""
+        status = os.lstat(path)
+        above, name = os.path.split(path)
+        known = self._by_shown.get(above)
+        if known is None or known.wd < 0 or (status.st_dev, status.st_ino) != identity:
+            return os.path.realpath(path)
+        return path if known.path == above else os.path.join(known.path, name)
+
+    def place_of(self, path: str) -> str:
+        """The name of a file without links, with as little work."""
+        try:
+            target = os.readlink(path)
+        except OSError:
+            target = path
+        is_plain = target == path or (target.startswith("/") and target == os.path.normpath(target))
+        above, name = os.path.split(target)
+        directory = self.watch(above) if is_plain and (target == path or not os.path.islink(target)) else None
+        return os.path.realpath(path) if directory is None else os.path.join(directory.path, name)
 
     def adopt(self, path: str, identity: tuple[int, int], wd: int) -> Directory:
         """One that appeared, and that the lookout watches and has looked into."""

@@ -208,9 +208,10 @@ class Discovery:
     def _appeared(self, directory: Directory, event: WatchEvent) -> None:
         takers = [wanted for wanted in directory.wanted if wanted.matches(event.name)]
         if event.error:
-            if event.name in directory.told and event.error == errno.ENOENT and not event.is_link:
+            if event.name in (directory.told or ()) and event.error == errno.ENOENT and not event.is_link:
                 return  # seen by a look into the new directory; this is the event, and its end is behind it
         elif takers:
+            directory.told = directory.told or set()
             directory.told.add(event.name)
         link = directory.targets.get(event.name)
         paths = [(os.path.join(one.shown, event.name), one.early) for one in takers if one.is_last]
@@ -282,7 +283,8 @@ class Discovery:
             directory.unopened[name] = path
 
     def _vanished(self, directory: Directory, event: WatchEvent) -> None:
-        directory.told.discard(event.name)
+        if directory.told:
+            directory.told.discard(event.name)
         self._latest.pop(os.path.join(directory.path, event.name), None)
         path = directory.unopened.pop(event.name, None)
         if path is not None and event.mask & inotify.DELETE:
@@ -422,7 +424,9 @@ class Discovery:
             self._out_of_descriptors(error, path)
         else:
             # Not the file's own name: that may have been rotated away since the event.
-            place = place or os.path.realpath(path)
+            place = place or self._directories.place_of(path)
+            if place == opened.real_path:
+                place = opened.real_path  # one string, of two hundred bytes
             self._follow_link(path, place, early)
             self._reports.found(Found(opened, path, place, early, self._at_start, moved))
         self._note_loose(path, early)

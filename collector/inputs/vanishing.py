@@ -24,6 +24,8 @@ LISTING_S = 1.0
 class Vanishing:
     """Asked for one file, at any time; also after it was closed."""
 
+    __slots__ = ("_asked_s", "_fd", "_inode", "_is_next", "_last_path", "is_cut_off", "place")
+
     def __init__(self, fd: int, place: str) -> None:
         self._fd = fd
         self.place = place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -143,27 +144,51 @@ def open_records_bytes() -> int:
     return int(_BUDGET.taken_bytes)
 
 
+_close_stream = _closer(_BUDGET)
+
+
 class LogStream:
     """The state of one followed file: records whose last part has not come yet.
 
-    `native` and `native_plan` are for the C calls of this package.
+    `native` and `native_plan` are for the C calls of this package. Of a file that says nothing the plan in
+    C's form, 1.4 KiB, is not kept (`forget_unused_plans`); it is made in 30 us.
     """
+
+    __slots__ = (
+        *("__weakref__", "_log_plan", "_max_record_bytes", "_plan", "_was_used", "native", "partials"),
+    )
 
     def __init__(self, plan: LogPlan, *, max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES) -> None:
         self._max_record_bytes = max_record_bytes
         opened = lib.pw_log_open(max_record_bytes, _BUDGET)
         if opened == ffi.NULL:
             raise MemoryError("no memory for the state of a log file")
-        self.native = ffi.gc(opened, _closer(_BUDGET))
+        self.native = ffi.gc(opened, _close_stream)
         self.partials: tuple[int, int] = (-1, -1)
+        self._was_used = False
         self.set_plan(plan)
+        ARENA.reserve(lib.pw_log_work_bytes(max_record_bytes))
 
     def set_plan(self, plan: LogPlan) -> None:
         """The plan of the batches that follow."""
-        self._plan = _Plan(plan)
-        self.native_plan = self._plan.native
-        self._largest_bytes = lib.pw_log_out_bytes(self.native_plan, self._max_record_bytes)
-        ARENA.reserve(lib.pw_log_work_bytes(self._max_record_bytes))
+        self._log_plan = plan
+        self._plan: _Plan | None = None
+
+    @property
+    def native_plan(self) -> Any:
+        """To be asked for by who holds the arena's lock: its memory is good for that long."""
+        self._was_used = True
+        if self._plan is None:
+            self._plan = _Plan(self._log_plan)
+            _WITH_PLAN.add(self)
+        return self._plan.native
+
+    def forget_unused_plan(self) -> None:
+        """If it was not used since the last call. By who holds the arena's lock."""
+        if not self._was_used:
+            self._plan = None
+            _WITH_PLAN.discard(self)
+        self._was_used = False
 
     def encode(
         self, data: bytes | bytearray | memoryview, offset: int, now_ns: int, *, end: bool = False
@@ -186,8 +211,9 @@ class LogStream:
 
     def _step(self, data: memoryview, offset: int, now_ns: int, end: bool) -> tuple[LogBatch, bool]:
         flags = lib.PW_LOG_END if end else 0
-        plan, batch, size = self.native_plan, ARENA.batch, len(data)
+        batch, size = ARENA.batch, len(data)
         with ARENA.lock, ffi.from_buffer(data) as pointer:
+            plan = self.native_plan
             made = self.take(
                 lambda: lib.pw_log_encode(self.native, plan, pointer, size, offset, flags, now_ns, batch)
             )
@@ -195,7 +221,8 @@ class LogStream:
 
     def take(self, encode: Callable[[], int]) -> LogBatch:
         """The result of a C call for this stream that fills ARENA.batch. Raises OSError, MemoryError."""
-        result = ARENA.call(encode, self._largest_bytes)
+        largest_bytes = lib.pw_log_out_bytes(self.native_plan, self._max_record_bytes)
+        result = ARENA.call(encode, largest_bytes)
         self.partials = result.partials
         return result
 
@@ -210,6 +237,19 @@ class LogStream:
     def close(self) -> None:
         """Gives the memory back. The stream is not to be used any more."""
         ffi.release(self.native)
+
+
+_WITH_PLAN = weakref.WeakSet[LogStream]()
+
+
+def forget_unused_plans() -> None:
+    """Of files that were not read since the last call; waits for nobody."""
+    if ARENA.lock.acquire(blocking=False):
+        try:
+            for stream in tuple(_WITH_PLAN):
+                stream.forget_unused_plan()
+        finally:
+            ARENA.lock.release()
 
 
 def joined(batches: Sequence[LogBatch]) -> LogBatch:

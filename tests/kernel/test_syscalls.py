@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from probes.btf import Btf
 from probes.catalog import Dialect, RecordKind
 from probes.syscalls import CALLS, compat_numbers, identity, numbers, recipe
 from tests.kernel.calls import call, refused
@@ -194,6 +195,31 @@ def test_a_clone_into_namespaces_that_is_refused(witness: Witness, cgroup: Cgrou
 # Other processes
 
 
+def finds_by_number(witness: Witness) -> bool:
+    """bpf_task_from_vpid, since 6.14; for programs of raw_tp on no kernel."""
+    kernel = Btf.load(Path("/sys/kernel/btf/vmlinux"))
+    dialects = {hook.dialect for hook in witness.probes.hooks}
+    return Dialect.TP_BTF in dialects and kernel.function("bpf_task_from_vpid") is not None
+
+
+def test_whom_a_refused_call_was_meant_for(witness: Witness, cgroup: Cgroup, other_cgroup: Cgroup) -> None:
+    victim = Process(other_cgroup, signal.pause)
+
+    def work() -> int:
+        os.setresuid(1, 1, 1)
+        refusals = [refused("ptrace", 16, victim.pid, 0, 0), refused("kill", victim.pid, 9)]
+        call("ptrace", 0, victim.pid, 0, 0)  # PTRACE_TRACEME: whatever the number
+        return refusals != ["EPERM"] * 2
+
+    events = seen(witness, cgroup, work)[1:]
+    victim.kill()
+    victim.wait()
+    assert [one.name for one in events] == ["ptrace", "kill", "ptrace"]
+    if finds_by_number(witness):
+        assert [one.target_pid for one in events] == [victim.pid, victim.pid, 0]
+        assert [one.target_cgroup_id for one in events[:2]] == [other_cgroup.id] * 2
+
+
 def test_ptrace_names_its_target(witness: Witness, cgroup: Cgroup, programs: Path) -> None:
     found: list[str] = []
     read, write = os.pipe()
@@ -263,6 +289,8 @@ def test_memory_of_another_process(witness: Witness, cgroup: Cgroup) -> None:
     event = only(witness, cgroup, work)
     assert (event.name, event.result) == ("process_vm_writev", 3)
     assert event.arguments[0] > event.pid
+    if finds_by_number(witness):
+        assert (event.target_pid, event.target_cgroup_id) == (event.arguments[0], cgroup.id)
 
 
 # The kernel

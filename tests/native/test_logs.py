@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -280,3 +281,18 @@ def test_map_headers_are_the_shortest(count: int) -> None:
     assert (pairs[0], body[len(body) - len(pairs[1]) :]) == (count, pairs[1])
     nested = json_pairs(b'{"":' + text.encode() + b"}")
     assert nested == (1, b"\xa0" + body)
+
+
+def test_the_plan_of_a_file_that_says_nothing_is_not_kept() -> None:
+    plan = LogPlan(Framing.LINE, Layout(content="log"), (Field(Op.APPEND, "key", "value"),))
+    stream = LogStream(plan)
+    before = stream.encode(b"one\n", 0, 0)
+    made = weakref.ref(stream.native_plan)
+    logs.forget_unused_plans()
+    assert made() is not None
+    logs.forget_unused_plans()
+    assert made() is None
+    assert stream.encode(b"one\n", 0, 0) == before
+    with logs.ARENA.lock:  # somebody reads, for as long as the file system likes
+        logs.forget_unused_plans()
+    stream.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from collector.entries import unpack_entries
 from collector.inputs.follow import FollowedFile, is_file_of
 from collector.inputs.portion import Portion
 from collector.inputs.tail_open import open_pinned, pin
+from collector.native import logs
 from collector.native.logs import LogStream
 from collector.plan import CRI_JOINED_LAYOUT, Framing, LogPlan
 from tests.unit.conftest import LINES
@@ -191,3 +193,20 @@ def test_the_file_is_closed_with_its_descriptor(tmp_path: Path) -> None:
     file.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(file.fd)
+
+
+def test_a_file_that_says_nothing_takes_little_memory(tmp_path: Path, follow: Follow) -> None:
+    """Ten thousand of them are to fit beside the rest."""
+    path, count = tmp_path / "a.log", 200
+    path.write_bytes(b"one\n")
+    tracemalloc.start()
+    try:
+        files = [follow(path) for _ in range(count)]
+        for file in files:
+            file.read_portion(1)
+        for _ in range(2):
+            logs.forget_unused_plans()
+        taken_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken_bytes / count < 1600

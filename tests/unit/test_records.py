@@ -63,7 +63,7 @@ def encode(record: bytes, identity: Identity | None = POD) -> dict[str, Any]:
     return decoded
 
 
-TARGETS = ("ptrace", "clone", "kill", "oom-kill", "cgroup-attach")
+TARGETS = ("ptrace", "vm-write", "clone", "kill", "oom-kill", "cgroup-attach")
 
 
 def of_privilege(kind: int) -> Iterator[bytes]:

@@ -98,3 +98,30 @@ def test_what_inotify_does_not_tell_of_is_known(tmp_path: Path, monkeypatch: pyt
     assert not of_network.untold
     of_network.close()
     assert problems == []
+
+
+def test_places_are_those_without_links(
+    tmp_path: Path, directories: Directories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, link = tmp_path / "place", tmp_path / "link"
+    (place / "c").mkdir(parents=True)
+    link.symlink_to("place")
+    (place / "c" / "0.log").touch()
+    for name, target in (
+        ("plain", place / "c" / "0.log"),
+        ("through", link / "c" / "0.log"),
+        ("relative", Path("place/c/0.log")),
+        ("crooked", Path(f"{place}/c/../c/0.log")),
+        ("twice", tmp_path / "plain"),
+    ):
+        (tmp_path / name).symlink_to(target)
+        assert directories.place_of(str(tmp_path / name)) == str(place / "c" / "0.log"), name
+    assert directories.place_of(str(link / "c" / "0.log")) == str(place / "c" / "0.log")
+    shown = directories.watch(str(link))
+    monkeypatch.setattr(os.path, "realpath", lambda path: pytest.fail(f"{path} is resolved all the way"))
+    inside = directories.watch(str(link / "c"))
+    assert shown is not None
+    assert inside is not None
+    assert (shown.path, inside.path) == (str(place), str(place / "c"))
+    assert directories.place_of(str(link / "c" / "0.log")) == str(place / "c" / "0.log")
+    assert directories.place_of(str(tmp_path / "plain")) == str(place / "c" / "0.log")

@@ -6,6 +6,7 @@ import gzip
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.receiver import Behaviour, Received
@@ -19,13 +20,17 @@ GENERATION_WRITES = 6
 class Container:
     """Writes numbered lines; the kubelet's part is done by the same thread, so nothing is cut off."""
 
-    def __init__(self, log: Path, bytes_s: float = 20e6) -> None:
+    def __init__(self, log: Path, bytes_s: float = 20e6, compress_every: int = 1) -> None:
+        """At each so many rotations the older generations are compressed."""
         self.log = log
         self._write_s = LINE_BYTES * LINES / bytes_s
+        self._compress_every = compress_every
+        self._rotations = 0
         self.records = 0
+        self.compressed = 0  # all records before this one are in compressed files, or about to be
         self._ended = threading.Event()
         self._written = threading.Condition()
-        self._generations: list[Path] = []
+        self._generations: list[tuple[Path, int]] = []  # not compressed; the number behind the last record
         self._thread = threading.Thread(target=self._live)
         log.touch()
 
@@ -69,24 +74,32 @@ class Container:
             assert self._written.wait_for(lambda: self.records >= records, 30)
 
     def _rotate(self) -> None:
-        """Older generations are compressed, then the log is renamed."""
-        for path in self._generations:
+        """Older generations are compressed when it is time, then the log is renamed."""
+        self._rotations += 1
+        is_time = self._rotations % self._compress_every == 0
+        while is_time and self._generations:
+            path, end = self._generations.pop(0)
+            self.compressed = end
             temporary = Path(f"{path}.tmp")
             temporary.write_bytes(gzip.compress(path.read_bytes(), compresslevel=1))
             temporary.rename(f"{path}.gz")
             path.unlink()
         number = self.records // LINES
-        self._generations = [Path(f"{self.log}.{20260101 + number // 1_000_000}-{number % 1_000_000:06}")]
-        self.log.rename(self._generations[0])
+        rotated = Path(f"{self.log}.{20260101 + number // 1_000_000}-{number % 1_000_000:06}")
+        self._generations.append((rotated, self.records))
+        self.log.rename(rotated)
 
 
 class Count:
-    """What arrived: only numbers are kept."""
+    """What arrived: only numbers are kept, and which a chunk had. `compressed()`: see Container."""
 
-    def __init__(self) -> None:
+    def __init__(self, compressed: Callable[[], int] = lambda: 0) -> None:
+        self._compressed = compressed
+        self._chunks: dict[str | None, tuple[int, int, int]] = {}  # first number, last, how many
         self.seen = bytearray()
         self.next = 0  # all before it are there
         self.doubled = 0
+        self.strange: list[tuple[str | None, int, int, int]] = []  # chunk, with what of it had come in others
         self._arrivals: list[tuple[float, int]] = []  # when (monotonic), how many
         self.out_of_order: list[tuple[int, int]] = []
 
@@ -95,6 +108,7 @@ class Count:
         received.entries.clear()
         received.packed = b""
         self._arrivals.append((time.monotonic(), len(numbers)))
+        self._look_at_id(received.chunk, numbers)
         for number in numbers:
             if number < len(self.seen) and self.seen[number]:
                 self.doubled += 1
@@ -106,6 +120,18 @@ class Count:
             while self.next < len(self.seen) and self.seen[self.next]:
                 self.next += 1
         return Behaviour.ACCEPT
+
+    def _look_at_id(self, chunk: str | None, numbers: list[int]) -> None:
+        """What comes again does so in a chunk that has come, with the same records; compressed it need not."""
+        outline = (numbers[0], numbers[-1], len(numbers))
+        if chunk in self._chunks:
+            is_strange = self._chunks[chunk] != outline
+        else:
+            self._chunks[chunk] = outline
+            again = [number for number in numbers if number < len(self.seen) and self.seen[number]]
+            is_strange = bool(again) and again[-1] >= self._compressed()
+        if is_strange:
+            self.strange.append((chunk, *outline))
 
     def since(self, time_s: float) -> int:
         """Records that have come since then (monotonic), doubles too."""

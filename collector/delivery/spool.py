@@ -17,18 +17,21 @@ import contextlib
 import logging
 import os
 import sqlite3
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from collector.delivery.chunk import Chunk, Position, Worth
 from collector.delivery.database import position_of, position_row, set_aside
-from collector.delivery.losses import Untold, row_loss, unpacked
+from collector.delivery.losses import Loss, Losses, Untold, row_loss, unpacked
 from collector.delivery.reserve import Reserve
 from collector.delivery.spool_rows import (
     ROW_BYTES,
+    ROWS_AT_ONCE,
     SUBJECT,
     Addition,
     Content,
@@ -133,7 +136,8 @@ class Spool:
             for output, place in bounds.items():
                 self._trim(output, place, used, dropped)
             if untold is not None:
-                kept_losses.update(self._keep_losses(untold, dropped, "storage_limit"))
+                lost = Losses(row_loss(row, "storage_limit") for row in dropped)
+                kept_losses.update(self._keep_losses(untold, lost))
             return added
 
         try:
@@ -149,12 +153,9 @@ class Spool:
             self._losses = kept_losses
         return Written(kept, tuple(dropped))
 
-    def _keep_losses(
-        self, untold: Mapping[str, Untold], dropped: Sequence[Dropped], cause: str
-    ) -> dict[str, bytes]:
+    def _keep_losses(self, untold: Mapping[str, Untold], lost: Losses) -> dict[str, bytes]:
         """By listener, what is to be told after all memory was lost."""
-        told_of = [row_loss(row, cause) for row in dropped]
-        losses = {name: one.plus(told_of).packed() for name, one in untold.items()}
+        losses = {name: one.plus(lost.rows()).packed() for name, one in untold.items()}
         for name in set(self._losses) - set(losses):
             self._database.execute("DELETE FROM losses WHERE listener = ?", (name,))
         for name, rows in losses.items():
@@ -242,22 +243,23 @@ class Spool:
     ) -> bool:
         """Drops rows of no more worth, least and oldest first, until there is room. False: there is none."""
         excess = used[output] + size_bytes - place.limit_bytes
-        victims = self._victims(output, place, worth, excess)
+        victims = self._victims(output, place, worth, excess, sys.maxsize)
         if sum(victim.size_bytes for victim in victims) < excess:
             return False
         self._drop(output, victims, used, dropped)
         return True
 
     def _trim(self, output: str, place: Place, used: Counter[str], dropped: list[Dropped]) -> None:
-        """Drops what is beyond the bound: it may have been larger, or was passed by what must be."""
-        victims = self._victims(output, place, Worth.WITNESS, used[output] - place.limit_bytes)
+        """Drops some of what is beyond the bound: that was larger, or was passed by what must be."""
+        excess = used[output] - place.limit_bytes
+        victims = self._victims(output, place, Worth.WITNESS, excess, ROWS_AT_ONCE)
         self._drop(output, victims, used, dropped)
 
-    def _victims(self, output: str, place: Place, worth: Worth, excess: int) -> list[Dropped]:
+    def _victims(self, output: str, place: Place, worth: Worth, excess: int, most: int) -> list[Dropped]:
         """Rows of so many bytes, or all that there are."""
         victims: list[Dropped] = []
         able = (row for row in self._least(output, worth) if row.seq not in place.kept)
-        while excess > 0 and (victim := next(able, None)) is not None:
+        while excess > 0 and len(victims) < most and (victim := next(able, None)) is not None:
             victims.append(victim)
             excess -= victim.size_bytes
         return victims
@@ -346,7 +348,7 @@ class Spool:
 
     def adopt(
         self, outputs: Mapping[str, Callable[[str], bool]], untold: Mapping[str, Untold] | None = None
-    ) -> list[Dropped]:
+    ) -> tuple[Loss, ...]:
         """Notes the outputs of this run, by name with their Match.
 
         What waits for one that is not there any more goes to those that are new
@@ -358,46 +360,44 @@ class Spool:
         noted = {name for (name,) in found}
         known = noted | set(self.used_bytes)
         new = {name: matches for name, matches in outputs.items() if name not in known}
-        dropped: list[Dropped] = []
-        used: Counter[str] = Counter()
+        lost, used = Losses(), Counter[str]()
         losses: dict[str, bytes] = {}
 
         def work() -> None:
-            dropped.clear()
+            lost.take()
             used.clear()
             used.update(self.used_bytes)
             for output in known - set(outputs):
-                dropped.extend(self._hand_over(output, new, used))
+                self._hand_over(output, new, used, lost)
             if noted != set(outputs):  # else nothing is written, for which a full disk had no room
                 self._database.execute("DELETE FROM outputs")
                 self._database.executemany("INSERT INTO outputs VALUES (?)", [(name,) for name in outputs])
-            losses.update(self._keep_losses(untold or {}, dropped, "output_removed"))
+            losses.update(self._keep_losses(untold or {}, lost))
 
         try:
             self._reserve.behind(lambda: self._transaction(work))
         except sqlite3.OperationalError as reason:
             raise not_opened(self.path, reason) from reason
         self.used_bytes, self._losses = used, losses
-        return dropped
+        return lost.rows()
 
     def _hand_over(
-        self, output: str, new: Mapping[str, Callable[[str], bool]], used: Counter[str]
-    ) -> list[Dropped]:
-        dropped = []
-        for row in list(self._least(output, Worth.WITNESS)):
-            heirs = [name for name, matches in new.items() if matches(row.tag)]
-            for heir in heirs:
-                self._database.execute(
-                    "INSERT OR IGNORE INTO waiting SELECT ?, seq, worth, size_bytes FROM waiting "
-                    "WHERE output = ? AND seq = ?",
-                    (heir, output, row.seq),
-                )
-                used[heir] += row.size_bytes
-            if not heirs:
-                dropped.append(row)
-            self._remove([(output, row.seq)], used)
+        self, output: str, new: Mapping[str, Callable[[str], bool]], used: Counter[str], lost: Losses
+    ) -> None:
+        while rows := list(islice(self._least(output, Worth.WITNESS), ROWS_AT_ONCE)):
+            for row in rows:
+                heirs = [name for name, matches in new.items() if matches(row.tag)]
+                for heir in heirs:
+                    self._database.execute(
+                        "INSERT OR IGNORE INTO waiting SELECT ?, seq, worth, size_bytes FROM waiting "
+                        "WHERE output = ? AND seq = ?",
+                        (heir, row.output, row.seq),
+                    )
+                    used[heir] += row.size_bytes
+                if not heirs:
+                    lost.add(row_loss(row, "output_removed"))
+                self._remove([(row.output, row.seq)], used)
         del used[output]
-        return dropped
 
     # The database
 

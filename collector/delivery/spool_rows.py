@@ -13,6 +13,9 @@ from collector.delivery.chunk import Chunk, FileKey, Position, Worth
 # What a row costs on disk beside its entries: columns, three places in indexes.
 ROW_BYTES = 256
 
+# A spool of a gigabyte may have a million rows: they are not to be in memory together.
+ROWS_AT_ONCE = 20_000
+
 # Columns of a Dropped, from `waiting w` and `chunks c`.
 SUBJECT = (
     "w.output, w.seq, w.size_bytes, "

@@ -118,12 +118,13 @@ class Spooling:
         """What the process before this one left. Raises SpoolDamaged; then there is an empty one."""
         telling.restore(spool.losses())
         matches = {name: outlet.route.matches for name, outlet in self._outlets.items()}
-        for row in spool.adopt(matches, telling.untold()):
-            telling.report(row_loss(row, "output_removed"))
+        for loss in spool.adopt(matches, telling.untold()):
+            telling.report(loss)
         # A bound may have been larger, and an heir gets what others had. On a full disk it is done later.
         with contextlib.suppress(sqlite3.OperationalError):
-            for row in spool.write((), places=self._places(), untold=telling.untold()).dropped:
-                telling.report(row_loss(row, "storage_limit"))
+            while dropped := spool.write((), places=self._places(), untold=telling.untold()).dropped:
+                for row in dropped:
+                    telling.report(row_loss(row, "storage_limit"))
         self._kept_version = telling.version
         for found in spool.contents():
             self._outlets[found.output].shelf.put(*found[1:])

@@ -292,8 +292,8 @@ class Beginnings:
             # Renamed since the listing was made: what it was found as is another file's name by now.
             names = _generations(name, self._names_now(directory))
             before = _before(file, names)
-        if before is None:
-            return []
+        if before is None or names == [name]:
+            return []  # most logs were never renamed: that one is not opened once more
         return self._unread(place, path, roots, names, before, since_ns, held)
 
     def siblings_of_missing(self, place: str, path: str, roots: tuple[str, ...]) -> list[Sibling]:

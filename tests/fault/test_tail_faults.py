@@ -256,10 +256,10 @@ def test_a_part_without_an_end_is_delivered_when_the_container_has_ended(tmp_pat
     assert asyncio.run(follow()).intake.texts() == ["whole", "no end"]
 
 
-def test_a_hundred_thousand_tiny_files(tmp_path: Path) -> None:
+def test_many_tiny_files(tmp_path: Path) -> None:
     """A container that makes file after file in a directory that Path means: each is read, and nothing is
     kept of those that are gone. `TINY_FILES` says how many; `make soak` has a hundred thousand."""
-    total, at_once = int(os.environ.get("TINY_FILES", "3000")), 100
+    total, at_once = int(os.environ.get("TINY_FILES", "10000")), 100
 
     def make(first: int) -> None:
         for number in range(first, min(first + at_once, total)):

@@ -171,6 +171,23 @@ def test_siblings_that_are_not_read_to_their_end(
     assert siblings(beginnings, log, current=renamed) == [("0.log.20260102-000000", False)]
 
 
+def test_a_log_that_was_never_renamed_is_not_opened_to_look_for_siblings(
+    tmp_path: Path, positions: Positions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "0.log"
+    log.write_bytes(b"1\n")
+    beginnings = Beginnings(positions, is_first_start=False, read_from_head=True)
+    opened: list[str] = []
+
+    def count(path: str) -> int:
+        opened.append(path)
+        return pin(path)
+
+    monkeypatch.setattr("collector.inputs.beginnings.pin", count)
+    assert siblings(beginnings, log) == []
+    assert opened == []
+
+
 def test_siblings_of_a_log_that_is_rotated_after_the_first_look_has_listed_its_directory(
     tmp_path: Path, positions: Positions, follow: Follow
 ) -> None:

@@ -252,7 +252,7 @@ def test_a_damaged_table_is_found_at_the_start(tmp_path: Path, table: str) -> No
         file.write(b"\xa5" * PAGE_BYTES)
     spool = opened(tmp_path)
     assert list(tmp_path.glob(f"{FILE_NAME}.corrupt-*"))
-    assert (spool.adopt({"a": bool}), spool.losses(), spool.positions()) == ([], {}, [])
+    assert (spool.adopt({"a": bool}), spool.losses(), spool.positions()) == ((), {}, [])
     spool.close()
 
 
@@ -344,11 +344,32 @@ def test_chunks_of_an_output_that_is_gone(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     spool.adopt({"a": bool, "b": bool})
     spool.write(added(1, 2, outputs=("a", "b")), places=ROOM)
-    assert [one.seq for one in spool.adopt({"b": lambda tag: True, "c": lambda tag: False})] == [1, 2]
+    (loss,) = spool.adopt({"b": lambda tag: True, "c": lambda tag: False})
+    assert (loss.cause, loss.output, loss.records) == ("output_removed", "a", 2)
     assert (read(spool, "a"), read(spool, "b"), read(spool, "c")) == ([], [1, 2], [])
-    assert spool.adopt({"d": lambda tag: True}) == []
+    assert spool.adopt({"d": lambda tag: True}) == ()
     assert read(spool, "d") == [1, 2]
     assert +spool.used_bytes == {"d": 2 * ROW}
+    spool.close()
+
+
+def test_many_rows_are_handed_over_or_dropped_some_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.delivery.spool.ROWS_AT_ONCE", 3)
+    spool = opened(tmp_path)
+    spool.adopt({"a": bool, "b": bool})
+    spool.write(added(*range(10), outputs=("a",)), places=ROOM)
+    spool.write(added(*range(10, 20), outputs=("b",)), places=ROOM)
+    (loss,) = spool.adopt({"a": bool})
+    assert loss.records == 10
+    assert spool.adopt({"c": lambda tag: True}) == ()
+    assert read(spool, "c") == list(range(10))
+    left = []
+    while dropped := spool.write((), places={"c": Place(3 * ROW)}).dropped:
+        left.append(len(dropped))
+    assert left == [3, 3, 1]
+    assert read(spool, "c") == [7, 8, 9]
     spool.close()
 
 
@@ -357,7 +378,7 @@ def test_rows_of_an_output_that_was_never_noted(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     spool.adopt({"a": bool})
     spool.write(added(1, 2, outputs=("b",)), places=ROOM)
-    assert [one.seq for one in spool.adopt({"a": bool})] == [1, 2]
+    assert [loss.records for loss in spool.adopt({"a": bool})] == [2]
     assert spool.contents() == []
     spool.close()
 

@@ -12,6 +12,7 @@ import pytest
 
 from collector.delivery.chunk import Chunk, Worth
 from collector.delivery.losses import LOSS_TAG
+from collector.delivery.spool_rows import Addition, Place
 from collector.delivery.spooling import Bounds
 from collector.entries import unpack_entries
 from tests.unit.routing import House, Recorder, logs, never, refuse
@@ -194,3 +195,22 @@ def test_what_is_dropped_while_it_waits_to_be_tried_again_is_not_tried_again(tmp
         assert numbers(output) == [2]
 
     asyncio.run(scenario())
+
+
+def test_a_bound_that_has_become_smaller_holds_from_the_start_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is beyond it goes some rows at a time, so that a million are not in memory together."""
+    spool = opened(tmp_path)
+    spool.adopt({"a": bool})
+    for number in range(10):
+        spool.write([Addition(event(number), ("a",))], places={"a": Place(1 << 20)})
+    spool.close()
+    monkeypatch.setattr("collector.delivery.spool.ROWS_AT_ONCE", 3)
+
+    async def scenario() -> tuple[float, int]:
+        async with spooled(tmp_path, to(Recorder(behave=never()), "a", limit=2 * 1256)) as house:
+            assert house.router.spooling is not None
+            return house.loss("storage_limit"), house.router.spooling._spool.used_bytes["a"]
+
+    assert asyncio.run(scenario()) == (8, 2 * 1256)

@@ -93,7 +93,7 @@ static __always_inline void copy_leader_comm(char out[PW_COMM_BYTES], struct tas
 /* The calling process. Only where the caller is the one that acts on the socket; nothing for a kernel thread. */
 static __always_inline bool fill_caller(struct owner *owner)
 {
-  struct task_struct *task = TYPED(task_struct, bpf_get_current_task());
+  struct task_struct *task = TYPED(task_struct, (void *)bpf_get_current_task());
   struct task_struct *leader = FOLLOWED(task, group_leader);
   struct css_set *set = FOLLOWED(task, cgroups);
   struct cgroup *cgroup = FOLLOWED(set, dfl_cgrp);

@@ -122,7 +122,7 @@ class Count:
         return Behaviour.ACCEPT
 
     def _look_at_id(self, chunk: str | None, numbers: list[int]) -> None:
-        """What comes again does so in a chunk that came, with the same records; compressed it need not."""
+        """What comes again does so in a chunk that has come, with its records; compressed it need not."""
         outline = (numbers[0], numbers[-1], len(numbers))
         if chunk in self._chunks:
             is_strange = self._chunks[chunk] != outline

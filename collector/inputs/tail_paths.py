@@ -19,8 +19,12 @@ LOG_ROOTS = ("/var/log", PODS, CONTAINERS, "/var/lib/docker/containers")
 
 _WILDCARD = re.compile(r"[*?\[]")
 _SPECIAL = re.compile(r"[*?]|\[!?\]?[^\]]*\]", re.DOTALL)
-# kubelet (time), conmon (number), logrotate (number or date), behind the name.
-_ROTATED = re.compile(r"\.(?:[0-9]{8}-[0-9]{6}|[0-9]{1,4})|-[0-9]{8}(?:-[0-9]{1,10})?")
+# kubelet (time), conmon (number), logrotate (number or date), Python's logging and log4j (date, with the hour
+# and so on if they rotate as often), behind the name.
+_ROTATED = re.compile(
+    r"\.(?:[0-9]{8}-[0-9]{6}|[0-9]{1,4})|-[0-9]{8}(?:-[0-9]{1,10})?"
+    r"|[.-][0-9]{4}-[0-9]{2}-[0-9]{2}(?:[-_T][0-9]{2}(?:[-:]?[0-9]{2}){0,2})?"
+)
 # The API server's audit log (lumberjack): a time before the name's ending, audit-2026-11-24T00-14-32.123.log.
 _TIMED = re.compile(r"-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{3}")
 _ROTATED_ENDING, _TIMED_ENDING = (re.compile(f"(?:{one.pattern})$") for one in (_ROTATED, _TIMED))

@@ -60,6 +60,21 @@ def test_code_of_every_program_in_both_dialects() -> None:
     assert said == f"{'0' * len(HOOKS)}\n" * 2 + "False False\n"
 
 
+def test_a_kernel_that_is_built_without_io_uring_has_all_other_calls() -> None:
+    said = in_a_process("""
+        from probes.headers import WANTED
+        for name in [name for name in WANTED if name.startswith("io_")]:
+            del WANTED[name]
+        hooks = hooks_of(["syscalls"])
+        with header_directory(types, ()) as headers:
+            compiler = Compiler(headers, maps)
+            for dialect in Dialect:
+                for unit, made in compiler.compile(units_of(dict.fromkeys(hooks, dialect))):
+                    print(*sorted(made))
+    """)
+    assert said == "io_uring_submit_req sys_enter sys_exit\n" * 2
+
+
 def test_code_is_the_same_whether_bcc_reads_the_kernels_symbols_or_not() -> None:
     """It does not where compiler.hide_symbols() may make a namespace."""
     said = in_a_process("""

@@ -132,6 +132,9 @@ def test_rotated_siblings_come_oldest_first() -> None:
     assert rotated_siblings("a.log", sorted(numbers)) == numbers
     times = [f"a.log.2026010{day}-000000" for day in (1, 2, 3)]
     assert rotated_siblings("a.log", times) == times
+    hours = ["a.log.2026-01-01_09", "a.log.2026-01-01_10", "a.log.2026-01-02_00-30-15"]
+    days = ["a.log.2026-01-03", "a.log.2026-01-04.gz"]
+    assert rotated_siblings("a.log", [*hours, *days, "a.log.2026-01", "a.log.2026-01-01.old"]) == hours + days
 
 
 class Name(str):
@@ -164,6 +167,9 @@ def test_below_means_inside() -> None:
     ("path", "log"),
     [
         ("/l/a.log", "/l/a.log"),
+        ("/l/a.log.2026-01-02", "/l/a.log"),
+        ("/l/a.log-2026-01-02.gz", "/l/a.log"),
+        ("/l/a.log.2026-01-02_13-00", "/l/a.log"),
         ("/l/a.log.gz", "/l/a.log"),
         ("/l/a.log.12", "/l/a.log"),
         ("/l/a.log.1.gz", "/l/a.log"),

@@ -126,6 +126,7 @@ class Hook(NamedTuple):
     # are attached; `kinds` are what it writes for its reader. `tracepoint` is only its name.
     walks: str = ""
     unless: str = ""  # not attached where the kernel has this tracepoint, which tells the same for less
+    is_of_option: bool = False  # kernels may be built without what it is about: then nothing is lost
 
     @property
     def is_walk(self) -> bool:
@@ -360,6 +361,7 @@ HOOKS = (
         (6, 4),
         Cost.PER_CALL,
         "What io_uring opens, deletes, renames or links is not seen; who sets up an io_uring is.",
+        is_of_option=True,
     ),
 )
 

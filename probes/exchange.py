@@ -38,6 +38,9 @@ class ProbeError(Exception):
         return " ".join(part for part in (self.problem, self.consequence, self.remedy) if part)
 
 
+NO_TRACEPOINT = "the kernel has no tracepoint"  # begins such a reason
+
+
 class Request(NamedTuple):
     subjects: tuple[str, ...]
     ring_sizes: RingSizes

@@ -44,15 +44,19 @@ static __always_inline struct sock *plain_socket(void *typed)
 
 static __always_inline u32 net_ns_of(struct sock *sk)
 {
-  return PROBED(PROBED(sk, __sk_common.skc_net.net), ns.inum);
+  return FOLLOWED(FOLLOWED(TYPED(sock, sk), __sk_common.skc_net.net), ns.inum);
 }
 
 static __always_inline u64 net_cookie_of(struct sock *sk)
 {
   u64 cookie = 0;
 #ifdef HAVE_net__net_cookie
-  struct net *net = PROBED(sk, __sk_common.skc_net.net);
+  struct net *net = FOLLOWED(TYPED(sock, sk), __sk_common.skc_net.net);
+#ifdef CASTS_POINTERS
+  cookie = *(u64 *)((char *)net + OFF_net__net_cookie);
+#else
   read_kernel(&cookie, sizeof(cookie), (char *)net + OFF_net__net_cookie);
+#endif
 #endif
   return cookie;
 }
@@ -60,37 +64,47 @@ static __always_inline u64 net_cookie_of(struct sock *sk)
 /* One that the kernel made for itself: no process has a descriptor of it. */
 static __always_inline bool is_kernel_socket(struct sock *sk)
 {
-  struct socket *holder = PROBED(sk, sk_socket);
-  return !holder || !PROBED(holder, file);
+  struct socket *holder = FOLLOWED(TYPED(sock, sk), sk_socket);
+  return !holder || !FOLLOWED(holder, file);
 }
 
 static __always_inline u64 cgroup_of_socket(struct sock *sk)
 {
 #ifdef HAVE_sock_cgroup_data__cgroup
-  struct cgroup *cgroup = PROBED(sk, sk_cgrp_data.cgroup);
+  struct cgroup *cgroup = FOLLOWED(TYPED(sock, sk), sk_cgrp_data.cgroup);
 #else /* before 5.15: the pointer, or with its lowest bit set something else */
   struct cgroup *cgroup = (struct cgroup *)PROBED(sk, sk_cgrp_data.val);
   if ((u64)cgroup & 1)
     return 0;
 #endif
-  return PROBED(PROBED(cgroup, kn), id);
+  cgroup = TYPED(cgroup, cgroup);
+  return PROBED(FOLLOWED(cgroup, kn), id); /* a call: see socket_cgroup_id() */
+}
+
+static __always_inline void copy_leader_comm(char out[PW_COMM_BYTES], struct task_struct *leader)
+{
+#ifdef CASTS_POINTERS
+  copy_comm(out, leader);
+#else
+  read_kernel(out, PW_COMM_BYTES, &leader->comm);
+#endif
 }
 
 /* The calling process. Only where the caller is the one that acts on the socket; nothing for a kernel thread. */
 static __always_inline bool fill_caller(struct owner *owner)
 {
-  struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-  struct task_struct *leader = PROBED(task, group_leader);
-  struct css_set *set = PROBED(task, cgroups);
-  struct cgroup *cgroup = PROBED(set, dfl_cgrp);
-  struct cred *cred = (struct cred *)PROBED(task, cred);
-  if (PROBED(task, flags) & PF_KTHREAD)
+  struct task_struct *task = TYPED(task_struct, (void *)bpf_get_current_task());
+  struct task_struct *leader = FOLLOWED(task, group_leader);
+  struct css_set *set = FOLLOWED(task, cgroups);
+  struct cgroup *cgroup = FOLLOWED(set, dfl_cgrp);
+  struct cred *cred = (struct cred *)FOLLOWED(task, cred);
+  if (FOLLOWED(task, flags) & PF_KTHREAD)
     return false;
-  owner->start_ns = PROBED(leader, start_boottime);
-  owner->cgroup_id = PROBED(PROBED(cgroup, kn), id);
-  owner->pid = PROBED(task, tgid);
-  owner->uid = PROBED(cred, uid.val);
-  read_kernel(owner->comm, PW_COMM_BYTES, &leader->comm);
+  owner->start_ns = FOLLOWED(leader, start_boottime);
+  owner->cgroup_id = FOLLOWED(FOLLOWED(cgroup, kn), id);
+  owner->pid = FOLLOWED(task, tgid);
+  owner->uid = FOLLOWED(cred, uid.val);
+  copy_leader_comm(owner->comm, leader);
   fill_entry(&owner->entry, owner->pid, owner->start_ns);
   return true;
 }

@@ -28,7 +28,16 @@ from probes.catalog import (
     kernel_version,
 )
 from probes.choice import Event, hooks_for, made_kinds
-from probes.exchange import COMPILED, LIBRARIES, Answer, HookResult, Origin, ProbeError, Request
+from probes.exchange import (
+    COMPILED,
+    LIBRARIES,
+    NO_TRACEPOINT,
+    Answer,
+    HookResult,
+    Origin,
+    ProbeError,
+    Request,
+)
 from probes.starter import Command, Loader, Starter, start_child
 
 __all__ = ["Attached", "HookReport", "ProbeError", "launch", "loader_command"]
@@ -319,12 +328,13 @@ def hook_report(hook: Hook, result: HookResult, release: str = "", off: Collecti
     """`release` of the kernel; that which runs when empty."""
     state: State = "attached"
     consequence = ""
+    reason = "; ".join(result.reasons)
     if result.dialect is None:
         state, consequence = "failed", hook.without
-        if not hook.kinds and kernel_version(release or platform.release()) < hook.since:
+        is_too_old = not hook.kinds and kernel_version(release or platform.release()) < hook.since
+        if is_too_old or (hook.is_of_option and NO_TRACEPOINT in reason):
             state = "absent"
     elif result.reasons:
         state, consequence = "lesser", "It costs the workload about twice as much."
-    reason = "; ".join(result.reasons)
     kinds = made_kinds(hook, off)
     return HookReport(hook.subject, hook.tracepoint, kinds, state, reason, consequence, result.dialect)

@@ -32,6 +32,7 @@ from probes.exchange import (
     COMPILED,
     LIBRARIES,
     MESSAGE_BYTES,
+    NO_TRACEPOINT,
     NOTHING_LOADED,
     HookResult,
     Origin,
@@ -202,9 +203,7 @@ def reason_of(hook: Hook, error: OSError) -> str:
         hint = NEEDS_NET_ADMIN if error.errno == errno.EPERM else ""
         return f"{error.filename or 'bpf(2)'}: {error.strerror}{hint}"
     if error.errno == errno.ENOENT:
-        return (
-            f"the kernel has no tracepoint {hook.tracepoint} (since Linux {'.'.join(map(str, hook.since))})"
-        )
+        return f"{NO_TRACEPOINT} {hook.tracepoint} (since Linux {'.'.join(map(str, hook.since))})"
     return f"bpf(2): {error.strerror}"
 
 

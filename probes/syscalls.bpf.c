@@ -283,7 +283,7 @@ PROGRAM(sys_exit)
 PROGRAM(io_uring_submit_req)
 {
   struct io_kiocb *request = ARGUMENT(0);
-  u32 call = call_of_request(FIELD(request, opcode)), recipe = recipe_of_request(call), zero = 0;
+  u32 call = call_of_request(request), recipe = recipe_of_request(call), zero = 0;
   struct task_struct *task;
   struct pw_privilege *out;
   struct watched *watched;

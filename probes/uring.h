@@ -18,12 +18,12 @@
 #define ADDRESS_AT 4096 /* in pw_privilege.data, where nothing else of such a record is */
 #define UNIX_PATH_BYTES 108
 
-#if defined(HAVE_io_kiocb__cmd) && defined(HAVE_io_open__how) && defined(HAVE_io_link__newpath) && \
-    defined(HAVE_io_connect__addr)
+#if defined(HAVE_io_kiocb__opcode) && defined(HAVE_io_kiocb__cmd) && defined(HAVE_io_open__how) && \
+    defined(HAVE_io_link__newpath) && defined(HAVE_io_connect__addr)
 /* The call that a request stands for; 0: it is not looked at. */
-static __always_inline u32 call_of_request(u8 operation)
+static __always_inline u32 call_of_request(struct io_kiocb *request)
 {
-  switch (operation) {
+  switch (FIELD(request, opcode)) {
     case OP_CONNECT:
       return CALL_connect;
     case OP_OPENAT:
@@ -107,8 +107,8 @@ static __always_inline void fill_request(struct pw_privilege *out, u64 request, 
       break;
   }
 }
-#else
-static __always_inline u32 call_of_request(u8 operation)
+#else /* also where the kernel is built without io_uring: then it has none of these types */
+static __always_inline u32 call_of_request(void *request)
 {
   return 0;
 }

@@ -222,6 +222,8 @@ class Positions:
             except asyncio.CancelledError:
                 self._changed = changed | self._changed
                 raise
+            if not is_written:  # put back here, and not in the thread: the loop may just be recording another
+                self._changed = changed | self._changed
             if self.stretches is not None:
                 self.stretches.free(passed, is_committed=is_written)
             return is_written
@@ -260,7 +262,6 @@ class Positions:
             with self._in_use:
                 self._write_rows(self._database, changed)
         except (sqlite3.Error, OSError) as reason:
-            self._changed = changed | self._changed
             self._metrics.add("podwitness_position_commit_failures_total")
             self._complain(reason)
             return False

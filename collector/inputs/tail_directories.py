@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from collector.errors import OperatorError
 from collector.inputs.inotify_limits import no_instance, no_watch
@@ -76,6 +77,13 @@ class Directory:
         except OSError:
             return False
         return (status.st_dev, status.st_ino) == self.identity
+
+
+class Loose(NamedTuple):
+    """A name that was found, whose file may not be held."""
+
+    early: bool
+    inode: tuple[int, int] | None  # with the device, where it could be opened
 
 
 class Directories:

@@ -20,7 +20,7 @@ from itertools import islice
 
 from collector.errors import OperatorError
 from collector.inputs.inotify_limits import POLL_S, lost_events, no_descriptor
-from collector.inputs.tail_directories import Directories, Directory, Wanted
+from collector.inputs.tail_directories import Directories, Directory, Loose, Wanted
 from collector.inputs.tail_open import OpenFile, Refused, open_pinned, pin
 from collector.inputs.tail_paths import PathPattern, Selection
 from collector.native import files as inotify
@@ -100,7 +100,7 @@ class Discovery:
         self._left = deque[str]() if left is None else left
         self._directories = Directories(self._tell, watches=watches)
         self._walking: Iterator[None] = iter(())
-        self._loose: dict[str, bool] = {}  # names found whose files may not be held -> whether early
+        self._loose: dict[str, Loose] = {}  # names found whose files may not be held
         self._unentered: set[Wanted] = set()  # directories that could not be looked into
         self._links: dict[str, str] = {}  # name found -> the same without links
         self._told: set[str] = set()
@@ -385,8 +385,9 @@ class Discovery:
             if directory is not None:
                 self._note_left(directory, name)
         loose, self._loose = self._loose, {}
-        for path, early in loose.items():
-            self._offer(path, early)
+        for path, (early, inode) in loose.items():
+            if inode is None or not self._has(inode, early):
+                self._offer(path, early)
 
     def _note_left(self, directory: Directory, name: str) -> None:
         for wanted in directory.wanted:
@@ -395,8 +396,9 @@ class Discovery:
         if name in directory.targets:
             self._note_loose(directory.targets[name], False)
 
-    def _note_loose(self, path: str, early: bool) -> None:
-        self._loose[path] = early and self._loose.get(path, True)
+    def _note_loose(self, path: str, early: bool, inode: tuple[int, int] | None = None) -> None:
+        known = self._loose.get(path)
+        self._loose[path] = Loose(early and (known is None or known.early), inode)
 
     def _offer(
         self, path: str, early: bool, pinned_fd: int = -1, place: str = "", *, moved: bool = False
@@ -408,6 +410,7 @@ class Discovery:
         if self._selection.hides(path, early=early):
             _close(pinned_fd)
             return
+        inode = None
         try:
             if pinned_fd < 0:
                 if self._is_held(path, early):
@@ -423,22 +426,27 @@ class Discovery:
         except OSError as error:
             self._out_of_descriptors(error, path)
         else:
+            inode = opened.device, opened.inode
             # Not the file's own name: that may have been rotated away since the event.
             place = place or self._directories.place_of(path)
             if place == opened.real_path:
                 place = opened.real_path  # one string, of two hundred bytes
             self._follow_link(path, place, early)
             self._reports.found(Found(opened, path, place, early, self._at_start, moved))
-        self._note_loose(path, early)
+        self._note_loose(path, early, inode)
 
     def _is_held(self, path: str, early: bool) -> bool:
         status = os.stat(path)
-        name = self._held.get((status.st_dev, status.st_ino))
-        if name is None or not (name or early):
+        if not self._has((status.st_dev, status.st_ino), early):
             return False
         if not early and path not in self._links:
             self._follow_link(path, os.path.realpath(path), early)
         return True
+
+    def _has(self, inode: tuple[int, int], early: bool) -> bool:
+        """Whether the receiver has the file, and if this is no early one, a name for it."""
+        name = self._held.get(inode)
+        return name is not None and bool(name or early)
 
     def _follow_link(self, path: str, target: str, early: bool) -> None:
         """Watches where a link leads, for the file that takes the target's place after a rotation."""

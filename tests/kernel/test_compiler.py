@@ -60,6 +60,37 @@ def test_code_of_every_program_in_both_dialects() -> None:
     assert said == f"{'0' * len(HOOKS)}\n" * 2 + "False False\n"
 
 
+def test_the_kernels_memory_is_read_by_loads_where_pointers_can_be_cast() -> None:
+    """What it takes to put a flow in is read by calls otherwise."""
+    said = in_a_process("""
+        def calls(code, helper):
+            instructions = list(INSTRUCTION.iter_unpack(code))
+            return sum(one[0] == CALL and not one[1] and one[3] == helper for one in instructions)
+        with header_directory(types, ()) as headers:
+            compiler = Compiler(headers, maps)
+            for dialect in Dialect:
+                [(_, codes)] = compiler.compile(units_of(dict.fromkeys(hooks_of(["flow"]), dialect)))
+                print(calls(codes["cgroup_skb_ingress"], 113))
+    """)
+    by_loads, by_calls = map(int, said.split())
+    assert by_loads < by_calls / 2
+
+
+def test_a_kernel_that_is_built_without_io_uring_has_all_other_calls() -> None:
+    said = in_a_process("""
+        from probes.headers import WANTED
+        for name in [name for name in WANTED if name.startswith("io_")]:
+            del WANTED[name]
+        hooks = hooks_of(["syscalls"])
+        with header_directory(types, ()) as headers:
+            compiler = Compiler(headers, maps)
+            for dialect in Dialect:
+                for unit, made in compiler.compile(units_of(dict.fromkeys(hooks, dialect))):
+                    print(*sorted(made))
+    """)
+    assert said == "io_uring_submit_req sys_enter sys_exit\n" * 2
+
+
 def test_code_is_the_same_whether_bcc_reads_the_kernels_symbols_or_not() -> None:
     """It does not where compiler.hide_symbols() may make a namespace."""
     said = in_a_process("""

@@ -16,7 +16,7 @@ import pytest
 
 from probes import bpf
 from probes.catalog import HOOKS, KINDS, SUBJECTS, Dialect, RecordKind, hooks_of
-from probes.exchange import HookResult
+from probes.exchange import NO_TRACEPOINT, HookResult
 from probes.launch import MAPS_FOR_THE_COLLECTOR, Attached, ProbeError, hook_report, launch
 from tests.kernel.hooks_here import hooks_here
 from tests.kernel.sandbox import Cgroup, check, execve, libc, mount, private_mounts, run
@@ -198,6 +198,13 @@ def test_what_an_old_kernel_lacks_without_loss_is_no_failure(release: str, state
     assert hook_report(late, missing, release).state == state
     assert not hook_report(late, missing, release).is_attached
     assert hook_report(needed, missing, "5.8.0").state == "failed"
+
+
+def test_a_kernel_that_is_built_without_io_uring_is_well() -> None:
+    (hook,) = (hook for hook in HOOKS if hook.tracepoint == "io_uring_submit_req")
+    reasons = {f"{NO_TRACEPOINT} io_uring_submit_req (since Linux 6.4)": "absent", "bpf(2): EPERM": "failed"}
+    for reason, state in reasons.items():
+        assert hook_report(hook, HookResult("any", None, (reason,)), "6.10.3").state == state
 
 
 def test_subject_that_does_not_compile_leaves_the_others() -> None:

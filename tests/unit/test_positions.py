@@ -11,6 +11,7 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -364,6 +365,36 @@ def test_a_damaged_database_on_a_disk_that_is_read_only_is_told_to_the_operator(
     monkeypatch.setattr(positions, "set_aside", refuse)
     with pytest.raises(PositionsUnusable, match="Read-only"):
         opened(tmp_path / "tail.db")
+
+
+class Recorded(dict[tuple[int, int], Position | None]):
+    """What was recorded since a commit began, and who puts what that could not write before it."""
+
+    thread: threading.Thread | None = None
+
+    def __ror__(self, before: Any) -> Any:
+        self.thread = threading.current_thread()
+        return {**before, **self}
+
+
+def test_what_could_not_be_written_is_put_back_by_the_loop_which_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a thread it would take away what is recorded in that moment. Fake: a disk without room."""
+    store, recorded = opened(tmp_path / "tail.db"), Recorded()
+
+    def refuse(*args: object) -> None:
+        store._changed = recorded
+        raise sqlite3.OperationalError("database or disk is full")
+
+    store.record(position(5))
+    with monkeypatch.context() as full:
+        full.setattr(store, "_write_rows", refuse)
+        assert not asyncio.run(store.commit())
+    assert recorded.thread is threading.main_thread()
+    assert asyncio.run(store.commit())
+    store.close()
+    assert opened(tmp_path / "tail.db").all() == (position(5),)
 
 
 def test_a_full_disk_is_said_counted_and_got_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -206,3 +206,20 @@ def test_a_directory_that_could_not_be_read_is_tried_again(
     monkeypatch.setattr("collector.inputs.tail_files.os.listdir", refuse_once)
     follow(tmp_path / "*" / "*" / "*.log", refresh_s=LOOK_S)
     seen.wait_for(directory / "0.log")
+
+
+def test_files_that_were_found_and_are_held_are_not_asked_for(
+    tmp_path: Path, seen: Seen, follow: Follow, only_needful: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Counter[str] = Counter()
+    stat = os.stat
+
+    def count(path: str) -> os.stat_result:
+        asked[path] += 1
+        return stat(path)
+
+    directories = make_pods(tmp_path, 10)
+    follow(tmp_path / "*" / "*" / "*.log", refresh_s=0.3)
+    monkeypatch.setattr("collector.inputs.tail_files.os.stat", count)
+    until(lambda: asked["/"] > 1)
+    assert not any(asked[str(directory / "0.log")] for directory in directories)

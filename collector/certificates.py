@@ -16,7 +16,10 @@ from collector.errors import OperatorError
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 
 
-_VERSION = choice(*VERSIONS)
+_VERSION = choice(
+    *VERSIONS,
+    instead=dict.fromkeys(("sslv2", "sslv3", "tlsv1", "tlsv1.1"), "Those before are broken: choose TLSv1.2."),
+)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -98,13 +98,14 @@ def _read_boolean(written: str) -> bool:
     return lowered in _TRUE
 
 
-def choice(*values: str) -> Kind[str]:
-    """One of these words, compared without case."""
+def choice(*values: str, instead: Mapping[str, str] | None = None) -> Kind[str]:
+    """One of these words, compared without case. `instead`: what to do without words of Fluent Bit."""
     by_lower = {value.lower(): value for value in values}
 
     def read(written: str) -> str:
         if written.lower() not in by_lower:
-            raise ValueError(f"expected one of {', '.join(values)}.")
+            advice = (instead or {}).get(written.lower(), "")
+            raise ValueError(f"expected one of {', '.join(values)}. {advice}".rstrip())
         return by_lower[written.lower()]
 
     return Kind(f"one of {', '.join(values)}", read)

@@ -38,7 +38,7 @@ class Settings(HeaderSettings):
     method: str = key("http_Method", choice("POST", "PUT"), default="POST", help="Method of the requests.")
     format: str = key(
         "Format",
-        choice(*FORMATS, "msgpack"),
+        choice(*FORMATS, "msgpack", instead={"gelf": "GELF is not written: choose json."}),
         default="json",
         help="`json` an array a request, `json_lines` a line a record, `json_stream` records with nothing "
         "between them, `msgpack` entries as in a chunk.",
@@ -51,7 +51,7 @@ class Settings(HeaderSettings):
     )
     compress: str | None = key(
         "Compress",
-        choice("gzip", "zstd"),
+        choice("gzip", "zstd", instead={"snappy": "Snappy is not written: choose zstd."}),
         default=None,
         help="How requests are compressed; not at all where unset.",
     )

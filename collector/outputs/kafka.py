@@ -55,7 +55,15 @@ class Settings:
     )
     format: str = key(
         "Format",
-        choice("json", "msgpack", "raw"),
+        choice(
+            "json",
+            "msgpack",
+            "raw",
+            instead={
+                "gelf": "GELF is not written: choose json.",
+                "avro": "Avro is not written: choose msgpack, or json.",
+            },
+        ),
         default="json",
         help="How a record is written; `raw`: one value of it.",
     )

@@ -17,7 +17,8 @@ from collector.config.foreign import (
     unsupported,
 )
 from collector.config.instances import FilterCommon, InputCommon, OutputCommon
-from collector.config.schema import keys_of
+from collector.config.schema import InvalidConfiguration, keys_of, load
+from collector.config.sections import Entry, Section
 from collector.config.service import ServiceSettings
 from collector.plugins import PLUGINS
 
@@ -87,6 +88,25 @@ def test_no_answer_is_for_a_key_that_is_not_there() -> None:
         known -= declared(kind, plugin) if plugin or kind == "service" else set()
         for beginning in beginnings:
             assert any(name.startswith(beginning) for name in known), (kind, plugin, beginning)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "name", "value", "advice"),
+    [
+        ("http", "Format", "gelf", "GELF is not written: choose json."),
+        ("http", "Compress", "snappy", "Snappy is not written: choose zstd."),
+        ("kafka", "Format", "GELF", "GELF is not written: choose json."),
+        ("kafka", "Format", "avro", "Avro is not written: choose msgpack, or json."),
+        *((plugin, "tls.min_version", "TLSv1.1", "choose TLSv1.2.") for plugin in ("forward", "http", "es")),
+    ],
+)
+def test_a_value_that_only_fluent_bit_takes_is_refused_with_what_to_take(
+    plugin: str, name: str, value: str, advice: str
+) -> None:
+    (row,) = (row for row in PLUGINS if (row.kind, row.name) == ("output", plugin))
+    section = Section("OUTPUT", "t", 1, (Entry(name, value, "t", 2),))
+    with pytest.raises(InvalidConfiguration, match=f"expected one of .*{advice}"):
+        load(row.load().Settings, section)
 
 
 def test_tables_name_plugins_that_exist() -> None:

@@ -48,6 +48,19 @@ class Succession:
                 return
             yield other
 
+    def hurry_before(self, file: FollowedFile) -> None:
+        """It has no name any more, and what is read before it goes where it goes: to the spool if need be."""
+        for other in self.before(file):
+            other.vanishing.is_before_gone = True
+
+    def first_up_to_gone(self) -> FollowedFile | None:
+        """The oldest file, if it or a later one has no name any more."""
+        for file in self.files:
+            if file.is_gone:
+                self.hurry_before(file)
+                return self.files[0]
+        return None
+
     def after(self, file: FollowedFile) -> FollowedFile | None:
         place = self.files.index(file) + 1
         return self.files[place] if place < len(self.files) else None

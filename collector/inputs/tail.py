@@ -478,8 +478,7 @@ class Tail:
 
     async def _finish_gone(self, succession: Succession) -> None:
         """All files up to the last without a name, in order; singly, so that not all are in memory."""
-        while any(file.is_gone for file in succession.files):
-            file = succession.files[0]
+        while file := succession.first_up_to_gone():
             if not await self._goes_on_in_copy(succession, file):
                 await self._finish(succession, file)
             await self._portions.until_room(succession)

@@ -45,6 +45,8 @@ class DeletedFiles:
 
     def hold(self, file: FollowedFile, now_s: float) -> Iterable[FollowedFile]:
         """The file has no name and can't be read now; gives those that may be read now as they are lost."""
+        if succession := self._successions.get(file.place):
+            succession.hurry_before(file)
         if not file.is_given_up:
             self._count(file, os.fstat(file.fd).st_blocks * BLOCK_BYTES + FILE_BYTES)
         if self._held_bytes <= self._limit_bytes or now_s < self._look_s:

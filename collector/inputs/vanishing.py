@@ -24,7 +24,16 @@ LISTING_S = 1.0
 class Vanishing:
     """Asked for one file, at any time; also after it was closed."""
 
-    __slots__ = ("_asked_s", "_fd", "_inode", "_is_next", "_last_path", "is_cut_off", "place")
+    __slots__ = (
+        "_asked_s",
+        "_fd",
+        "_inode",
+        "_is_next",
+        "_last_path",
+        "is_before_gone",
+        "is_cut_off",
+        "place",
+    )
 
     def __init__(self, fd: int, place: str) -> None:
         self._fd = fd
@@ -34,10 +43,11 @@ class Vanishing:
         self._asked_s = float("-inf")
         self._is_next = False
         self.is_cut_off = False  # by a truncation, and nobody has a copy
+        self.is_before_gone = False  # a later file of its log has no name, and has to wait for this one
 
     def __call__(self) -> bool:
         """Whether it can't be read again, or soon can't."""
-        if self.is_cut_off:
+        if self.is_cut_off or self.is_before_gone:
             return True
         if self._fd < 0:
             return self._is_gone() or self._is_oldest(self._last_path)

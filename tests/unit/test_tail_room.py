@@ -178,3 +178,30 @@ def test_of_a_rotated_file_only_what_has_no_name_any_more_is_lost_at_a_stop(
 
     asyncio.run(second())
     assert (lost, found()) == ((0, [0, 1, 2, 9]) if is_there else (3, [9]))
+
+
+def test_what_a_vanished_file_has_to_wait_for_is_kept_with_it(tmp_path: Path) -> None:
+    """Rotated once, which alone is no reason to copy it; then the new log is unlinked."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    log = logs / "0.log"
+    log.write_bytes(numbered(0, 3000))
+
+    async def scenario() -> None:
+        routes = (of(Recorder(behave=refuse), "out.0", "0.log"),)
+        spool = opened(tmp_path / "spool")
+        async with (
+            routing(*routes, total_bytes=TOTAL // 4, spool=spool) as house,
+            running(follow(logs, house)) as follower,
+        ):
+            await house.until(lambda: house.router.statistics().chunks > 0)
+            log.rename(f"{log}.20260101-000001")
+            log.write_bytes(numbered(3000, 6000))
+            new = os.stat(log)
+            await follower.until(lambda: follower.tail.followed_file(new.st_dev, new.st_ino) is not None)
+            log.unlink()
+            await house.until(
+                lambda: house.metrics.value("podwitness_spool_written_bytes_total") >= 5_990_000
+            )
+
+    asyncio.run(scenario())

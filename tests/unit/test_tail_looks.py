@@ -68,10 +68,10 @@ def test_a_look_at_directories_that_are_watched_costs_the_same_however_many_they
     calls: Counter[str] = Counter()
 
     def counted(call: Callable[..., object]) -> Callable[..., object]:
-        def count(path: str, *rest: object) -> object:
+        def count(path: str, **how: object) -> object:
             if threading.current_thread().name == "tail discovery":
                 calls[path] += 1
-            return call(path, *rest)
+            return call(path, **how)
 
         return count
 
@@ -214,9 +214,9 @@ def test_files_that_were_found_and_are_held_are_not_asked_for(
     asked: Counter[str] = Counter()
     stat = os.stat
 
-    def count(path: str) -> os.stat_result:
+    def count(path: str, **how: bool) -> os.stat_result:
         asked[path] += 1
-        return stat(path)
+        return stat(path, **how)
 
     directories = make_pods(tmp_path, 10)
     follow(tmp_path / "*" / "*" / "*.log", refresh_s=0.3)

@@ -19,7 +19,7 @@ from tests.agent.agent import Agent
 from tests.numbered_log import Container, Count
 from tests.receiver import Receiver, receiving
 
-KILLS = int(os.environ.get("KILLS", "30"))
+KILLS = int(os.environ.get("KILLS", "50"))
 FLUSH_S = 0.05
 # What came in the last of them may not be committed: two, and as many again for a machine with other work.
 UNCOMMITTED_S = 4 * FLUSH_S

@@ -182,10 +182,14 @@ class Life:
         await self._router.spooling.flush()
         return True
 
-    def ask_is_safe(self) -> bool:
-        """Whether a kill would take nothing that could not be read again."""
+    async def ask_is_safe(self) -> bool:
+        """Whether a kill would take nothing that could not be read again; what was lost by now is kept."""
         is_gone = any(map(_has_no_name, self._followed.files.values()))
-        return not is_gone and not any(map(self._is_at_risk, self._router._open))
+        if is_gone or any(map(self._is_at_risk, self._router._open)):
+            return False
+        assert self._router.spooling is not None
+        await self._router.spooling.keep_losses()
+        return True
 
     def ask_unread(self) -> list[str]:
         """What of the files was not handed over."""

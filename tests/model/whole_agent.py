@@ -74,6 +74,7 @@ class Output:
     given: dict[bytes, tuple[Record, ...]] = field(default_factory=dict)  # tried or taken
     repeatable: Counter[Record] = field(default_factory=Counter)
     unacknowledged: set[Record] = field(default_factory=set)
+    doubtful: set[Record] = field(default_factory=set)  # taken, which the agent was not told
     required: dict[Record, bytes] = field(default_factory=dict)  # the id that a repetition has to have
     told: dict[bytes, list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -297,6 +298,7 @@ class Node:
             if wanted != news.id and not self._log_of(text).was_compressed:
                 self.problems.append(f"{output.name}: {text} again, under another id than {wanted.hex()}")
         output.given[news.id] = texts
+        output.doubtful.update(output.unacknowledged.intersection(texts))
         if news.taken >= 0:
             taken = texts[: news.taken]
             output.repeatable.update(one for one in taken if one in output.unacknowledged)
@@ -305,6 +307,7 @@ class Node:
 
     def _note_repeatable(self, output: Output, settled: set[Record]) -> None:
         """A life has ended: what was not settled may come again, and in which chunk."""
+        output.doubtful |= output.unacknowledged
         output.unacknowledged.clear()
         output.done &= settled
         output.repeatable.update(record for record in output.records() if record not in settled)
@@ -365,7 +368,7 @@ class Node:
             told = lost[_tag(log.log)]
             if len(missing) > told:
                 yield f"{output.name}: {missing} did not arrive, {told} told as lost"
-            if self.lives == 1 and told > len(missing) + len(set(output.repeatable)):
+            if self.lives == 1 and told > len(missing) + len(output.doubtful):
                 yield f"{output.name}: {told} told as lost, {missing} did not arrive"
             # What was told as lost may come after all, where a life ended before its position was passed.
             if not told or self.lives == 1:

@@ -30,6 +30,7 @@ class Vanishing:
         "_inode",
         "_is_next",
         "_last_path",
+        "_size_bytes",
         "is_before_gone",
         "is_cut_off",
         "place",
@@ -40,6 +41,7 @@ class Vanishing:
         self.place = place
         self._last_path = ""
         self._inode = (0, 0)
+        self._size_bytes = 0
         self._asked_s = float("-inf")
         self._is_next = False
         self.is_cut_off = False  # by a truncation, and nobody has a copy
@@ -59,6 +61,7 @@ class Vanishing:
         """The descriptor is about to be closed: from now on the last name counts."""
         status = os.fstat(self._fd)
         self._inode = status.st_dev, status.st_ino
+        self._size_bytes = status.st_size
         self._last_path = path_of(self._fd)
         self._fd = -1
 
@@ -67,8 +70,9 @@ class Vanishing:
             status = os.stat(self._last_path)
         except OSError:
             return True
-        # Renamed since then, it is older than it was: the next to go, as far as can be known.
-        return (status.st_dev, status.st_ino) != self._inode
+        # Renamed since then, it is older than it was: the next to go, as far as can be known. Nobody else is
+        # told of a truncation now that it is closed.
+        return (status.st_dev, status.st_ino) != self._inode or status.st_size < self._size_bytes
 
     def _is_oldest(self, path: str) -> bool:
         if path == self.place:

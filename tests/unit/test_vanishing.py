@@ -52,7 +52,7 @@ def test_closed(log: tuple[Path, Vanishing, int]) -> None:
     assert is_vanishing()
 
 
-@pytest.mark.parametrize("happening", ["unlinked", "renamed", "replaced"])
+@pytest.mark.parametrize("happening", ["unlinked", "renamed", "replaced", "truncated"])
 def test_closed_and_gone(log: tuple[Path, Vanishing, int], happening: str) -> None:
     path, is_vanishing, _ = log
     is_vanishing.closing()
@@ -60,6 +60,8 @@ def test_closed_and_gone(log: tuple[Path, Vanishing, int], happening: str) -> No
         path.rename(f"{path}.20260101-000001")
     elif happening == "unlinked":
         path.unlink()
+    elif happening == "truncated":
+        os.truncate(path, 0)
     else:
         Path(f"{path}.new").touch()
         os.rename(f"{path}.new", path)

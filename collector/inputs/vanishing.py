@@ -60,7 +60,8 @@ class Vanishing:
     def closing(self) -> None:
         """The descriptor is about to be closed: from now on the last name counts."""
         status = os.fstat(self._fd)
-        self._inode = status.st_dev, status.st_ino
+        if status.st_nlink:  # else another file may soon have its inode, and its name
+            self._inode = status.st_dev, status.st_ino
         self._size_bytes = status.st_size
         self._last_path = path_of(self._fd)
         self._fd = -1

@@ -68,6 +68,17 @@ def test_closed_and_gone(log: tuple[Path, Vanishing, int], happening: str) -> No
     assert is_vanishing()
 
 
+def test_unlinked_then_closed_and_another_file_has_name_and_inode(
+    log: tuple[Path, Vanishing, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, is_vanishing, fd = log
+    path.unlink()
+    is_vanishing.closing()
+    other = os.fstat(fd)
+    monkeypatch.setattr(os, "stat", lambda _: other)
+    assert is_vanishing()
+
+
 def test_a_large_directory_is_not_listed_for_each_question(
     log: tuple[Path, Vanishing, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from collector.delivery.chunk import FileKey, Position
 from collector.delivery.database import DatabaseModes, position_of, position_row, set_aside, signed
+from collector.delivery.inherited import present
 from collector.delivery.stretches import SUFFIX, Stretches
 from collector.errors import OperatorError
 from collector.service.metrics import Metrics
@@ -414,7 +415,7 @@ class PositionStores:
     """All position databases of the daemon, opened by inputs and written in the background.
 
     `inherited` are positions that the spool has from the run before, by source:
-    newer than those of the databases, or in them already.
+    see inherited.present().
     """
 
     def __init__(
@@ -453,10 +454,10 @@ class PositionStores:
         else:
             store = self._by_path[place] = Positions(place, modes, log=self._log, metrics=self._metrics)
         self._by_source[source] = store
-        for of_source, position in self._inherited:
-            known = store.load(position.file) if of_source == source else None
-            if of_source == source and (known is None or known.offset < position.offset):
-                store.record(position)
+        for position in (one for of_source, one in self._inherited if of_source == source):
+            known = store.load(position.file)
+            if known is not (found := present(known, position)):
+                store.record(found)
         # Once: by the time of a reload the inode may be another file's.
         self._inherited = [one for one in self._inherited if one[0] != source]
         return store

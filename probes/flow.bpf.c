@@ -91,9 +91,22 @@ static __always_inline bool is_plain_tcp(const u8 *start, const u8 *end)
   return is_plain_ipv6(start, end, IPPROTO_TCP) && !is_of_dns(bpf_ntohl(*(const u32 *)(start + IPV6_BYTES)));
 }
 
+/* Of what is not UDP. True: it is like UDP. */
+static __always_inline bool on_rare_packet(struct __sk_buff *skb, struct packet *packet, u32 first_word, bool is_ingress)
+{
+  u8 protocol = packet->key.protocol;
+  if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) {
+    on_icmp(skb, packet, first_word);
+  } else if (protocol == IPPROTO_TCP && is_of_dns(first_word)) {
+    set_ports(packet, first_word, is_ingress);
+    on_dns_by_tcp(skb, packet);
+  }
+  return protocol == IPPROTO_UDPLITE;
+}
+
 static __always_inline void on_other_packet(struct __sk_buff *skb, const u8 *start, const u8 *end, bool is_ingress)
 {
-  struct packet packet = {};
+  struct packet packet = {.is_ingress = is_ingress};
   u32 first_word = 0; /* of what IP carries: ports, or type and code */
   if (is_plain_ipv4(start, end))
     first_word = read_plain_ipv4(&packet, start, is_ingress);
@@ -101,16 +114,10 @@ static __always_inline void on_other_packet(struct __sk_buff *skb, const u8 *sta
     first_word = read_plain_ipv6(&packet, start, is_ingress);
   else if (!read_any(&packet, skb, is_ingress, &first_word))
     return;
-  packet.is_ingress = is_ingress;
-  if (packet.key.protocol == IPPROTO_ICMP || packet.key.protocol == IPPROTO_ICMPV6) {
-    on_icmp(skb, &packet, first_word);
+  if (packet.key.protocol != IPPROTO_UDP && !on_rare_packet(skb, &packet, first_word, is_ingress))
     return;
-  }
   set_ports(&packet, first_word, is_ingress);
-  if (packet.key.protocol == IPPROTO_UDP || packet.key.protocol == IPPROTO_UDPLITE)
-    on_udp(skb, &packet);
-  else if (packet.key.protocol == IPPROTO_TCP && is_of_dns(first_word))
-    on_dns_by_tcp(skb, &packet);
+  on_udp(skb, &packet);
 }
 
 static __always_inline int on_packet(struct __sk_buff *skb, bool is_ingress)

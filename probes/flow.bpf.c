@@ -92,7 +92,8 @@ static __always_inline bool is_plain_tcp(const u8 *start, const u8 *end)
 }
 
 /* Of what is not UDP. True: it is like UDP. */
-static __always_inline bool on_rare_packet(struct __sk_buff *skb, struct packet *packet, u32 first_word, bool is_ingress)
+static __always_inline bool on_rare_packet(struct __sk_buff *skb, struct packet *packet, u32 first_word,
+                                           bool is_ingress)
 {
   u8 protocol = packet->key.protocol;
   if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) {

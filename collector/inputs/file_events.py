@@ -11,8 +11,9 @@ from itertools import islice
 from collector.errors import OperatorError
 from collector.inputs.follow import FollowedFile
 from collector.inputs.inotify_limits import POLL_S, InotifyLimitReached
+from collector.inputs.watched_devices import WatchedDevices
 from collector.native import files as inotify
-from collector.native.files import FileWatch, tells_all
+from collector.native.files import FileWatch
 
 # Files of which inotify tells everything are looked at all the same, some 10 us each.
 LOOKED_AT_A_SECOND, LOOKED_AT_LEAST = 50, 100
@@ -32,7 +33,7 @@ class FileEvents:
         self._unwatched: set[FollowedFile] = set()
         self._untold: set[FollowedFile] = set()  # watched, but other machines write to them
         self.behind: set[FollowedFile] = set()
-        self._tells_all: dict[int, bool] = {}  # by device
+        self._devices = WatchedDevices()
         self._round: Iterator[int] = iter(())  # numbers of watches
         self._has_told = False
         self._watch: FileWatch | None = None
@@ -58,7 +59,7 @@ class FileEvents:
             try:
                 file.wd = self._watch.add(file.fd)
                 self._files[file.wd] = file
-                if not self._is_told(file):
+                if not self._devices.tell_all(file.file.device, f"/proc/self/fd/{file.fd}"):
                     self._untold.add(file)
                 return
             except OSError as error:
@@ -66,12 +67,6 @@ class FileEvents:
                     raise
                 self._tell("inotify_add_watch", error, "max_user_watches")
         self._unwatched.add(file)
-
-    def _is_told(self, file: FollowedFile) -> bool:
-        device = file.file.device
-        if device not in self._tells_all:
-            self._tells_all[device] = tells_all(f"/proc/self/fd/{file.fd}")
-        return self._tells_all[device]
 
     def leave(self, file: FollowedFile) -> None:
         for files in (self._unwatched, self._untold, self.behind):

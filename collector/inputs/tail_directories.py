@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -12,7 +11,8 @@ from typing import NamedTuple
 from collector.errors import OperatorError
 from collector.inputs.inotify_limits import no_instance, no_watch
 from collector.inputs.tail_paths import PathPattern
-from collector.native.files import Lookout, tells_all
+from collector.inputs.watched_devices import WatchedDevices
+from collector.native.files import Lookout
 
 # Names of directories that led to one of those watched, beside two for each; then they are found anew.
 SHOWN_BESIDES = 100
@@ -96,7 +96,7 @@ class Directories:
         self._by_path: dict[str, Directory] = {}
         self._by_wd: dict[int, Directory] = {}
         self._by_shown: dict[str, Directory] = {}  # those forgotten since have no watch any more
-        self._tells_all: dict[int, bool] = {}  # by device
+        self._devices = WatchedDevices()
         self.untold: dict[str, Directory] = {}
         """By path, those of whose changes inotify does not tell, or not of all."""
 
@@ -224,11 +224,7 @@ class Directories:
         self._by_wd[directory.wd] = directory
 
     def _tell_apart(self, directory: Directory) -> None:
-        device = directory.identity[0]
-        if device not in self._tells_all:
-            with contextlib.suppress(OSError):
-                self._tells_all[device] = tells_all(directory.path)
-        if directory.wd >= 0 and self._tells_all.get(device):
+        if directory.wd >= 0 and self._devices.tell_all(directory.identity[0], directory.path):
             self.untold.pop(directory.path, None)
         else:
             self.untold[directory.path] = directory

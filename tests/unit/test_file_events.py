@@ -134,7 +134,7 @@ def test_a_file_of_which_inotify_does_not_tell_all_is_looked_at_each_time(
     tmp_path: Path, problems: list[OperatorError], touch: Touch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("collector.inputs.file_events.LOOKED_AT_LEAST", 0)
-    monkeypatch.setattr("collector.inputs.file_events.tells_all", lambda path: False)
+    monkeypatch.setattr("collector.inputs.watched_devices.tells_all", lambda path: False)
     events = FileEvents(problems.append)
     file = touch("network.log")
     events.add(file)

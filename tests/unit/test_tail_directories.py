@@ -87,7 +87,7 @@ def test_what_inotify_does_not_tell_of_is_known(tmp_path: Path, monkeypatch: pyt
     directories.watch(str(tmp_path))
     assert list(directories.untold) == [str(tmp_path)]
     assert not directories.are_watched
-    monkeypatch.setattr("collector.inputs.tail_directories.tells_all", lambda path: False)
+    monkeypatch.setattr("collector.inputs.watched_devices.tells_all", lambda path: False)
     of_network = Directories(problems.append, watches=True)
     of_network.begin()
     directory = of_network.watch(str(tmp_path))

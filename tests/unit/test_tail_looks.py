@@ -103,7 +103,7 @@ def test_what_other_machines_change_is_found_by_the_next_look(
     tmp_path: Path, seen: Seen, follow: Follow, untold: None, only_needful: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("collector.inputs.tail_directories.tells_all", lambda path: False)
+    monkeypatch.setattr("collector.inputs.watched_devices.tells_all", lambda path: False)
     pods, links = tmp_path / "pods", tmp_path / "links"
     links.mkdir()
     (directory,) = make_pods(pods, 1)
